@@ -1,0 +1,48 @@
+//! What a shard engine counts. Plain numbers; the shard thread publishes them once a turn.
+
+use crate::reason::Reason;
+
+/// Totals since the start, except where marked as a gauge.
+#[derive(Clone, Debug)]
+pub struct ShardCounters {
+    /// Events taken from partition queues and handled.
+    pub events: u64,
+    /// Room messages numbered here.
+    pub room_messages: u64,
+    /// Copies of room and direct messages handed to connections of this shard.
+    pub deliveries: u64,
+    /// Delta batches made.
+    pub delta_batches: u64,
+    /// Messages put on the mesh.
+    pub mesh_messages_out: u64,
+    /// Messages taken from the mesh.
+    pub mesh_messages_in: u64,
+    /// Refusals by reason, indexed by `Reason as usize`.
+    pub refusals: [u64; Reason::ALL.len()],
+    /// Gauge: sessions.
+    pub sessions: u64,
+    /// Gauge: rooms whose home is here.
+    pub rooms: u64,
+    /// Gauge: objects, rooms among them.
+    pub objects: u64,
+    /// Gauge: events that wait in partition queues.
+    pub queued_events: u64,
+}
+
+impl Default for ShardCounters {
+    fn default() -> Self {
+        Self {
+            events: 0,
+            room_messages: 0,
+            deliveries: 0,
+            delta_batches: 0,
+            mesh_messages_out: 0,
+            mesh_messages_in: 0,
+            refusals: [0; Reason::ALL.len()],
+            sessions: 0,
+            rooms: 0,
+            objects: 0,
+            queued_events: 0,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What shards of one node say to each other. A batch is what one shard has for another from one
+//! turn: a list of messages and one arena for their bytes. Between two shards batches stay in
+//! order, so all that this file carries does.
+
+use alloc::vec::Vec;
+
+use crate::ids::{ConnectionId, Epoch, ObjectId, PartitionId, SessionId, ShardId};
+use crate::turn::Span;
+
+/// Who asked: where the reply goes, and what it looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The session. It names the shard; during `login` it is not open yet.
+    pub session: SessionId,
+    /// The connection of that shard on which the request came.
+    pub connection: ConnectionId,
+    /// The reply repeats the request's fields.
+    pub echoes_request: bool,
+}
+
+impl Origin {
+    /// The shard to which the reply goes.
+    #[must_use]
+    pub const fn shard(&self) -> ShardId {
+        self.session.shard
+    }
+}
+
+/// What a partition is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// Run the message's method and reply.
+    Request,
+    /// The session is gone: take it out of this room. No reply.
+    LeaveRoom {
+        /// Which room.
+        room: ObjectId,
+    },
+    /// The session is gone: its user is no longer here. No reply.
+    LogOut,
+}
+
+/// One input to a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventHeader {
+    /// For which partition.
+    pub partition: PartitionId,
+    /// The epoch of the partition's group by which the sender routed it.
+    pub epoch: Epoch,
+    /// What to do.
+    pub kind: EventKind,
+    /// Who asked.
+    pub origin: Origin,
+    /// The user's partition: where objects go unless the message says otherwise.
+    pub user_partition: PartitionId,
+}
+
+/// One message between two shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeshMessage {
+    /// An event for a partition of the receiver.
+    Event {
+        /// Whose, what, where.
+        header: EventHeader,
+        /// The user's name.
+        user: Span,
+        /// The packed request; empty unless the kind is `Request`.
+        message: Span,
+    },
+    /// The answer to a request.
+    Reply {
+        /// Who asked.
+        origin: Origin,
+        /// The packed reply.
+        message: Span,
+    },
+    /// The partition knows the session's user as present: the session is open.
+    LoggedIn {
+        /// Whose.
+        origin: Origin,
+        /// The user's own object.
+        object: ObjectId,
+    },
+    /// The login was refused: the session does not come to be.
+    LoginRefused {
+        /// Whose.
+        origin: Origin,
+    },
+    /// The user logged in elsewhere: close this session.
+    Displace {
+        /// Which.
+        session: SessionId,
+    },
+    /// From now on the session hears the room.
+    RelayJoin {
+        /// Which room.
+        room: ObjectId,
+        /// Who.
+        session: SessionId,
+    },
+    /// From now on the session no longer hears the room.
+    RelayLeave {
+        /// Which room.
+        room: ObjectId,
+        /// Who.
+        session: SessionId,
+    },
+    /// The join was refused; the session has one join less under way.
+    JoinRefused {
+        /// Whose.
+        session: SessionId,
+    },
+    /// A room's next message, for all its members on the receiver.
+    RoomMessage {
+        /// Which room.
+        room: ObjectId,
+        /// The room's number for it.
+        sequence: u64,
+        /// The packed message.
+        message: Span,
+    },
+    /// A message for one session.
+    Direct {
+        /// For which.
+        session: SessionId,
+        /// The packed message.
+        message: Span,
+    },
+    /// The `rooms` request goes from shard to shard and gathers names.
+    RoomsPage {
+        /// Who asked.
+        origin: Origin,
+        /// Shards not yet visited, after the receiver.
+        shards_left: u16,
+        /// The packed request.
+        request: Span,
+        /// The first names so far, as a packed message with a list.
+        gathered: Span,
+    },
+}
+
+/// What one shard has for another from one turn.
+#[derive(Debug, Default)]
+pub struct MeshBatch {
+    /// In order.
+    pub list: Vec<MeshMessage>,
+    /// Packed messages and names.
+    pub bytes: Vec<u8>,
+}
+
+impl MeshBatch {
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Bytes it holds, its list included: the measure of the staging bound.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len() + self.list.len() * size_of::<MeshMessage>()
+    }
+
+    /// Copies bytes to the arena.
+    pub fn push_bytes(&mut self, bytes: &[u8]) -> Span {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Span::since(start, &self.bytes)
+    }
+
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.bytes.clear();
+    }
+}

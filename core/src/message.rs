@@ -1,0 +1,312 @@
+//! The message: a method and named fields, in one packed form that every part of Warren reads in
+//! place. The binary protocol sends it as it is; the other gateways translate.
+//!
+//! ```text
+//! message = method field*
+//! method  = u8 length, name
+//! field   = u8 length, name, u8 type, value
+//! value   = 0 null
+//!         | 1 text     u32 length, UTF-8
+//!         | 2 integer  i64
+//!         | 3 float    f64, finite
+//!         | 4 boolean  u8, 0 or 1
+//!         | 5 bytes    u32 length, bytes
+//!         | 6 object   u64
+//!         | 7 list     u16 count, then count times (u32 length, UTF-8)
+//! ```
+//!
+//! All numbers are little-endian. [`Message::parse`] is where untrusted bytes become a `Message`;
+//! [`MessageBuilder`] makes only what `parse` accepts.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::ids::ObjectId;
+use crate::name::check_name;
+use crate::reason::Reason;
+
+mod builder;
+mod reader;
+
+pub use builder::MessageBuilder;
+use reader::Reader;
+
+/// Most fields of a message. Finding duplicates is quadratic in it.
+pub const MESSAGE_FIELDS_MAX: usize = 64;
+/// Longest message in packed form, in bytes. A configured frame limit may only be smaller.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+pub(crate) const TYPE_NULL: u8 = 0;
+pub(crate) const TYPE_TEXT: u8 = 1;
+pub(crate) const TYPE_INTEGER: u8 = 2;
+pub(crate) const TYPE_FLOAT: u8 = 3;
+pub(crate) const TYPE_BOOLEAN: u8 = 4;
+pub(crate) const TYPE_BYTES: u8 = 5;
+pub(crate) const TYPE_OBJECT: u8 = 6;
+pub(crate) const TYPE_LIST: u8 = 7;
+
+/// A field's value, borrowed from the message.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// No value: in `set`, removes the field.
+    Null,
+    /// UTF-8 without U+0000 to U+001F except tab, LF and CR.
+    Text(&'a str),
+    /// 64-bit signed.
+    Integer(i64),
+    /// Finite.
+    Float(f64),
+    /// True or false.
+    Boolean(bool),
+    /// Any bytes.
+    Bytes(&'a [u8]),
+    /// An object's id.
+    Object(ObjectId),
+    /// A list of texts.
+    List(TextList<'a>),
+}
+
+impl<'a> Value<'a> {
+    /// The text, if it is text.
+    #[must_use]
+    pub fn as_text(self) -> Option<&'a str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The integer, also when it was sent as text, as text protocols do.
+    #[must_use]
+    pub fn as_integer(self) -> Option<i64> {
+        match self {
+            Self::Integer(integer) => Some(integer),
+            Self::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The boolean, also when it was sent as `true`, `false`, `1` or `0`.
+    #[must_use]
+    pub fn as_boolean(self) -> Option<bool> {
+        match self {
+            Self::Boolean(boolean) => Some(boolean),
+            Self::Text("true" | "1") | Self::Integer(1) => Some(true),
+            Self::Text("false" | "0") | Self::Integer(0) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The object id, also when it was sent as `partition.address`.
+    #[must_use]
+    pub fn as_object(self) -> Option<ObjectId> {
+        match self {
+            Self::Object(object) => Some(object),
+            Self::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether the field is to be removed: null, or empty text.
+    #[must_use]
+    pub fn removes(self) -> bool {
+        matches!(self, Self::Null | Self::Text(""))
+    }
+}
+
+/// The canonical text: what text protocols send, and what `find` compares. Bytes are lower-case
+/// hexadecimal; a list is joined by `|`.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Null => Ok(()),
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(integer) => write!(f, "{integer}"),
+            Self::Float(float) => write!(f, "{float}"),
+            Self::Boolean(boolean) => write!(f, "{boolean}"),
+            Self::Bytes(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Self::Object(object) => write!(f, "{object}"),
+            Self::List(list) => list.iter().enumerate().try_for_each(|(index, text)| {
+                if index > 0 {
+                    f.write_str("|")?;
+                }
+                f.write_str(text)
+            }),
+        }
+    }
+}
+
+/// A list of texts, borrowed from the message.
+#[derive(Clone, Copy, PartialEq)]
+pub struct TextList<'a> {
+    count: u16,
+    bytes: &'a [u8],
+}
+
+impl<'a> TextList<'a> {
+    /// The texts in order.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
+        let mut reader = Reader::new(self.bytes);
+        (0..self.count).map(move |_| reader.checked_text())
+    }
+
+    /// Number of texts.
+    #[must_use]
+    pub fn len(self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.count == 0
+    }
+}
+
+impl fmt::Debug for TextList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// A message in packed form that was checked as a whole.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Message<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// Checks bytes that came from outside.
+    ///
+    /// # Errors
+    /// The reason by which the first fault is refused.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Reason> {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(Reason::FrameTooLarge);
+        }
+        let mut reader = Reader::new(bytes);
+        check_name(reader.name()?)?;
+        let mut names: [&[u8]; MESSAGE_FIELDS_MAX] = [&[]; MESSAGE_FIELDS_MAX];
+        let mut count = 0;
+        while !reader.is_empty() {
+            let name = reader.name()?;
+            check_name(name)?;
+            if count == MESSAGE_FIELDS_MAX {
+                return Err(Reason::TooManyFields);
+            }
+            if names[..count].contains(&name) {
+                return Err(Reason::DuplicateField);
+            }
+            if name == b"msg" {
+                return Err(Reason::ReservedField);
+            }
+            names[count] = name;
+            count += 1;
+            reader.value()?;
+        }
+        Ok(Self { bytes })
+    }
+
+    /// Bytes that [`MessageBuilder`] made or [`parse`](Self::parse) accepted earlier in this
+    /// process. Reading a message that is neither panics.
+    #[must_use]
+    pub fn from_checked(bytes: &'a [u8]) -> Self {
+        debug_assert!(Self::parse(bytes).is_ok());
+        Self { bytes }
+    }
+
+    /// The packed form.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The method's name.
+    #[must_use]
+    pub fn method(self) -> &'a str {
+        Reader::new(self.bytes).checked_name()
+    }
+
+    /// The fields in the order in which they were sent.
+    #[must_use]
+    pub fn fields(self) -> Fields<'a> {
+        let mut reader = Reader::new(self.bytes);
+        reader.checked_name();
+        Fields { reader }
+    }
+
+    /// The value of the field, if there is one and it is not null.
+    #[must_use]
+    pub fn get(self, name: &str) -> Option<Value<'a>> {
+        let (_, value) = self.fields().find(|(field, _)| *field == name)?;
+        if value == Value::Null { None } else { Some(value) }
+    }
+
+    /// The value of a text field that must be there.
+    ///
+    /// # Errors
+    /// [`Reason::FieldMissing`], [`Reason::FieldInvalid`].
+    pub fn text(self, name: &str) -> Result<&'a str, Reason> {
+        self.get(name).ok_or(Reason::FieldMissing)?.as_text().ok_or(Reason::FieldInvalid)
+    }
+
+    /// The value of a field that must be there and hold a name.
+    ///
+    /// # Errors
+    /// [`Reason::FieldMissing`], [`Reason::FieldInvalid`], [`Reason::BadName`].
+    pub fn name(self, name: &str) -> Result<&'a str, Reason> {
+        check_name(self.text(name)?.as_bytes())
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.method())?;
+        f.debug_map().entries(self.fields()).finish()
+    }
+}
+
+/// Iterator over a message's fields.
+#[derive(Clone)]
+pub struct Fields<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let name = self.reader.checked_name();
+        Some((name, self.reader.value().expect("the message was checked")))
+    }
+}
+
+/// Whether text may be sent: no U+0000 to U+001F except tab, LF and CR.
+///
+/// # Errors
+/// [`Reason::ControlCharacter`].
+pub fn check_text(text: &str) -> Result<(), Reason> {
+    let refused = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
+    if text.bytes().any(refused) { Err(Reason::ControlCharacter) } else { Ok(()) }
+}
+
+/// Canonical text of a value, on the heap; for what is off the hot path.
+#[must_use]
+pub fn canonical_text(value: Value<'_>) -> String {
+    value.to_string()
+}
+
+/// Packed message on the heap; for tests and for what is off the hot path.
+#[must_use]
+pub fn packed(method: &str, fields: &[(&str, Value<'_>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut builder = MessageBuilder::new(&mut bytes, method);
+    for (name, value) in fields {
+        builder.field(name, *value);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

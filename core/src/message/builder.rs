@@ -1,0 +1,185 @@
+//! Writes the packed form.
+
+use alloc::vec::Vec;
+
+use super::{
+    Fields, MESSAGE_FIELDS_MAX, Reader, TYPE_BOOLEAN, TYPE_BYTES, TYPE_FLOAT, TYPE_INTEGER,
+    TYPE_LIST, TYPE_NULL, TYPE_OBJECT, TYPE_TEXT, Value, check_text,
+};
+use crate::name::check_name;
+use crate::reason::Reason;
+
+/// Appends one message to a buffer.
+///
+/// ```
+/// use warren_core::message::{Message, MessageBuilder, Value};
+///
+/// let mut bytes = Vec::new();
+/// let mut builder = MessageBuilder::new(&mut bytes, "chat");
+/// builder.field("to", Value::Text("room1"));
+/// builder.field("text", Value::Text("hi"));
+/// let message = Message::parse(&bytes).unwrap();
+/// assert_eq!(message.method(), "chat");
+/// assert_eq!(message.get("text"), Some(Value::Text("hi")));
+/// ```
+pub struct MessageBuilder<'b> {
+    out: &'b mut Vec<u8>,
+    start: usize,
+    method_bytes: usize,
+    field_count: usize,
+}
+
+impl<'b> MessageBuilder<'b> {
+    /// Starts a message whose method is known.
+    ///
+    /// # Panics
+    /// When the method is no name.
+    pub fn new(out: &'b mut Vec<u8>, method: &str) -> Self {
+        let mut builder = Self::without_method(out);
+        builder.set_method(method.as_bytes()).expect("a method is a name");
+        builder
+    }
+
+    /// Starts a message whose method comes among its fields, as in JSON. Until
+    /// [`set_method`](Self::set_method) was called, the buffer holds no message.
+    pub fn without_method(out: &'b mut Vec<u8>) -> Self {
+        let start = out.len();
+        Self { out, start, method_bytes: 0, field_count: 0 }
+    }
+
+    /// Sets the method, before, between or after the fields.
+    ///
+    /// # Errors
+    /// [`Reason::BadName`], [`Reason::DuplicateField`] when there is a method.
+    pub fn set_method(&mut self, method: &[u8]) -> Result<(), Reason> {
+        if self.method_bytes != 0 {
+            return Err(Reason::DuplicateField);
+        }
+        check_name(method)?;
+        write_name(self.out, method);
+        self.method_bytes = 1 + method.len();
+        self.out[self.start..].rotate_right(self.method_bytes);
+        Ok(())
+    }
+
+    /// Adds a field that came from outside: checks its name, its text and its number.
+    ///
+    /// # Errors
+    /// The reason by which it is refused; the message is then as before.
+    pub fn try_field(&mut self, name: &[u8], value: Value<'_>) -> Result<(), Reason> {
+        check_name(name)?;
+        check_value(value)?;
+        if name == b"msg" {
+            return Err(Reason::ReservedField);
+        }
+        if self.field_count == MESSAGE_FIELDS_MAX {
+            return Err(Reason::TooManyFields);
+        }
+        if self.has_field(name) {
+            return Err(Reason::DuplicateField);
+        }
+        self.write_field(name, value);
+        Ok(())
+    }
+
+    /// Adds a field of our own making.
+    ///
+    /// # Panics
+    /// When [`try_field`](Self::try_field) would refuse it, in builds with debug assertions.
+    pub fn field(&mut self, name: &str, value: Value<'_>) {
+        debug_assert!(check_name(name.as_bytes()).is_ok() && check_value(value).is_ok());
+        debug_assert!(name != "msg" && !self.has_field(name.as_bytes()));
+        self.write_field(name.as_bytes(), value);
+    }
+
+    /// Adds a field whose value is a list of texts, without a list at hand.
+    pub fn list<'t>(&mut self, name: &str, texts: impl Iterator<Item = &'t str>) {
+        write_name(self.out, name.as_bytes());
+        self.out.push(TYPE_LIST);
+        let count_at = self.out.len();
+        self.out.extend_from_slice(&[0, 0]);
+        let mut count: u16 = 0;
+        for text in texts {
+            count = count.checked_add(1).expect("a list has at most 65,535 texts");
+            write_bytes(self.out, text.as_bytes());
+        }
+        self.out[count_at..count_at + 2].copy_from_slice(&count.to_le_bytes());
+        self.field_count += 1;
+    }
+
+    /// Whether the message has a field of this name already.
+    #[must_use]
+    pub fn has_field(&self, name: &[u8]) -> bool {
+        let fields = &self.out[self.start + self.method_bytes..];
+        (Fields { reader: Reader::new(fields) }).any(|(field, _)| field.as_bytes() == name)
+    }
+
+    /// Whether the method was set.
+    #[must_use]
+    pub fn has_method(&self) -> bool {
+        self.method_bytes != 0
+    }
+
+    /// Number of fields.
+    #[must_use]
+    pub fn field_count(&self) -> usize {
+        self.field_count
+    }
+
+    fn write_field(&mut self, name: &[u8], value: Value<'_>) {
+        write_name(self.out, name);
+        write_value(self.out, value);
+        self.field_count += 1;
+    }
+}
+
+fn check_value(value: Value<'_>) -> Result<(), Reason> {
+    match value {
+        Value::Text(text) => check_text(text),
+        Value::Float(float) if !float.is_finite() => Err(Reason::FieldInvalid),
+        _ => Ok(()),
+    }
+}
+
+fn write_name(out: &mut Vec<u8>, name: &[u8]) {
+    out.push(u8::try_from(name.len()).expect("names are short"));
+    out.extend_from_slice(name);
+}
+
+fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).expect("a value is shorter than 4 GiB");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
+    match value {
+        Value::Null => out.push(TYPE_NULL),
+        Value::Text(text) => {
+            out.push(TYPE_TEXT);
+            write_bytes(out, text.as_bytes());
+        }
+        Value::Integer(integer) => {
+            out.push(TYPE_INTEGER);
+            out.extend_from_slice(&integer.to_le_bytes());
+        }
+        Value::Float(float) => {
+            out.push(TYPE_FLOAT);
+            out.extend_from_slice(&float.to_le_bytes());
+        }
+        Value::Boolean(boolean) => out.extend_from_slice(&[TYPE_BOOLEAN, u8::from(boolean)]),
+        Value::Bytes(bytes) => {
+            out.push(TYPE_BYTES);
+            write_bytes(out, bytes);
+        }
+        Value::Object(object) => {
+            out.push(TYPE_OBJECT);
+            out.extend_from_slice(&object.0.to_le_bytes());
+        }
+        Value::List(list) => {
+            out.push(TYPE_LIST);
+            out.extend_from_slice(&list.count.to_le_bytes());
+            out.extend_from_slice(list.bytes);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Reads the packed form in place.
+
+use core::str;
+
+use super::{
+    TYPE_BOOLEAN, TYPE_BYTES, TYPE_FLOAT, TYPE_INTEGER, TYPE_LIST, TYPE_NULL, TYPE_OBJECT,
+    TYPE_TEXT, TextList, Value, check_text,
+};
+use crate::ids::ObjectId;
+use crate::reason::Reason;
+
+#[derive(Clone)]
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Reason> {
+        let (taken, rest) = self.bytes.split_at_checked(count).ok_or(Reason::Malformed)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
+        Ok(self.take(N)?.try_into().expect("take returns N bytes"))
+    }
+
+    pub(super) fn name(&mut self) -> Result<&'a [u8], Reason> {
+        let [length] = self.array()?;
+        self.take(usize::from(length))
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], Reason> {
+        let length = u32::from_le_bytes(self.array()?);
+        self.take(length as usize)
+    }
+
+    fn text(&mut self) -> Result<&'a str, Reason> {
+        let text = str::from_utf8(self.bytes()?).map_err(|_| Reason::NotUtf8)?;
+        check_text(text)?;
+        Ok(text)
+    }
+
+    pub(super) fn value(&mut self) -> Result<Value<'a>, Reason> {
+        let [kind] = self.array()?;
+        Ok(match kind {
+            TYPE_NULL => Value::Null,
+            TYPE_TEXT => Value::Text(self.text()?),
+            TYPE_INTEGER => Value::Integer(i64::from_le_bytes(self.array()?)),
+            TYPE_FLOAT => {
+                let float = f64::from_le_bytes(self.array()?);
+                if !float.is_finite() {
+                    return Err(Reason::FieldInvalid);
+                }
+                Value::Float(float)
+            }
+            TYPE_BOOLEAN => match self.array()? {
+                [0] => Value::Boolean(false),
+                [1] => Value::Boolean(true),
+                _ => return Err(Reason::FieldInvalid),
+            },
+            TYPE_BYTES => Value::Bytes(self.bytes()?),
+            TYPE_OBJECT => Value::Object(ObjectId(u64::from_le_bytes(self.array()?))),
+            TYPE_LIST => {
+                let count = u16::from_le_bytes(self.array()?);
+                let all = self.bytes;
+                for _ in 0..count {
+                    self.text()?;
+                }
+                let bytes = &all[..all.len() - self.bytes.len()];
+                Value::List(TextList { count, bytes })
+            }
+            _ => return Err(Reason::Malformed),
+        })
+    }
+
+    pub(super) fn checked_name(&mut self) -> &'a str {
+        let name = self.name().expect("the message was checked");
+        str::from_utf8(name).expect("names are ASCII")
+    }
+
+    pub(super) fn checked_text(&mut self) -> &'a str {
+        let bytes = self.bytes().expect("the message was checked");
+        str::from_utf8(bytes).expect("text is UTF-8")
+    }
+}

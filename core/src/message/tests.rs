@@ -1,0 +1,120 @@
+use alloc::format;
+use alloc::vec;
+
+use super::*;
+use crate::ids::ObjectId;
+
+fn field(name: &str, kind: u8, value: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![4, b'c', b'h', b'a', b't', name.len() as u8];
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(kind);
+    bytes.extend_from_slice(value);
+    bytes
+}
+
+#[test]
+fn a_message_reads_back_as_it_was_built() {
+    let list = packed_list(&["a", "", "c"]);
+    let list = Message::parse(&list).unwrap().get("l").unwrap();
+    let fields = [
+        ("n", Value::Null),
+        ("t", Value::Text("häh\t")),
+        ("i", Value::Integer(i64::MIN)),
+        ("f", Value::Float(0.5)),
+        ("b", Value::Boolean(true)),
+        ("y", Value::Bytes(&[0, 255])),
+        ("o", Value::Object(ObjectId(u64::MAX))),
+        ("l", list),
+    ];
+    let bytes = packed("m", &fields);
+    let message = Message::parse(&bytes).unwrap();
+    assert_eq!(message.method(), "m");
+    assert_eq!(message.fields().collect::<Vec<_>>(), fields);
+    assert_eq!(message.get("n"), None);
+}
+
+fn packed_list(texts: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    MessageBuilder::new(&mut bytes, "m").list("l", texts.iter().copied());
+    bytes
+}
+
+#[test]
+fn values_have_canonical_texts() {
+    let list = packed_list(&["a", "b"]);
+    let list = Message::parse(&list).unwrap().get("l").unwrap();
+    for (value, text) in [
+        (Value::Null, ""),
+        (Value::Integer(-7), "-7"),
+        (Value::Float(7.0), "7"),
+        (Value::Float(0.1), "0.1"),
+        (Value::Boolean(false), "false"),
+        (Value::Bytes(&[1, 0xab]), "01ab"),
+        (Value::Object(ObjectId(1 << 48 | 2)), "1.2"),
+        (list, "a|b"),
+    ] {
+        assert_eq!(format!("{value}"), text);
+    }
+}
+
+#[test]
+fn the_method_may_come_last() {
+    let mut bytes = vec![9, 9];
+    let mut builder = MessageBuilder::without_method(&mut bytes);
+    builder.try_field(b"a", Value::Integer(1)).unwrap();
+    builder.set_method(b"chat").unwrap();
+    builder.try_field(b"b", Value::Text("x")).unwrap();
+    assert_eq!(builder.set_method(b"chat"), Err(Reason::DuplicateField));
+    assert_eq!(builder.try_field(b"a", Value::Null), Err(Reason::DuplicateField));
+    assert_eq!(builder.try_field(b"msg", Value::Null), Err(Reason::ReservedField));
+    assert_eq!(builder.try_field(b"c", Value::Text("\u{1}")), Err(Reason::ControlCharacter));
+    assert_eq!(builder.try_field(b"c", Value::Float(f64::NAN)), Err(Reason::FieldInvalid));
+    let message = Message::parse(&bytes[2..]).unwrap();
+    assert_eq!(message.method(), "chat");
+    assert_eq!(
+        message.fields().collect::<Vec<_>>(),
+        [("a", Value::Integer(1)), ("b", Value::Text("x"))]
+    );
+}
+
+#[test]
+fn faulty_bytes_are_refused_by_name() {
+    let mut twice = field("a", TYPE_NULL, &[]);
+    twice.extend_from_slice(&[1, b'a', TYPE_NULL]);
+    let mut crowd = vec![1, b'm'];
+    for index in 0..65 {
+        let name = format!("f{index:02}");
+        crowd.push(3);
+        crowd.extend_from_slice(name.as_bytes());
+        crowd.push(TYPE_NULL);
+    }
+    for (bytes, reason) in [
+        (vec![], Reason::Malformed),
+        (vec![0], Reason::BadName),
+        (vec![5, b'c'], Reason::Malformed),
+        (vec![2, b'9', b'a'], Reason::BadName),
+        (field("a b", TYPE_NULL, &[]), Reason::BadName),
+        (field("msg", TYPE_NULL, &[]), Reason::ReservedField),
+        (field("a", 8, &[]), Reason::Malformed),
+        (field("a", TYPE_TEXT, &[2, 0, 0, 0, b'x']), Reason::Malformed),
+        (field("a", TYPE_TEXT, &[1, 0, 0, 0, 0xff]), Reason::NotUtf8),
+        (field("a", TYPE_TEXT, &[1, 0, 0, 0, 0]), Reason::ControlCharacter),
+        (field("a", TYPE_BOOLEAN, &[2]), Reason::FieldInvalid),
+        (field("a", TYPE_FLOAT, &f64::NAN.to_le_bytes()), Reason::FieldInvalid),
+        (field("a", TYPE_LIST, &[1, 0]), Reason::Malformed),
+        (field("a", TYPE_INTEGER, &[0; 7]), Reason::Malformed),
+        (twice, Reason::DuplicateField),
+        (crowd, Reason::TooManyFields),
+        (vec![b'x'; MESSAGE_BYTES_MAX + 1], Reason::FrameTooLarge),
+    ] {
+        assert_eq!(Message::parse(&bytes), Err(reason), "{:?}", &bytes[..bytes.len().min(80)]);
+    }
+}
+
+#[test]
+fn every_prefix_of_a_message_is_read_or_refused() {
+    let bytes = packed("chat", &[("to", Value::Text("room1")), ("n", Value::Integer(7))]);
+    let whole = (0..=bytes.len()).filter(|end| Message::parse(&bytes[..*end]).is_ok());
+    // Exactly the ends of the method and of each field.
+    assert_eq!(whole.collect::<Vec<_>>(), [5, 5 + 3 + 1 + 4 + 5, bytes.len()]);
+}

@@ -1,0 +1,49 @@
+//! Names of methods, fields, rooms, users and kinds.
+
+use crate::reason::Reason;
+
+/// Longest name, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// A name that matches `[A-Za-z_][A-Za-z0-9_.-]{0,63}`, or [`Reason::BadName`].
+///
+/// # Errors
+/// [`Reason::BadName`].
+pub fn check_name(name: &[u8]) -> Result<&str, Reason> {
+    let Some((first, rest)) = name.split_first() else { return Err(Reason::BadName) };
+    let starts = first.is_ascii_alphabetic() || *first == b'_';
+    let continues = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if !starts || name.len() > NAME_BYTES_MAX || !rest.iter().all(continues) {
+        return Err(Reason::BadName);
+    }
+    core::str::from_utf8(name).map_err(|_| Reason::BadName)
+}
+
+/// Field names with a meaning in requests. None of them can be an object's or event's own field.
+const RESERVED_IN_REQUESTS: [&str; 11] =
+    ["msg", "id", "ack", "object", "kind", "version", "room", "to", "event", "count", "after"];
+
+/// Field names that the server sets, and so cannot be an object's or event's own either.
+const RESERVED_IN_REPLIES: [&str; 7] =
+    ["partition", "status", "error", "limit", "from", "seq", "plugin"];
+
+/// Whether a field of this name belongs to the protocol rather than to objects and events.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED_IN_REQUESTS.contains(&name) || RESERVED_IN_REPLIES.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_grammar() {
+        for good in ["a", "_", "Z9", "room-1.a_b", &"x".repeat(64)] {
+            assert_eq!(check_name(good.as_bytes()), Ok(good));
+        }
+        for bad in ["", "9a", "-a", ".a", "a b", "a:b", "é", "a\n", &"x".repeat(65)] {
+            assert_eq!(check_name(bad.as_bytes()), Err(Reason::BadName), "{bad:?}");
+        }
+    }
+}

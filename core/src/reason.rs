@@ -1,0 +1,139 @@
+//! The one closed list of reasons why something is refused or a connection is closed. The same
+//! word stands on the wire, in the log and in the metrics.
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal, $status:literal;)+) => {
+        /// Why something was refused, or a connection closed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the table in `docs/protocol.md`.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The word on the wire, in the log and in the metrics.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word),+ }
+            }
+
+            /// The status code: HTTP's where one fits, 0 where nothing went wrong.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status),+ }
+            }
+
+            /// What it means, for the table in `docs/protocol.md`.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii()),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The frame is no message of its protocol.
+    Malformed = "malformed", 400;
+    /// The message has no `msg`.
+    MethodMissing = "method-missing", 400;
+    /// The name of a method, field, room or user is not `[A-Za-z_][A-Za-z0-9_.-]{0,63}`.
+    BadName = "bad-name", 400;
+    /// A field of that name belongs to the protocol, not to objects or events.
+    ReservedField = "reserved-field", 400;
+    /// A field occurs twice.
+    DuplicateField = "duplicate-field", 400;
+    /// A field's value is a structure.
+    NestedField = "nested-field", 400;
+    /// A needed field is missing.
+    FieldMissing = "field-missing", 400;
+    /// A field's value is not of its type, or out of range.
+    FieldInvalid = "field-invalid", 400;
+    /// Text holds a control character other than tab, LF and CR.
+    ControlCharacter = "control-character", 400;
+    /// Text is not UTF-8.
+    NotUtf8 = "not-utf8", 400;
+    /// More fields than a message may have.
+    TooManyFields = "too-many-fields", 400;
+    /// The first bytes belong to no protocol that this port speaks.
+    UnknownProtocol = "unknown-protocol", 400;
+    /// The protocol version is not spoken here.
+    VersionUnsupported = "version-unsupported", 400;
+    /// Only `hello`, `login` and `ping` are answered before login.
+    NotLoggedIn = "not-logged-in", 401;
+    /// The lobby is no room: nothing can be said to it, and nobody joins or leaves it.
+    Lobby = "lobby", 403;
+    /// Only members may do this.
+    NotAMember = "not-a-member", 403;
+    /// Only the object's owner may change it.
+    NotOwner = "not-owner", 403;
+    /// Rooms are not made by joining here.
+    RoomCreationDisabled = "room-creation-disabled", 403;
+    /// No such method.
+    UnknownMethod = "unknown-method", 404;
+    /// No such room.
+    UnknownRoom = "unknown-room", 404;
+    /// No such room, and no such user is here.
+    UnknownRecipient = "unknown-recipient", 404;
+    /// No such object.
+    UnknownObject = "unknown-object", 404;
+    /// The client was silent for two heartbeats.
+    Timeout = "timeout", 408;
+    /// The object is at another version.
+    VersionConflict = "version-conflict", 409;
+    /// This connection is logged in already.
+    AlreadyLoggedIn = "already-logged-in", 409;
+    /// The user is a member already.
+    AlreadyMember = "already-member", 409;
+    /// A room of that name exists already.
+    RoomExists = "room-exists", 409;
+    /// The same user logged in on another connection.
+    Displaced = "displaced", 410;
+    /// The frame is longer than the limit.
+    FrameTooLarge = "frame-too-large", 413;
+    /// The object would be larger than the limit.
+    ObjectTooLarge = "object-too-large", 413;
+    /// The reply or its effects would be larger than the limit.
+    EffectsTooLarge = "effects-too-large", 413;
+    /// The room has its greatest number of members.
+    RoomFull = "room-full", 429;
+    /// The session is in its greatest number of rooms.
+    TooManyRooms = "too-many-rooms", 429;
+    /// The partition holds its greatest number of objects.
+    PartitionFull = "partition-full", 507;
+    /// A queue on the way is full; try again.
+    Busy = "busy", 503;
+    /// This node cannot promise that level of `ack`.
+    LevelUnavailable = "level-unavailable", 501;
+    /// The client takes its messages too slowly.
+    SlowConsumer = "slow-consumer", 504;
+    /// The server is stopping.
+    Draining = "draining", 503;
+    /// The client said `quit`.
+    Quit = "quit", 0;
+    /// The client closed the connection.
+    PeerClosed = "peer-closed", 0;
+    /// The connection broke.
+    SocketError = "socket-error", 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_distinct_lower_case_words() {
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            let word = reason.word();
+            assert!(
+                word.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            );
+            assert!(Reason::ALL[..index].iter().all(|earlier| earlier.word() != word), "{word}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What goes into a turn of a shard and what comes out: closed enums, with the bytes of their
+//! messages in one arena per batch, so that a warm turn allocates nothing.
+
+use alloc::vec::Vec;
+
+use crate::delta::DeltaBatch;
+use crate::ids::ConnectionId;
+use crate::mesh::MeshBatch;
+use crate::message::Message;
+use crate::reason::Reason;
+
+/// A range of a batch's arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First byte (or element).
+    pub start: u32,
+    /// Number of bytes (or elements).
+    pub length: u32,
+}
+
+impl Span {
+    /// The range from `start` to the arena's present end.
+    ///
+    /// # Panics
+    /// When the arena has grown beyond 4 GiB, or is shorter than `start`.
+    #[must_use]
+    pub fn since<T>(start: usize, arena: &[T]) -> Self {
+        let length = arena.len().checked_sub(start).expect("an arena only grows");
+        Self {
+            start: u32::try_from(start).expect("arenas stay below 4 GiB"),
+            length: u32::try_from(length).expect("arenas stay below 4 GiB"),
+        }
+    }
+
+    /// The range itself.
+    #[must_use]
+    pub fn of<T>(self, arena: &[T]) -> &[T] {
+        let start = self.start as usize;
+        &arena[start..start + self.length as usize]
+    }
+}
+
+/// Time as a value: read once a turn by the caller, never here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Nanoseconds since some fixed moment before the start; never goes back.
+    pub monotonic_ns: u64,
+    /// Milliseconds since 1970-01-01T00:00:00Z, for clients; may jump.
+    pub wall_ms: u64,
+}
+
+/// How a connection's protocol wants to be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionTraits {
+    /// A reply repeats the request's fields, overlaid by its own.
+    pub echoes_request: bool,
+    /// An unknown method closes the connection.
+    pub closes_on_unknown_method: bool,
+}
+
+/// What the gateway tells the shard. Of one connection: one `Opened`, any number of `Message`,
+/// one `Closed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardInput {
+    /// A connection's protocol is known.
+    Opened {
+        /// Which.
+        connection: ConnectionId,
+        /// How it wants to be answered.
+        traits: ConnectionTraits,
+    },
+    /// A checked message.
+    Message {
+        /// From which.
+        connection: ConnectionId,
+        /// The packed message in the batch's bytes.
+        message: Span,
+    },
+    /// The connection is gone. Its id is used no more.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+    },
+}
+
+/// The inputs of one turn.
+#[derive(Debug, Default)]
+pub struct ShardInputs {
+    /// In the order in which they came.
+    pub list: Vec<ShardInput>,
+    /// Packed messages.
+    pub bytes: Vec<u8>,
+}
+
+impl ShardInputs {
+    /// Adds the message that stands in `bytes` from `start` to the end.
+    pub fn push_message(&mut self, connection: ConnectionId, start: usize) {
+        let message = Span::since(start, &self.bytes);
+        self.list.push(ShardInput::Message { connection, message });
+    }
+
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.bytes.clear();
+    }
+}
+
+/// What the shard tells the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardOutput {
+    /// A message for one connection.
+    Send {
+        /// For which.
+        connection: ConnectionId,
+        /// The packed message in the batch's bytes.
+        message: Span,
+    },
+    /// A message for many connections.
+    SendMany {
+        /// For which, in the batch's `recipients`.
+        recipients: Span,
+        /// The packed message in the batch's bytes.
+        message: Span,
+    },
+    /// Close the connection when what was sent before has left.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// The outputs of one turn.
+#[derive(Debug, Default)]
+pub struct ShardOutputs {
+    /// For the gateway, in order.
+    pub list: Vec<ShardOutput>,
+    /// Packed messages.
+    pub bytes: Vec<u8>,
+    /// Recipients of `SendMany`.
+    pub recipients: Vec<ConnectionId>,
+    /// For the other shards: one batch each, by shard number; our own stays empty.
+    pub mesh: Vec<MeshBatch>,
+    /// Changes of state, in order of their sequences per group.
+    pub deltas: Vec<DeltaBatch>,
+}
+
+impl ShardOutputs {
+    /// Outputs of a shard that has `shard_count - 1` peers.
+    #[must_use]
+    pub fn new(shard_count: usize) -> Self {
+        let mut outputs = Self::default();
+        outputs.mesh.resize_with(shard_count, MeshBatch::default);
+        outputs
+    }
+
+    /// The packed message of a `Send` or `SendMany`.
+    #[must_use]
+    pub fn message(&self, span: Span) -> Message<'_> {
+        Message::from_checked(span.of(&self.bytes))
+    }
+
+    /// Empties what the gateway and the log have taken; the mesh batches are the mesh's to empty.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.bytes.clear();
+        self.recipients.clear();
+        self.deltas.clear();
+    }
+}

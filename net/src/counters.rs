@@ -1,0 +1,74 @@
+//! What a reactor counts. Plain numbers; the shard thread publishes them once a turn.
+
+use warren_core::reason::Reason;
+
+use crate::gateway::Protocol;
+
+/// Totals since the start, except where marked as a gauge.
+#[derive(Clone, Debug)]
+pub struct NetCounters {
+    /// `io_uring_enter` calls.
+    pub enters: u64,
+    /// Submission queue entries handed to the kernel.
+    pub submissions: u64,
+    /// Completions taken.
+    pub completions: u64,
+    /// Receive completions that carried bytes.
+    pub receives: u64,
+    /// Sends submitted: at most one per connection and turn.
+    pub sends: u64,
+    /// Sends that the socket did not take at once as a whole.
+    pub sends_deferred: u64,
+    /// Times the receive buffers ran out.
+    pub receive_buffers_exhausted: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes handed to sends.
+    pub sent_bytes: u64,
+    /// Messages decoded.
+    pub messages_in: u64,
+    /// Encodings of messages: one per message and protocol in use, however many recipients.
+    pub messages_encoded: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Times no connection could be accepted because the table was full.
+    pub accept_table_full: u64,
+    /// Frames refused by reason, indexed by `Reason as usize`.
+    pub refusals: [u64; Reason::ALL.len()],
+    /// Connections closed by reason, indexed by `Reason as usize`.
+    pub closes: [u64; Reason::ALL.len()],
+    /// Gauge: open connections by protocol, indexed by `Protocol as usize`.
+    pub connections: [u64; Protocol::ALL.len()],
+    /// Gauge: connections whose protocol is not known yet.
+    pub connections_undetected: u64,
+    /// Gauge: bytes that wait in send queues.
+    pub send_queue_bytes: u64,
+    /// Gauge: bytes of half-received frames.
+    pub partial_frame_bytes: u64,
+}
+
+impl Default for NetCounters {
+    fn default() -> Self {
+        Self {
+            enters: 0,
+            submissions: 0,
+            completions: 0,
+            receives: 0,
+            sends: 0,
+            sends_deferred: 0,
+            receive_buffers_exhausted: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            messages_in: 0,
+            messages_encoded: 0,
+            accepted: 0,
+            accept_table_full: 0,
+            refusals: [0; Reason::ALL.len()],
+            closes: [0; Reason::ALL.len()],
+            connections: [0; Protocol::ALL.len()],
+            connections_undetected: 0,
+            send_queue_bytes: 0,
+            partial_frame_bytes: 0,
+        }
+    }
+}

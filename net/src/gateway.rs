@@ -1,0 +1,138 @@
+//! Gateways: one wire protocol each, bytes to messages and back. Pure: no sockets, no clock, no
+//! meaning of methods. All protocols share one port and are told apart by their first bytes.
+
+use warren_core::message::Message;
+use warren_core::reason::Reason;
+
+mod binary;
+mod connserver;
+mod detect;
+mod json;
+
+pub use detect::{Detected, detect};
+
+/// The protocols spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Protocol {
+    /// ConnServer text, dialect A: `k=v&k=v~` NUL.
+    ConnServerA,
+    /// ConnServer text, dialect B: `k:v,k:v~` NUL.
+    ConnServerB,
+    /// ConnServer text, dialect C: `k:v` LF … NUL.
+    ConnServerC,
+    /// One JSON object a frame, ended by NUL or LF.
+    Json,
+    /// Length-prefixed frames after `WRN1`.
+    Binary,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: &[Self] =
+        &[Self::ConnServerA, Self::ConnServerB, Self::ConnServerC, Self::Json, Self::Binary];
+
+    /// The name in the configuration, the log and the metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ConnServerA => "connserver-a",
+            Self::ConnServerB => "connserver-b",
+            Self::ConnServerC => "connserver-c",
+            Self::Json => "json",
+            Self::Binary => "binary",
+        }
+    }
+
+    /// Whether the protocol is one of the three ConnServer dialects.
+    #[must_use]
+    pub const fn is_connserver(self) -> bool {
+        matches!(self, Self::ConnServerA | Self::ConnServerB | Self::ConnServerC)
+    }
+}
+
+/// What the configuration says about protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// Longest frame a client may send, in bytes, its terminator or length included.
+    pub frame_bytes_max: usize,
+    /// ConnServer: percent-encode on output, decode on input. Off: the original's raw behaviour.
+    pub percent: bool,
+    /// ConnServer: send only the fields that the original sent.
+    pub legacy: bool,
+    /// ConnServer: an unknown method closes the connection, as in the original.
+    pub strict: bool,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self { frame_bytes_max: 64 * 1024, percent: true, legacy: false, strict: false }
+    }
+}
+
+/// What stood at the beginning of the received bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// No whole frame yet.
+    Incomplete,
+    /// A message; it was appended to the output in packed form.
+    Message {
+        /// Bytes of the frame, its end included.
+        consumed: usize,
+    },
+    /// A frame without a message, such as an empty line.
+    Empty {
+        /// Bytes of the frame, its end included.
+        consumed: usize,
+    },
+    /// A frame that is refused; the connection goes on after it. The output is as before.
+    Refused {
+        /// Bytes of the frame, its end included.
+        consumed: usize,
+        /// Why.
+        reason: Reason,
+    },
+    /// A fault after which the next frame cannot be found: the connection is to be closed.
+    Fatal {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Decodes the frame at the beginning of `bytes`, and appends its message to `out` in packed form.
+/// `scanned` is how many of `bytes` earlier calls have searched for the frame's end in vain; it is
+/// kept up to date, so that a frame which comes a byte at a time is searched once.
+pub fn decode(
+    protocol: Protocol,
+    settings: &GatewaySettings,
+    bytes: &[u8],
+    scanned: &mut usize,
+    out: &mut Vec<u8>,
+) -> Frame {
+    match protocol {
+        Protocol::ConnServerA | Protocol::ConnServerB | Protocol::ConnServerC => {
+            connserver::decode(protocol, settings, bytes, scanned, out)
+        }
+        Protocol::Json => json::decode(settings, bytes, scanned, out),
+        Protocol::Binary => binary::decode(settings, bytes, out),
+    }
+}
+
+/// Appends the frame that carries `message` to `out`.
+pub fn encode(
+    protocol: Protocol,
+    settings: &GatewaySettings,
+    message: Message<'_>,
+    out: &mut Vec<u8>,
+) {
+    match protocol {
+        Protocol::ConnServerA | Protocol::ConnServerB | Protocol::ConnServerC => {
+            connserver::encode(protocol, settings, message, out);
+        }
+        Protocol::Json => json::encode(message, out),
+        Protocol::Binary => binary::encode(message, out),
+    }
+}
+
+#[cfg(test)]
+mod tests;

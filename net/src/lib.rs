@@ -1,0 +1,4 @@
+//! Sockets and protocols.
+
+pub mod counters;
+pub mod gateway;
