@@ -23,6 +23,10 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
+    pub(super) fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn take(&mut self, count: usize) -> Result<&'a [u8], Reason> {
         let (taken, rest) = self.bytes.split_at_checked(count).ok_or(Reason::Malformed)?;
         self.bytes = rest;
