@@ -1,15 +1,15 @@
 //! Gateways: one wire protocol each, bytes to messages and back. Pure: no sockets, no clock, no
 //! meaning of methods. All protocols share one port and are told apart by their first bytes.
 
-use warren_core::message::Message;
+use warren_core::message::{MESSAGE_BYTES_MAX, Message};
 use warren_core::reason::Reason;
 
-mod binary;
+pub mod binary;
 mod connserver;
 mod detect;
 mod json;
 
-pub use detect::{Detected, detect};
+pub use detect::{DETECTION_BYTES_MAX, Detected, detect};
 
 /// The protocols spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,9 +56,10 @@ impl Protocol {
 pub struct GatewaySettings {
     /// Longest frame a client may send, in bytes, its terminator or length included.
     pub frame_bytes_max: usize,
-    /// ConnServer: percent-encode on output, decode on input. Off: the original's raw behaviour.
+    /// ConnServer: percent-encode on output, decode on input. Off: raw as in the original, but for
+    /// separators in values, which leave as spaces.
     pub percent: bool,
-    /// ConnServer: send only the fields that the original sent.
+    /// ConnServer: leave out `seq`, which the original did not send.
     pub legacy: bool,
     /// ConnServer: an unknown method closes the connection, as in the original.
     pub strict: bool,
@@ -131,6 +132,47 @@ pub fn encode(
         }
         Protocol::Json => json::encode(message, out),
         Protocol::Binary => binary::encode(message, out),
+    }
+}
+
+/// Where the frame at the beginning of `bytes` ends, for protocols whose frames end at a certain
+/// byte; or what is to be answered while that byte has not come. `find` searches bytes that were
+/// not searched before.
+fn find_frame_end(
+    settings: &GatewaySettings,
+    bytes: &[u8],
+    scanned: &mut usize,
+    find: impl Fn(&[u8]) -> Option<usize>,
+) -> Result<usize, Frame> {
+    let window_end = bytes.len().min(settings.frame_bytes_max);
+    let window_start = (*scanned).min(window_end);
+    if let Some(offset) = find(&bytes[window_start..window_end]) {
+        *scanned = 0;
+        return Ok(window_start + offset);
+    }
+    if bytes.len() >= settings.frame_bytes_max {
+        return Err(Frame::Fatal { reason: Reason::FrameTooLarge });
+    }
+    *scanned = bytes.len();
+    Err(Frame::Incomplete)
+}
+
+/// What became of a frame whose message was written to `out` from `start` on. What is refused is
+/// taken back.
+fn settle_frame(
+    result: Result<(), Reason>,
+    consumed: usize,
+    start: usize,
+    out: &mut Vec<u8>,
+) -> Frame {
+    // Many small values take more room in packed form than on the wire.
+    let fits = out.len() - start <= MESSAGE_BYTES_MAX;
+    match result.and(if fits { Ok(()) } else { Err(Reason::FrameTooLarge) }) {
+        Ok(()) => Frame::Message { consumed },
+        Err(reason) => {
+            out.truncate(start);
+            Frame::Refused { consumed, reason }
+        }
     }
 }
 

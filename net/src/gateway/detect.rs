@@ -1,6 +1,19 @@
-//! Tells the protocol by a connection's first bytes.
+//! Tells the protocol by a connection's first bytes. It keeps nothing between calls: it looks at
+//! no more than [`DETECTION_BYTES_MAX`] bytes, so a client that sends them one at a time costs at
+//! most 8 MB of scanning in its life, less than the receives themselves. What it answers depends
+//! on the bytes alone, not on the pieces in which they come.
+
+use memchr::{memchr2, memchr3};
+use warren_core::name::NAME_BYTES_MAX;
 
 use super::Protocol;
+use super::binary::PREAMBLE;
+
+/// Most bytes by which a protocol is told. Only ConnServer text whose first value is very long is
+/// undecided for more than a name's length; what a client sends before its login is short.
+pub const DETECTION_BYTES_MAX: usize = 4096;
+
+const _: () = assert!(DETECTION_BYTES_MAX > NAME_BYTES_MAX + 1);
 
 /// What the first bytes say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +27,68 @@ pub enum Detected {
     },
     /// Not to be told yet.
     NeedMore,
-    /// None that is spoken here.
+    /// None that is spoken here, or not to be told within the limit.
     Unknown,
+}
+
+/// Tells the protocol by all bytes received so far. The limit is `frame_bytes_max` or
+/// [`DETECTION_BYTES_MAX`], whichever is smaller; leading CR and LF count towards it.
+#[must_use]
+pub fn detect(first_bytes: &[u8], frame_bytes_max: usize) -> Detected {
+    let limit = frame_bytes_max.min(DETECTION_BYTES_MAX);
+    let window = &first_bytes[..first_bytes.len().min(limit)];
+    // Somebody at a terminal pressed return.
+    let blank = window.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    let blank = blank.unwrap_or(window.len());
+    let detected = detect_protocol(&window[blank..]);
+    match detected {
+        Detected::Protocol { protocol, skip } => {
+            Detected::Protocol { protocol, skip: blank + skip }
+        }
+        Detected::NeedMore if window.len() == limit => Detected::Unknown,
+        Detected::NeedMore | Detected::Unknown => detected,
+    }
+}
+
+fn detect_protocol(bytes: &[u8]) -> Detected {
+    match bytes {
+        [] => Detected::NeedMore,
+        [b'{', ..] => Detected::Protocol { protocol: Protocol::Json, skip: 0 },
+        _ if bytes.starts_with(PREAMBLE) => {
+            Detected::Protocol { protocol: Protocol::Binary, skip: PREAMBLE.len() }
+        }
+        // A part of the preamble is a part of a key too, and waits for more as such.
+        [first, ..] if first.is_ascii_alphabetic() || *first == b'_' => detect_dialect(bytes),
+        _ => Detected::Unknown,
+    }
+}
+
+/// The ConnServer dialect, told by what follows the first key.
+fn detect_dialect(bytes: &[u8]) -> Detected {
+    let continues = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    let key_length = bytes.iter().take_while(|byte| continues(byte)).count();
+    if key_length > NAME_BYTES_MAX {
+        return Detected::Unknown;
+    }
+    let protocol = match bytes.get(key_length) {
+        None => return Detected::NeedMore,
+        Some(b'=') => Protocol::ConnServerA,
+        Some(b':') => match detect_colon_dialect(&bytes[key_length + 1..]) {
+            None => return Detected::NeedMore,
+            Some(protocol) => protocol,
+        },
+        Some(_) => return Detected::Unknown,
+    };
+    Detected::Protocol { protocol, skip: 0 }
+}
+
+/// B or C, told by what ends the first value.
+fn detect_colon_dialect(bytes: &[u8]) -> Option<Protocol> {
+    let of_b = memchr3(b',', b'~', b'\r', bytes);
+    let of_c = memchr2(b'\n', 0, &bytes[..of_b.unwrap_or(bytes.len())]);
+    match (of_b, of_c) {
+        (_, Some(_)) => Some(Protocol::ConnServerC),
+        (Some(_), None) => Some(Protocol::ConnServerB),
+        (None, None) => None,
+    }
 }

@@ -1,0 +1,364 @@
+//! JSON: one flat object a frame, ended by LF or NUL. serde_json reads the text; the visitors here
+//! write what it finds straight into the packed message, so no tree is ever built, and a nested
+//! value is refused where it begins, so no depth is ever reached.
+//!
+//! Refusals do not travel through serde's errors, which are text: the visitors leave the reason in
+//! [`Reading`] and then fail.
+
+use std::fmt;
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use memchr::memchr2;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use warren_core::message::{
+    MESSAGE_FIELDS_MAX, Message, MessageBuilder, TextList, Value, check_text,
+};
+use warren_core::name::{NAME_BYTES_MAX, check_name};
+use warren_core::reason::Reason;
+
+use super::{Frame, GatewaySettings, find_frame_end, settle_frame};
+
+/// The one name of the object by which bytes are written.
+const BYTES_NAME: &str = "$bytes";
+
+/// Decodes the frame at the beginning of `bytes`.
+pub(super) fn decode(
+    settings: &GatewaySettings,
+    bytes: &[u8],
+    scanned: &mut usize,
+    out: &mut Vec<u8>,
+) -> Frame {
+    let end = match find_frame_end(settings, bytes, scanned, |window| memchr2(b'\n', 0, window)) {
+        Ok(end) => end,
+        Err(frame) => return frame,
+    };
+    let consumed = end + 1;
+    let frame = &bytes[..end];
+    let Some(blank) = frame.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) else {
+        return Frame::Empty { consumed };
+    };
+    let start = out.len();
+    let result = read_object(&frame[blank..], MessageBuilder::without_method(out));
+    settle_frame(result, consumed, start, out)
+}
+
+fn read_object(frame: &[u8], builder: MessageBuilder<'_>) -> Result<(), Reason> {
+    let text = str::from_utf8(frame).map_err(|_| Reason::NotUtf8)?;
+    if !text.starts_with('{') {
+        return Err(Reason::Malformed);
+    }
+    let mut reading = Reading { builder, refused: None };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let result =
+        deserializer.deserialize_map(ObjectVisitor(&mut reading)).and_then(|()| deserializer.end());
+    match result {
+        Ok(()) if reading.builder.has_method() => Ok(()),
+        Ok(()) => Err(Reason::MethodMissing),
+        Err(error) => Err(match reading.refused {
+            Some(reason) => reason,
+            // A value of a type that no visitor takes: a number in a list, say.
+            None if error.is_data() => Reason::FieldInvalid,
+            // JSON has no place at all for these bytes, least of all inside text.
+            None if check_text(text).is_err() => Reason::ControlCharacter,
+            None => Reason::Malformed,
+        }),
+    }
+}
+
+/// What the visitors share: the message so far, and the reason why it is none.
+struct Reading<'b> {
+    builder: MessageBuilder<'b>,
+    refused: Option<Reason>,
+}
+
+impl Reading<'_> {
+    fn check<T, E: Error>(&mut self, result: Result<T, Reason>) -> Result<T, E> {
+        result.map_err(|reason| {
+            self.refused = Some(reason);
+            E::custom(reason.word())
+        })
+    }
+
+    fn put<E: Error>(&mut self, name: &FieldName, value: Value<'_>) -> Result<(), E> {
+        let result = match value {
+            Value::Text(method) if name.is_method() => self.builder.set_method(method.as_bytes()),
+            _ if name.is_method() => Err(Reason::FieldInvalid),
+            _ => self.builder.try_field(name.as_bytes(), value),
+        };
+        self.check(result)
+    }
+
+    fn put_list<E: Error>(&mut self, name: &FieldName, texts: &TextArena) -> Result<(), E> {
+        let result = if self.builder.has_field(name.as_bytes()) {
+            Err(Reason::DuplicateField)
+        } else if self.builder.field_count() == MESSAGE_FIELDS_MAX {
+            Err(Reason::TooManyFields)
+        } else if texts.ends.len() > usize::from(u16::MAX) {
+            Err(Reason::FieldInvalid)
+        } else {
+            check_text(&texts.text)
+        };
+        self.check(result)?;
+        self.builder.list(name.as_str(), texts.iter());
+        Ok(())
+    }
+}
+
+/// A checked name, kept while its value is read: serde lends the text of a key only for a moment.
+struct FieldName {
+    bytes: [u8; NAME_BYTES_MAX],
+    length: usize,
+}
+
+impl FieldName {
+    fn new(name: &str) -> Result<Self, Reason> {
+        let name = check_name(name.as_bytes())?;
+        let mut bytes = [0; NAME_BYTES_MAX];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        Ok(Self { bytes, length: name.len() })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(self.as_bytes()).expect("names are ASCII")
+    }
+
+    fn is_method(&self) -> bool {
+        self.as_bytes() == b"msg"
+    }
+}
+
+/// The texts of a list, one after the other.
+#[derive(Default)]
+struct TextArena {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl TextArena {
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let text = &self.text[start..*end];
+            start = *end;
+            text
+        })
+    }
+}
+
+/// Reads the object that is the frame.
+struct ObjectVisitor<'s, 'b>(&'s mut Reading<'b>);
+
+impl<'de> Visitor<'de> for ObjectVisitor<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(NameSeed(self.0))? {
+            map.next_value_seed(ValueSeed { reading: self.0, name })?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a field's name.
+struct NameSeed<'s, 'b>(&'s mut Reading<'b>);
+
+impl<'de> DeserializeSeed<'de> for NameSeed<'_, '_> {
+    type Value = FieldName;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<FieldName, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed<'_, '_> {
+    type Value = FieldName;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<FieldName, E> {
+        self.0.check(FieldName::new(name))
+    }
+}
+
+/// Reads a field's value into the message.
+struct ValueSeed<'s, 'b> {
+    reading: &'s mut Reading<'b>,
+    name: FieldName,
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.reading.put(&self.name, Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, boolean: bool) -> Result<(), E> {
+        self.reading.put(&self.name, Value::Boolean(boolean))
+    }
+
+    fn visit_i64<E: Error>(self, integer: i64) -> Result<(), E> {
+        self.reading.put(&self.name, Value::Integer(integer))
+    }
+
+    fn visit_u64<E: Error>(self, integer: u64) -> Result<(), E> {
+        let integer = i64::try_from(integer).map_err(|_| Reason::FieldInvalid);
+        let integer = self.reading.check(integer)?;
+        self.reading.put(&self.name, Value::Integer(integer))
+    }
+
+    fn visit_f64<E: Error>(self, float: f64) -> Result<(), E> {
+        self.reading.put(&self.name, Value::Float(float))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.reading.put(&self.name, Value::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        if self.name.is_method() {
+            return self.reading.check(Err(Reason::FieldInvalid));
+        }
+        let mut texts = TextArena::default();
+        while let Some(()) =
+            list.next_element_seed(TextSeed { reading: self.reading, text: &mut texts.text })?
+        {
+            texts.ends.push(texts.text.len());
+        }
+        self.reading.put_list(&self.name, &texts)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        if self.name.is_method() {
+            return self.reading.check(Err(Reason::FieldInvalid));
+        }
+        let mut name = String::new();
+        let name_seed = TextSeed { reading: self.reading, text: &mut name };
+        if map.next_key_seed(name_seed)?.is_none() || name != BYTES_NAME {
+            return self.reading.check(Err(Reason::NestedField));
+        }
+        let mut text = String::new();
+        map.next_value_seed(TextSeed { reading: self.reading, text: &mut text })?;
+        if map.next_key_seed(TextSeed { reading: self.reading, text: &mut name })?.is_some() {
+            return self.reading.check(Err(Reason::NestedField));
+        }
+        let engine = if text.ends_with('=') { STANDARD } else { STANDARD_NO_PAD };
+        let bytes = engine.decode(&text).map_err(|_| Reason::FieldInvalid);
+        let bytes = self.reading.check(bytes)?;
+        self.reading.put(&self.name, Value::Bytes(&bytes))
+    }
+}
+
+/// Appends a text to `text`. Anything but text and structures is left to serde to refuse.
+struct TextSeed<'s, 'b> {
+    reading: &'s mut Reading<'b>,
+    text: &'s mut String,
+}
+
+impl<'de> DeserializeSeed<'de> for TextSeed<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextSeed<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.text.push_str(text);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        self.reading.check(Err(Reason::NestedField))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        self.reading.check(Err(Reason::NestedField))
+    }
+}
+
+/// Appends the frame that carries `message`: the method first, then the fields in their order.
+pub(super) fn encode(message: Message<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"msg\":\"");
+    out.extend_from_slice(message.method().as_bytes());
+    out.push(b'"');
+    for (name, value) in message.fields() {
+        // A name holds nothing that JSON would escape.
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        write_value(value, out);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Text(text) => write_json(text, out),
+        Value::Integer(integer) => write_json(&integer, out),
+        Value::Float(float) => write_json(&float, out),
+        Value::Boolean(boolean) => write_json(&boolean, out),
+        Value::Bytes(bytes) => write_bytes(bytes, out),
+        Value::Object(object) => {
+            write!(out, "\"{object}\"").expect("writing to memory does not fail");
+        }
+        Value::List(list) => write_list(list, out),
+    }
+}
+
+fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("text and numbers are JSON, and memory takes them");
+}
+
+fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"$bytes\":\"");
+    let start = out.len();
+    // Four characters for every three bytes begun.
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]);
+    debug_assert_eq!(written, Ok(out.len() - start));
+    out.extend_from_slice(b"\"}");
+}
+
+fn write_list(list: TextList<'_>, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (index, text) in list.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_json(text, out);
+    }
+    out.push(b']');
+}

@@ -1,0 +1,158 @@
+use serde_json::Value as Json;
+use warren_core::message::{MessageBuilder, Value};
+
+use super::*;
+
+mod client;
+mod limits;
+mod random;
+mod streams;
+mod vectors;
+
+/// What a client's bytes came to.
+#[derive(Clone, Debug, PartialEq)]
+enum Outcome {
+    Message(Vec<u8>),
+    Refused(Reason),
+    Fatal(Reason),
+    Incomplete,
+}
+
+/// Decodes what comes in pieces, as a connection does, and checks what holds for every call.
+fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]]) -> Vec<Outcome> {
+    const BEFORE: &[u8] = b"before";
+    let mut outcomes = Vec::new();
+    let mut received = Vec::new();
+    let mut scanned = 0;
+    for piece in pieces {
+        received.extend_from_slice(piece);
+        loop {
+            let mut out = BEFORE.to_vec();
+            let frame = decode(protocol, settings, &received, &mut scanned, &mut out);
+            assert!(out.starts_with(BEFORE));
+            let message = out.split_off(BEFORE.len());
+            assert_eq!(message.is_empty(), !matches!(frame, Frame::Message { .. }));
+            let consumed = match frame {
+                Frame::Incomplete => break,
+                Frame::Fatal { reason } => {
+                    outcomes.push(Outcome::Fatal(reason));
+                    return outcomes;
+                }
+                Frame::Empty { consumed } => consumed,
+                Frame::Refused { consumed, reason } => {
+                    outcomes.push(Outcome::Refused(reason));
+                    consumed
+                }
+                Frame::Message { consumed } => {
+                    Message::parse(&message).expect("what is decoded is a message");
+                    outcomes.push(Outcome::Message(message));
+                    consumed
+                }
+            };
+            assert!((1..=received.len().min(settings.frame_bytes_max)).contains(&consumed));
+            assert_eq!(scanned, 0);
+            received.drain(..consumed);
+        }
+        if !matches!(protocol, Protocol::Binary) {
+            assert_eq!(scanned, received.len());
+        }
+    }
+    if !received.is_empty() {
+        outcomes.push(Outcome::Incomplete);
+    }
+    outcomes
+}
+
+/// One entry of a file of vectors.
+struct Vector {
+    json: Json,
+    bytes: Vec<u8>,
+    settings: GatewaySettings,
+}
+
+impl Vector {
+    fn name(&self) -> String {
+        format!("{} ({})", self.json["name"], self.json["protocol"])
+    }
+
+    fn protocol(&self) -> Option<Protocol> {
+        let label = self.json["protocol"].as_str()?;
+        Some(*Protocol::ALL.iter().find(|protocol| protocol.label() == label).expect("a protocol"))
+    }
+
+    fn reason(&self, key: &str) -> Option<Reason> {
+        let word = self.json[key].as_str()?;
+        Some(*Reason::ALL.iter().find(|reason| reason.word() == word).expect("a reason"))
+    }
+
+    fn is_in(&self) -> bool {
+        self.json["direction"] != "out"
+    }
+
+    fn is_out(&self) -> bool {
+        self.json["direction"] != "in"
+    }
+
+    fn message(&self) -> Vec<u8> {
+        let parts = self.json["message"].as_array().expect("a message");
+        let mut out = Vec::new();
+        let mut builder = MessageBuilder::new(&mut out, text_of(&parts[0]));
+        for field in &parts[1..] {
+            put_field(&mut builder, text_of(&field[0]), text_of(&field[1]), &field[2]);
+        }
+        out
+    }
+}
+
+fn put_field(builder: &mut MessageBuilder<'_>, name: &str, kind: &str, value: &Json) {
+    match kind {
+        "null" => builder.field(name, Value::Null),
+        "text" => builder.field(name, Value::Text(text_of(value))),
+        "integer" => builder.field(name, Value::Integer(text_of(value).parse().unwrap())),
+        "float" => builder.field(name, Value::Float(text_of(value).parse().unwrap())),
+        "boolean" => builder.field(name, Value::Boolean(text_of(value).parse().unwrap())),
+        "bytes" => builder.field(name, Value::Bytes(&from_hexadecimal(text_of(value)))),
+        "object" => builder.field(name, Value::Object(text_of(value).parse().unwrap())),
+        "list" => builder.list(name, value.as_array().unwrap().iter().map(text_of)),
+        _ => panic!("no type: {kind}"),
+    }
+}
+
+fn text_of(json: &Json) -> &str {
+    json.as_str().expect("a string")
+}
+
+fn from_hexadecimal(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
+    let pairs = digits.chunks(2).map(|pair| str::from_utf8(pair).unwrap());
+    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+}
+
+fn vectors_of(file: &str) -> Vec<Vector> {
+    let path = format!("{}/../tests/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).expect("the vectors are there");
+    let list: Vec<Json> = serde_json::from_str(&text).expect("the vectors are JSON");
+    assert!(!list.is_empty());
+    list.into_iter().map(vector_of).collect()
+}
+
+fn vector_of(json: Json) -> Vector {
+    let bytes = match json["wire"].as_str() {
+        Some(text) => text.as_bytes().to_vec(),
+        None => from_hexadecimal(text_of(&json["wire_hex"])),
+    };
+    let mut settings = GatewaySettings::default();
+    for (key, value) in json["settings"].as_object().into_iter().flatten() {
+        match key.as_str() {
+            "percent" => settings.percent = value.as_bool().unwrap(),
+            "legacy" => settings.legacy = value.as_bool().unwrap(),
+            "frame_bytes_max" => settings.frame_bytes_max = value.as_u64().unwrap() as usize,
+            _ => panic!("no setting: {key}"),
+        }
+    }
+    Vector { json, bytes, settings }
+}
+
+fn message_vectors() -> Vec<Vector> {
+    ["connserver.json", "json.json", "binary.json"].into_iter().flat_map(vectors_of).collect()
+}
