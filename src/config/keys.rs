@@ -260,17 +260,18 @@ sections! {
     LimitsSection = "limits" {
         /// Open connections of one shard.
         connections_max: u64 = "16384", Allowed::Range(1, 1_048_576);
-        /// Bytes that wait to be sent on one connection; beyond it is closed with `slow-consumer`.
+        /// Bytes that wait to be sent on one connection; one with more is closed with
+        /// `slow-consumer`.
         send_queue_bytes_max: u64 = "262144", Allowed::Range(KIB, GIB);
-        /// Events that wait in one partition; beyond it answers `busy`.
+        /// Events that wait in one partition; the next is answered `busy`.
         partition_events_max: u64 = "4096", Allowed::Range(1, 1_048_576);
-        /// Rooms in which one session is; beyond it is answered `too-many-rooms`.
+        /// Rooms in which one session is; the next is answered `too-many-rooms`.
         rooms_per_session_max: u64 = "64", Allowed::Range(1, 65_536);
         /// Members up to which a room is told of each `joined` and `left`.
         presence_members_max: u64 = "100", Allowed::Range(0, 1_048_576);
-        /// Size of one object, in bytes; beyond it is answered `object-too-large`.
+        /// Size of one object, in bytes; a larger one is answered `object-too-large`.
         object_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
-        /// Objects of one partition; beyond it is answered `partition-full`.
+        /// Objects of one partition; the next is answered `partition-full`.
         objects_per_partition_max: u64 = "65536", Allowed::Range(1, 16_777_216);
         /// Bytes that wait for another shard whose ring is full. Above half of it a shard takes
         /// no new client events.
