@@ -79,12 +79,7 @@ pub async fn run_bots(listen: SocketAddr) {
 }
 
 /// One bot's life: it logs in, joins, and says every third line of its room.
-async fn run_bot(
-    listen: SocketAddr,
-    room: &str,
-    name: &str,
-    turn: usize,
-) -> std::io::Result<()> {
+async fn run_bot(listen: SocketAddr, room: &str, name: &str, turn: usize) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(listen).await?;
     let (input, mut output) = stream.split();
     let hello = format!(

@@ -8,6 +8,7 @@ use warren::arguments::{Arguments, Command};
 use warren::config::ServerConfig;
 use warren::fatal::Fatal;
 use warren::server::Server;
+use warren::topology::inherited_cores;
 use warren::{demo, logging};
 
 #[global_allocator]
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), Fatal> {
     let (Command::Serve(arguments) | Command::Demo(arguments)) = command;
-    let config = ServerConfig::load(arguments.config.as_deref(), &arguments.overrides())?;
+    let cores = inherited_cores().len();
+    let config = ServerConfig::load(arguments.config.as_deref(), &arguments.overrides(), cores)?;
     let _log = logging::start(config.log)?;
     let server = Server::start(&config)?;
     let (listen, admin) = (server.listen_addr(), server.admin_addr());

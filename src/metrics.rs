@@ -53,6 +53,8 @@ pub struct TurnCounters {
     pub mesh_batches_published: u64,
     /// Wake-ups sent to shards that slept.
     pub wakes_sent: u64,
+    /// Heap allocations of the thread since its start.
+    pub allocations: u64,
     /// Gauge: bytes that wait for shards whose rings are full.
     pub mesh_staged_bytes: u64,
     /// Gauge: client events that are held back because too much waits for other shards.

@@ -64,8 +64,7 @@ impl Server {
         let listeners = listen(config)?;
         let listen = listeners[0].local_addr();
         let clock = Clock::start();
-        let state =
-            Arc::new(ServerState::new(config.shards, move || clock.monotonic_ns()));
+        let state = Arc::new(ServerState::new(config.shards, move || clock.monotonic_ns()));
         let admin = AdminServer::bind(config.admin_listen, Arc::clone(&state))?;
         let (ready, readies) = mpsc::channel();
         let (end, shard_ends) = unbounded_channel();
@@ -258,8 +257,7 @@ fn make_reactor(config: &ServerConfig, listener: Listener) -> Result<Reactor, Fa
         receive_buffer_bytes: config.reactor.receive_buffer_bytes,
         ..ReactorSettings::default()
     };
-    Reactor::new(settings, listener)
-        .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))
+    Reactor::new(settings, listener).map_err(|error| Fatal::new(FatalReason::SystemRefused, error))
 }
 
 fn shard_settings(config: &ServerConfig, shard: ShardId, shard_count: u16) -> ShardSettings {

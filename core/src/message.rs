@@ -244,8 +244,27 @@ impl<'a> Message<'a> {
     /// The value of the field, if there is one and it is not null.
     #[must_use]
     pub fn get(self, name: &str) -> Option<Value<'a>> {
-        let (_, value) = self.fields().find(|(field, _)| *field == name)?;
-        if value == Value::Null { None } else { Some(value) }
+        let mut reader = self.fields().reader;
+        while !reader.is_empty() {
+            if reader.checked_name() == name {
+                return Some(reader.checked_value()).filter(|value| *value != Value::Null);
+            }
+            reader.skip_checked_value();
+        }
+        None
+    }
+
+    /// Number of fields.
+    #[must_use]
+    pub fn field_count(self) -> usize {
+        let mut reader = self.fields().reader;
+        let mut count = 0;
+        while !reader.is_empty() {
+            reader.checked_name();
+            reader.skip_checked_value();
+            count += 1;
+        }
+        count
     }
 
     /// The value of a text field that must be there.
@@ -286,7 +305,7 @@ impl<'a> Iterator for Fields<'a> {
             return None;
         }
         let name = self.reader.checked_name();
-        Some((name, self.reader.value().expect("the message was checked")))
+        Some((name, self.reader.checked_value()))
     }
 }
 

@@ -65,6 +65,7 @@ pub(super) const SCALARS: &[Scalar] = &[
         turn.turn.mesh_staged_bytes
     }),
     counter("mesh_wakes", "Wake-ups sent to shards that slept", |turn| turn.turn.wakes_sent),
+    counter("allocations", "Heap allocations of the shard thread", |turn| turn.turn.allocations),
     counter("ring_enters", "io_uring_enter calls", |turn| turn.net.enters),
     counter("ring_submissions", "Submission queue entries", |turn| turn.net.submissions),
     counter("ring_completions", "Completions taken", |turn| turn.net.completions),

@@ -55,10 +55,10 @@ fn a_warm_shard_allocates_nothing_per_message() {
     let mut clients = members(&server);
     chat(&mut clients, ROUNDS);
     let allocations = server.metric("warren_allocations_total", "");
-    let enters = server.metric("warren_enters_total", "");
+    let enters = server.metric("warren_ring_enters_total", "");
     chat(&mut clients, ROUNDS);
     let allocations = server.metric("warren_allocations_total", "") - allocations;
-    let enters = server.metric("warren_enters_total", "") - enters;
+    let enters = server.metric("warren_ring_enters_total", "") - enters;
     let messages = MEMBERS * PIPELINED * ROUNDS;
     println!("{messages} messages in, {} out:", messages * MEMBERS);
     println!("{allocations} allocations of the shard thread, {enters} enters");

@@ -48,7 +48,7 @@ fn metrics_tell_what_happened() {
         ("warren_refusals_total", "unknown-method", 1),
         ("warren_connections", "json", 1),
         ("warren_closes_total", "peer-closed", 1),
-        ("warren_accepted_total", "", 2),
+        ("warren_accepted_connections_total", "", 2),
     ] {
         assert_eq!(server.metric(name, label), expected, "{name} {label}");
     }
@@ -62,8 +62,7 @@ fn metrics_tell_what_happened() {
 fn a_wrong_configuration_is_told_with_its_place() {
     let path = std::env::temp_dir().join(format!("warren-wrong-{}.toml", std::process::id()));
     std::fs::write(&path, "[server]\nlisten = \"127.0.0.1:0\"\nshard = 2\n").unwrap();
-    let output =
-        command(&["serve", "--config", path.to_str().unwrap()]).output().unwrap();
+    let output = command(&["serve", "--config", path.to_str().unwrap()]).output().unwrap();
     std::fs::remove_file(&path).unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(78), "{told}");

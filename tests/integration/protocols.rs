@@ -25,7 +25,8 @@ fn users_of_every_protocol_meet_in_one_room() {
     binary.send(&bytes);
 
     // Each hears its replies to login and join; only then is everyone in.
-    for (client, open) in [(&mut a, "msg=login&"), (&mut b, "msg:login,"), (&mut c, "msg:login\n")] {
+    for (client, open) in [(&mut a, "msg=login&"), (&mut b, "msg:login,"), (&mut c, "msg:login\n")]
+    {
         let login = client.text_frame();
         assert!(login.contains(open) && login.contains("status"), "{login}");
         while !client.text_frame().contains("room") {}

@@ -46,8 +46,11 @@ fn clients_on_different_shards_hear_each_other_in_one_order() {
     }
     for speaker in 0..SPEAKERS {
         let name = format!("user{speaker}");
-        let own: Vec<&str> =
-            heard[0].iter().filter(|(_, from, _)| *from == name).map(|(.., text)| &**text).collect();
+        let own: Vec<&str> = heard[0]
+            .iter()
+            .filter(|(_, from, _)| *from == name)
+            .map(|(.., text)| &**text)
+            .collect();
         let expected: Vec<String> = (0..LINES).map(|line| format!("line {line}")).collect();
         assert_eq!(own, expected, "{name}'s lines are in the order of their sending");
     }

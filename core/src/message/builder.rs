@@ -50,7 +50,7 @@ impl<'b> MessageBuilder<'b> {
     /// Goes on with the message that is all of the buffer.
     pub(crate) fn resume(out: &'b mut Vec<u8>) -> Self {
         let message = Message::from_checked(out);
-        let (method_bytes, field_count) = (1 + message.method().len(), message.fields().count());
+        let (method_bytes, field_count) = (1 + message.method().len(), message.field_count());
         Self { out, start: 0, method_bytes, field_count }
     }
 

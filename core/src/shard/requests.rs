@@ -57,7 +57,7 @@ impl Shard {
         message: Message<'_>,
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
-        if message.fields().count() > REQUEST_FIELDS_MAX {
+        if message.field_count() > REQUEST_FIELDS_MAX {
             return Err(Reason::TooManyFields);
         }
         let method = Method::from_name(message.method()).ok_or(Reason::UnknownMethod)?;
