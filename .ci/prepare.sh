@@ -31,6 +31,9 @@ require_rust() {
         found="Rust ${found:-of an unknown version} was found"
     fi
     say "Warren needs Rust $RUST_VERSION_MIN or later (rustc and cargo); $found. To get it:"
+    if ! command -v curl >/dev/null; then
+        say "    apt-get install -y curl ca-certificates    # as root"
+    fi
     say "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
     say "then open a new shell, or: . \"\$HOME/.cargo/env\""
     exit 1

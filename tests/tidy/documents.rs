@@ -89,7 +89,10 @@ fn check_generated(path: &str, name: &str, table: &str) {
     let expected = with_generated(&text, name, table)
         .unwrap_or_else(|| panic!("{path} has no part {:?} … {END_MARK:?}", begin_mark(name)));
     if std::env::var_os(UPDATE_VARIABLE).is_some() {
-        std::fs::write(&file, &expected).expect("the document can be written");
+        // Other tests read the document at the same time: they see the old one or the new one.
+        let draft = file.with_file_name(format!(".{name}.draft"));
+        std::fs::write(&draft, &expected).expect("the document can be written");
+        std::fs::rename(&draft, &file).expect("the document can be replaced");
         return;
     }
     assert!(

@@ -29,6 +29,7 @@ const LAYERS: &[Layer] = &[
         package: "warren-net",
         siblings: &["warren-core"],
         externals: Some(&[
+            "base64",
             "io-uring",
             "libc",
             "memchr",
