@@ -7,16 +7,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection that reads whole frames.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -24,19 +24,19 @@ impl Client {
     }
 
     /// A JSON client that is logged in.
-    pub fn log_in(address: SocketAddr, user: &str) -> Self {
+    pub(crate) fn log_in(address: SocketAddr, user: &str) -> Self {
         let mut client = Self::connect(address);
         client.send(format!("{{\"msg\":\"login\",\"user\":\"{user}\"}}\n"));
         assert_eq!(client.reply("login")["status"], 0, "{user}");
         client
     }
 
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
     /// Bytes up to and with `end`.
-    pub fn frame(&mut self, end: u8) -> Vec<u8> {
+    pub(crate) fn frame(&mut self, end: u8) -> Vec<u8> {
         loop {
             if let Some(at) = self.received.iter().position(|byte| *byte == end) {
                 return self.received.drain(..=at).collect();
@@ -46,7 +46,7 @@ impl Client {
     }
 
     /// A frame of one of the text dialects, without heartbeats.
-    pub fn text_frame(&mut self) -> String {
+    pub(crate) fn text_frame(&mut self) -> String {
         loop {
             let frame = String::from_utf8(self.frame(0)).unwrap();
             if !frame.contains("pong") {
@@ -56,7 +56,7 @@ impl Client {
     }
 
     /// The next JSON frame that is no heartbeat.
-    pub fn json(&mut self) -> Value {
+    pub(crate) fn json(&mut self) -> Value {
         loop {
             let frame: Value = serde_json::from_slice(&self.frame(b'\n')).unwrap();
             if frame["msg"] != "pong" {
@@ -66,7 +66,7 @@ impl Client {
     }
 
     /// The next JSON frame of that method that has a status; others are passed over.
-    pub fn reply(&mut self, method: &str) -> Value {
+    pub(crate) fn reply(&mut self, method: &str) -> Value {
         loop {
             let frame = self.json();
             if frame["msg"] == method && !frame["status"].is_null() {
@@ -76,7 +76,7 @@ impl Client {
     }
 
     /// The next JSON frame of that method without a status: something heard.
-    pub fn heard(&mut self, method: &str) -> Value {
+    pub(crate) fn heard(&mut self, method: &str) -> Value {
         loop {
             let frame = self.json();
             if frame["msg"] == method && frame["status"].is_null() {
@@ -85,13 +85,13 @@ impl Client {
         }
     }
 
-    pub fn join(&mut self, room: &str) {
+    pub(crate) fn join(&mut self, room: &str) {
         self.send(format!("{{\"msg\":\"join\",\"room\":\"{room}\"}}\n"));
         assert_eq!(self.reply("join")["status"], 0, "{room}");
     }
 
     /// A frame of the binary protocol, kind and payload.
-    pub fn binary_frame(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn binary_frame(&mut self) -> (u8, Vec<u8>) {
         loop {
             if let Some((length, rest)) = self.received.split_first_chunk::<4>() {
                 let length = u32::from_le_bytes(*length) as usize;
@@ -105,12 +105,12 @@ impl Client {
     }
 
     /// Everything until the server closes.
-    pub fn rest(&mut self) -> Vec<u8> {
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.read_more() {}
         std::mem::take(&mut self.received)
     }
 
-    pub fn read_some(&mut self) -> usize {
+    pub(crate) fn read_some(&mut self) -> usize {
         let mut bytes = [0; 65536];
         self.stream.read(&mut bytes).unwrap()
     }

@@ -8,11 +8,11 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use crate::client::PATIENCE;
 
 /// A running `warren serve`, killed when the test ends by panic.
-pub struct TestServer {
+pub(crate) struct TestServer {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    pub listen: SocketAddr,
-    pub admin: SocketAddr,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
     _config: Option<ConfigFile>,
 }
 
@@ -25,7 +25,7 @@ impl Drop for ConfigFile {
     }
 }
 
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
     command.args(arguments);
     command
@@ -33,12 +33,12 @@ pub fn command(arguments: &[&str]) -> Command {
 
 impl TestServer {
     /// Starts a server with so many shards.
-    pub fn start(shards: usize) -> Self {
+    pub(crate) fn start(shards: usize) -> Self {
         Self::start_with(shards, "")
     }
 
     /// Starts a server with this configuration.
-    pub fn start_with(shards: usize, config: &str) -> Self {
+    pub(crate) fn start_with(shards: usize, config: &str) -> Self {
         let file = (!config.is_empty()).then(|| {
             let name = format!("warren-{}-{}.toml", std::process::id(), unique());
             let path = std::env::temp_dir().join(name);
@@ -62,11 +62,11 @@ impl TestServer {
         Self { child, stdout, listen, admin, _config: file }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, signal: i32) {
+    pub(crate) fn signal(&self, signal: i32) {
         let status = Command::new("kill")
             .args([format!("-{signal}"), self.pid().to_string()])
             .status()
@@ -75,7 +75,7 @@ impl TestServer {
     }
 
     /// Waits for the end of the process.
-    pub fn wait(mut self) -> ExitStatus {
+    pub(crate) fn wait(mut self) -> ExitStatus {
         let mut rest = String::new();
         // Standard output ends with the process.
         self.stdout.read_to_string(&mut rest).unwrap();
@@ -83,14 +83,14 @@ impl TestServer {
     }
 
     /// Ends the server as an operator does.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.signal(15);
         let status = self.wait();
         assert_eq!((status.code(), status.signal()), (Some(0), None));
     }
 
     /// The answer of the admin endpoint: status and body.
-    pub fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: warren\r\nConnection: close\r\n\r\n").unwrap();
@@ -102,12 +102,12 @@ impl TestServer {
     }
 
     /// The sum of a metric over all shards and all further labels that hold `label`.
-    pub fn metric(&self, name: &str, label: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str, label: &str) -> u64 {
         self.metric_by_shard(name, label).iter().sum()
     }
 
     /// The metric of each shard that has it.
-    pub fn metric_by_shard(&self, name: &str, label: &str) -> Vec<u64> {
+    pub(crate) fn metric_by_shard(&self, name: &str, label: &str) -> Vec<u64> {
         let (status, body) = self.get("/metrics");
         assert_eq!(status, 200);
         let prefix = format!("{name}{{");
@@ -120,7 +120,7 @@ impl TestServer {
     }
 
     /// Asks for metrics until they hold.
-    pub fn metrics_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub(crate) fn metrics_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
         let end = std::time::Instant::now() + PATIENCE;
         while !holds(self) {
@@ -147,7 +147,7 @@ fn unique() -> u64 {
 }
 
 /// CPU time of a process in clock ticks, user and system.
-pub fn cpu_ticks(pid: u32) -> u64 {
+pub(crate) fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
