@@ -12,13 +12,17 @@ use warren_net::reactor::Reactor;
 
 use crate::allocation_counter::allocations_of_this_thread;
 use crate::clock::Clock;
-use crate::metrics::{ServerState, TurnCounters, TurnReport};
+use crate::metrics::{ServerState, TURN_AGE_NS_MAX, TurnCounters, TurnReport};
 use crate::shard_turn::{ClientPort, ShardTurn};
 
 /// How long a draining shard waits for its clients to take what is theirs.
 const DRAIN_NS_MAX: u64 = 5_000_000_000;
 /// How soon a shard looks again at a peer whose ring was full.
 const STAGED_RETRY_NS: u64 = 1_000_000;
+/// A shard without work turns at least so often, so that `/livez` can tell it from a stuck one.
+const IDLE_NS_MAX: u64 = 1_000_000_000;
+
+const _: () = assert!(IDLE_NS_MAX * 2 < TURN_AGE_NS_MAX);
 
 /// What the threads of a node know of each other.
 #[derive(Debug)]
@@ -152,7 +156,8 @@ impl ShardThread {
         } else {
             let staged = self.turn.has_staged().then_some(now_ns + STAGED_RETRY_NS);
             let expiry = self.turn.shard().next_deadline_ns();
-            [staged, expiry, drain_ends_ns].into_iter().flatten().min()
+            let idle = Some(now_ns + IDLE_NS_MAX);
+            [staged, expiry, drain_ends_ns, idle].into_iter().flatten().min()
         };
         self.reactor.wait(now_ns, deadline_ns);
         self.peers.announce_awake(shard);
