@@ -217,6 +217,13 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) {
         use core::ops::Bound;
+        let next = ShardId((self.id().0 + 1) % self.settings.routing.shard_count());
+        // Pages of other shards' clients pass here, so that these are not held back by our way on.
+        let staged_bytes = outputs.mesh[next.index()].size_bytes();
+        if shards_left > 0 && staged_bytes >= self.settings.limits.mesh_staging_bytes_max {
+            self.post_refusal(origin, request, Reason::Busy, outputs);
+            return;
+        }
         let count = page_count(request).expect("checked where the page began");
         let after = page_after(request).expect("checked where the page began");
         let Some(Value::List(earlier)) = gathered.get("rooms") else {
@@ -234,7 +241,6 @@ impl Shard {
         names.sort_unstable();
         names.truncate(count + 1);
         if shards_left > 0 {
-            let next = ShardId((self.id().0 + 1) % self.settings.routing.shard_count());
             self.post_rooms_page(next, origin, shards_left - 1, request, &names, outputs);
             return;
         }
