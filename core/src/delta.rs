@@ -106,6 +106,8 @@ pub enum Delta {
         user: String,
         /// The session.
         session: u64,
+        /// Which of the user's logins this is, from 1.
+        login: u64,
     },
     /// A user is no longer here.
     UserAbsent {
@@ -120,6 +122,8 @@ pub enum Delta {
         user: String,
         /// The session that hears the room.
         session: u64,
+        /// The login by which the session is here.
+        login: u64,
     },
     /// A room has one member less.
     MemberLeft {

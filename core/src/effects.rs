@@ -24,7 +24,7 @@ pub(crate) enum Effect {
     /// Close a session whose user logged in elsewhere.
     Displace { session: SessionId },
     /// The asking session is open.
-    LoggedIn { object: ObjectId },
+    LoggedIn { object: ObjectId, login: u64 },
 }
 
 /// What one event asks for. Reused from event to event.

@@ -124,13 +124,17 @@ pub(crate) struct Staging<'a> {
 }
 
 impl Staging<'_> {
+    /// [`Reason::Busy`] when the shard cannot take another message.
+    pub(crate) fn check_shard(self, shard: ShardId) -> Result<(), Reason> {
+        let staged_bytes = self.batches[shard.index()].size_bytes();
+        let is_full = shard != self.own && staged_bytes >= self.bytes_max;
+        if is_full { Err(Reason::Busy) } else { Ok(()) }
+    }
+
     /// [`Reason::Busy`] when a shard with members of the room cannot take another message: asked
     /// before the message gets its number, since a numbered message is never lost.
     fn check_room(self, room: &Room) -> Result<(), Reason> {
-        let full = |shard: ShardId| {
-            shard != self.own && self.batches[shard.index()].size_bytes() >= self.bytes_max
-        };
-        if room.shards().any(full) { Err(Reason::Busy) } else { Ok(()) }
+        room.shards().try_for_each(|shard| self.check_shard(shard))
     }
 }
 

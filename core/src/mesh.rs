@@ -53,6 +53,9 @@ pub struct EventHeader {
     pub origin: Origin,
     /// The user's partition: where objects go unless the message says otherwise.
     pub user_partition: PartitionId,
+    /// Which of the user's logins made the session; 0 before it did. The session of a higher one
+    /// has displaced it, whichever reaches a partition first.
+    pub login: u64,
 }
 
 /// One message between two shards.
@@ -80,6 +83,8 @@ pub enum MeshMessage {
         origin: Origin,
         /// The user's own object.
         object: ObjectId,
+        /// Which of the user's logins this is, from 1.
+        login: u64,
         /// The user's name.
         user: Span,
     },

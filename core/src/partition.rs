@@ -11,7 +11,7 @@ use crate::delta::{Delta, DeltaBatch, FieldValue};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{Address, ObjectId, PartitionId, SessionId};
 use crate::object::{KIND_ROOM, KIND_USER, Object};
-use crate::room::Room;
+use crate::room::{Member, Room};
 
 /// What a partition knows of a user whose name lives in it.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ pub struct User {
     pub object: ObjectId,
     /// The session by which the user is here, if any.
     pub session: Option<SessionId>,
+    /// How often the user has logged in.
+    pub login_count: u64,
 }
 
 /// The state of one partition.
@@ -127,8 +129,10 @@ impl Partition {
                 }
             }
             Delta::ObjectDeleted { object } => self.delete(ObjectId(*object)),
-            Delta::UserPresent { user, session } => {
+            Delta::UserPresent { user, session, login } => {
                 let user = self.users.get_mut(user.as_str()).expect("a present user has an object");
+                assert!(*login == user.login_count + 1, "logins are counted one by one");
+                user.login_count = *login;
                 user.session = Some(SessionId::from_bits(*session));
             }
             Delta::UserAbsent { user } => {
@@ -136,9 +140,10 @@ impl Partition {
                 assert!(user.session.is_some());
                 user.session = None;
             }
-            Delta::MemberJoined { room, user, session } => {
+            Delta::MemberJoined { room, user, session, login } => {
                 let room = self.rooms.get_mut(&ObjectId(*room)).expect("a joined room exists");
-                room.insert_member(user, SessionId::from_bits(*session));
+                let session = SessionId::from_bits(*session);
+                room.insert_member(user, Member { session, login: *login });
             }
             Delta::MemberLeft { room, user } => {
                 let room = self.rooms.get_mut(&ObjectId(*room)).expect("a left room exists");
@@ -159,7 +164,7 @@ impl Partition {
         self.next_address = Address::new(id.address().get() + 1).expect("addresses do not run out");
         match &*object.kind {
             KIND_USER => {
-                let user = User { object: id, session: None };
+                let user = User { object: id, session: None, login_count: 0 };
                 let known = self.users.insert(object.owner.clone(), user);
                 assert!(known.is_none(), "a user has one object");
             }
@@ -214,13 +219,15 @@ impl Partition {
                 removed: alloc::vec![],
             });
             let present = self.users.get(&object.owner).filter(|user| user.object == id);
-            if let Some(session) = present.and_then(|user| user.session) {
+            if let Some(&User { session: Some(session), login_count: login, .. }) = present {
                 let user = (&*object.owner).into();
-                deltas.push(Delta::UserPresent { user, session: session.to_bits() });
-            }
-            for (user, session) in self.rooms.get(&id).into_iter().flat_map(Room::members) {
                 let session = session.to_bits();
-                deltas.push(Delta::MemberJoined { room: id.0, user: user.into(), session });
+                deltas.push(Delta::UserPresent { user, session, login });
+            }
+            for (user, member) in self.rooms.get(&id).into_iter().flat_map(Room::members) {
+                let (user, session) = (user.into(), member.session.to_bits());
+                let login = member.login;
+                deltas.push(Delta::MemberJoined { room: id.0, user, session, login });
             }
         }
         let next = self.next_address.get();

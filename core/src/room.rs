@@ -10,11 +10,20 @@ use crate::ids::{SessionId, ShardId};
 /// The lobby is where everyone is after login. It is no room.
 pub const LOBBY: &str = "lobby";
 
+/// A user in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The session that hears the room.
+    pub session: SessionId,
+    /// Which of the user's logins made the session.
+    pub login: u64,
+}
+
 /// A room at its home.
 #[derive(Debug)]
 pub struct Room {
     name: Box<str>,
-    members: BTreeMap<Box<str>, SessionId>,
+    members: BTreeMap<Box<str>, Member>,
     member_counts: Vec<(ShardId, u32)>,
     last_sequence: u64,
     /// Most members, if bounded.
@@ -56,16 +65,16 @@ impl Room {
         self.members.len()
     }
 
-    /// The member's session.
+    /// The member of that name.
     #[must_use]
-    pub fn session_of(&self, user: &str) -> Option<SessionId> {
+    pub fn member(&self, user: &str) -> Option<Member> {
         self.members.get(user).copied()
     }
 
     /// Whether this session is a member. A session that was displaced no longer is.
     #[must_use]
     pub fn has_member(&self, user: &str, session: SessionId) -> bool {
-        self.session_of(user) == Some(session)
+        self.member(user).is_some_and(|member| member.session == session)
     }
 
     /// Names of the members after `after`, in order.
@@ -75,9 +84,9 @@ impl Room {
         self.members.range::<str, _>(range).map(|(name, _)| &**name)
     }
 
-    /// Every member with its session, in order of names.
-    pub fn members(&self) -> impl Iterator<Item = (&str, SessionId)> {
-        self.members.iter().map(|(name, session)| (&**name, *session))
+    /// Every member with its name, in order of names.
+    pub fn members(&self) -> impl Iterator<Item = (&str, Member)> {
+        self.members.iter().map(|(name, member)| (&**name, *member))
     }
 
     /// Shards that have members: each gets one copy of every message.
@@ -97,16 +106,16 @@ impl Room {
         self.last_sequence = sequence;
     }
 
-    pub(crate) fn insert_member(&mut self, user: &str, session: SessionId) {
-        if let Some(old) = self.members.insert(user.into(), session) {
-            self.count_member(old.shard, false);
+    pub(crate) fn insert_member(&mut self, user: &str, member: Member) {
+        if let Some(old) = self.members.insert(user.into(), member) {
+            self.count_member(old.session.shard, false);
         }
-        self.count_member(session.shard, true);
+        self.count_member(member.session.shard, true);
     }
 
     pub(crate) fn remove_member(&mut self, user: &str) {
-        let session = self.members.remove(user).expect("only members leave");
-        self.count_member(session.shard, false);
+        let member = self.members.remove(user).expect("only members leave");
+        self.count_member(member.session.shard, false);
     }
 
     fn count_member(&mut self, shard: ShardId, joins: bool) {

@@ -13,6 +13,7 @@ fn header(partition: u16, kind: EventKind) -> EventHeader {
         kind,
         origin: Origin { session, connection, echoes_request: false },
         user_partition: partition,
+        login: 0,
     }
 }
 

@@ -34,8 +34,9 @@ pub(super) fn login(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
     if let Some(older) = known.and_then(|known| known.session) {
         effects.list.push(Effect::Displace { session: older });
     }
-    effects.change(Delta::UserPresent { user: user.into(), session: session.to_bits() });
-    effects.list.push(Effect::LoggedIn { object });
+    let login = known.map_or(0, |known| known.login_count) + 1;
+    effects.change(Delta::UserPresent { user: user.into(), session: session.to_bits(), login });
+    effects.list.push(Effect::LoggedIn { object, login });
     effects.reply(|reply| {
         reply.field("session", Value::Text(&format!("{:016x}", session.to_bits())));
         reply.field("object", Value::Object(object));

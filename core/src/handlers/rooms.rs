@@ -48,12 +48,16 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
             object
         }
     };
-    let bits = session.to_bits();
-    effects.change(Delta::MemberJoined { room: room.0, user: user.into(), session: bits });
+    effects.change(Delta::MemberJoined {
+        room: room.0,
+        user: user.into(),
+        session: session.to_bits(),
+        login: header.login,
+    });
     effects.list.push(Effect::RelayJoin { room, session });
     let present = partition.room(room);
-    let others = present
-        .map_or(0, |room| room.member_count() - usize::from(room.session_of(user).is_some()));
+    let others =
+        present.map_or(0, |room| room.member_count() - usize::from(room.member(user).is_some()));
     effects.reply(|reply| {
         reply.field("room", Value::Text(name));
         reply.field("members", Value::Integer(others as i64 + 1));
@@ -70,11 +74,13 @@ fn join_present(
     let Request { header, user, limits, .. } = *request;
     let session = header.origin.session;
     request.staging.check_room(room)?;
-    match room.session_of(user) {
-        Some(present) if present == session => return Err(Reason::AlreadyMember),
+    match room.member(user) {
+        Some(present) if present.session == session => return Err(Reason::AlreadyMember),
+        // The user has logged in elsewhere since, and got here sooner.
+        Some(newer) if newer.login > header.login => return Err(Reason::Displaced),
         // A displaced session whose end has not come here yet: the user stays, the session changes.
         Some(displaced) => {
-            effects.list.push(Effect::RelayLeave { room: id, session: displaced });
+            effects.list.push(Effect::RelayLeave { room: id, session: displaced.session });
         }
         None => {
             if room.members_max.is_some_and(|most| room.member_count() >= most) {

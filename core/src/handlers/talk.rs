@@ -76,6 +76,7 @@ fn send_to_user(
 ) -> Result<(), Reason> {
     let session = request.partition.user(to).and_then(|user| user.session);
     let session = session.ok_or(Reason::UnknownRecipient)?;
+    request.staging.check_shard(session.shard)?;
     let message = effects.build(method, |message| {
         message.field("to", Value::Text(to));
         message.field("from", Value::Text(request.user));

@@ -27,8 +27,8 @@ impl Shard {
             MeshMessage::Reply { origin, message } => {
                 self.send(origin.connection, message.of(bytes), outputs);
             }
-            MeshMessage::LoggedIn { origin, object, user } => {
-                self.logged_in(origin, object, user.of(bytes), outputs);
+            MeshMessage::LoggedIn { origin, object, login, user } => {
+                self.logged_in(origin, (object, login), user.of(bytes), outputs);
             }
             MeshMessage::LoginRefused { origin } => self.session_refused(origin.session, outputs),
             MeshMessage::Displace { session } => {
@@ -107,7 +107,7 @@ impl Shard {
     fn logged_in(
         &mut self,
         origin: Origin,
-        object: ObjectId,
+        (object, login): (ObjectId, u64),
         user: &[u8],
         outputs: &mut ShardOutputs,
     ) {
@@ -115,6 +115,7 @@ impl Shard {
             Some(session) => {
                 assert!(matches!(session.phase, Phase::LoggingIn { .. }));
                 session.object = Some(object);
+                session.login = login;
                 self.session_opened(origin.session, outputs);
             }
             // The connection went while its login was under way: take it back.
@@ -159,7 +160,9 @@ impl Shard {
         let connection = ConnectionId { index: u32::MAX, generation: 0 };
         let origin = Origin { session, connection, echoes_request: false };
         let epoch = self.settings.routing.epoch_of(partition.group());
-        let header = EventHeader { partition, epoch, kind, origin, user_partition: partition };
+        // Ends go by their session alone.
+        let (user_partition, login) = (partition, 0);
+        let header = EventHeader { partition, epoch, kind, origin, user_partition, login };
         let to = self.settings.routing.shard_of(partition);
         let user = outputs.mesh[to.index()].push_bytes(user);
         let message = outputs.mesh[to.index()].push_bytes(&[]);
@@ -214,6 +217,13 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) {
         use core::ops::Bound;
+        let next = ShardId((self.id().0 + 1) % self.settings.routing.shard_count());
+        // Pages of other shards' clients pass here, so that these are not held back by our way on.
+        let staged_bytes = outputs.mesh[next.index()].size_bytes();
+        if shards_left > 0 && staged_bytes >= self.settings.limits.mesh_staging_bytes_max {
+            self.post_refusal(origin, request, Reason::Busy, outputs);
+            return;
+        }
         let count = page_count(request).expect("checked where the page began");
         let after = page_after(request).expect("checked where the page began");
         let Some(Value::List(earlier)) = gathered.get("rooms") else {
@@ -231,7 +241,6 @@ impl Shard {
         names.sort_unstable();
         names.truncate(count + 1);
         if shards_left > 0 {
-            let next = ShardId((self.id().0 + 1) % self.settings.routing.shard_count());
             self.post_rooms_page(next, origin, shards_left - 1, request, &names, outputs);
             return;
         }

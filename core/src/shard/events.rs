@@ -125,11 +125,12 @@ impl Shard {
                     let displace = MeshMessage::Displace { session: *session };
                     self.post(session.shard, outputs, displace);
                 }
-                Effect::LoggedIn { object } => {
+                Effect::LoggedIn { object, login } => {
                     let origin = event.header.origin;
                     let user = event.user().as_bytes();
                     let user = outputs.mesh[origin.shard().index()].push_bytes(user);
-                    let logged_in = MeshMessage::LoggedIn { origin, object: *object, user };
+                    let (object, login) = (*object, *login);
+                    let logged_in = MeshMessage::LoggedIn { origin, object, login, user };
                     self.post(origin.shard(), outputs, logged_in);
                 }
             }

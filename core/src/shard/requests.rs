@@ -130,6 +130,7 @@ impl Shard {
             kind,
             origin,
             user_partition: session.user_partition,
+            login: session.login,
         };
         let to = self.settings.routing.shard_of(partition);
         let batch = &mut outputs.mesh[to.index()];
@@ -153,6 +154,7 @@ impl Shard {
             user: user.into(),
             user_partition,
             object: None,
+            login: 0,
             phase: Phase::LoggingIn { parked: Vec::new() },
             rooms: Vec::new(),
             joins_pending: 0,

@@ -1,0 +1,149 @@
+//! Which refusals are just. `busy` always is; every other reason has to fit the request, what its
+//! client knows, and what is true.
+
+use warren_core::ids::PartitionId;
+use warren_core::message::{Message, Value};
+use warren_core::reason::Reason;
+
+use super::{Auditor, Fate, Pending, integer_of, text_of};
+
+impl Auditor {
+    pub(super) fn refused(
+        &mut self,
+        conversation: usize,
+        id: i64,
+        pending: &Pending,
+        request: Message<'_>,
+        reason: Reason,
+    ) {
+        if let Some(utterance) = self.utterances.get_mut(&id) {
+            assert!(utterance.fate == Fate::Unknown);
+            utterance.fate = Fate::Refused;
+        }
+        let method = request.method();
+        if method == "login" && self.views[conversation].session.is_none() {
+            let others = self.views[conversation].pending.values();
+            let is_login =
+                |pending: &Pending| Message::from_checked(&pending.bytes).method() == "login";
+            self.views[conversation].has_sent_login = others.into_iter().any(is_login);
+        }
+        if reason == Reason::UnknownMethod
+            && self.views[conversation].traits.closes_on_unknown_method
+        {
+            self.views[conversation].was_refused_unknown = true;
+        }
+        let is_just = match reason {
+            Reason::Busy => true,
+            Reason::FieldMissing
+            | Reason::FieldInvalid
+            | Reason::BadName
+            | Reason::ReservedField
+            | Reason::VersionUnsupported => pending.is_malformed || method == "set",
+            _ => self.is_just(conversation, pending, request, reason),
+        };
+        assert!(is_just, "client {conversation}: {request:?} was refused with {reason:?}");
+    }
+
+    fn is_just(
+        &self,
+        conversation: usize,
+        pending: &Pending,
+        request: Message<'_>,
+        reason: Reason,
+    ) -> bool {
+        let view = &self.views[conversation];
+        let method = request.method();
+        let (room, to) = (text_of(request, "room"), text_of(request, "to"));
+        let is_in = |name: Option<&str>| name.is_some_and(|name| view.stays.contains_key(name));
+        let is_superseded = self.is_superseded(conversation);
+        match reason {
+            Reason::NotLoggedIn => view.session.is_none(),
+            Reason::AlreadyLoggedIn => method == "login" && view.session.is_some(),
+            Reason::Lobby => [room, to, login_name(request)].contains(&Some("lobby")),
+            Reason::NotAMember => match method {
+                "chat" | "say" | "emit" => is_superseded || !is_in(to),
+                "leave" => is_superseded || !is_in(room),
+                _ => false,
+            },
+            Reason::AlreadyMember => method == "join" && (is_in(room) || is_superseded),
+            Reason::UnknownRoom => {
+                matches!(method, "leave" | "who") && (is_superseded || !is_in(room))
+            }
+            Reason::Displaced => method == "join" && is_superseded,
+            Reason::RoomCreationDisabled => method == "join" && !self.join_creates_rooms,
+            Reason::RoomFull => method == "join" && !is_in(room),
+            Reason::TooManyRooms => method == "join" && self.has_many_rooms(conversation),
+            Reason::NameTaken => self.is_name_known(request),
+            Reason::UnknownRecipient => {
+                let now = to.and_then(|to| self.oracle.session_of(to));
+                let was_here = pending.recipient.is_some() && pending.recipient == now;
+                (is_superseded || !is_in(to)) && !was_here
+            }
+            Reason::UnknownMethod => method == "dance",
+            Reason::PartitionFull => self.is_partition_full(conversation, request),
+            Reason::EffectsTooLarge => self.limits.effects_bytes_max < 4096,
+            Reason::LevelUnavailable => text_of(request, "ack") == Some("durable"),
+            Reason::ObjectTooLarge => matches!(method, "create" | "set"),
+            Reason::VersionConflict => method == "set" && request.get("version").is_some(),
+            Reason::UnknownObject | Reason::NotOwner | Reason::RoomOccupied => {
+                self.is_object_refused(conversation, request, reason)
+            }
+            _ => false,
+        }
+    }
+
+    fn is_object_refused(&self, conversation: usize, request: Message<'_>, reason: Reason) -> bool {
+        let Some(object) = request.get("object").and_then(Value::as_object) else { return false };
+        let facts = self.oracle.objects.get(&object.0);
+        match (reason, facts) {
+            (Reason::UnknownObject, facts) => facts.is_none_or(|facts| facts.is_deleted),
+            (Reason::NotOwner, Some(facts)) => {
+                let is_owner = self.views[conversation].user.as_ref() == Some(&facts.owner);
+                !is_owner || (request.method() == "delete" && facts.kind == "user")
+            }
+            (Reason::RoomOccupied, Some(facts)) => facts.kind == "room",
+            _ => false,
+        }
+    }
+
+    /// Joins under way count as rooms.
+    fn has_many_rooms(&self, conversation: usize) -> bool {
+        let view = &self.views[conversation];
+        let is_join = |pending: &&Pending| Message::from_checked(&pending.bytes).method() == "join";
+        let joins = view.pending.values().filter(is_join).count();
+        let joins = joins + usize::from(view.first_room.is_some());
+        view.stays.len() + joins >= self.limits.rooms_per_session_max
+    }
+
+    fn is_name_known(&self, request: Message<'_>) -> bool {
+        let is_room = |name: &str| self.oracle.room_names.contains(name);
+        let is_user = |name: &str| self.oracle.users.contains_key(name);
+        match request.method() {
+            "login" => login_name(request).is_some_and(is_room),
+            "join" => text_of(request, "room").is_some_and(is_user),
+            "create" => text_of(request, "room").is_some_and(|name| is_room(name) || is_user(name)),
+            _ => false,
+        }
+    }
+
+    fn is_partition_full(&self, conversation: usize, request: Message<'_>) -> bool {
+        let partition = match request.method() {
+            "login" => login_name(request).map(PartitionId::of_name),
+            "join" => text_of(request, "room").map(PartitionId::of_name),
+            "create" => match (text_of(request, "room"), integer_of(request, "partition")) {
+                (Some(room), _) => Some(PartitionId::of_name(room)),
+                (None, Some(number)) => u16::try_from(number).ok().map(PartitionId),
+                (None, None) => self.views[conversation].user.as_deref().map(PartitionId::of_name),
+            },
+            _ => None,
+        };
+        let Some(partition) = partition else { return false };
+        self.oracle.population_peak(partition) >= self.limits.objects_per_partition_max
+    }
+}
+
+/// The user's name in a login.
+fn login_name(request: Message<'_>) -> Option<&str> {
+    let name = text_of(request, "user").or_else(|| text_of(request, "player"))?;
+    name.split('@').next()
+}

@@ -1,0 +1,346 @@
+//! The shards of one node in one thread, and the scheduler: which shard turns next, which batches
+//! cross the mesh, which client does something, all from the seed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use warren::shard_turn::ShardTurn;
+use warren_core::hashing::HashSeed;
+use warren_core::ids::ShardId;
+use warren_core::message::Message;
+use warren_core::routing::RoutingTable;
+use warren_core::shard::{Shard, ShardSettings};
+use warren_core::turn::{ConnectionTraits, ShardOutput};
+
+use crate::auditor::Auditor;
+use crate::clients::{Clients, Delivery, Step};
+use crate::clock::SimulatedClock;
+use crate::invariants::{self, Peaks};
+use crate::links::Links;
+use crate::oracle::Oracle;
+use crate::plan::Plan;
+use crate::planted::PlantedBug;
+use crate::prng::Prng;
+use crate::trace::Trace;
+use crate::workload::Workload;
+
+/// Rounds in which every shard turns once until all must be quiet. More is a deadlock.
+const DRAIN_ROUNDS_MAX: usize = 4000;
+
+/// What a simulation amounted to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) trace_hash: u64,
+    pub(crate) turns: u64,
+    pub(crate) replies: u64,
+    pub(crate) heard: u64,
+    /// Methods with what became of them, and how often.
+    pub(crate) reached: BTreeMap<(String, &'static str), u64>,
+}
+
+/// A node under simulation.
+pub(crate) struct Cluster {
+    plan: Plan,
+    prng: Prng,
+    clock: SimulatedClock,
+    shards: Vec<ShardTurn>,
+    links: Links,
+    clients: Clients,
+    /// The conversation of each client.
+    current: Vec<Option<usize>>,
+    auditor: Auditor,
+    workload: Workload,
+    trace: Trace,
+    planted: Option<PlantedBug>,
+    /// A shard that gets no turn, and for how many more steps.
+    starved: Option<(usize, u64)>,
+    last_id: i64,
+    turns: u64,
+    peaks: Vec<Peaks>,
+}
+
+/// Runs one simulation. Panics when something does not hold.
+pub(crate) fn simulate(seed: u64, planted: Option<PlantedBug>, is_printed: bool) -> Summary {
+    let mut cluster = Cluster::new(seed, planted, is_printed);
+    cluster.run();
+    Summary {
+        trace_hash: cluster.trace.hash(),
+        turns: cluster.turns,
+        replies: cluster.auditor.reply_count,
+        heard: cluster.auditor.heard_count,
+        reached: cluster.auditor.reached,
+    }
+}
+
+impl Cluster {
+    fn new(seed: u64, planted: Option<PlantedBug>, is_printed: bool) -> Self {
+        let mut prng = Prng::new(seed);
+        let plan = Plan::draw(&mut prng);
+        let trace = Trace::new(is_printed);
+        trace.line(format_args!("{plan:#?}"));
+        let seed = HashSeed(prng.next(), prng.next());
+        let new_shard = |shard: u16| {
+            Shard::new(ShardSettings {
+                shard: ShardId(shard),
+                routing: RoutingTable::even(plan.shard_count),
+                limits: plan.limits.clone(),
+                seed,
+                join_creates_rooms: plan.join_creates_rooms,
+                frame_bytes_max: 1 << 16,
+                heartbeat_ms: 10_000,
+            })
+        };
+        let (links, ports) = Links::new(plan.shard_count, plan.slots, planted, prng.fork());
+        let shards = (0..plan.shard_count)
+            .zip(ports)
+            .map(|(shard, port)| ShardTurn::new(new_shard(shard), port, plan.shard_count))
+            .collect();
+        let oracle = Oracle::new((0..plan.shard_count).map(new_shard).collect());
+        Self {
+            clock: SimulatedClock::default(),
+            shards,
+            links,
+            clients: Clients::new(usize::from(plan.shard_count), planted, prng.fork()),
+            current: vec![None; plan.client_count],
+            auditor: Auditor::new(oracle, plan.limits.clone(), plan.join_creates_rooms),
+            workload: Workload::new(&plan, prng.fork()),
+            trace,
+            planted,
+            starved: None,
+            last_id: 0,
+            turns: 0,
+            peaks: vec![Peaks::default(); usize::from(plan.shard_count)],
+            prng,
+            plan,
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..self.plan.rounds {
+            for _ in 0..self.plan.round_steps {
+                self.step();
+            }
+            self.drain();
+            self.check_at_rest();
+        }
+        for client in 0..self.plan.client_count {
+            if let Some(conversation) = self.open_conversation(client) {
+                self.close(conversation);
+            }
+        }
+        self.drain();
+        self.check_at_rest();
+        // A room that emptied while its look was due is looked at once more.
+        for _ in 0..2 {
+            self.clock.advance_ns(self.plan.limits.room_grace_ns);
+            for shard in 0..self.shards.len() {
+                self.turn(shard);
+            }
+        }
+        invariants::check_empty(&self.shards, &self.auditor.oracle);
+        for (index, shard) in self.shards.iter().enumerate() {
+            self.auditor.oracle.check_replica(index, shard.shard());
+        }
+        self.trace.line(format_args!("all is well after {} turns", self.turns));
+    }
+
+    /// One thing happens.
+    fn step(&mut self) {
+        self.clock.advance_ns(self.prng.below(self.plan.step_ns_max));
+        self.choose_starved();
+        match self.prng.below(100) {
+            0..35 => {
+                let client = self.prng.index(self.plan.client_count);
+                self.act(client);
+            }
+            35..75 => {
+                let shard = self.prng.index(self.shards.len());
+                if self.starved.is_none_or(|(starved, _)| starved != shard) {
+                    self.turn(shard);
+                }
+            }
+            _ if self.plan.is_mesh_eager => self.links.pump_all(&self.staged()),
+            _ => {
+                for _ in 0..self.prng.between(1, 4) {
+                    let from = self.prng.index(self.shards.len());
+                    let to = self.prng.index(self.shards.len());
+                    self.links.pump(from, to, self.shards[to].has_staged());
+                }
+            }
+        }
+    }
+
+    fn choose_starved(&mut self) {
+        self.starved = match self.starved {
+            Some((shard, steps)) if steps > 0 => Some((shard, steps - 1)),
+            Some(_) => None,
+            None => {
+                let starts = self.prng.below(1000) < self.plan.starve_permille;
+                let shard = self.prng.index(self.shards.len());
+                let steps = self.prng.below(self.plan.starve_steps_max);
+                starts.then_some((shard, steps))
+            }
+        };
+    }
+
+    fn staged(&self) -> Vec<bool> {
+        self.shards.iter().map(ShardTurn::has_staged).collect()
+    }
+
+    /// A shard takes a turn, and all that it said is judged.
+    fn turn(&mut self, index: usize) {
+        self.turns += 1;
+        self.peaks[index].note_connections(self.clients.present_on(index).len());
+        let now = self.clock.now();
+        let shard = &mut self.shards[index];
+        let published = shard.turn(now, &mut self.clients.port(index), |_| {});
+        self.peaks[index].note_input(&self.clients.taken_lengths);
+        let outputs = shard.outputs();
+        self.trace.mix_number(index as u64);
+        self.trace.mix_number(published.batches << 32 | published.staged_bytes);
+        for output in &outputs.list {
+            mix_output(&mut self.trace, output);
+        }
+        self.trace.mix(&outputs.bytes);
+        let mut batches = &outputs.deltas[..];
+        for batch in batches {
+            self.trace.mix(&batch.encode());
+        }
+        self.trace.line(format_args!(
+            "{:>12} shard {index} turns: {} outputs, {} batches, {} changes, {} bytes staged",
+            now.monotonic_ns,
+            outputs.list.len(),
+            published.batches,
+            batches.len(),
+            published.staged_bytes
+        ));
+        if self.planted == Some(PlantedBug::DeltaBatchLost) && self.turns.is_multiple_of(64) {
+            batches = batches.split_last().map_or(batches, |(_, rest)| rest);
+        }
+        self.auditor.oracle.absorb(index, shard.shard(), batches);
+        self.judge_deliveries();
+        let limits = &self.plan.limits;
+        invariants::check_staging(&self.shards[index], limits, self.peaks[index]);
+        if self.plan.is_mesh_eager {
+            self.links.pump_all(&self.staged());
+        }
+    }
+
+    fn judge_deliveries(&mut self) {
+        for delivery in &self.clients.deliveries {
+            match *delivery {
+                Delivery::Message { conversation, message } => {
+                    let bytes = message.of(&self.clients.delivered_bytes);
+                    let message = Message::from_checked(bytes);
+                    self.trace.line(format_args!("    client {conversation} < {message:?}"));
+                    self.auditor.heard(conversation, bytes);
+                }
+                Delivery::Close { conversation, reason } => {
+                    self.trace.line(format_args!("    client {conversation} closed: {reason:?}"));
+                    self.auditor.closed_by_shard(conversation, reason);
+                }
+            }
+        }
+        self.clients.deliveries.clear();
+    }
+
+    /// The client's conversation, if it has one that neither side has closed.
+    fn open_conversation(&mut self, client: usize) -> Option<usize> {
+        let conversation = self.current[client]?;
+        let current = &self.clients.conversations[conversation];
+        (!current.is_closed_by_client && !current.is_closing && !current.is_gone)
+            .then_some(conversation)
+    }
+
+    /// A client connects, closes, or sends some requests at once.
+    fn act(&mut self, client: usize) {
+        let Some(conversation) = self.open_conversation(client) else {
+            let shard = self.prng.index(self.shards.len());
+            let traits = ConnectionTraits {
+                echoes_request: self.prng.chance(40),
+                closes_on_unknown_method: self.prng.chance(20),
+            };
+            let conversation = self.clients.open(shard, traits);
+            self.auditor.open(shard, traits);
+            self.current[client] = Some(conversation);
+            self.trace.line(format_args!("    client {conversation} connects to shard {shard}"));
+            return;
+        };
+        if self.prng.chance(self.plan.close_percent) {
+            self.close(conversation);
+            return;
+        }
+        for _ in 0..self.prng.between(1, self.plan.pipeline_max) {
+            self.send(conversation);
+        }
+    }
+
+    fn close(&mut self, conversation: usize) {
+        let is_abrupt = self.prng.chance(50);
+        self.trace.line(format_args!("    client {conversation} closes, abruptly: {is_abrupt}"));
+        self.clients.close(conversation, is_abrupt);
+        self.auditor.closed_by_client(conversation);
+    }
+
+    fn send(&mut self, conversation: usize) {
+        // A client that hears nothing stops asking.
+        if self.clients.conversations[conversation].outbox.len() > 40 {
+            return;
+        }
+        self.last_id += 1;
+        let view = &self.auditor.views[conversation];
+        let draft = self.workload.draft(self.last_id, view, &self.auditor.oracle);
+        let message = Message::from_checked(&draft.bytes);
+        self.trace.line(format_args!("    client {conversation} > {message:?}"));
+        self.auditor.sent(conversation, self.last_id, &draft);
+        self.clients.conversations[conversation].outbox.push_back(Step::Message(draft.bytes));
+    }
+
+    /// Lets everyone finish, in bounded time: the deadlock detector.
+    fn drain(&mut self) {
+        self.trace.line(format_args!("draining"));
+        self.starved = None;
+        self.clients.is_draining = true;
+        for _ in 0..DRAIN_ROUNDS_MAX {
+            self.clock.advance_ns(self.prng.below(self.plan.step_ns_max));
+            let first = self.prng.index(self.shards.len());
+            for offset in 0..self.shards.len() {
+                self.turn((first + offset) % self.shards.len());
+            }
+            self.links.pump_all(&self.staged());
+            if self.is_quiet() {
+                self.clients.is_draining = false;
+                return;
+            }
+        }
+        let mut state = String::new();
+        for (index, shard) in self.shards.iter().enumerate() {
+            let (work, staged) = (shard.has_work(), shard.has_staged());
+            let _ = write!(state, "; shard {index} has work: {work}, has staged: {staged}");
+        }
+        panic!("a deadlock: no rest after {DRAIN_ROUNDS_MAX} rounds{state}");
+    }
+
+    fn is_quiet(&self) -> bool {
+        let is_idle = |shard: &ShardTurn| !shard.has_work() && !shard.has_staged();
+        self.clients.are_drained() && self.links.are_empty() && self.shards.iter().all(is_idle)
+    }
+
+    fn check_at_rest(&mut self) {
+        self.auditor.check_at_rest();
+        invariants::check_at_rest(&self.shards, &self.auditor);
+    }
+}
+
+fn mix_output(trace: &mut Trace, output: &ShardOutput) {
+    match output {
+        ShardOutput::Send { connection, .. } => trace.mix_number(u64::from(connection.index)),
+        ShardOutput::SendMany { recipients, .. } => {
+            trace.mix_number(1 << 32 | u64::from(recipients.length));
+        }
+        ShardOutput::Close { connection, reason } => {
+            trace.mix_number(2 << 32 | u64::from(connection.index));
+            trace.mix_number(*reason as u64);
+        }
+    }
+}

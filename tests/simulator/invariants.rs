@@ -1,0 +1,125 @@
+//! What holds of the shards themselves: at every turn, at rest, and when everyone is gone.
+
+use warren::shard_turn::ShardTurn;
+use warren_core::ids::ShardId;
+use warren_core::limits::Limits;
+use warren_core::mesh::{EventKind, MeshBatch, MeshMessage};
+use warren_core::message::Message;
+use warren_core::partition::Partition;
+use warren_core::turn::Span;
+
+use crate::auditor::Auditor;
+use crate::oracle::Oracle;
+use crate::workload::TEXT_BYTES_MAX;
+
+/// Bytes that the mesh adds to a request: its header and the user's name.
+const EVENT_BYTES_MAX: usize = size_of::<MeshMessage>() + 64;
+/// Bytes of any one message of the workload, with its mesh header.
+const MESSAGE_BYTES_MAX: usize = TEXT_BYTES_MAX as usize + 700;
+
+/// The most that a shard had at once, as far as its staging depends on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Peaks {
+    connections: usize,
+    /// What the clients' messages of one turn come to on the mesh.
+    input_bytes: usize,
+}
+
+impl Peaks {
+    pub(crate) fn note_connections(&mut self, count: usize) {
+        self.connections = self.connections.max(count);
+    }
+
+    pub(crate) fn note_input(&mut self, lengths: &[usize]) {
+        let bytes = lengths.iter().map(|length| length + EVENT_BYTES_MAX).sum();
+        self.input_bytes = self.input_bytes.max(bytes);
+    }
+}
+
+/// What waits for a peer that does not take it stays bounded. What answers the peer's own requests
+/// and what ends sessions cannot be refused, and is bounded by those. All else is:
+///
+/// * what talks to the peer (room messages, direct messages, pages of rooms) by
+///   `mesh_staging_bytes_max` and one message more;
+/// * what the peer is asked by half of that, and what the clients of one turn, and those whose
+///   login was answered in it, can ask.
+pub(crate) fn check_staging(shard: &ShardTurn, limits: &Limits, peaks: Peaks) {
+    let talk_max = limits.mesh_staging_bytes_max + MESSAGE_BYTES_MAX;
+    // A parked request of 20 bytes gets a header and a name.
+    let parked_max = peaks.connections * limits.parked_bytes_max * 10;
+    let asked_max = limits.mesh_staging_bytes_max / 2 + peaks.input_bytes + parked_max;
+    for batch in &shard.outputs().mesh {
+        if batch.size_bytes() <= talk_max.min(asked_max) {
+            continue;
+        }
+        let (talk, asked) = staged_bytes(batch);
+        assert!(talk <= talk_max, "{talk} bytes of talk are staged, {talk_max} are allowed");
+        assert!(asked <= asked_max, "{asked} bytes of requests are staged, not {asked_max}");
+    }
+}
+
+/// Bytes of talk and of requests in a batch.
+fn staged_bytes(batch: &MeshBatch) -> (usize, usize) {
+    let (mut talk, mut asked) = (0, 0);
+    let header = size_of::<MeshMessage>();
+    let size = |span: Span| header + span.length as usize;
+    let method = |span: Span| Message::from_checked(span.of(&batch.bytes)).method();
+    for message in &batch.list {
+        match message {
+            // Who is gone has left, however full the way.
+            MeshMessage::RoomMessage { message, .. } if method(*message) == "left" => {}
+            MeshMessage::RoomMessage { message, .. } | MeshMessage::Direct { message, .. } => {
+                talk += size(*message);
+            }
+            MeshMessage::RoomsPage { request, gathered, .. } => {
+                talk += size(*request) + gathered.length as usize;
+            }
+            MeshMessage::Event { header, user, message } if header.kind == EventKind::Request => {
+                asked += size(*message) + user.length as usize;
+            }
+            _ => {}
+        }
+    }
+    (talk, asked)
+}
+
+/// When all is quiet, shards know of as many sessions and rooms as their clients do.
+pub(crate) fn check_at_rest(shards: &[ShardTurn], auditor: &Auditor) {
+    for (index, shard) in shards.iter().enumerate() {
+        let counters = shard.shard().counters();
+        assert!(counters.queued_events == 0, "events wait");
+        let (rooms, sessions) = auditor.expected_on(index);
+        let relays = shard.shard().relay_count();
+        assert!(relays == rooms, "shard {index} relays {relays} rooms instead of {rooms}");
+        let known = counters.sessions;
+        assert!(known == sessions as u64, "shard {index} has {known} sessions, not {sessions}");
+    }
+}
+
+/// When everyone is gone and the grace time has passed, only what is meant to stay is there.
+pub(crate) fn check_empty(shards: &[ShardTurn], oracle: &Oracle) {
+    for shard in shards {
+        let counters = shard.shard().counters();
+        assert!(counters.sessions == 0 && counters.queued_events == 0);
+        assert!(shard.shard().relay_count() == 0, "rooms are relayed to nobody");
+        assert!(shard.shard().next_deadline_ns().is_none(), "a room is looked at for ever");
+        assert!(!shard.has_staged() && !shard.has_work());
+    }
+    let mut counts = vec![0; shards.len()];
+    for (id, room) in oracle.living_rooms() {
+        assert!(room.members.is_empty(), "{} has members", room.name);
+        let homes = || {
+            (0..).zip(shards).filter_map(|(index, shard)| {
+                let partition = shard.shard().partition(id.partition())?;
+                Some((ShardId(index), partition))
+            })
+        };
+        let (home, partition): (ShardId, &Partition) = homes().next().expect("a room has a home");
+        let object = partition.object(id).expect("a room has an object");
+        assert!(object.get("transient").is_none(), "{} outlived its grace time", room.name);
+        counts[home.index()] += 1;
+    }
+    for (shard, count) in shards.iter().zip(counts) {
+        assert!(shard.shard().counters().rooms == count, "rooms are counted wrong");
+    }
+}
