@@ -20,3 +20,4 @@ pub mod payload;
 pub mod pinning;
 pub mod profile;
 pub mod verdict;
+pub mod wire;
