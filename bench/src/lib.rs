@@ -12,6 +12,8 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod floor_server;
+pub mod generator;
 pub mod histogram;
 pub mod ledger;
 pub mod machine;
@@ -19,5 +21,6 @@ pub mod pacing;
 pub mod payload;
 pub mod pinning;
 pub mod profile;
+pub mod ring;
 pub mod verdict;
 pub mod wire;
