@@ -10,6 +10,7 @@
 //! The method is in `docs/benchmark.md`. Pure parts (pacing, payload, ledger, wire, verdict) know
 //! neither sockets nor clocks; `generator/engine.rs` and `floor_server.rs` have the rings.
 
+pub mod arguments;
 pub mod clock;
 pub mod cpu;
 pub mod floor_server;
@@ -19,8 +20,13 @@ pub mod ledger;
 pub mod machine;
 pub mod pacing;
 pub mod payload;
+pub mod phase;
 pub mod pinning;
+pub mod process;
 pub mod profile;
+pub mod progress;
+pub mod report;
 pub mod ring;
+pub mod runner;
 pub mod verdict;
 pub mod wire;
