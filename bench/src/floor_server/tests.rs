@@ -70,11 +70,14 @@ fn a_frame_in_pieces_is_taken_when_it_is_whole() {
     let (mut hall, _clients) = hall(1);
     enter(&mut hall, 0, 1);
     let say = bytes(|out| WIRE.say(Seat { user: 0, room: 1 }, "text", out));
-    for (at, byte) in say.iter().enumerate() {
-        assert!(sent_to(&hall, 0).is_empty(), "byte {at}");
-        assert!(hall.received(0, &[*byte]));
+    for _ in 0..2 {
+        for (at, byte) in say.iter().enumerate() {
+            assert!(sent_to(&hall, 0).is_empty(), "byte {at}");
+            assert!(hall.received(0, &[*byte]));
+        }
+        assert_eq!(decode_all(&sent_to(&hall, 0)).len(), 2);
+        hall.sent();
     }
-    assert_eq!(decode_all(&sent_to(&hall, 0)).len(), 2);
 }
 
 #[test]
@@ -87,6 +90,7 @@ fn who_is_gone_hears_nothing_and_others_go_on() {
     assert!(hall.received(1, &bytes(|out| WIRE.say(Seat { user: 1, room: 1 }, "text", out))));
     assert!(sent_to(&hall, 0).is_empty());
     assert_eq!(decode_all(&sent_to(&hall, 1)).len(), 2);
+    assert_eq!(hall.waiting, [1]);
 }
 
 #[test]
