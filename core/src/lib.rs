@@ -7,10 +7,23 @@ extern crate alloc;
 extern crate std;
 
 pub mod counters;
+#[expect(missing_docs, reason = "rkyv derives types without documentation")]
 pub mod delta;
+mod effects;
+mod event_queue;
+mod handlers;
+pub mod hashing;
 pub mod ids;
+pub mod limits;
 pub mod mesh;
 pub mod message;
 pub mod name;
+pub mod object;
+pub mod partition;
 pub mod reason;
+mod relay;
+pub mod room;
+pub mod routing;
+mod session;
+pub mod shard;
 pub mod turn;

@@ -80,6 +80,8 @@ pub enum MeshMessage {
         origin: Origin,
         /// The user's own object.
         object: ObjectId,
+        /// The user's name.
+        user: Span,
     },
     /// The login was refused: the session does not come to be.
     LoginRefused {
@@ -97,6 +99,8 @@ pub enum MeshMessage {
         room: ObjectId,
         /// Who.
         session: SessionId,
+        /// The user's name.
+        user: Span,
     },
     /// From now on the session no longer hears the room.
     RelayLeave {

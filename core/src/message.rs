@@ -32,8 +32,14 @@ mod reader;
 pub use builder::MessageBuilder;
 use reader::Reader;
 
-/// Most fields of a message. Finding duplicates is quadratic in it.
-pub const MESSAGE_FIELDS_MAX: usize = 64;
+/// Most fields of a message. Finding duplicates is quadratic in it. A reply may hold an object's
+/// fields, the fields of the request that it repeats, and its own.
+pub const MESSAGE_FIELDS_MAX: usize = 128;
+/// Most fields of a request.
+pub const REQUEST_FIELDS_MAX: usize = 48;
+/// Most fields of an object.
+pub const OBJECT_FIELDS_MAX: usize = 48;
+const _: () = assert!(REQUEST_FIELDS_MAX + OBJECT_FIELDS_MAX + 16 <= MESSAGE_FIELDS_MAX);
 /// Longest message in packed form, in bytes. A configured frame limit may only be smaller.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
@@ -184,21 +190,23 @@ impl<'a> Message<'a> {
         }
         let mut reader = Reader::new(bytes);
         check_name(reader.name()?)?;
-        let mut names: [&[u8]; MESSAGE_FIELDS_MAX] = [&[]; MESSAGE_FIELDS_MAX];
+        let mut name_starts = [0u32; MESSAGE_FIELDS_MAX];
         let mut count = 0;
         while !reader.is_empty() {
+            let start = bytes.len() - reader.remaining();
             let name = reader.name()?;
             check_name(name)?;
             if count == MESSAGE_FIELDS_MAX {
                 return Err(Reason::TooManyFields);
             }
-            if names[..count].contains(&name) {
+            let earlier = |start: &u32| Reader::new(&bytes[*start as usize..]).name() == Ok(name);
+            if name_starts[..count].iter().any(earlier) {
                 return Err(Reason::DuplicateField);
             }
             if name == b"msg" {
                 return Err(Reason::ReservedField);
             }
-            names[count] = name;
+            name_starts[count] = start as u32;
             count += 1;
             reader.value()?;
         }
@@ -236,8 +244,27 @@ impl<'a> Message<'a> {
     /// The value of the field, if there is one and it is not null.
     #[must_use]
     pub fn get(self, name: &str) -> Option<Value<'a>> {
-        let (_, value) = self.fields().find(|(field, _)| *field == name)?;
-        if value == Value::Null { None } else { Some(value) }
+        let mut reader = self.fields().reader;
+        while !reader.is_empty() {
+            if reader.checked_name() == name {
+                return Some(reader.checked_value()).filter(|value| *value != Value::Null);
+            }
+            reader.skip_checked_value();
+        }
+        None
+    }
+
+    /// Number of fields.
+    #[must_use]
+    pub fn field_count(self) -> usize {
+        let mut reader = self.fields().reader;
+        let mut count = 0;
+        while !reader.is_empty() {
+            reader.checked_name();
+            reader.skip_checked_value();
+            count += 1;
+        }
+        count
     }
 
     /// The value of a text field that must be there.
@@ -278,7 +305,7 @@ impl<'a> Iterator for Fields<'a> {
             return None;
         }
         let name = self.reader.checked_name();
-        Some((name, self.reader.value().expect("the message was checked")))
+        Some((name, self.reader.checked_value()))
     }
 }
 

@@ -26,6 +26,23 @@ macro_rules! reasons {
                 match self { $(Self::$name => $status),+ }
             }
 
+            /// The configuration key of the limit that was hit, if it is one. The room's own limit
+            /// is its field `members_max`.
+            #[must_use]
+            pub const fn limit(self) -> Option<&'static str> {
+                Some(match self {
+                    Self::FrameTooLarge => "protocol.frame_bytes_max",
+                    Self::Timeout => "protocol.heartbeat_ms",
+                    Self::ObjectTooLarge => "limits.object_bytes_max",
+                    Self::EffectsTooLarge => "limits.effects_bytes_max",
+                    Self::TooManyRooms => "limits.rooms_per_session_max",
+                    Self::PartitionFull => "limits.objects_per_partition_max",
+                    Self::SlowConsumer => "limits.send_queue_bytes_max",
+                    Self::RoomFull => "members_max",
+                    _ => return None,
+                })
+            }
+
             /// What it means, for the table in `docs/protocol.md`.
             #[must_use]
             pub const fn description(self) -> &'static str {
@@ -88,8 +105,10 @@ reasons! {
     AlreadyLoggedIn = "already-logged-in", 409;
     /// The user is a member already.
     AlreadyMember = "already-member", 409;
-    /// A room of that name exists already.
-    RoomExists = "room-exists", 409;
+    /// The name belongs to another room, or to a user.
+    NameTaken = "name-taken", 409;
+    /// The room still has members.
+    RoomOccupied = "room-occupied", 409;
     /// The same user logged in on another connection.
     Displaced = "displaced", 410;
     /// The frame is longer than the limit.

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::delta::DeltaBatch;
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, ShardId};
 use crate::mesh::MeshBatch;
 use crate::message::Message;
 use crate::reason::Reason;
@@ -90,6 +90,8 @@ pub struct ShardInputs {
     pub list: Vec<ShardInput>,
     /// Packed messages.
     pub bytes: Vec<u8>,
+    /// Batches of other shards, each with its sender, in order per sender.
+    pub mesh: Vec<(ShardId, MeshBatch)>,
 }
 
 impl ShardInputs {
@@ -99,7 +101,8 @@ impl ShardInputs {
         self.list.push(ShardInput::Message { connection, message });
     }
 
-    /// Empties the batch and keeps its memory.
+    /// Empties what came from clients and keeps its memory; the mesh batches go back to where they
+    /// came from.
     pub fn clear(&mut self) {
         self.list.clear();
         self.bytes.clear();

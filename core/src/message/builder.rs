@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    Fields, MESSAGE_FIELDS_MAX, Reader, TYPE_BOOLEAN, TYPE_BYTES, TYPE_FLOAT, TYPE_INTEGER,
-    TYPE_LIST, TYPE_NULL, TYPE_OBJECT, TYPE_TEXT, Value, check_text,
+    Fields, MESSAGE_FIELDS_MAX, Message, Reader, TYPE_BOOLEAN, TYPE_BYTES, TYPE_FLOAT,
+    TYPE_INTEGER, TYPE_LIST, TYPE_NULL, TYPE_OBJECT, TYPE_TEXT, Value, check_text,
 };
 use crate::name::check_name;
 use crate::reason::Reason;
@@ -45,6 +45,13 @@ impl<'b> MessageBuilder<'b> {
     pub fn without_method(out: &'b mut Vec<u8>) -> Self {
         let start = out.len();
         Self { out, start, method_bytes: 0, field_count: 0 }
+    }
+
+    /// Goes on with the message that is all of the buffer.
+    pub(crate) fn resume(out: &'b mut Vec<u8>) -> Self {
+        let message = Message::from_checked(out);
+        let (method_bytes, field_count) = (1 + message.method().len(), message.field_count());
+        Self { out, start: 0, method_bytes, field_count }
     }
 
     /// Sets the method, before, between or after the fields.

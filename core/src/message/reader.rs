@@ -23,6 +23,10 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
+    pub(super) fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn take(&mut self, count: usize) -> Result<&'a [u8], Reason> {
         let (taken, rest) = self.bytes.split_at_checked(count).ok_or(Reason::Malformed)?;
         self.bytes = rest;
@@ -44,24 +48,39 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Result<&'a str, Reason> {
-        let text = str::from_utf8(self.bytes()?).map_err(|_| Reason::NotUtf8)?;
-        check_text(text)?;
-        Ok(text)
+        str::from_utf8(self.bytes()?).map_err(|_| Reason::NotUtf8)
     }
 
+    /// Reads a value and checks all of it.
     pub(super) fn value(&mut self) -> Result<Value<'a>, Reason> {
+        let value = self.unchecked_value()?;
+        match value {
+            Value::Text(text) => check_text(text)?,
+            Value::Float(float) if !float.is_finite() => return Err(Reason::FieldInvalid),
+            Value::List(list) => {
+                let mut reader = Self::new(list.bytes);
+                for _ in 0..list.count {
+                    check_text(reader.text()?)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(value)
+    }
+
+    /// Reads a value of a message that was checked.
+    pub(super) fn checked_value(&mut self) -> Value<'a> {
+        self.unchecked_value().expect("the message was checked")
+    }
+
+    /// Reads a value's shape, but not what its text or number may not be.
+    fn unchecked_value(&mut self) -> Result<Value<'a>, Reason> {
         let [kind] = self.array()?;
         Ok(match kind {
             TYPE_NULL => Value::Null,
             TYPE_TEXT => Value::Text(self.text()?),
             TYPE_INTEGER => Value::Integer(i64::from_le_bytes(self.array()?)),
-            TYPE_FLOAT => {
-                let float = f64::from_le_bytes(self.array()?);
-                if !float.is_finite() {
-                    return Err(Reason::FieldInvalid);
-                }
-                Value::Float(float)
-            }
+            TYPE_FLOAT => Value::Float(f64::from_le_bytes(self.array()?)),
             TYPE_BOOLEAN => match self.array()? {
                 [0] => Value::Boolean(false),
                 [1] => Value::Boolean(true),
@@ -73,13 +92,24 @@ impl<'a> Reader<'a> {
                 let count = u16::from_le_bytes(self.array()?);
                 let all = self.bytes;
                 for _ in 0..count {
-                    self.text()?;
+                    self.bytes()?;
                 }
                 let bytes = &all[..all.len() - self.bytes.len()];
                 Value::List(TextList { count, bytes })
             }
             _ => return Err(Reason::Malformed),
         })
+    }
+
+    /// Passes over a value of a message that was checked.
+    pub(super) fn skip_checked_value(&mut self) {
+        if let Some((&(TYPE_TEXT | TYPE_BYTES), rest)) = self.bytes.split_first() {
+            let mut value = Self::new(rest);
+            value.bytes().expect("the message was checked");
+            *self = value;
+        } else {
+            self.checked_value();
+        }
     }
 
     pub(super) fn checked_name(&mut self) -> &'a str {

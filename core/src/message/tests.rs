@@ -82,9 +82,9 @@ fn faulty_bytes_are_refused_by_name() {
     let mut twice = field("a", TYPE_NULL, &[]);
     twice.extend_from_slice(&[1, b'a', TYPE_NULL]);
     let mut crowd = vec![1, b'm'];
-    for index in 0..65 {
-        let name = format!("f{index:02}");
-        crowd.push(3);
+    for index in 0..=MESSAGE_FIELDS_MAX {
+        let name = format!("f{index:03}");
+        crowd.push(4);
         crowd.extend_from_slice(name.as_bytes());
         crowd.push(TYPE_NULL);
     }

@@ -35,7 +35,7 @@ fn a_limit_of_nothing_takes_nothing() {
 
 #[test]
 fn the_greatest_number_of_fields_comes_and_goes() {
-    let names: Vec<String> = (0..MESSAGE_FIELDS_MAX).map(|index| format!("f{index:02}")).collect();
+    let names: Vec<String> = (0..MESSAGE_FIELDS_MAX).map(|index| format!("f{index:03}")).collect();
     let fields: Vec<_> = names.iter().map(|name| (name.as_str(), Value::Text("x"))).collect();
     let message = packed("m", &fields);
     let settings = GatewaySettings::default();

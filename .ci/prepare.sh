@@ -1,0 +1,97 @@
+# shellcheck shell=bash
+# What `run` and `test` need before they can build, on a fresh Debian 12 machine. Sourced by both,
+# with the clone as working folder. Whatever is installed is said first, on standard error.
+
+RUST_VERSION_MIN=1.95
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+# True when version $1 is at least version $2; both as `major.minor…`.
+version_at_least() {
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+require_rust() {
+    # A shell that was open while Rust was installed does not have it in its path yet.
+    if ! command -v cargo >/dev/null && [ -x "${HOME:-}/.cargo/bin/cargo" ]; then
+        PATH="$HOME/.cargo/bin:$PATH"
+        export PATH
+    fi
+    local found
+    if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
+        found="no Rust was found"
+    else
+        # Debian's own toolchain prints `rustc 1.63.0`, rustup's `rustc 1.95.0 (… …)`.
+        found="$(rustc --version 2>/dev/null | cut -d ' ' -f 2)"
+        if version_at_least "${found:-0}" "$RUST_VERSION_MIN"; then
+            return
+        fi
+        found="Rust ${found:-of an unknown version} was found"
+    fi
+    say "Warren needs Rust $RUST_VERSION_MIN or later (rustc and cargo); $found. To get it:"
+    if ! command -v curl >/dev/null; then
+        say "    apt-get install -y curl ca-certificates    # as root"
+    fi
+    say "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+    say "then open a new shell, or: . \"\$HOME/.cargo/env\""
+    exit 1
+}
+
+# True when a C program compiles and links: Rust needs the linker and the C library's start files.
+links_c() {
+    command -v cc >/dev/null || return 1
+    local folder status=0
+    folder="$(mktemp -d)"
+    printf 'int main(void) { return 0; }\n' >"$folder/probe.c"
+    cc -o "$folder/probe" "$folder/probe.c" >/dev/null 2>&1 || status=1
+    rm -r "$folder"
+    return "$status"
+}
+
+require_linker() {
+    if links_c; then
+        return
+    fi
+    local install="apt-get install -y --no-install-recommends gcc libc6-dev"
+    local as_root=()
+    if ! command -v apt-get >/dev/null; then
+        say "A C compiler that links is needed (cc), and this is no Debian: install gcc and the C library's headers."
+        exit 1
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            say "A C compiler that links is needed (cc). As root, run: $install"
+            exit 1
+        fi
+        as_root=(sudo)
+    fi
+    say "No C compiler that links was found. Installing the Debian packages gcc and libc6-dev."
+    "${as_root[@]}" apt-get update >&2
+    # shellcheck disable=SC2086 # the words of the command
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive $install >&2
+    if ! links_c; then
+        say "cc still links no program; gcc and libc6-dev are installed. Does another cc come first in PATH?"
+        exit 1
+    fi
+}
+
+# Build output stays out of the clone, and survives it.
+choose_target_folder() {
+    if [ -n "${CARGO_TARGET_DIR:-}" ]; then
+        return
+    fi
+    local folder="${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/warren/target"
+    if ! mkdir -p "$folder" 2>/dev/null || [ ! -w "$folder" ]; then
+        say "$folder cannot be written: building in $PWD/target instead."
+        folder="$PWD/target"
+    fi
+    export CARGO_TARGET_DIR="$folder"
+}
+
+prepare() {
+    require_rust
+    require_linker
+    choose_target_folder
+}

@@ -1,0 +1,81 @@
+//! What a handler asks for. It writes nothing itself: its effects are carried out as a whole, in
+//! order, when it succeeds, and dropped as a whole when it refuses.
+
+use alloc::vec::Vec;
+
+use crate::delta::Delta;
+use crate::ids::{ObjectId, SessionId};
+use crate::message::{Message, MessageBuilder};
+use crate::turn::Span;
+
+/// One thing to do.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Change the state.
+    Change(Delta),
+    /// Send the room's next message to all its members.
+    Broadcast { room: ObjectId, sequence: u64, message: Span },
+    /// Send a message to one session.
+    Direct { session: SessionId, message: Span },
+    /// The session hears the room from here on.
+    RelayJoin { room: ObjectId, session: SessionId },
+    /// The session no longer hears the room.
+    RelayLeave { room: ObjectId, session: SessionId },
+    /// Close a session whose user logged in elsewhere.
+    Displace { session: SessionId },
+    /// The asking session is open.
+    LoggedIn { object: ObjectId },
+}
+
+/// What one event asks for. Reused from event to event.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) list: Vec<Effect>,
+    bytes: Vec<u8>,
+    reply: Vec<u8>,
+}
+
+impl Effects {
+    /// Starts the effects of the next event, whose reply carries this method.
+    pub(crate) fn start(&mut self, method: &str) {
+        self.list.clear();
+        self.bytes.clear();
+        self.reply.clear();
+        let _ = MessageBuilder::new(&mut self.reply, method);
+    }
+
+    pub(crate) fn change(&mut self, delta: Delta) {
+        self.list.push(Effect::Change(delta));
+    }
+
+    /// Builds a message for `Broadcast` or `Direct`.
+    pub(crate) fn build(
+        &mut self,
+        method: &str,
+        fill: impl FnOnce(&mut MessageBuilder<'_>),
+    ) -> Span {
+        let start = self.bytes.len();
+        fill(&mut MessageBuilder::new(&mut self.bytes, method));
+        Span::since(start, &self.bytes)
+    }
+
+    /// The bytes of a message made by [`build`](Self::build).
+    pub(crate) fn bytes_of(&self, span: Span) -> &[u8] {
+        span.of(&self.bytes)
+    }
+
+    /// Adds fields to the reply.
+    pub(crate) fn reply(&mut self, fill: impl FnOnce(&mut MessageBuilder<'_>)) {
+        fill(&mut MessageBuilder::resume(&mut self.reply));
+    }
+
+    /// The reply's method and own fields.
+    pub(crate) fn reply_message(&self) -> Message<'_> {
+        Message::from_checked(&self.reply)
+    }
+
+    /// Bytes of the reply and the messages, against `effects_bytes_max`.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.bytes.len() + self.reply.len()
+    }
+}

@@ -1,0 +1,45 @@
+use super::*;
+use crate::ids::{ConnectionId, Epoch, ObjectId, SessionId, ShardId};
+use crate::mesh::Origin;
+use alloc::vec;
+
+fn header(partition: u16, kind: EventKind) -> EventHeader {
+    let partition = PartitionId(partition);
+    let session = SessionId { shard: ShardId(0), generation: 0, index: 0 };
+    let connection = ConnectionId { index: 0, generation: 0 };
+    EventHeader {
+        partition,
+        epoch: Epoch(1),
+        kind,
+        origin: Origin { session, connection, echoes_request: false },
+        user_partition: partition,
+    }
+}
+
+#[test]
+fn partitions_take_turns_and_each_is_first_in_first_out() {
+    let mut queue = EventQueue::new(HashSeed::default(), 3);
+    for (partition, user) in [(7, "a"), (7, "b"), (7, "c"), (9, "d"), (8, "e")] {
+        queue.push(header(partition, EventKind::Request), user.as_bytes(), b"\x01m").unwrap();
+    }
+    let mut order = vec![];
+    while let Some(event) = queue.pop() {
+        order.push((event.header.partition.0, event.user().chars().next().unwrap()));
+        assert_eq!(event.message().method(), "m");
+        queue.recycle(event);
+    }
+    assert_eq!(order, [(7, 'a'), (9, 'd'), (8, 'e'), (7, 'b'), (7, 'c')]);
+    assert_eq!(queue.len(), 0);
+}
+
+#[test]
+fn a_full_queue_refuses_requests_but_not_the_end_of_a_session() {
+    let mut queue = EventQueue::new(HashSeed::default(), 1);
+    let (request, gone) = (header(1, EventKind::Request), header(1, EventKind::LogOut));
+    queue.push(request, b"a", b"\x01m").unwrap();
+    assert_eq!(queue.push(request, b"b", b"\x01m"), Err(QueueFull));
+    queue.push(gone, b"c", b"").unwrap();
+    queue.push(header(1, EventKind::LeaveRoom { room: ObjectId(1) }), b"d", b"").unwrap();
+    queue.push(header(2, EventKind::Request), b"e", b"\x01m").unwrap();
+    assert_eq!(queue.len(), 4);
+}

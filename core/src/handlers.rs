@@ -1,0 +1,217 @@
+//! Handlers: code that turns a request into effects. They read the partition's state and write
+//! nothing; what they ask for is carried out when they succeed.
+
+use crate::effects::Effects;
+use crate::ids::{PartitionId, ShardId};
+use crate::limits::{Limits, PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
+use crate::mesh::{EventHeader, MeshBatch};
+use crate::message::{Message, MessageBuilder, Value};
+use crate::object::KIND_ROOM;
+use crate::partition::Partition;
+use crate::reason::Reason;
+use crate::room::{LOBBY, Room};
+
+mod objects;
+mod presence;
+mod rooms;
+mod talk;
+
+/// The methods that every server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Hello,
+    Login,
+    Ping,
+    Time,
+    Quit,
+    Create,
+    Get,
+    Set,
+    Delete,
+    Find,
+    Join,
+    Leave,
+    Rooms,
+    Who,
+    Chat,
+    Emit,
+}
+
+/// Where a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Where its connection is.
+    Here,
+    /// In a partition, by its queue.
+    Partition(PartitionId),
+    /// By every shard in turn.
+    EveryShard,
+}
+
+impl Method {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "hello" => Self::Hello,
+            "login" => Self::Login,
+            "ping" => Self::Ping,
+            "time" => Self::Time,
+            "quit" => Self::Quit,
+            "create" => Self::Create,
+            "get" => Self::Get,
+            "set" => Self::Set,
+            "delete" => Self::Delete,
+            "find" => Self::Find,
+            "join" => Self::Join,
+            "leave" => Self::Leave,
+            "rooms" => Self::Rooms,
+            "who" => Self::Who,
+            "chat" | "say" => Self::Chat,
+            "emit" => Self::Emit,
+            _ => return None,
+        })
+    }
+
+    /// Whether it is answered before login.
+    pub(crate) fn is_open_to_all(self) -> bool {
+        matches!(self, Self::Hello | Self::Login | Self::Ping | Self::Quit)
+    }
+
+    /// Where the request is answered. `user_partition` is where the user's own object lives.
+    pub(crate) fn route(
+        self,
+        message: Message<'_>,
+        user_partition: PartitionId,
+    ) -> Result<Route, Reason> {
+        Ok(match self {
+            Self::Hello | Self::Login | Self::Ping | Self::Time | Self::Quit => Route::Here,
+            Self::Rooms => Route::EveryShard,
+            Self::Join | Self::Leave | Self::Who => named(message, "room")?,
+            Self::Chat | Self::Emit => named(message, "to")?,
+            Self::Get | Self::Set | Self::Delete => {
+                let object = message.get("object").ok_or(Reason::FieldMissing)?;
+                let object = object.as_object().ok_or(Reason::FieldInvalid)?;
+                Route::Partition(object.partition())
+            }
+            Self::Create if message.get("kind") == Some(Value::Text(KIND_ROOM)) => {
+                named(message, "room")?
+            }
+            Self::Create | Self::Find => Route::Partition(match message.get("partition") {
+                None => user_partition,
+                Some(value) => {
+                    let number = value.as_integer().ok_or(Reason::FieldInvalid)?;
+                    PartitionId(u16::try_from(number).map_err(|_| Reason::FieldInvalid)?)
+                }
+            }),
+        })
+    }
+}
+
+/// The partition of a room or user. The lobby has none.
+fn named(message: Message<'_>, field: &str) -> Result<Route, Reason> {
+    let name = message.name(field)?;
+    if name == LOBBY {
+        return Err(Reason::Lobby);
+    }
+    Ok(Route::Partition(PartitionId::of_name(name)))
+}
+
+/// How full the way to each other shard is.
+#[derive(Clone, Copy)]
+pub(crate) struct Staging<'a> {
+    pub(crate) own: ShardId,
+    pub(crate) batches: &'a [MeshBatch],
+    pub(crate) bytes_max: usize,
+}
+
+impl Staging<'_> {
+    /// [`Reason::Busy`] when a shard with members of the room cannot take another message: asked
+    /// before the message gets its number, since a numbered message is never lost.
+    fn check_room(self, room: &Room) -> Result<(), Reason> {
+        let full = |shard: ShardId| {
+            shard != self.own && self.batches[shard.index()].size_bytes() >= self.bytes_max
+        };
+        if room.shards().any(full) { Err(Reason::Busy) } else { Ok(()) }
+    }
+}
+
+/// A request, and what its handler may look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) header: &'a EventHeader,
+    pub(crate) user: &'a str,
+    pub(crate) message: Message<'a>,
+    pub(crate) partition: &'a Partition,
+    pub(crate) limits: &'a Limits,
+    pub(crate) staging: Staging<'a>,
+    pub(crate) join_creates_rooms: bool,
+}
+
+/// Runs the method's handler.
+pub(crate) fn handle(
+    method: Method,
+    request: &Request<'_>,
+    effects: &mut Effects,
+) -> Result<(), Reason> {
+    match method {
+        Method::Login => presence::login(request, effects),
+        Method::Create => objects::create(request, effects),
+        Method::Get => objects::get(request, effects),
+        Method::Set => objects::set(request, effects),
+        Method::Delete => objects::delete(request, effects),
+        Method::Find => objects::find(request, effects),
+        Method::Join => rooms::join(request, effects),
+        Method::Leave => rooms::leave(request, effects),
+        Method::Who => rooms::who(request, effects),
+        Method::Chat => talk::chat(request, effects),
+        Method::Emit => talk::emit(request, effects),
+        Method::Hello | Method::Ping | Method::Time | Method::Quit | Method::Rooms => {
+            panic!("the session's shard answers {method:?} itself")
+        }
+    }?;
+    if effects.size_bytes() > request.limits.effects_bytes_max {
+        return Err(Reason::EffectsTooLarge);
+    }
+    Ok(())
+}
+
+pub(crate) use rooms::session_left;
+
+/// `count` of a paged request: the default when it is missing, the most when it asks for more.
+pub(crate) fn page_count(message: Message<'_>) -> Result<usize, Reason> {
+    let Some(value) = message.get("count") else { return Ok(PAGE_COUNT_DEFAULT) };
+    let count = value.as_integer().ok_or(Reason::FieldInvalid)?;
+    if count < 1 {
+        return Err(Reason::FieldInvalid);
+    }
+    Ok(usize::try_from(count).unwrap_or(PAGE_COUNT_MAX).min(PAGE_COUNT_MAX))
+}
+
+/// `after` of a page of names; the empty name is before all others.
+pub(crate) fn page_after(message: Message<'_>) -> Result<&str, Reason> {
+    match message.get("after") {
+        None => Ok(""),
+        Some(value) => value.as_text().ok_or(Reason::FieldInvalid),
+    }
+}
+
+/// Adds a page of names as a list, and `after` when there are more than `count`.
+pub(crate) fn write_page<'n>(
+    reply: &mut MessageBuilder<'_>,
+    field: &str,
+    names: impl Iterator<Item = &'n str>,
+    count: usize,
+) {
+    let (mut last, mut more, mut taken) = ("", false, 0);
+    let page = names.take_while(|name| {
+        more = taken == count;
+        if !more {
+            taken += 1;
+            last = name;
+        }
+        !more
+    });
+    reply.list(field, page);
+    if more {
+        reply.field("after", Value::Text(last));
+    }
+}

@@ -1,0 +1,215 @@
+//! Objects: `create`, `get`, `set`, `delete`, `find`. Anyone who is logged in may read; the owner
+//! may change.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{Request, page_count};
+use crate::delta::{Delta, Field, FieldValue};
+use crate::effects::Effects;
+use crate::ids::{Address, ObjectId};
+use crate::limits::FIND_SCAN_MAX;
+use crate::message::{Message, OBJECT_FIELDS_MAX, Value};
+use crate::name::is_reserved;
+use crate::object::{KIND_ROOM, KIND_USER, KIND_WORLD, Object, equals_canonically, write_field};
+use crate::reason::Reason;
+
+/// The id of a new object, if the partition has room for it.
+pub(super) fn new_object(request: &Request<'_>) -> Result<ObjectId, Reason> {
+    if request.partition.object_count() >= request.limits.objects_per_partition_max {
+        return Err(Reason::PartitionFull);
+    }
+    request.partition.next_object().ok_or(Reason::PartitionFull)
+}
+
+pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let message = request.message;
+    check_level(message)?;
+    let kind = message.name("kind")?;
+    let mut fields = Vec::new();
+    match kind {
+        // A user's object comes with the first login, and worlds are not made yet.
+        KIND_USER | KIND_WORLD => return Err(Reason::FieldInvalid),
+        KIND_ROOM => {
+            let name = message.name("room")?;
+            super::rooms::check_free(request.partition, name)?;
+            fields.push(Field { name: "name".into(), value: FieldValue::Text(name.into()) });
+            collect_own(message, &["id", "ack", "kind", "room"], kind, &mut fields)?;
+        }
+        _ => collect_own(message, &["id", "ack", "kind", "partition"], kind, &mut fields)?,
+    }
+    check_size(request, &fields)?;
+    let object = new_object(request)?;
+    let owner = request.user.into();
+    effects.change(Delta::ObjectCreated { object: object.0, kind: kind.into(), owner, fields });
+    effects.reply(|reply| {
+        reply.field("object", Value::Object(object));
+        reply.field("version", Value::Integer(1));
+    });
+    Ok(())
+}
+
+pub(super) fn get(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let (_, object) = asked_object(request)?;
+    effects.reply(|reply| {
+        reply.field("kind", Value::Text(&object.kind));
+        reply.field("version", Value::Integer(object.version as i64));
+        for field in &object.fields {
+            write_field(reply, field);
+        }
+    });
+    Ok(())
+}
+
+pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let message = request.message;
+    check_level(message)?;
+    let (id, object) = owned_object(request)?;
+    if let Some(expected) = message.get("version") {
+        let expected = expected.as_integer().ok_or(Reason::FieldInvalid)?;
+        if u64::try_from(expected) != Ok(object.version) {
+            return Err(Reason::VersionConflict);
+        }
+    }
+    let passed = ["id", "ack", "object", "version"];
+    let mut set = Vec::new();
+    collect_own(message, &passed, &object.kind, &mut set)?;
+    let removed: Vec<String> = own_fields(message, &passed)
+        .filter(|(_, value)| value.removes())
+        .map(|(name, _)| name.into())
+        .collect();
+    if set.is_empty() && removed.is_empty() {
+        return Err(Reason::FieldMissing);
+    }
+    let mut changed = object.clone();
+    let version = object.version + 1;
+    changed.change(version, &set, &removed);
+    check_size(request, &changed.fields)?;
+    effects.change(Delta::ObjectChanged { object: id.0, version, set, removed });
+    effects.reply(|reply| reply.field("version", Value::Integer(version as i64)));
+    Ok(())
+}
+
+pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    check_level(request.message)?;
+    let (id, object) = owned_object(request)?;
+    match &*object.kind {
+        // It is the user's name and presence: it stays as long as the partition.
+        KIND_USER => return Err(Reason::NotOwner),
+        KIND_ROOM if request.partition.room(id).is_some_and(|room| room.member_count() > 0) => {
+            return Err(Reason::RoomOccupied);
+        }
+        _ => {}
+    }
+    effects.change(Delta::ObjectDeleted { object: id.0 });
+    Ok(())
+}
+
+/// Looks at a bounded number of objects; `after` says where to go on, also when the page is not
+/// full.
+pub(super) fn find(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let message = request.message;
+    let kind = message.name("kind")?;
+    let count = page_count(message)?;
+    let after = match message.get("after") {
+        None => Address::new(0).expect("zero is an address"),
+        Some(value) => value.as_object().ok_or(Reason::FieldInvalid)?.address(),
+    };
+    let passed = ["id", "kind", "partition", "count", "after"];
+    if own_fields(message, &passed).any(|(name, _)| is_reserved(name)) {
+        return Err(Reason::ReservedField);
+    }
+    let matches = |object: &Object| {
+        *object.kind == *kind
+            && own_fields(message, &passed).all(|(name, value)| match object.get(name) {
+                Some(field) => equals_canonically(field, value),
+                None => value.removes(),
+            })
+    };
+    let (mut found, mut last, mut more) = (Vec::new(), None, false);
+    for (scanned, (id, object)) in request.partition.objects_after(after).enumerate() {
+        more = scanned == FIND_SCAN_MAX || found.len() == count;
+        if more {
+            break;
+        }
+        last = Some(id);
+        if matches(object) {
+            found.push(id.to_string());
+        }
+    }
+    effects.reply(|reply| {
+        reply.list("objects", found.iter().map(String::as_str));
+        if let (true, Some(last)) = (more, last) {
+            reply.field("after", Value::Object(last));
+        }
+    });
+    Ok(())
+}
+
+fn asked_object<'a>(request: &Request<'a>) -> Result<(ObjectId, &'a Object), Reason> {
+    let id = request.message.get("object").and_then(Value::as_object);
+    let id = id.expect("the request was routed by its object");
+    let object = request.partition.object(id).ok_or(Reason::UnknownObject)?;
+    Ok((id, object))
+}
+
+fn owned_object<'a>(request: &Request<'a>) -> Result<(ObjectId, &'a Object), Reason> {
+    let (id, object) = asked_object(request)?;
+    if *object.owner == *request.user { Ok((id, object)) } else { Err(Reason::NotOwner) }
+}
+
+/// `ack`: the level at which the reply is given. A level that this node cannot give is refused,
+/// never lowered.
+fn check_level(message: Message<'_>) -> Result<(), Reason> {
+    match message.get("ack") {
+        None | Some(Value::Text("applied")) => Ok(()),
+        Some(Value::Text("durable" | "replicated")) => Err(Reason::LevelUnavailable),
+        Some(_) => Err(Reason::FieldInvalid),
+    }
+}
+
+/// Fields of the message that are the object's own rather than the method's.
+fn own_fields<'a>(
+    message: Message<'a>,
+    passed: &[&str],
+) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+    message.fields().filter(move |(name, _)| !passed.contains(name))
+}
+
+/// Collects the own fields that have a value, and refuses those that belong to the protocol.
+fn collect_own(
+    message: Message<'_>,
+    passed: &[&str],
+    kind: &str,
+    fields: &mut Vec<Field>,
+) -> Result<(), Reason> {
+    for (name, value) in own_fields(message, passed) {
+        let own_to_rooms = kind == KIND_ROOM && matches!(name, "name" | "transient");
+        if is_reserved(name) || own_to_rooms {
+            return Err(Reason::ReservedField);
+        }
+        if value.removes() {
+            continue;
+        }
+        let value = match name {
+            "members_max" if kind == KIND_ROOM => {
+                let count = value.as_integer().filter(|count| *count > 0);
+                FieldValue::Integer(count.ok_or(Reason::FieldInvalid)?)
+            }
+            "secret" if kind == KIND_ROOM => {
+                FieldValue::Boolean(value.as_boolean().ok_or(Reason::FieldInvalid)?)
+            }
+            _ => FieldValue::from_value(value).expect("null was passed over"),
+        };
+        fields.push(Field { name: name.into(), value });
+    }
+    Ok(())
+}
+
+fn check_size(request: &Request<'_>, fields: &[Field]) -> Result<(), Reason> {
+    if fields.len() > OBJECT_FIELDS_MAX {
+        return Err(Reason::TooManyFields);
+    }
+    let bytes: usize = fields.iter().map(|field| field.name.len() + field.value.size_bytes()).sum();
+    if bytes > request.limits.object_bytes_max { Err(Reason::ObjectTooLarge) } else { Ok(()) }
+}

@@ -1,0 +1,152 @@
+//! Rooms at their home: `join`, `leave`, `who`, and the end of a member's session.
+
+use alloc::vec;
+
+use super::{Request, page_after, page_count, write_page};
+use crate::delta::{Delta, Field, FieldValue};
+use crate::effects::{Effect, Effects};
+use crate::ids::{ObjectId, SessionId};
+use crate::message::Value;
+use crate::object::KIND_ROOM;
+use crate::partition::Partition;
+use crate::reason::Reason;
+use crate::room::Room;
+
+/// Whether a room may have this name: no room and no user has it, since `chat` finds both by it.
+pub(super) fn check_free(partition: &Partition, name: &str) -> Result<(), Reason> {
+    if partition.room_named(name).is_some() || partition.user(name).is_some() {
+        return Err(Reason::NameTaken);
+    }
+    Ok(())
+}
+
+pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let Request { header, user, partition, message, .. } = *request;
+    let name = message.name("room")?;
+    let session = header.origin.session;
+    let room = match partition.room_named(name) {
+        Some((id, room)) => {
+            join_present(request, id, room, effects)?;
+            id
+        }
+        None => {
+            check_free(partition, name)?;
+            if !request.join_creates_rooms {
+                return Err(Reason::RoomCreationDisabled);
+            }
+            let object = super::objects::new_object(request)?;
+            let field = |name: &str, value| Field { name: name.into(), value };
+            effects.change(Delta::ObjectCreated {
+                object: object.0,
+                kind: KIND_ROOM.into(),
+                owner: user.into(),
+                fields: vec![
+                    field("name", FieldValue::Text(name.into())),
+                    field("transient", FieldValue::Boolean(true)),
+                ],
+            });
+            object
+        }
+    };
+    let bits = session.to_bits();
+    effects.change(Delta::MemberJoined { room: room.0, user: user.into(), session: bits });
+    effects.list.push(Effect::RelayJoin { room, session });
+    let present = partition.room(room);
+    let others = present
+        .map_or(0, |room| room.member_count() - usize::from(room.session_of(user).is_some()));
+    effects.reply(|reply| {
+        reply.field("room", Value::Text(name));
+        reply.field("members", Value::Integer(others as i64 + 1));
+    });
+    Ok(())
+}
+
+fn join_present(
+    request: &Request<'_>,
+    id: ObjectId,
+    room: &Room,
+    effects: &mut Effects,
+) -> Result<(), Reason> {
+    let Request { header, user, limits, .. } = *request;
+    let session = header.origin.session;
+    request.staging.check_room(room)?;
+    match room.session_of(user) {
+        Some(present) if present == session => return Err(Reason::AlreadyMember),
+        // A displaced session whose end has not come here yet: the user stays, the session changes.
+        Some(displaced) => {
+            effects.list.push(Effect::RelayLeave { room: id, session: displaced });
+        }
+        None => {
+            if room.members_max.is_some_and(|most| room.member_count() >= most) {
+                return Err(Reason::RoomFull);
+            }
+            let heard_by_someone = room.member_count() > 0;
+            if heard_by_someone && room.member_count() < limits.presence_members_max {
+                announce("joined", id, room, user, effects);
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn leave(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let Request { header, user, partition, message, limits, .. } = *request;
+    let (id, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
+    let session = header.origin.session;
+    if !room.has_member(user, session) {
+        return Err(Reason::NotAMember);
+    }
+    request.staging.check_room(room)?;
+    effects.list.push(Effect::RelayLeave { room: id, session });
+    member_left(id, room, user, limits.presence_members_max, effects);
+    Ok(())
+}
+
+/// A session ended: its user leaves the room, unless a newer session of the user is in it. The
+/// session's shard has taken it off the relay already.
+pub(crate) fn session_left(
+    (id, room): (ObjectId, &Room),
+    user: &str,
+    session: SessionId,
+    presence_members_max: usize,
+    effects: &mut Effects,
+) {
+    if room.has_member(user, session) {
+        member_left(id, room, user, presence_members_max, effects);
+    }
+}
+
+fn member_left(
+    id: ObjectId,
+    room: &Room,
+    user: &str,
+    presence_members_max: usize,
+    effects: &mut Effects,
+) {
+    effects.change(Delta::MemberLeft { room: id.0, user: user.into() });
+    let left = room.member_count() - 1;
+    if left > 0 && room.member_count() <= presence_members_max {
+        announce("left", id, room, user, effects);
+    }
+}
+
+fn announce(method: &str, id: ObjectId, room: &Room, user: &str, effects: &mut Effects) {
+    let sequence = room.next_sequence();
+    let message = effects.build(method, |message| {
+        message.field("room", Value::Text(room.name()));
+        message.field("user", Value::Text(user));
+        message.field("seq", Value::Integer(sequence as i64));
+    });
+    effects.list.push(Effect::Broadcast { room: id, sequence, message });
+}
+
+pub(super) fn who(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let Request { header, user, partition, message, .. } = *request;
+    let (_, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
+    if room.is_secret && !room.has_member(user, header.origin.session) {
+        return Err(Reason::UnknownRoom);
+    }
+    let (count, after) = (page_count(message)?, page_after(message)?);
+    effects.reply(|reply| write_page(reply, "users", room.members_after(after), count));
+    Ok(())
+}

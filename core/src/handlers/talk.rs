@@ -1,0 +1,86 @@
+//! Talk: `chat` and `emit`, to a room's members or to one user. A room comes before a user of the
+//! same name, as in the ConnServer.
+
+use super::Request;
+use crate::effects::{Effect, Effects};
+use crate::ids::ObjectId;
+use crate::message::{MessageBuilder, Value};
+use crate::name::is_reserved;
+use crate::reason::Reason;
+use crate::room::Room;
+
+pub(super) fn chat(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let text = request.message.text("text")?;
+    send(request, effects, "chat", |message| message.field("text", Value::Text(text)))
+}
+
+pub(super) fn emit(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    const PASSED: [&str; 3] = ["id", "to", "event"];
+    let event = request.message.name("event")?;
+    let own = || request.message.fields().filter(|(name, _)| !PASSED.contains(name));
+    if own().any(|(name, _)| is_reserved(name)) {
+        return Err(Reason::ReservedField);
+    }
+    send(request, effects, "emit", |message| {
+        message.field("event", Value::Text(event));
+        for (name, value) in own() {
+            message.field(name, value);
+        }
+    })
+}
+
+/// Sends to whatever has the name. What members hear begins with `room` and `from`, and ends with
+/// `seq`; what a user hears begins with `to` and `from`.
+fn send(
+    request: &Request<'_>,
+    effects: &mut Effects,
+    method: &str,
+    fill: impl FnOnce(&mut MessageBuilder<'_>),
+) -> Result<(), Reason> {
+    let to = request.message.name("to")?;
+    match request.partition.room_named(to) {
+        Some((id, room)) => send_to_room(request, effects, method, (id, room), fill),
+        None => send_to_user(request, effects, method, to, fill),
+    }
+}
+
+fn send_to_room(
+    request: &Request<'_>,
+    effects: &mut Effects,
+    method: &str,
+    (id, room): (ObjectId, &Room),
+    fill: impl FnOnce(&mut MessageBuilder<'_>),
+) -> Result<(), Reason> {
+    if !room.has_member(request.user, request.header.origin.session) {
+        return Err(Reason::NotAMember);
+    }
+    request.staging.check_room(room)?;
+    let sequence = room.next_sequence();
+    let message = effects.build(method, |message| {
+        message.field("room", Value::Text(room.name()));
+        message.field("from", Value::Text(request.user));
+        fill(message);
+        message.field("seq", Value::Integer(sequence as i64));
+    });
+    effects.list.push(Effect::Broadcast { room: id, sequence, message });
+    effects.reply(|reply| reply.field("seq", Value::Integer(sequence as i64)));
+    Ok(())
+}
+
+fn send_to_user(
+    request: &Request<'_>,
+    effects: &mut Effects,
+    method: &str,
+    to: &str,
+    fill: impl FnOnce(&mut MessageBuilder<'_>),
+) -> Result<(), Reason> {
+    let session = request.partition.user(to).and_then(|user| user.session);
+    let session = session.ok_or(Reason::UnknownRecipient)?;
+    let message = effects.build(method, |message| {
+        message.field("to", Value::Text(to));
+        message.field("from", Value::Text(request.user));
+        fill(message);
+    });
+    effects.list.push(Effect::Direct { session, message });
+    Ok(())
+}

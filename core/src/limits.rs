@@ -1,0 +1,66 @@
+//! Every bound of the engine, in one place. Each has a configuration key of the same name, and a
+//! reason that a client hears when it is hit.
+
+/// Bounds of a shard engine.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Requests that wait in a partition's queue; beyond it they are answered `busy`.
+    pub partition_events_max: usize,
+    /// Events handled in one turn; the rest waits for the next.
+    pub turn_events_max: usize,
+    /// Bytes staged for one other shard. At half of it no new client input is taken; at all of it
+    /// the home of a room with members there answers `busy`.
+    pub mesh_staging_bytes_max: usize,
+    /// Rooms of one session, joins under way among them.
+    pub rooms_per_session_max: usize,
+    /// Up to this number of members a room announces who joins and leaves.
+    pub presence_members_max: usize,
+    /// Bytes of an object's field names and values.
+    pub object_bytes_max: usize,
+    /// Objects of one partition, rooms and users among them.
+    pub objects_per_partition_max: usize,
+    /// Bytes of requests that a session keeps while its login is under way.
+    pub parked_bytes_max: usize,
+    /// Bytes of the reply and room messages of one event.
+    pub effects_bytes_max: usize,
+    /// How long an empty room that was made by `join` stays, in nanoseconds.
+    pub room_grace_ns: u64,
+}
+
+impl Limits {
+    /// What a server has unless its configuration says otherwise.
+    pub const PRODUCTION: Self = Self {
+        partition_events_max: 1024,
+        turn_events_max: 16_384,
+        mesh_staging_bytes_max: 4 << 20,
+        rooms_per_session_max: 64,
+        presence_members_max: 100,
+        object_bytes_max: 64 << 10,
+        objects_per_partition_max: 65_536,
+        parked_bytes_max: 4096,
+        effects_bytes_max: 256 << 10,
+        room_grace_ns: 10_000_000_000,
+    };
+
+    /// So small that a simulation reaches every one of them in its first second.
+    pub const TINY: Self = Self {
+        partition_events_max: 2,
+        turn_events_max: 3,
+        mesh_staging_bytes_max: 1024,
+        rooms_per_session_max: 3,
+        presence_members_max: 4,
+        object_bytes_max: 64,
+        objects_per_partition_max: 6,
+        parked_bytes_max: 64,
+        effects_bytes_max: 1024,
+        room_grace_ns: 5_000_000,
+    };
+}
+
+/// Names or ids on one page when the request does not say.
+pub const PAGE_COUNT_DEFAULT: usize = 100;
+/// Most names or ids on one page.
+pub const PAGE_COUNT_MAX: usize = 1000;
+/// Most objects that one `find` looks at. It answers with what it found and where to go on, so
+/// that no turn becomes long.
+pub const FIND_SCAN_MAX: usize = 4096;

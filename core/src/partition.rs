@@ -1,0 +1,251 @@
+//! The state of a partition: objects, and what is derived from them for rooms and users. It
+//! changes only by [`Partition::apply`], live, in recovery and on a replica alike.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use core::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+
+use crate::delta::{Delta, DeltaBatch, FieldValue};
+use crate::hashing::{HashMap, HashSeed};
+use crate::ids::{Address, ObjectId, PartitionId, SessionId};
+use crate::object::{KIND_ROOM, KIND_USER, Object};
+use crate::room::Room;
+
+/// What a partition knows of a user whose name lives in it.
+#[derive(Clone, Copy, Debug)]
+pub struct User {
+    /// The user's own object.
+    pub object: ObjectId,
+    /// The session by which the user is here, if any.
+    pub session: Option<SessionId>,
+}
+
+/// The state of one partition.
+#[derive(Debug)]
+pub struct Partition {
+    id: PartitionId,
+    objects: BTreeMap<Address, Object>,
+    rooms: HashMap<ObjectId, Room>,
+    room_names: HashMap<Box<str>, ObjectId>,
+    users: HashMap<Box<str>, User>,
+    next_address: Address,
+}
+
+impl Partition {
+    pub(crate) fn new(id: PartitionId, seed: HashSeed) -> Self {
+        Self {
+            id,
+            objects: BTreeMap::new(),
+            rooms: HashMap::with_hasher(seed),
+            room_names: HashMap::with_hasher(seed),
+            users: HashMap::with_hasher(seed),
+            next_address: FIRST_ADDRESS,
+        }
+    }
+
+    /// Number of objects, rooms and users among them.
+    #[must_use]
+    pub fn object_count(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Number of rooms.
+    #[must_use]
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// The id that the next object gets, unless the address space is used up.
+    #[must_use]
+    pub fn next_object(&self) -> Option<ObjectId> {
+        (self.next_address < Address::MAX).then(|| ObjectId::new(self.id, self.next_address))
+    }
+
+    /// The object.
+    #[must_use]
+    pub fn object(&self, object: ObjectId) -> Option<&Object> {
+        assert!(object.partition() == self.id);
+        self.objects.get(&object.address())
+    }
+
+    /// Objects with an address above `after`, in order.
+    pub fn objects_after(&self, after: Address) -> impl Iterator<Item = (ObjectId, &Object)> {
+        use core::ops::Bound;
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        self.objects
+            .range(range)
+            .map(|(address, object)| (ObjectId::new(self.id, *address), object))
+    }
+
+    /// The room.
+    #[must_use]
+    pub fn room(&self, room: ObjectId) -> Option<&Room> {
+        self.rooms.get(&room)
+    }
+
+    pub(crate) fn room_mut(&mut self, room: ObjectId) -> Option<&mut Room> {
+        self.rooms.get_mut(&room)
+    }
+
+    /// The room of that name.
+    #[must_use]
+    pub fn room_named(&self, name: &str) -> Option<(ObjectId, &Room)> {
+        let id = *self.room_names.get(name)?;
+        Some((id, self.rooms.get(&id).expect("a room's name goes with it")))
+    }
+
+    /// The user of that name, here or not.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<User> {
+        self.users.get(name).copied()
+    }
+
+    /// Changes the state.
+    ///
+    /// # Panics
+    /// When the delta does not follow from the state before it: it was not made from it.
+    pub fn apply(&mut self, delta: &Delta) {
+        match delta {
+            Delta::ObjectCreated { object, kind, owner, fields } => {
+                let fields = fields.clone();
+                let created = Object {
+                    kind: kind.as_str().into(),
+                    owner: owner.as_str().into(),
+                    version: 1,
+                    fields,
+                };
+                self.create(ObjectId(*object), created);
+            }
+            Delta::ObjectChanged { object, version, set, removed } => {
+                let id = self.local(*object);
+                let object = self.objects.get_mut(&id.address()).expect("a changed object exists");
+                object.change(*version, set, removed);
+                if let Some(room) = self.rooms.get_mut(&id) {
+                    configure_room(room, object);
+                }
+            }
+            Delta::ObjectDeleted { object } => self.delete(ObjectId(*object)),
+            Delta::UserPresent { user, session } => {
+                let user = self.users.get_mut(user.as_str()).expect("a present user has an object");
+                user.session = Some(SessionId::from_bits(*session));
+            }
+            Delta::UserAbsent { user } => {
+                let user = self.users.get_mut(user.as_str()).expect("an absent user has an object");
+                assert!(user.session.is_some());
+                user.session = None;
+            }
+            Delta::MemberJoined { room, user, session } => {
+                let room = self.rooms.get_mut(&ObjectId(*room)).expect("a joined room exists");
+                room.insert_member(user, SessionId::from_bits(*session));
+            }
+            Delta::MemberLeft { room, user } => {
+                let room = self.rooms.get_mut(&ObjectId(*room)).expect("a left room exists");
+                room.remove_member(user);
+            }
+        }
+    }
+
+    fn local(&self, object: u64) -> ObjectId {
+        let object = ObjectId(object);
+        assert!(object.partition() == self.id, "a delta changes its own partition");
+        object
+    }
+
+    fn create(&mut self, id: ObjectId, object: Object) {
+        let id = self.local(id.0);
+        assert!(id.address() >= self.next_address, "an address is used once");
+        self.next_address = Address::new(id.address().get() + 1).expect("addresses do not run out");
+        match &*object.kind {
+            KIND_USER => {
+                let user = User { object: id, session: None };
+                let known = self.users.insert(object.owner.clone(), user);
+                assert!(known.is_none(), "a user has one object");
+            }
+            KIND_ROOM => {
+                let Some(FieldValue::Text(name)) = object.get("name") else {
+                    panic!("a room has a name");
+                };
+                let mut room = Room::new(name);
+                configure_room(&mut room, &object);
+                let known = self.room_names.insert(name.as_str().into(), id);
+                assert!(known.is_none(), "a room's name is its own");
+                self.rooms.insert(id, room);
+            }
+            _ => {}
+        }
+        self.objects.insert(id.address(), object);
+    }
+
+    fn delete(&mut self, id: ObjectId) {
+        let id = self.local(id.0);
+        let object = self.objects.remove(&id.address()).expect("a deleted object exists");
+        match &*object.kind {
+            KIND_USER => {
+                let user = self.users.remove(&object.owner).expect("a user's object is theirs");
+                assert!(user.session.is_none(), "a present user has an object");
+            }
+            KIND_ROOM => {
+                let room = self.rooms.remove(&id).expect("a room's object is its own");
+                assert!(room.member_count() == 0, "a room goes when it is empty");
+                self.room_names.remove(room.name());
+            }
+            _ => {}
+        }
+    }
+
+    /// A number that is equal for equal states: objects, memberships, presence. What it covers
+    /// is put into the form of deltas, whose encoding is fixed.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut deltas = alloc::vec::Vec::new();
+        for (id, object) in self.objects_after(BEFORE_FIRST_ADDRESS) {
+            deltas.push(Delta::ObjectCreated {
+                object: id.0,
+                kind: (&*object.kind).into(),
+                owner: (&*object.owner).into(),
+                fields: object.fields.clone(),
+            });
+            deltas.push(Delta::ObjectChanged {
+                object: id.0,
+                version: object.version,
+                set: alloc::vec![],
+                removed: alloc::vec![],
+            });
+            let present = self.users.get(&object.owner).filter(|user| user.object == id);
+            if let Some(session) = present.and_then(|user| user.session) {
+                let user = (&*object.owner).into();
+                deltas.push(Delta::UserPresent { user, session: session.to_bits() });
+            }
+            for (user, session) in self.rooms.get(&id).into_iter().flat_map(Room::members) {
+                let session = session.to_bits();
+                deltas.push(Delta::MemberJoined { room: id.0, user: user.into(), session });
+            }
+        }
+        let next = self.next_address.get();
+        let state = DeltaBatch { group: self.id.0, epoch: 0, sequence: next, deltas };
+        let mut hasher = SipHasher24::new();
+        hasher.write(&state.encode());
+        hasher.finish()
+    }
+}
+
+const BEFORE_FIRST_ADDRESS: Address = match Address::new(0) {
+    Some(address) => address,
+    None => unreachable!(),
+};
+const FIRST_ADDRESS: Address = match Address::new(1) {
+    Some(address) => address,
+    None => unreachable!(),
+};
+
+/// Takes a room's settings from the fields of its object.
+fn configure_room(room: &mut Room, object: &Object) {
+    room.members_max = match object.get("members_max") {
+        Some(FieldValue::Integer(count)) => usize::try_from(*count).ok(),
+        _ => None,
+    };
+    room.is_secret = object.get("secret") == Some(&FieldValue::Boolean(true));
+    room.is_transient = object.get("transient") == Some(&FieldValue::Boolean(true));
+}

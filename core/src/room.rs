@@ -1,0 +1,126 @@
+//! A room at its home: who is in it, and the one order of its messages. Its members' shards hold
+//! relays (`relay.rs`), which know their own connections and nothing else.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::ids::{SessionId, ShardId};
+
+/// The lobby is where everyone is after login. It is no room.
+pub const LOBBY: &str = "lobby";
+
+/// A room at its home.
+#[derive(Debug)]
+pub struct Room {
+    name: Box<str>,
+    members: BTreeMap<Box<str>, SessionId>,
+    member_counts: Vec<(ShardId, u32)>,
+    last_sequence: u64,
+    /// Most members, if bounded.
+    pub(crate) members_max: Option<usize>,
+    /// Not listed, and its members are told to members only.
+    pub(crate) is_secret: bool,
+    /// Made by `join`: goes when it has been empty for the grace time.
+    pub(crate) is_transient: bool,
+    /// When it last became empty, in nanoseconds; meaningless while it has members.
+    pub(crate) empty_since_ns: u64,
+    /// Whether the shard is going to look whether it stayed empty.
+    pub(crate) is_watched: bool,
+}
+
+impl Room {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            members: BTreeMap::new(),
+            member_counts: Vec::new(),
+            last_sequence: 0,
+            members_max: None,
+            is_secret: false,
+            is_transient: false,
+            empty_since_ns: 0,
+            is_watched: false,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Number of members.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The member's session.
+    #[must_use]
+    pub fn session_of(&self, user: &str) -> Option<SessionId> {
+        self.members.get(user).copied()
+    }
+
+    /// Whether this session is a member. A session that was displaced no longer is.
+    #[must_use]
+    pub fn has_member(&self, user: &str, session: SessionId) -> bool {
+        self.session_of(user) == Some(session)
+    }
+
+    /// Names of the members after `after`, in order.
+    pub fn members_after<'a>(&'a self, after: &str) -> impl Iterator<Item = &'a str> {
+        use core::ops::Bound;
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        self.members.range::<str, _>(range).map(|(name, _)| &**name)
+    }
+
+    /// Every member with its session, in order of names.
+    pub fn members(&self) -> impl Iterator<Item = (&str, SessionId)> {
+        self.members.iter().map(|(name, session)| (&**name, *session))
+    }
+
+    /// Shards that have members: each gets one copy of every message.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> {
+        self.member_counts.iter().map(|(shard, _)| *shard)
+    }
+
+    /// The number that the room's next message gets.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.last_sequence + 1
+    }
+
+    /// Gives the number away. Numbers are dense: it must be the next one.
+    pub(crate) fn take_sequence(&mut self, sequence: u64) {
+        assert!(sequence == self.next_sequence(), "a room numbers its messages densely");
+        self.last_sequence = sequence;
+    }
+
+    pub(crate) fn insert_member(&mut self, user: &str, session: SessionId) {
+        if let Some(old) = self.members.insert(user.into(), session) {
+            self.count_member(old.shard, false);
+        }
+        self.count_member(session.shard, true);
+    }
+
+    pub(crate) fn remove_member(&mut self, user: &str) {
+        let session = self.members.remove(user).expect("only members leave");
+        self.count_member(session.shard, false);
+    }
+
+    fn count_member(&mut self, shard: ShardId, joins: bool) {
+        let at = self.member_counts.iter().position(|(counted, _)| *counted == shard);
+        match (at, joins) {
+            (Some(at), true) => self.member_counts[at].1 += 1,
+            (None, true) => self.member_counts.push((shard, 1)),
+            (Some(at), false) => {
+                self.member_counts[at].1 -= 1;
+                if self.member_counts[at].1 == 0 {
+                    self.member_counts.swap_remove(at);
+                }
+            }
+            (None, false) => panic!("a member's shard is counted"),
+        }
+    }
+}

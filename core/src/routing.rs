@@ -1,0 +1,44 @@
+//! Which shard owns which group, and since which epoch.
+
+use alloc::vec::Vec;
+
+use crate::ids::{Epoch, GROUP_COUNT, GroupId, PartitionId, ShardId};
+
+/// A node's table of ownership. Every shard has a copy of it.
+#[derive(Clone, Debug)]
+pub struct RoutingTable {
+    owners: Vec<(ShardId, Epoch)>,
+    shard_count: u16,
+}
+
+impl RoutingTable {
+    /// Deals the groups out in turn, all at epoch 1.
+    ///
+    /// # Panics
+    /// When there is no shard, or more shards than groups.
+    #[must_use]
+    pub fn even(shard_count: u16) -> Self {
+        assert!(shard_count > 0);
+        assert!(usize::from(shard_count) <= GROUP_COUNT);
+        let owner = |group: usize| (ShardId(group as u16 % shard_count), Epoch(1));
+        Self { owners: (0..GROUP_COUNT).map(owner).collect(), shard_count }
+    }
+
+    /// The shard that owns the partition.
+    #[must_use]
+    pub fn shard_of(&self, partition: PartitionId) -> ShardId {
+        self.owners[usize::from(partition.group().0)].0
+    }
+
+    /// The epoch of the group's ownership.
+    #[must_use]
+    pub fn epoch_of(&self, group: GroupId) -> Epoch {
+        self.owners[usize::from(group.0)].1
+    }
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shard_count(&self) -> u16 {
+        self.shard_count
+    }
+}

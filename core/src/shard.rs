@@ -1,0 +1,271 @@
+//! The shard engine: all that one pinned thread owns, but for sockets and time. One call of
+//! [`Shard::turn`] takes what came in and leaves what is to go out. It is pure: the same inputs
+//! give the same outputs.
+//!
+//! ```text
+//! clients ──ShardInput──► requests ─┐                      ┌─► deliver ──ShardOutput──► clients
+//!                                   ├─► own batch, mesh ─► │
+//! shards ───MeshMessage─────────────┘        ▲             └─► queues ─► events ─► effects ─┐
+//!                                            └──────────────────────────────────────────────┘
+//! ```
+//!
+//! What a shard has for itself goes through a batch like any other's, so local and remote take one
+//! way. Files: `shard/requests.rs` from connections to events, `shard/deliver.rs` from mesh
+//! messages to connections, `shard/events.rs` from events to effects and changes.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::counters::ShardCounters;
+use crate::delta::{Delta, DeltaBatch};
+use crate::effects::Effects;
+use crate::event_queue::EventQueue;
+use crate::hashing::HashSeed;
+use crate::ids::{GROUP_COUNT, ObjectId, PARTITION_COUNT, PartitionId, ShardId};
+use crate::limits::Limits;
+use crate::mesh::{MeshBatch, MeshMessage};
+use crate::message::Message;
+use crate::object::KIND_ROOM;
+use crate::partition::Partition;
+use crate::relay::Relays;
+use crate::routing::RoutingTable;
+use crate::session::{Connections, Sessions};
+use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
+
+mod deliver;
+mod events;
+mod reply;
+mod requests;
+
+/// What a shard is told at its start.
+#[derive(Clone, Debug)]
+pub struct ShardSettings {
+    /// Which shard this is.
+    pub shard: ShardId,
+    /// Who owns what.
+    pub routing: RoutingTable,
+    /// Its bounds.
+    pub limits: Limits,
+    /// Seed of its hash maps.
+    pub seed: HashSeed,
+    /// Whether `join` makes rooms.
+    pub join_creates_rooms: bool,
+    /// Told in `hello`: longest frame, in bytes.
+    pub frame_bytes_max: u64,
+    /// Told in `hello`: how often a binary client has to be heard, in milliseconds.
+    pub heartbeat_ms: u64,
+}
+
+/// A shard's engine.
+#[derive(Debug)]
+pub struct Shard {
+    settings: ShardSettings,
+    now: Now,
+    connections: Connections,
+    sessions: Sessions,
+    relays: Relays,
+    queue: EventQueue,
+    partitions: Vec<Option<Box<Partition>>>,
+    /// Sequence of each group's last delta batch.
+    group_sequences: Vec<u64>,
+    /// Rooms whose home is here, by name: for `rooms`.
+    room_index: BTreeMap<Box<str>, ObjectId>,
+    /// Empty rooms to look at, with the time for it. The grace time is the same for all, so the
+    /// first is the earliest.
+    room_expiries: VecDeque<(u64, ObjectId)>,
+    effects: Effects,
+    /// The other half of our own mesh batch: one is read while the other is written.
+    own_batch: MeshBatch,
+    counters: ShardCounters,
+}
+
+impl Shard {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(settings: ShardSettings) -> Self {
+        assert!(settings.shard.0 < settings.routing.shard_count());
+        let seed = settings.seed;
+        let queue = EventQueue::new(seed, settings.limits.partition_events_max);
+        Self {
+            now: Now { monotonic_ns: 0, wall_ms: 0 },
+            connections: Connections::default(),
+            sessions: Sessions::new(settings.shard),
+            relays: Relays::new(seed),
+            queue,
+            partitions: (0..PARTITION_COUNT).map(|_| None).collect(),
+            group_sequences: vec![0; GROUP_COUNT],
+            room_index: BTreeMap::new(),
+            room_expiries: VecDeque::new(),
+            effects: Effects::default(),
+            own_batch: MeshBatch::default(),
+            counters: ShardCounters::default(),
+            settings,
+        }
+    }
+
+    /// Which shard this is.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.settings.shard
+    }
+
+    /// One turn: takes the inputs, and appends to the outputs. Batches for other shards that were
+    /// not taken since the last turn are appended to, in order.
+    pub fn turn(&mut self, now: Now, inputs: &ShardInputs, outputs: &mut ShardOutputs) {
+        assert!(now.monotonic_ns >= self.now.monotonic_ns, "time does not go back");
+        assert!(outputs.mesh.len() == usize::from(self.settings.routing.shard_count()));
+        self.now = now;
+        self.expire_rooms(outputs);
+        for input in &inputs.list {
+            self.take_input(*input, &inputs.bytes, outputs);
+        }
+        for (_, batch) in &inputs.mesh {
+            self.counters.mesh_messages_in += batch.list.len() as u64;
+            self.deliver_batch(batch, outputs);
+        }
+        let mut events_left = self.settings.limits.turn_events_max;
+        loop {
+            self.deliver_own_batch(outputs);
+            if events_left == 0 || !self.run_next_event(outputs) {
+                break;
+            }
+            events_left -= 1;
+        }
+        self.counters.sessions = self.sessions.len() as u64;
+        self.counters.queued_events = self.queue.len() as u64;
+        assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
+    }
+
+    /// Whether events wait for the next turn.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.queue.len() > 0
+    }
+
+    /// When the shard needs a turn although nothing came in, in nanoseconds.
+    #[must_use]
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.room_expiries.front().map(|(due_ns, _)| *due_ns)
+    }
+
+    /// Whether new client input is welcome: no way to another shard is half full.
+    #[must_use]
+    pub fn accepts_clients(&self, outputs: &ShardOutputs) -> bool {
+        let half = self.settings.limits.mesh_staging_bytes_max / 2;
+        outputs.mesh.iter().all(|batch| batch.size_bytes() <= half)
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> &ShardCounters {
+        &self.counters
+    }
+
+    /// Rooms that connections of this shard hear.
+    #[must_use]
+    pub fn relay_count(&self) -> usize {
+        self.relays.room_count()
+    }
+
+    /// The partition's state, if anything ever happened in it here.
+    #[must_use]
+    pub fn partition(&self, partition: PartitionId) -> Option<&Partition> {
+        self.partitions[usize::from(partition.0)].as_deref()
+    }
+
+    /// Applies a batch that was made elsewhere or earlier: recovery and replicas. Its sequence
+    /// follows the last one of its group.
+    pub fn replay(&mut self, batch: &DeltaBatch) {
+        let last = &mut self.group_sequences[usize::from(batch.group)];
+        assert!(batch.sequence == *last + 1, "a group's sequence is dense");
+        *last = batch.sequence;
+        for delta in &batch.deltas {
+            self.apply(delta_partition(delta, batch), delta);
+        }
+    }
+
+    fn take_input(&mut self, input: ShardInput, bytes: &[u8], outputs: &mut ShardOutputs) {
+        match input {
+            ShardInput::Opened { connection, traits } => self.connections.open(connection, traits),
+            ShardInput::Message { connection, message } => {
+                self.request(connection, Message::from_checked(message.of(bytes)), outputs);
+            }
+            ShardInput::Closed { connection } => self.connection_closed(connection, outputs),
+        }
+    }
+
+    fn deliver_own_batch(&mut self, outputs: &mut ShardOutputs) {
+        let own = self.id().index();
+        while !outputs.mesh[own].is_empty() {
+            let mut batch = core::mem::take(&mut self.own_batch);
+            core::mem::swap(&mut batch, &mut outputs.mesh[own]);
+            self.deliver_batch(&batch, outputs);
+            batch.clear();
+            self.own_batch = batch;
+        }
+    }
+
+    fn deliver_batch(&mut self, batch: &MeshBatch, outputs: &mut ShardOutputs) {
+        for message in &batch.list {
+            self.deliver(*message, &batch.bytes, outputs);
+        }
+    }
+
+    /// Puts a message into the batch of its shard, our own like any other.
+    fn post(&mut self, to: ShardId, outputs: &mut ShardOutputs, message: MeshMessage) {
+        if to != self.id() {
+            self.counters.mesh_messages_out += 1;
+        }
+        outputs.mesh[to.index()].list.push(message);
+    }
+
+    fn partition_mut(&mut self, id: PartitionId) -> &mut Partition {
+        let seed = self.settings.seed;
+        self.partitions[usize::from(id.0)].get_or_insert_with(|| Box::new(Partition::new(id, seed)))
+    }
+
+    /// Changes a partition, and what the shard derives from all of its partitions.
+    fn apply(&mut self, id: PartitionId, delta: &Delta) {
+        let partition = self.partition_mut(id);
+        let before = (partition.object_count(), partition.room_count());
+        if let Delta::ObjectDeleted { object } = delta
+            && let Some(room) = partition.room(ObjectId(*object))
+        {
+            let name = Box::<str>::from(room.name());
+            self.room_index.remove(&name);
+        }
+        let partition = self.partition_mut(id);
+        partition.apply(delta);
+        let after = (partition.object_count(), partition.room_count());
+        if let Delta::ObjectCreated { object, kind, .. } = delta
+            && kind == KIND_ROOM
+        {
+            let room = partition.room(ObjectId(*object)).expect("a room was created");
+            let name = Box::from(room.name());
+            self.room_index.insert(name, ObjectId(*object));
+        }
+        self.counters.objects = self.counters.objects + after.0 as u64 - before.0 as u64;
+        self.counters.rooms = self.counters.rooms + after.1 as u64 - before.1 as u64;
+    }
+}
+
+/// The partition that a delta changes. Those of users name no object: their partition is the
+/// name's.
+fn delta_partition(delta: &Delta, batch: &DeltaBatch) -> PartitionId {
+    let partition = match delta {
+        Delta::ObjectCreated { object, .. }
+        | Delta::ObjectChanged { object, .. }
+        | Delta::ObjectDeleted { object } => ObjectId(*object).partition(),
+        Delta::UserPresent { user, .. } | Delta::UserAbsent { user } => PartitionId::of_name(user),
+        Delta::MemberJoined { room, .. } | Delta::MemberLeft { room, .. } => {
+            ObjectId(*room).partition()
+        }
+    };
+    assert!(partition.group() == batch.group_id(), "a batch changes its own group");
+    partition
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! From mesh messages to queues, sessions and connections.
+
+use alloc::vec::Vec;
+
+use super::Shard;
+use super::reply::{write_refusal, write_reply};
+use crate::handlers::{page_after, page_count, write_page};
+use crate::ids::{ConnectionId, ObjectId, SessionId, ShardId};
+use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
+use crate::message::{Message, Value};
+use crate::reason::Reason;
+use crate::session::Phase;
+use crate::turn::{ShardOutput, ShardOutputs, Span};
+
+impl Shard {
+    /// Takes one message of the mesh, whoever sent it.
+    pub(super) fn deliver(
+        &mut self,
+        message: MeshMessage,
+        bytes: &[u8],
+        outputs: &mut ShardOutputs,
+    ) {
+        match message {
+            MeshMessage::Event { header, user, message } => {
+                self.enqueue(header, user.of(bytes), message.of(bytes), outputs);
+            }
+            MeshMessage::Reply { origin, message } => {
+                self.send(origin.connection, message.of(bytes), outputs);
+            }
+            MeshMessage::LoggedIn { origin, object, user } => {
+                self.logged_in(origin, object, user.of(bytes), outputs);
+            }
+            MeshMessage::LoginRefused { origin } => self.session_refused(origin.session, outputs),
+            MeshMessage::Displace { session } => {
+                if let Some(displaced) = self.sessions.get(session) {
+                    self.close(displaced.connection, Reason::Displaced, outputs);
+                }
+            }
+            MeshMessage::RelayJoin { room, session, user } => {
+                self.relay_join(room, session, user.of(bytes), outputs);
+            }
+            MeshMessage::RelayLeave { room, session } => self.relay_leave(room, session),
+            MeshMessage::JoinRefused { session } => {
+                if let Some(open) = self.sessions.get_mut(session) {
+                    open.joins_pending -= 1;
+                }
+            }
+            MeshMessage::RoomMessage { room, message, .. } => {
+                self.send_to_members(room, message.of(bytes), outputs);
+            }
+            MeshMessage::Direct { session, message } => {
+                if let Some(open) = self.sessions.get(session) {
+                    let connection = open.connection;
+                    self.counters.deliveries += 1;
+                    self.send(connection, message.of(bytes), outputs);
+                }
+            }
+            MeshMessage::RoomsPage { origin, shards_left, request, gathered } => {
+                let request = Message::from_checked(request.of(bytes));
+                let gathered = Message::from_checked(gathered.of(bytes));
+                self.gather_rooms(origin, shards_left, request, gathered, outputs);
+            }
+        }
+    }
+
+    fn enqueue(
+        &mut self,
+        header: EventHeader,
+        user: &[u8],
+        message: &[u8],
+        outputs: &mut ShardOutputs,
+    ) {
+        let group = header.partition.group();
+        assert!(self.settings.routing.shard_of(header.partition) == self.id());
+        assert!(self.settings.routing.epoch_of(group) == header.epoch, "one node, one epoch");
+        if self.queue.push(header, user, message).is_err() {
+            let request = Message::from_checked(message);
+            self.post_refusal(header.origin, request, Reason::Busy, outputs);
+        }
+    }
+
+    fn send(&mut self, connection: ConnectionId, message: &[u8], outputs: &mut ShardOutputs) {
+        if self.connections.get(connection).is_none() {
+            return;
+        }
+        let start = outputs.bytes.len();
+        outputs.bytes.extend_from_slice(message);
+        let message = Span::since(start, &outputs.bytes);
+        outputs.list.push(ShardOutput::Send { connection, message });
+    }
+
+    fn send_to_members(&mut self, room: ObjectId, message: &[u8], outputs: &mut ShardOutputs) {
+        let members = self.relays.members(room);
+        if members.is_empty() {
+            return;
+        }
+        self.counters.deliveries += members.len() as u64;
+        let start = outputs.recipients.len();
+        outputs.recipients.extend_from_slice(members);
+        let recipients = Span::since(start, &outputs.recipients);
+        let start = outputs.bytes.len();
+        outputs.bytes.extend_from_slice(message);
+        let message = Span::since(start, &outputs.bytes);
+        outputs.list.push(ShardOutput::SendMany { recipients, message });
+    }
+
+    fn logged_in(
+        &mut self,
+        origin: Origin,
+        object: ObjectId,
+        user: &[u8],
+        outputs: &mut ShardOutputs,
+    ) {
+        match self.sessions.get_mut(origin.session) {
+            Some(session) => {
+                assert!(matches!(session.phase, Phase::LoggingIn { .. }));
+                session.object = Some(object);
+                self.session_opened(origin.session, outputs);
+            }
+            // The connection went while its login was under way: take it back.
+            None => self.post_end(object, EventKind::LogOut, origin.session, user, outputs),
+        }
+    }
+
+    fn relay_join(
+        &mut self,
+        room: ObjectId,
+        id: SessionId,
+        user: &[u8],
+        outputs: &mut ShardOutputs,
+    ) {
+        match self.sessions.get_mut(id) {
+            Some(session) => {
+                session.joins_pending -= 1;
+                session.rooms.push(room);
+                self.relays.join(room, session.connection);
+            }
+            None => self.post_end(room, EventKind::LeaveRoom { room }, id, user, outputs),
+        }
+    }
+
+    fn relay_leave(&mut self, room: ObjectId, session: SessionId) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.rooms.retain(|heard| *heard != room);
+            self.relays.leave(room, session.connection);
+        }
+    }
+
+    /// Undoes what a partition did for a session that is gone.
+    fn post_end(
+        &mut self,
+        object: ObjectId,
+        kind: EventKind,
+        session: SessionId,
+        user: &[u8],
+        outputs: &mut ShardOutputs,
+    ) {
+        let partition = object.partition();
+        let connection = ConnectionId { index: u32::MAX, generation: 0 };
+        let origin = Origin { session, connection, echoes_request: false };
+        let epoch = self.settings.routing.epoch_of(partition.group());
+        let header = EventHeader { partition, epoch, kind, origin, user_partition: partition };
+        let to = self.settings.routing.shard_of(partition);
+        let user = outputs.mesh[to.index()].push_bytes(user);
+        let message = outputs.mesh[to.index()].push_bytes(&[]);
+        let event = MeshMessage::Event { header, user, message };
+        self.post(to, outputs, event);
+    }
+
+    /// Sends a reply to the shard of whoever asked.
+    pub(super) fn post_reply(
+        &mut self,
+        origin: Origin,
+        request: Message<'_>,
+        own: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) {
+        let bytes = &mut outputs.mesh[origin.shard().index()].bytes;
+        let start = bytes.len();
+        write_reply(bytes, request, origin.echoes_request, own);
+        let message = Span::since(start, bytes);
+        self.post(origin.shard(), outputs, MeshMessage::Reply { origin, message });
+    }
+
+    /// Sends a refusal to the shard of whoever asked, and lets go of what waits for the request.
+    pub(super) fn post_refusal(
+        &mut self,
+        origin: Origin,
+        request: Message<'_>,
+        reason: Reason,
+        outputs: &mut ShardOutputs,
+    ) {
+        self.counters.refusals[reason as usize] += 1;
+        let bytes = &mut outputs.mesh[origin.shard().index()].bytes;
+        let start = bytes.len();
+        write_refusal(bytes, request, origin.echoes_request, reason);
+        let message = Span::since(start, bytes);
+        self.post(origin.shard(), outputs, MeshMessage::Reply { origin, message });
+        let session = origin.session;
+        match request.method() {
+            "login" => self.post(origin.shard(), outputs, MeshMessage::LoginRefused { origin }),
+            "join" => self.post(origin.shard(), outputs, MeshMessage::JoinRefused { session }),
+            _ => {}
+        }
+    }
+
+    /// Adds this shard's rooms to a page, and passes it on or answers.
+    fn gather_rooms(
+        &mut self,
+        origin: Origin,
+        shards_left: u16,
+        request: Message<'_>,
+        gathered: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) {
+        use core::ops::Bound;
+        let count = page_count(request).expect("checked where the page began");
+        let after = page_after(request).expect("checked where the page began");
+        let Some(Value::List(earlier)) = gathered.get("rooms") else {
+            panic!("a page holds a list");
+        };
+        // One more than the page holds, so that the last shard knows whether there are more.
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        let public = self.room_index.range::<str, _>(range).filter(|(_, room)| {
+            let partition = self.partition(room.partition()).expect("an indexed room exists");
+            !partition.room(**room).expect("an indexed room exists").is_secret
+        });
+        let own: Vec<alloc::string::String> =
+            public.take(count + 1).map(|(name, _)| alloc::string::String::from(&**name)).collect();
+        let mut names: Vec<&str> = earlier.iter().chain(own.iter().map(|name| &**name)).collect();
+        names.sort_unstable();
+        names.truncate(count + 1);
+        if shards_left > 0 {
+            let next = ShardId((self.id().0 + 1) % self.settings.routing.shard_count());
+            self.post_rooms_page(next, origin, shards_left - 1, request, &names, outputs);
+            return;
+        }
+        let mut effects = core::mem::take(&mut self.effects);
+        effects.start(request.method());
+        effects.reply(|reply| write_page(reply, "rooms", names.iter().copied(), count));
+        self.post_reply(origin, request, effects.reply_message(), outputs);
+        self.effects = effects;
+    }
+}

@@ -1,0 +1,221 @@
+//! From events to effects, and from effects to changes and messages.
+
+use alloc::vec::Vec;
+
+use super::Shard;
+use crate::delta::{Delta, DeltaBatch};
+use crate::effects::{Effect, Effects};
+use crate::event_queue::QueuedEvent;
+use crate::handlers::{Method, Request, Staging, handle, session_left};
+use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
+use crate::mesh::{EventKind, MeshMessage};
+use crate::turn::ShardOutputs;
+
+impl Shard {
+    /// Handles the next event of the queues, if there is one.
+    pub(super) fn run_next_event(&mut self, outputs: &mut ShardOutputs) -> bool {
+        let Some(event) = self.queue.pop() else { return false };
+        self.counters.events += 1;
+        let mut effects = core::mem::take(&mut self.effects);
+        match event.header.kind {
+            EventKind::Request => self.run_request(&event, &mut effects, outputs),
+            EventKind::LeaveRoom { room } => {
+                self.run_leave_room(&event, room, &mut effects, outputs);
+            }
+            EventKind::LogOut => self.run_log_out(&event, &mut effects, outputs),
+        }
+        self.effects = effects;
+        self.queue.recycle(event);
+        true
+    }
+
+    fn run_request(
+        &mut self,
+        event: &QueuedEvent,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
+        let (header, message) = (&event.header, event.message());
+        let method = Method::from_name(message.method()).expect("it was routed by its method");
+        effects.start(message.method());
+        let partition = header.partition;
+        self.partition_mut(partition);
+        let request = Request {
+            header,
+            user: event.user(),
+            message,
+            partition: self.partition(partition).expect("it was made a moment ago"),
+            limits: &self.settings.limits,
+            staging: Staging {
+                own: self.id(),
+                batches: &outputs.mesh,
+                bytes_max: self.settings.limits.mesh_staging_bytes_max,
+            },
+            join_creates_rooms: self.settings.join_creates_rooms,
+        };
+        match handle(method, &request, effects) {
+            Ok(()) => {
+                self.post_reply(header.origin, message, effects.reply_message(), outputs);
+                self.commit(event, effects, outputs);
+            }
+            Err(reason) => self.post_refusal(header.origin, message, reason, outputs),
+        }
+    }
+
+    fn run_leave_room(
+        &mut self,
+        event: &QueuedEvent,
+        room: ObjectId,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
+        effects.start("leave");
+        let partition = self.partition(event.header.partition);
+        let Some(home) = partition.and_then(|partition| partition.room(room)) else { return };
+        let presence_members_max = self.settings.limits.presence_members_max;
+        let session = event.header.origin.session;
+        session_left((room, home), event.user(), session, presence_members_max, effects);
+        self.commit(event, effects, outputs);
+    }
+
+    fn run_log_out(
+        &mut self,
+        event: &QueuedEvent,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
+        effects.start("quit");
+        let partition = self.partition(event.header.partition);
+        let user = partition.and_then(|partition| partition.user(event.user()));
+        // A newer session of the user may have taken the place.
+        if user.and_then(|user| user.session) == Some(event.header.origin.session) {
+            effects.change(Delta::UserAbsent { user: event.user().into() });
+            self.commit(event, effects, outputs);
+        }
+    }
+
+    /// Carries out what a handler asked for, in order.
+    fn commit(&mut self, event: &QueuedEvent, effects: &mut Effects, outputs: &mut ShardOutputs) {
+        let partition = event.header.partition;
+        let mut deltas = Vec::new();
+        let list = core::mem::take(&mut effects.list);
+        for effect in &list {
+            match effect {
+                Effect::Change(delta) => {
+                    self.apply(partition, delta);
+                    self.watch_for_empty_room(delta);
+                }
+                Effect::Broadcast { room, sequence, message } => {
+                    self.broadcast(*room, *sequence, effects.bytes_of(*message), outputs);
+                }
+                Effect::Direct { session, message } => {
+                    self.direct(*session, effects.bytes_of(*message), outputs);
+                }
+                Effect::RelayJoin { room, session } => {
+                    let user = event.user().as_bytes();
+                    let user = outputs.mesh[session.shard.index()].push_bytes(user);
+                    let join = MeshMessage::RelayJoin { room: *room, session: *session, user };
+                    self.post(session.shard, outputs, join);
+                }
+                Effect::RelayLeave { room, session } => {
+                    let leave = MeshMessage::RelayLeave { room: *room, session: *session };
+                    self.post(session.shard, outputs, leave);
+                }
+                Effect::Displace { session } => {
+                    let displace = MeshMessage::Displace { session: *session };
+                    self.post(session.shard, outputs, displace);
+                }
+                Effect::LoggedIn { object } => {
+                    let origin = event.header.origin;
+                    let user = event.user().as_bytes();
+                    let user = outputs.mesh[origin.shard().index()].push_bytes(user);
+                    let logged_in = MeshMessage::LoggedIn { origin, object: *object, user };
+                    self.post(origin.shard(), outputs, logged_in);
+                }
+            }
+        }
+        effects.list = list;
+        deltas.extend(effects.list.drain(..).filter_map(|effect| match effect {
+            Effect::Change(delta) => Some(delta),
+            _ => None,
+        }));
+        self.record(partition, deltas, outputs);
+    }
+
+    /// Gives the room's next number away, and sends the message once to every shard with members.
+    fn broadcast(&mut self, id: ObjectId, sequence: u64, bytes: &[u8], outputs: &mut ShardOutputs) {
+        let mut partition = self.partitions[usize::from(id.partition().0)].take();
+        let state = partition.as_mut().expect("a room that speaks exists");
+        let room = state.room_mut(id).expect("a room that speaks exists");
+        room.take_sequence(sequence);
+        self.counters.room_messages += 1;
+        for shard in room.shards() {
+            let message = outputs.mesh[shard.index()].push_bytes(bytes);
+            self.post(shard, outputs, MeshMessage::RoomMessage { room: id, sequence, message });
+        }
+        self.partitions[usize::from(id.partition().0)] = partition;
+    }
+
+    fn direct(&mut self, session: SessionId, bytes: &[u8], outputs: &mut ShardOutputs) {
+        let to: ShardId = session.shard;
+        let message = outputs.mesh[to.index()].push_bytes(bytes);
+        self.post(to, outputs, MeshMessage::Direct { session, message });
+    }
+
+    /// Makes the delta batch of an event that changed something.
+    fn record(&mut self, partition: PartitionId, deltas: Vec<Delta>, outputs: &mut ShardOutputs) {
+        if deltas.is_empty() {
+            return;
+        }
+        let group = partition.group();
+        let epoch = self.settings.routing.epoch_of(group);
+        let sequence = &mut self.group_sequences[usize::from(group.0)];
+        *sequence += 1;
+        self.counters.delta_batches += 1;
+        let batch = DeltaBatch { group: group.0, epoch: epoch.0, sequence: *sequence, deltas };
+        outputs.deltas.push(batch);
+    }
+
+    /// Notes when a room that was made by `join` became empty.
+    fn watch_for_empty_room(&mut self, delta: &Delta) {
+        let Delta::MemberLeft { room: id, .. } = delta else { return };
+        let id = ObjectId(*id);
+        let now_ns = self.now.monotonic_ns;
+        let partition = self.partition_mut(id.partition());
+        let room = partition.room_mut(id).expect("a room that was left exists");
+        if room.member_count() > 0 || !room.is_transient {
+            return;
+        }
+        room.empty_since_ns = now_ns;
+        // One look at a time is enough for a room, however often it empties.
+        if !core::mem::replace(&mut room.is_watched, true) {
+            let due_ns = now_ns + self.settings.limits.room_grace_ns;
+            self.room_expiries.push_back((due_ns, id));
+        }
+    }
+
+    /// Removes rooms that have been empty for the grace time.
+    pub(super) fn expire_rooms(&mut self, outputs: &mut ShardOutputs) {
+        let now_ns = self.now.monotonic_ns;
+        let grace_ns = self.settings.limits.room_grace_ns;
+        while let Some(&(due_ns, id)) = self.room_expiries.front()
+            && due_ns <= now_ns
+        {
+            self.room_expiries.pop_front();
+            let Some(room) = self.partition_mut(id.partition()).room_mut(id) else { continue };
+            room.is_watched = false;
+            if room.member_count() > 0 {
+                continue;
+            }
+            if room.empty_since_ns + grace_ns > now_ns {
+                // It emptied anew since: a whole grace time from now keeps the list in order.
+                room.is_watched = true;
+                self.room_expiries.push_back((now_ns + grace_ns, id));
+                continue;
+            }
+            let delta = Delta::ObjectDeleted { object: id.0 };
+            self.apply(id.partition(), &delta);
+            self.record(id.partition(), alloc::vec![delta], outputs);
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! From connections to events: sessions, and the methods that are answered where the connection
+//! is.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::Shard;
+use super::reply::{write_refusal, write_reply};
+use crate::handlers::{Method, Route, page_after, page_count};
+use crate::ids::{ConnectionId, PartitionId, SessionId, ShardId};
+use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
+use crate::message::{Message, MessageBuilder, REQUEST_FIELDS_MAX, Value};
+use crate::name::check_name;
+use crate::reason::Reason;
+use crate::room::LOBBY;
+use crate::session::{Phase, Session};
+use crate::turn::{ShardOutput, ShardOutputs, Span};
+
+/// The version of the message protocol, told in `hello`.
+const PROTOCOL_VERSION: i64 = 1;
+/// Who answers, told in `hello`.
+const SERVER_NAME: &str = concat!("warren/", env!("CARGO_PKG_VERSION"));
+
+impl Shard {
+    /// Takes a client's message.
+    pub(super) fn request(
+        &mut self,
+        connection: ConnectionId,
+        message: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) {
+        let Some(known) = self.connections.get(connection) else { return };
+        let session = known.session;
+        if let Some(session) = session
+            && let Some(open) = self.sessions.get_mut(session)
+            && let Phase::LoggingIn { parked } = &mut open.phase
+        {
+            // Its user's partition was asked, and answers in a moment: the order is kept.
+            let bytes = message.as_bytes();
+            if parked.len() + bytes.len() > self.settings.limits.parked_bytes_max {
+                self.refuse(connection, message, Reason::Busy, outputs);
+                return;
+            }
+            parked.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+            parked.extend_from_slice(bytes);
+            return;
+        }
+        if let Err(reason) = self.dispatch(connection, session, message, outputs) {
+            self.refuse(connection, message, reason, outputs);
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        connection: ConnectionId,
+        session: Option<SessionId>,
+        message: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        if message.field_count() > REQUEST_FIELDS_MAX {
+            return Err(Reason::TooManyFields);
+        }
+        let method = Method::from_name(message.method()).ok_or(Reason::UnknownMethod)?;
+        let Some(session) = session else {
+            return match method {
+                Method::Login => self.log_in(connection, message, outputs),
+                open if open.is_open_to_all() => self.answer(open, connection, message, outputs),
+                _ => Err(Reason::NotLoggedIn),
+            };
+        };
+        let open = self.sessions.get(session).expect("a connection's session exists");
+        let user_partition = open.user_partition;
+        match method.route(message, user_partition)? {
+            Route::Here if method == Method::Login => Err(Reason::AlreadyLoggedIn),
+            Route::Here => self.answer(method, connection, message, outputs),
+            Route::EveryShard => self.start_rooms_page(session, message, outputs),
+            Route::Partition(partition) => {
+                if method == Method::Join {
+                    self.count_join(session)?;
+                }
+                self.post_request(session, partition, message, outputs);
+                Ok(())
+            }
+        }
+    }
+
+    /// One more join is under way, if the session may be in one more room.
+    fn count_join(&mut self, session: SessionId) -> Result<(), Reason> {
+        let most = self.settings.limits.rooms_per_session_max;
+        let open = self.sessions.get_mut(session).expect("a connection's session exists");
+        if open.rooms.len() + open.joins_pending >= most {
+            return Err(Reason::TooManyRooms);
+        }
+        open.joins_pending += 1;
+        Ok(())
+    }
+
+    fn origin(&self, session: SessionId) -> Origin {
+        let open = self.sessions.get(session).expect("the session exists");
+        let connection = open.connection;
+        let traits = self.connections.get(connection).map(|known| known.traits);
+        let echoes_request = traits.is_some_and(|traits| traits.echoes_request);
+        Origin { session, connection, echoes_request }
+    }
+
+    fn post_request(
+        &mut self,
+        session: SessionId,
+        partition: PartitionId,
+        message: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) {
+        let origin = self.origin(session);
+        self.post_event(partition, EventKind::Request, origin, message.as_bytes(), outputs);
+    }
+
+    /// Sends an event of a session to the owner of its partition: the one hop.
+    fn post_event(
+        &mut self,
+        partition: PartitionId,
+        kind: EventKind,
+        origin: Origin,
+        message: &[u8],
+        outputs: &mut ShardOutputs,
+    ) {
+        let session = self.sessions.get(origin.session).expect("the session exists");
+        let header = EventHeader {
+            partition,
+            epoch: self.settings.routing.epoch_of(partition.group()),
+            kind,
+            origin,
+            user_partition: session.user_partition,
+        };
+        let to = self.settings.routing.shard_of(partition);
+        let batch = &mut outputs.mesh[to.index()];
+        let user = batch.push_bytes(session.user.as_bytes());
+        let message = batch.push_bytes(message);
+        self.post(to, outputs, MeshMessage::Event { header, user, message });
+    }
+
+    /// `login`: asks the partition of the user's name. The session is there from now on, and opens
+    /// when the partition agrees.
+    fn log_in(
+        &mut self,
+        connection: ConnectionId,
+        message: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        let (user, room) = login_names(message)?;
+        let user_partition = PartitionId::of_name(user);
+        let session = self.sessions.insert(Session {
+            connection,
+            user: user.into(),
+            user_partition,
+            object: None,
+            phase: Phase::LoggingIn { parked: Vec::new() },
+            rooms: Vec::new(),
+            joins_pending: 0,
+            first_room: room.map(Box::from),
+        });
+        let known = self.connections.get_mut(connection).expect("the connection sent a message");
+        known.session = Some(session);
+        self.post_request(session, user_partition, message, outputs);
+        Ok(())
+    }
+
+    /// Answers what needs no partition.
+    fn answer(
+        &mut self,
+        method: Method,
+        connection: ConnectionId,
+        message: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        let mut effects = core::mem::take(&mut self.effects);
+        effects.start(message.method());
+        let result = match method {
+            Method::Hello => check_version(message).map(|()| {
+                effects.reply(|reply| {
+                    reply.field("server", Value::Text(SERVER_NAME));
+                    reply.field("protocol", Value::Integer(PROTOCOL_VERSION));
+                    let frame_bytes_max = self.settings.frame_bytes_max as i64;
+                    reply.field("frame_bytes_max", Value::Integer(frame_bytes_max));
+                    let heartbeat_ms = self.settings.heartbeat_ms as i64;
+                    reply.field("heartbeat_ms", Value::Integer(heartbeat_ms));
+                });
+            }),
+            Method::Ping | Method::Time => {
+                let time_ms = self.now.wall_ms as i64;
+                effects.reply(|reply| reply.field("time_ms", Value::Integer(time_ms)));
+                Ok(())
+            }
+            Method::Quit => Ok(()),
+            _ => panic!("{method:?} is answered by a partition"),
+        };
+        if result.is_ok() {
+            let echoes = self.connections.get(connection).is_some_and(|c| c.traits.echoes_request);
+            let start = outputs.bytes.len();
+            write_reply(&mut outputs.bytes, message, echoes, effects.reply_message());
+            let message = Span::since(start, &outputs.bytes);
+            outputs.list.push(ShardOutput::Send { connection, message });
+        }
+        self.effects = effects;
+        if method == Method::Quit {
+            self.close(connection, Reason::Quit, outputs);
+        }
+        result
+    }
+
+    /// Answers a message that goes no further.
+    pub(super) fn refuse(
+        &mut self,
+        connection: ConnectionId,
+        message: Message<'_>,
+        reason: Reason,
+        outputs: &mut ShardOutputs,
+    ) {
+        self.counters.refusals[reason as usize] += 1;
+        let Some(known) = self.connections.get(connection) else { return };
+        let traits = known.traits;
+        let start = outputs.bytes.len();
+        write_refusal(&mut outputs.bytes, message, traits.echoes_request, reason);
+        let message = Span::since(start, &outputs.bytes);
+        outputs.list.push(ShardOutput::Send { connection, message });
+        if reason == Reason::UnknownMethod && traits.closes_on_unknown_method {
+            self.close(connection, reason, outputs);
+        }
+    }
+
+    /// Tells the gateway to close the connection. Its session ends when the gateway says that the
+    /// connection is gone, as it does whoever closed it.
+    pub(super) fn close(
+        &mut self,
+        connection: ConnectionId,
+        reason: Reason,
+        outputs: &mut ShardOutputs,
+    ) {
+        let Some(known) = self.connections.get_mut(connection) else { return };
+        known.is_closing = true;
+        outputs.list.push(ShardOutput::Close { connection, reason });
+    }
+
+    /// The connection is gone, and its session with it: its user leaves every room and is absent.
+    pub(super) fn connection_closed(
+        &mut self,
+        connection: ConnectionId,
+        outputs: &mut ShardOutputs,
+    ) {
+        let Some(session) = self.connections.close(connection).session else { return };
+        let Some(open) = self.sessions.get_mut(session) else { return };
+        let echoes_request = false;
+        let origin = Origin { session, connection, echoes_request };
+        // While it logs in it is in no room, and its end answers what the partition says.
+        if matches!(open.phase, Phase::Open) {
+            let user_partition = open.user_partition;
+            for room in core::mem::take(&mut open.rooms) {
+                assert!(self.relays.leave(room, connection), "a session's rooms are relayed");
+                let kind = EventKind::LeaveRoom { room };
+                self.post_event(room.partition(), kind, origin, &[], outputs);
+            }
+            self.post_event(user_partition, EventKind::LogOut, origin, &[], outputs);
+        }
+        self.sessions.remove(session).expect("the session is there");
+    }
+
+    /// The partition agreed: the session is open, and what waited for that goes on.
+    pub(super) fn session_opened(&mut self, session: SessionId, outputs: &mut ShardOutputs) {
+        let open = self.sessions.get_mut(session).expect("the session is there");
+        let phase = core::mem::replace(&mut open.phase, Phase::Open);
+        let (connection, room) = (open.connection, open.first_room.take());
+        if let Some(room) = room {
+            let mut bytes = Vec::new();
+            MessageBuilder::new(&mut bytes, "join").field("room", Value::Text(&room));
+            self.request(connection, Message::from_checked(&bytes), outputs);
+        }
+        self.unpark(connection, phase, outputs);
+    }
+
+    /// The partition refused: there is no session, and what waited hears so.
+    pub(super) fn session_refused(&mut self, session: SessionId, outputs: &mut ShardOutputs) {
+        let Some(refused) = self.sessions.remove(session) else { return };
+        if let Some(known) = self.connections.get_mut(refused.connection) {
+            known.session = None;
+        }
+        self.unpark(refused.connection, refused.phase, outputs);
+    }
+
+    fn unpark(&mut self, connection: ConnectionId, phase: Phase, outputs: &mut ShardOutputs) {
+        let Phase::LoggingIn { parked } = phase else { panic!("a session opens once") };
+        let mut rest = parked.as_slice();
+        while let Some((length, after)) = rest.split_first_chunk() {
+            let (message, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+            self.request(connection, Message::from_checked(message), outputs);
+            rest = after;
+        }
+    }
+
+    /// `rooms`: the request goes round all shards, beginning here, and gathers names.
+    fn start_rooms_page(
+        &mut self,
+        session: SessionId,
+        message: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        page_count(message)?;
+        page_after(message)?;
+        let origin = self.origin(session);
+        let shards_left = self.settings.routing.shard_count() - 1;
+        self.post_rooms_page(self.id(), origin, shards_left, message, &[], outputs);
+        Ok(())
+    }
+
+    pub(super) fn post_rooms_page(
+        &mut self,
+        to: ShardId,
+        origin: Origin,
+        shards_left: u16,
+        request: Message<'_>,
+        names: &[&str],
+        outputs: &mut ShardOutputs,
+    ) {
+        let batch = &mut outputs.mesh[to.index()];
+        let request = batch.push_bytes(request.as_bytes());
+        let start = batch.bytes.len();
+        MessageBuilder::new(&mut batch.bytes, "rooms").list("rooms", names.iter().copied());
+        let gathered = Span::since(start, &batch.bytes);
+        let page = MeshMessage::RoomsPage { origin, shards_left, request, gathered };
+        self.post(to, outputs, page);
+    }
+}
+
+/// The user's name, and the room that a ConnServer `player` (`user@room`) asks for.
+fn login_names<'a>(message: Message<'a>) -> Result<(&'a str, Option<&'a str>), Reason> {
+    let (user, room) = match message.get("user") {
+        Some(user) => (user.as_text().ok_or(Reason::FieldInvalid)?, None),
+        None => {
+            let player = message.text("player")?;
+            player.split_once('@').map_or((player, None), |(user, room)| (user, Some(room)))
+        }
+    };
+    check_name(user.as_bytes())?;
+    if user == LOBBY {
+        return Err(Reason::Lobby);
+    }
+    let room = room.filter(|room| *room != LOBBY);
+    room.map(|room| check_name(room.as_bytes())).transpose()?;
+    Ok((user, room))
+}
+
+fn check_version(message: Message<'_>) -> Result<(), Reason> {
+    match message.get("protocol") {
+        None => Ok(()),
+        Some(version) => match version.as_integer() {
+            Some(PROTOCOL_VERSION) => Ok(()),
+            Some(_) => Err(Reason::VersionUnsupported),
+            None => Err(Reason::FieldInvalid),
+        },
+    }
+}

@@ -1,0 +1,573 @@
+//! Scripts of one shard: what clients send in, what every client hears out.
+//!
+//! A line of a script is `client method field=value …`; `client open`, `client open echo` and
+//! `client close` are the connection's; `+ms` lets time pass. Under it, indented, stands what that
+//! turn sent, one line a message: `client: method field=value …` or `client: CLOSE reason`.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use super::*;
+use crate::ids::ConnectionId;
+use crate::message::{MessageBuilder, Value};
+use crate::turn::{ConnectionTraits, ShardOutput};
+
+struct World {
+    shard: Shard,
+    outputs: ShardOutputs,
+    now: Now,
+    deltas: Vec<DeltaBatch>,
+}
+
+impl World {
+    fn new(limits: Limits) -> Self {
+        let shard = Shard::new(settings(limits));
+        let now = Now { monotonic_ns: 0, wall_ms: 1_700_000_000_000 };
+        Self { shard, outputs: ShardOutputs::new(1), now, deltas: Vec::new() }
+    }
+
+    fn run(&mut self, line: &str) -> String {
+        let mut inputs = ShardInputs::default();
+        for step in line.split(" ; ") {
+            self.step(step, &mut inputs);
+        }
+        self.outputs.clear();
+        self.shard.turn(self.now, &inputs, &mut self.outputs);
+        self.deltas.append(&mut self.outputs.deltas.clone());
+        self.heard()
+    }
+
+    fn step(&mut self, step: &str, inputs: &mut ShardInputs) {
+        let mut words = step.split(' ');
+        let first = words.next().unwrap();
+        if let Some(ms) = first.strip_prefix('+') {
+            self.now.monotonic_ns += ms.parse::<u64>().unwrap() * 1_000_000;
+            return;
+        }
+        let connection = ConnectionId { index: first.parse().unwrap(), generation: 1 };
+        match words.next().unwrap() {
+            "open" => {
+                let echoes_request = words.next() == Some("echo");
+                let traits = ConnectionTraits { echoes_request, closes_on_unknown_method: false };
+                inputs.list.push(ShardInput::Opened { connection, traits });
+            }
+            "close" => inputs.list.push(ShardInput::Closed { connection }),
+            method => {
+                let start = inputs.bytes.len();
+                let mut builder = MessageBuilder::new(&mut inputs.bytes, method);
+                for word in words {
+                    let (name, value) = word.split_once('=').unwrap();
+                    builder.try_field(name.as_bytes(), Value::Text(value)).unwrap();
+                }
+                inputs.push_message(connection, start);
+            }
+        }
+    }
+
+    fn heard(&self) -> String {
+        let mut lines = String::new();
+        for output in &self.outputs.list {
+            match *output {
+                ShardOutput::Send { connection, message } => {
+                    lines += &self.line(connection, message);
+                }
+                ShardOutput::SendMany { recipients, message } => {
+                    for connection in recipients.of(&self.outputs.recipients) {
+                        lines += &self.line(*connection, message);
+                    }
+                }
+                ShardOutput::Close { connection, reason } => {
+                    lines += &format!("{}: CLOSE {}\n", connection.index, reason.word());
+                }
+            }
+        }
+        lines
+    }
+
+    fn line(&self, connection: ConnectionId, message: crate::turn::Span) -> String {
+        let message = self.outputs.message(message);
+        let mut line = format!("{}: {}", connection.index, message.method());
+        for (name, value) in message.fields() {
+            line += &format!(" {name}={value}");
+        }
+        line + "\n"
+    }
+}
+
+fn settings(limits: Limits) -> ShardSettings {
+    ShardSettings {
+        shard: ShardId(0),
+        routing: RoutingTable::even(1),
+        limits,
+        seed: HashSeed(1, 2),
+        join_creates_rooms: true,
+        frame_bytes_max: 65536,
+        heartbeat_ms: 10_000,
+    }
+}
+
+#[track_caller]
+fn check(script: &str) {
+    check_with(Limits::PRODUCTION, script);
+}
+
+#[track_caller]
+fn check_with(limits: Limits, script: &str) {
+    let mut world = World::new(limits.clone());
+    let mut lines = script.lines().filter(|line| !line.trim().is_empty()).peekable();
+    let indent = lines.peek().map_or(0, |line| line.len() - line.trim_start().len());
+    while let Some(line) = lines.next() {
+        let mut expected = String::new();
+        while let Some(reply) = lines.next_if(|next| next[indent..].starts_with(' ')) {
+            expected += reply.trim();
+            expected += "\n";
+        }
+        assert_eq!(world.run(line.trim()), expected, "after: {}", line.trim());
+    }
+    replays_to_the_same_state(&world, limits);
+}
+
+/// Every script is a test of recovery too.
+#[track_caller]
+fn replays_to_the_same_state(world: &World, limits: Limits) {
+    let mut replica = Shard::new(settings(limits));
+    for batch in &world.deltas {
+        replica.replay(&DeltaBatch::decode(&batch.encode()).unwrap());
+    }
+    for partition in (0..=u16::MAX).map(PartitionId) {
+        let digest = |shard: &Shard| shard.partition(partition).map(Partition::digest);
+        let (live, replayed) = (digest(&world.shard), digest(&replica));
+        // Partitions that were only read are empty in the one and not there in the other.
+        let empty = Partition::new(partition, HashSeed(0, 0)).digest();
+        assert_eq!(live.unwrap_or(empty), replayed.unwrap_or(empty), "{partition:?}");
+    }
+    let (live, replayed) = (world.shard.counters(), replica.counters());
+    assert_eq!((live.objects, live.rooms), (replayed.objects, replayed.rooms));
+}
+
+#[test]
+fn before_login_only_a_few_methods_are_answered() {
+    check(
+        "
+        1 open
+        1 hello protocol=1 id=a
+            1: hello id=a status=0 server=warren/0.1.0 protocol=1 frame_bytes_max=65536 heartbeat_ms=10000
+        1 hello protocol=2
+            1: hello status=400 error=version-unsupported
+        1 ping
+            1: ping status=0 time_ms=1700000000000
+        1 time
+            1: time status=401 error=not-logged-in
+        1 chat to=r text=x id=7
+            1: chat id=7 status=401 error=not-logged-in
+        1 dance
+            1: dance status=404 error=unknown-method
+        1 quit
+            1: quit status=0
+            1: CLOSE quit
+        1 ping
+        1 close
+        ",
+    );
+}
+
+#[test]
+fn members_of_a_room_hear_each_other_in_its_order() {
+    check(
+        "
+        1 open ; 2 open
+        1 login user=ann ; 2 login user=bob
+            1: login status=0 session=0000000000000000 object=12626.1
+            2: login status=0 session=0000000000000001 object=19122.1
+        1 join room=r
+            1: join status=0 room=r members=1
+        2 chat to=r text=hi
+            2: chat status=403 error=not-a-member
+        2 join room=r
+            2: join status=0 room=r members=2
+            1: joined room=r user=bob seq=1
+        2 join room=r
+            2: join status=409 error=already-member
+        1 chat to=r text=hi id=9
+            1: chat id=9 status=0 seq=2
+            1: chat room=r from=ann text=hi seq=2
+            2: chat room=r from=ann text=hi seq=2
+        2 say to=r text=ho
+            2: say status=0 seq=3
+            1: chat room=r from=bob text=ho seq=3
+            2: chat room=r from=bob text=ho seq=3
+        2 emit to=r event=wave hand=left
+            2: emit status=0 seq=4
+            1: emit room=r from=bob event=wave hand=left seq=4
+            2: emit room=r from=bob event=wave hand=left seq=4
+        1 emit to=r event=wave from=bob
+            1: emit status=400 error=reserved-field
+        1 who room=r count=1
+            1: who status=0 users=ann after=ann
+        1 who room=r after=ann
+            1: who status=0 users=bob
+        1 leave room=r
+            1: leave status=0
+            2: left room=r user=ann seq=5
+        1 leave room=r
+            1: leave status=403 error=not-a-member
+        1 chat to=r text=x
+            1: chat status=403 error=not-a-member
+        2 close
+        1 close
+        ",
+    );
+}
+
+#[test]
+fn the_end_of_a_connection_takes_its_user_out_of_every_room() {
+    check(
+        "
+        1 open ; 2 open
+        1 login user=ann ; 2 login user=bob
+            1: login status=0 session=0000000000000000 object=12626.1
+            2: login status=0 session=0000000000000001 object=19122.1
+        1 join room=r ; 2 join room=r ; 2 join room=s
+            1: join status=0 room=r members=1
+            2: join status=0 room=s members=1
+            2: join status=0 room=r members=2
+            1: joined room=r user=bob seq=1
+        2 close
+            1: left room=r user=bob seq=2
+        1 chat to=bob text=hi
+            1: chat status=404 error=unknown-recipient
+        1 who room=s
+            1: who status=0 users=
+        +10000
+        1 rooms
+            1: rooms status=0 rooms=r
+        ",
+    );
+}
+
+#[test]
+fn a_direct_message_finds_its_user_by_name() {
+    check(
+        "
+        1 open ; 2 open
+        1 login user=ann ; 2 login user=bob
+            1: login status=0 session=0000000000000000 object=12626.1
+            2: login status=0 session=0000000000000001 object=19122.1
+        1 chat to=bob text=psst
+            1: chat status=0
+            2: chat to=bob from=ann text=psst
+        1 chat to=carl text=psst
+            1: chat status=404 error=unknown-recipient
+        1 chat to=lobby text=all
+            1: chat status=403 error=lobby
+        1 chat to=9 text=x
+            1: chat status=400 error=bad-name
+        1 chat to=bob
+            1: chat status=400 error=field-missing
+        1 join room=bob
+            1: join status=409 error=name-taken
+        ",
+    );
+}
+
+#[test]
+fn what_is_sent_behind_a_login_waits_for_it() {
+    check(
+        "
+        1 open ; 1 login user=ann ; 1 ping ; 1 login user=bob ; 1 join room=r
+            1: login status=0 session=0000000000000000 object=12626.1
+            1: ping status=0 time_ms=1700000000000
+            1: login status=409 error=already-logged-in
+            1: join status=0 room=r members=1
+        2 open ; 2 login user=r ; 2 ping ; 2 time
+            2: login status=409 error=name-taken
+            2: ping status=0 time_ms=1700000000000
+            2: time status=401 error=not-logged-in
+        2 login user=bob
+            2: login status=0 session=0000000100000001 object=19122.1
+        ",
+    );
+    let parked = Limits { parked_bytes_max: 10, ..Limits::PRODUCTION };
+    check_with(
+        parked,
+        "
+        1 open ; 1 login user=ann ; 1 ping ; 1 ping id=twice
+            1: ping id=twice status=503 error=busy
+            1: login status=0 session=0000000000000000 object=12626.1
+            1: ping status=0 time_ms=1700000000000
+        ",
+    );
+}
+
+#[test]
+fn a_second_login_of_a_user_displaces_the_first() {
+    check(
+        "
+        1 open ; 1 login user=ann ; 1 join room=r
+            1: login status=0 session=0000000000000000 object=12626.1
+            1: join status=0 room=r members=1
+        2 open ; 2 login user=ann ; 2 join room=r
+            2: login status=0 session=0000000000000001 object=12626.1
+            1: CLOSE displaced
+            2: join status=0 room=r members=1
+        2 chat to=r text=me
+            2: chat status=0 seq=1
+            2: chat room=r from=ann text=me seq=1
+        1 close
+        2 chat to=ann text=still-here
+            2: chat status=0
+            2: chat to=ann from=ann text=still-here
+        2 who room=r
+            2: who status=0 users=ann
+        ",
+    );
+}
+
+#[test]
+fn a_connection_that_goes_while_it_logs_in_leaves_nothing() {
+    check(
+        "
+        1 open ; 1 login user=ann ; 1 join room=r ; 1 close
+        2 open ; 2 login user=bob
+            2: login status=0 session=0000000100000000 object=19122.1
+        2 chat to=ann text=x
+            2: chat status=404 error=unknown-recipient
+        2 rooms
+            2: rooms status=0 rooms=
+        ",
+    );
+}
+
+#[test]
+fn a_player_of_the_connserver_lands_in_its_room_and_hears_its_own_fields() {
+    check(
+        "
+        1 open echo
+        1 login player=ann@den pw=secret
+            1: login player=ann@den status=0 session=0000000000000000 object=12626.1
+            1: join status=0 room=den members=1
+        1 chat to=den text=hi extra=7
+            1: chat to=den text=hi extra=7 status=0 seq=1
+            1: chat room=den from=ann text=hi seq=1
+        1 dance with=me
+            1: dance with=me status=404 error=unknown-method
+        ",
+    );
+}
+
+#[test]
+fn objects_are_made_read_changed_found_and_deleted() {
+    check(
+        "
+        1 open ; 2 open
+        1 login user=ann ; 2 login user=bob
+            1: login status=0 session=0000000000000000 object=12626.1
+            2: login status=0 session=0000000000000001 object=19122.1
+        1 create kind=sword length=7 colour=red partition=171
+            1: create status=0 object=171.1 version=1
+        1 create kind=sword length=8
+            1: create status=0 object=12626.2 version=1
+        2 get object=171.1
+            2: get status=0 kind=sword version=1 length=7 colour=red
+        2 set object=171.1 length=9
+            2: set status=403 error=not-owner
+        1 set object=171.1 length=9 colour= version=1
+            1: set status=0 version=2
+        1 set object=171.1 length=9 version=1
+            1: set status=409 error=version-conflict
+        1 set object=171.1
+            1: set status=400 error=field-missing
+        1 set object=171.1 status=9
+            1: set status=400 error=reserved-field
+        1 set object=171.1 length=9 ack=durable
+            1: set status=501 error=level-unavailable
+        1 get object=171.1
+            1: get status=0 kind=sword version=2 length=9
+        1 find kind=sword partition=171 length=9
+            1: find status=0 objects=171.1
+        1 find kind=sword length=7
+            1: find status=0 objects=
+        2 delete object=171.1
+            2: delete status=403 error=not-owner
+        1 delete object=171.1
+            1: delete status=0
+        1 get object=171.1
+            1: get status=404 error=unknown-object
+        1 get object=171
+            1: get status=400 error=field-invalid
+        1 create kind=user
+            1: create status=400 error=field-invalid
+        1 delete object=12626.1
+            1: delete status=403 error=not-owner
+        ",
+    );
+}
+
+#[test]
+fn a_page_ends_where_the_next_one_begins() {
+    check(
+        "
+        1 open ; 1 login user=ann
+            1: login status=0 session=0000000000000000 object=12626.1
+        1 create kind=k partition=5 ; 1 create kind=k partition=5 ; 1 create kind=k partition=5
+            1: create status=0 object=5.1 version=1
+            1: create status=0 object=5.2 version=1
+            1: create status=0 object=5.3 version=1
+        1 find kind=k partition=5 count=2
+            1: find status=0 objects=5.1|5.2 after=5.2
+        1 find kind=k partition=5 count=2 after=5.2
+            1: find status=0 objects=5.3
+        1 join room=b ; 1 join room=a ; 1 join room=c
+            1: join status=0 room=b members=1
+            1: join status=0 room=a members=1
+            1: join status=0 room=c members=1
+        1 rooms count=2
+            1: rooms status=0 rooms=a|b after=b
+        1 rooms after=b count=1
+            1: rooms status=0 rooms=c
+        1 rooms count=0
+            1: rooms status=400 error=field-invalid
+        ",
+    );
+}
+
+#[test]
+fn a_room_that_was_created_stays_and_keeps_its_settings() {
+    check(
+        "
+        1 open ; 1 login user=ann ; 2 open ; 2 login user=bob
+            1: login status=0 session=0000000000000000 object=12626.1
+            2: login status=0 session=0000000000000001 object=19122.1
+        1 create kind=room room=r members_max=1 secret=true
+            1: create status=0 object=40200.1 version=1
+        1 create kind=room room=r
+            1: create status=409 error=name-taken
+        1 join room=r
+            1: join status=0 room=r members=1
+        2 join room=r
+            2: join status=429 error=room-full limit=members_max
+        2 rooms
+            2: rooms status=0 rooms=
+        2 who room=r
+            2: who status=404 error=unknown-room
+        1 delete object=40200.1
+            1: delete status=409 error=room-occupied
+        1 set object=40200.1 name=other
+            1: set status=400 error=reserved-field
+        1 set object=40200.1 secret=false members_max=
+            1: set status=0 version=2
+        2 join room=r
+            2: join status=0 room=r members=2
+            1: joined room=r user=bob seq=1
+        1 leave room=r ; 2 leave room=r
+            1: leave status=0
+            2: left room=r user=ann seq=2
+            2: leave status=0
+        +60000
+        2 rooms
+            2: rooms status=0 rooms=r
+        1 delete object=40200.1
+            1: delete status=0
+        2 rooms
+            2: rooms status=0 rooms=
+        ",
+    );
+}
+
+#[test]
+fn an_empty_room_made_by_joining_goes_after_the_grace_time() {
+    check(
+        "
+        1 open ; 1 login user=ann ; 1 join room=r
+            1: login status=0 session=0000000000000000 object=12626.1
+            1: join status=0 room=r members=1
+        1 leave room=r
+            1: leave status=0
+        +9000 ; 1 join room=r
+            1: join status=0 room=r members=1
+        +1000 ; 1 leave room=r
+            1: leave status=0
+        +9000 ; 1 rooms
+            1: rooms status=0 rooms=r
+        +10000 ; 1 rooms
+            1: rooms status=0 rooms=
+        ",
+    );
+}
+
+#[test]
+fn limits_are_answered_by_name() {
+    let limits = Limits {
+        rooms_per_session_max: 1,
+        presence_members_max: 1,
+        object_bytes_max: 8,
+        objects_per_partition_max: 1,
+        ..Limits::PRODUCTION
+    };
+    check_with(
+        limits,
+        "
+        1 open ; 1 login user=ann ; 2 open ; 2 login user=bob
+            1: login status=0 session=0000000000000000 object=12626.1
+            2: login status=0 session=0000000000000001 object=19122.1
+        1 join room=r ; 1 join room=s
+            1: join status=429 error=too-many-rooms limit=limits.rooms_per_session_max
+            1: join status=0 room=r members=1
+        2 join room=r
+            2: join status=0 room=r members=2
+        1 create kind=k partition=9 name=12345
+            1: create status=413 error=object-too-large limit=limits.object_bytes_max
+        1 create kind=k
+            1: create status=507 error=partition-full limit=limits.objects_per_partition_max
+        1 leave room=r
+            1: leave status=0
+        1 join room=s
+            1: join status=0 room=s members=1
+        ",
+    );
+}
+
+#[test]
+fn a_full_queue_answers_busy_and_lets_the_session_try_again() {
+    let limits = Limits { partition_events_max: 1, rooms_per_session_max: 1, ..Limits::PRODUCTION };
+    check_with(
+        limits,
+        "
+        1 open ; 1 login user=ann
+            1: login status=0 session=0000000000000000 object=12626.1
+        1 chat to=r text=x ; 1 join room=r
+            1: join status=503 error=busy
+            1: chat status=404 error=unknown-recipient
+        1 join room=r
+            1: join status=0 room=r members=1
+        ",
+    );
+}
+
+#[test]
+fn a_turn_handles_a_bounded_number_of_events() {
+    let limits = Limits { turn_events_max: 2, ..Limits::PRODUCTION };
+    check_with(
+        limits,
+        "
+        1 open ; 1 login user=ann
+            1: login status=0 session=0000000000000000 object=12626.1
+        1 who room=a ; 1 who room=b ; 1 who room=c ; 1 ping
+            1: ping status=0 time_ms=1700000000000
+            1: who status=404 error=unknown-room
+            1: who status=404 error=unknown-room
+        +1
+            1: who status=404 error=unknown-room
+        ",
+    );
+}
+
+#[test]
+fn a_request_may_have_a_bounded_number_of_fields() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("1 open ; 1 login user=ann");
+    let fields: String =
+        (0..48).map(|index| " f".to_string() + &index.to_string() + "=1").collect();
+    let heard = world.run(&format!("1 create kind=k{fields}"));
+    assert_eq!(heard, "1: create status=400 error=too-many-fields\n");
+}

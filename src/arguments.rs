@@ -1,0 +1,158 @@
+//! The command line. Flags win over the configuration file, which wins over the defaults.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+const EXAMPLES: &str = "\
+Examples:
+  warren demo                                   a server, bots in rooms, and how to join them
+  warren serve                                  a server on 127.0.0.1:7171
+  warren serve --config warren.toml --shards 2
+  warren serve --listen 0.0.0.0:7171 --insecure-open
+
+Every key of the configuration file: docs/configuration.md.
+Exit status: 0 after a clean stop, 2 for a wrong command line, 78 for a wrong configuration,
+71 when the system lacks something, 75 when another server has the data folder, 69 when a service
+that is needed is not there, 1 for anything else.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  warren serve
+  warren serve --listen 127.0.0.1:0 --admin 127.0.0.1:0    on free ports, told in the log
+  warren serve --config warren.toml --data /var/lib/warren
+
+Then, in another terminal:
+  curl http://127.0.0.1:7172/readyz
+  curl http://127.0.0.1:7172/metrics";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  warren demo
+  warren demo --shards 2 --listen 127.0.0.1:7200
+
+What to type to join the bots is told on the terminal.";
+
+/// The command line of `warren`.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "warren",
+    version,
+    about = "A thread-per-core shared-environment server for multiplayer worlds",
+    after_help = EXAMPLES,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Start a server; SIGTERM and SIGINT drain and stop it
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServerArguments),
+    /// Start a server and some bots that talk in rooms, and tell how to join them
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(ServerArguments),
+}
+
+/// What both commands take.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerArguments {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port for clients of every protocol [default: 127.0.0.1:7171]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Address and port of /livez, /readyz and /metrics [default: 127.0.0.1:7172]
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+    /// Folder for the server's data; made when it is not there
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Number of shards, each a pinned thread [default: the cores this process may run on]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: Option<u16>,
+    /// Serve clients that say who they are without proof, on an address others can reach
+    #[arg(long)]
+    pub insecure_open: bool,
+}
+
+impl ServerArguments {
+    /// The part that lies over the configuration file.
+    #[must_use]
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            listen: self.listen,
+            admin_listen: self.admin,
+            data: self.data.clone(),
+            shards: self.shards.map(usize::from),
+            insecure_open: self.insecure_open,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::KEYS;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_arrives_in_the_overrides() {
+        let line = "warren serve --config w.toml --listen 127.0.0.1:1 --admin 127.0.0.1:2 \
+                    --data /d --shards 3 --insecure-open";
+        let arguments = Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Serve(server) = arguments.command else { panic!("another command") };
+        assert_eq!(server.config, Some(PathBuf::from("w.toml")));
+        assert_eq!(
+            server.overrides(),
+            Overrides {
+                listen: Some("127.0.0.1:1".parse().unwrap()),
+                admin_listen: Some("127.0.0.1:2".parse().unwrap()),
+                data: Some(PathBuf::from("/d")),
+                shards: Some(3),
+                insecure_open: true,
+            }
+        );
+    }
+
+    #[test]
+    fn a_wrong_command_line_has_status_2() {
+        for line in [
+            "warren",
+            "warren dance",
+            "warren serve --shards 0",
+            "warren serve --shards 257",
+            "warren serve --listen here",
+            "warren demo --bogus",
+        ] {
+            let error = Arguments::try_parse_from(line.split_whitespace()).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_told_in_the_help_are_the_configuration_s() {
+        let help =
+            Arguments::command().find_subcommand_mut("serve").unwrap().render_help().to_string();
+        for path in ["server.listen", "admin.listen"] {
+            let key = KEYS.iter().find(|key| key.path == path).unwrap();
+            let told = format!("[default: {}]", key.default.trim_matches('"'));
+            assert!(help.contains(&told), "{told} is not in:\n{help}");
+        }
+    }
+}

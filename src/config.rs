@@ -1,0 +1,271 @@
+//! The configuration: defaults, overlaid by the file, overlaid by the command line; checked as a
+//! whole before anything starts. Runs once, in the main thread.
+//!
+//! A `ServerConfig` that exists is valid: nobody checks a limit again.
+
+mod error;
+mod keys;
+
+use core::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use warren_net::gateway::{GatewaySettings, Protocol};
+
+pub use error::{ConfigError, ConfigProblem, Position};
+pub use keys::{Allowed, KEYS, Key};
+
+use error::Located;
+use keys::{ConfigFile, LOG_FORMATS, LOG_LEVELS};
+
+/// How many of the longest frames the queues on a message's way must hold. The same message can
+/// take several times its bytes in another protocol, where text is escaped.
+const QUEUE_FRAMES_MIN: u64 = 4;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the log says, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogFormat,
+    /// The least important lines that are written.
+    pub level: tracing::Level,
+}
+
+/// The bounds of queues and tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Open connections of one shard.
+    pub connections_max: usize,
+    /// Bytes that wait to be sent on one connection.
+    pub send_queue_bytes_max: usize,
+    /// Events that wait in one partition.
+    pub partition_events_max: usize,
+    /// Rooms in which one session is.
+    pub rooms_per_session_max: usize,
+    /// Members up to which a room is told of each `joined` and `left`.
+    pub presence_members_max: usize,
+    /// Bytes of one object.
+    pub object_bytes_max: usize,
+    /// Objects of one partition.
+    pub objects_per_partition_max: usize,
+    /// Bytes that wait for another shard whose ring is full.
+    pub mesh_staging_bytes_max: usize,
+    /// Milliseconds for which a room made by `join` stays when it is empty.
+    pub room_grace_ms: u64,
+    /// `join` makes the room when there is none.
+    pub join_creates_rooms: bool,
+}
+
+/// The rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReactorConfig {
+    /// Longest time between two turns of a shard that has work, in microseconds.
+    pub turn_interval_us: u64,
+    /// Receive buffers of one shard: a power of two.
+    pub receive_buffers: usize,
+    /// Bytes of one receive buffer.
+    pub receive_buffer_bytes: usize,
+}
+
+/// A valid configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Address for clients.
+    pub listen: SocketAddr,
+    /// Number of shards, at least 1.
+    pub shards: usize,
+    /// Folder for data, if there is to be one.
+    pub data: Option<PathBuf>,
+    /// The operator accepts that other machines log in without proof.
+    pub insecure_open: bool,
+    /// Address of the admin endpoint.
+    pub admin_listen: SocketAddr,
+    /// The one protocol of the port; none: told by the first bytes.
+    pub protocol_fixed: Option<Protocol>,
+    /// How protocols are spoken.
+    pub gateway: GatewaySettings,
+    /// Milliseconds between two heartbeats.
+    pub heartbeat_ms: u64,
+    /// The bounds of queues and tables.
+    pub limits: LimitsConfig,
+    /// The rings.
+    pub reactor: ReactorConfig,
+    /// What the log says, and how.
+    pub log: LogConfig,
+}
+
+/// What the command line says; it wins over the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--admin`.
+    pub admin_listen: Option<SocketAddr>,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+    /// `--shards`. Its range is the command line's to check.
+    pub shards: Option<usize>,
+    /// `--insecure-open`.
+    pub insecure_open: bool,
+}
+
+impl ServerConfig {
+    /// Reads the file, if one is named, and lays the command line over it. `cores` is the number
+    /// of shards when nobody says another.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no valid configuration, or file and command line together
+    /// are none.
+    pub fn load(
+        file: Option<&Path>,
+        overrides: &Overrides,
+        cores: usize,
+    ) -> Result<Self, ConfigError> {
+        let text = match file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError {
+                file: Some(path.to_owned()),
+                position: None,
+                problem: ConfigProblem::Unreadable(error),
+            })?,
+        };
+        Self::from_text(&text, overrides, cores).map_err(|fault| fault.into_error(file, &text))
+    }
+
+    fn from_text(text: &str, overrides: &Overrides, cores: usize) -> Result<Self, Located> {
+        let file: ConfigFile = toml::from_str(text)?;
+        let config = Self {
+            listen: overrides.listen.unwrap_or_else(|| file.server.listen().get()),
+            shards: file
+                .server
+                .shards()
+                .count_given()
+                .map(|given| overrides.shards.or(given).unwrap_or(cores).max(1))?,
+            data: overrides.data.clone().or_else(|| file.server.data().given()),
+            insecure_open: overrides.insecure_open || file.server.insecure_open().get(),
+            admin_listen: overrides.admin_listen.unwrap_or_else(|| file.admin.listen().get()),
+            protocol_fixed: file.protocol.fixed().word_index()?.map(|index| Protocol::ALL[index]),
+            gateway: gateway_settings(&file)?,
+            heartbeat_ms: file.protocol.heartbeat_ms().number()?,
+            limits: limits_config(&file)?,
+            reactor: ReactorConfig {
+                turn_interval_us: file.reactor.turn_interval_us().number()?,
+                receive_buffers: file.reactor.receive_buffers().count()?,
+                receive_buffer_bytes: file.reactor.receive_buffer_bytes().count()?,
+            },
+            log: log_config(&file)?,
+        };
+        check_queues(&file)?;
+        check_addresses(&config, &file)?;
+        Ok(config)
+    }
+}
+
+impl Default for ServerConfig {
+    /// The configuration of an empty file, with one shard.
+    fn default() -> Self {
+        match Self::from_text("", &Overrides::default(), 1) {
+            Ok(config) => config,
+            Err(fault) => panic!("the defaults are no valid configuration: {}", fault.problem),
+        }
+    }
+}
+
+fn gateway_settings(file: &ConfigFile) -> Result<GatewaySettings, Located> {
+    let connserver = &file.protocol.connserver;
+    Ok(GatewaySettings {
+        frame_bytes_max: file.protocol.frame_bytes_max().count()?,
+        percent: connserver.percent().get(),
+        legacy: connserver.legacy().get(),
+        strict: connserver.strict().get(),
+    })
+}
+
+fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
+    let limits = &file.limits;
+    Ok(LimitsConfig {
+        connections_max: limits.connections_max().count()?,
+        send_queue_bytes_max: limits.send_queue_bytes_max().count()?,
+        partition_events_max: limits.partition_events_max().count()?,
+        rooms_per_session_max: limits.rooms_per_session_max().count()?,
+        presence_members_max: limits.presence_members_max().count()?,
+        object_bytes_max: limits.object_bytes_max().count()?,
+        objects_per_partition_max: limits.objects_per_partition_max().count()?,
+        mesh_staging_bytes_max: limits.mesh_staging_bytes_max().count()?,
+        room_grace_ms: limits.room_grace_ms().number()?,
+        join_creates_rooms: limits.join_creates_rooms().get(),
+    })
+}
+
+fn log_config(file: &ConfigFile) -> Result<LogConfig, Located> {
+    const FORMATS: [LogFormat; LOG_FORMATS.len()] = [LogFormat::Text, LogFormat::Json];
+    const LEVELS: [tracing::Level; LOG_LEVELS.len()] = [
+        tracing::Level::ERROR,
+        tracing::Level::WARN,
+        tracing::Level::INFO,
+        tracing::Level::DEBUG,
+        tracing::Level::TRACE,
+    ];
+    Ok(LogConfig {
+        format: FORMATS[file.log.format().word_index()?.unwrap_or(0)],
+        level: LEVELS[file.log.level().word_index()?.unwrap_or(2)],
+    })
+}
+
+/// A frame that is allowed must fit the queues on its way, or it could never arrive.
+fn check_queues(file: &ConfigFile) -> Result<(), Located> {
+    let frame_bytes_max = file.protocol.frame_bytes_max().number()?;
+    let bytes_min = frame_bytes_max * QUEUE_FRAMES_MIN;
+    let queues = [file.limits.send_queue_bytes_max(), file.limits.mesh_staging_bytes_max()];
+    for queue in queues {
+        let bytes_max = queue.number()?;
+        if bytes_max < bytes_min {
+            let why = format!(
+                "allowed: at least {bytes_min}, {QUEUE_FRAMES_MIN} times \
+                 `protocol.frame_bytes_max` ({frame_bytes_max})"
+            );
+            return Err(queue.conflict(&bytes_max, why));
+        }
+    }
+    Ok(())
+}
+
+fn check_addresses(config: &ServerConfig, file: &ConfigFile) -> Result<(), Located> {
+    let listen = config.listen;
+    if !config.insecure_open && !listen.ip().to_canonical().is_loopback() {
+        // The command line's address stands nowhere in the file.
+        let in_file = file.server.listen().given() == Some(listen);
+        let span = if in_file { file.server.listen().span() } else { None };
+        return Err(Located { span, problem: ConfigProblem::OpenToTheNetwork { listen } });
+    }
+    if config.admin_listen == listen && listen.port() != 0 {
+        let why = "allowed: another address or port than `server.listen`".to_owned();
+        return Err(file.admin.listen().conflict(&listen, why));
+    }
+    Ok(())
+}
+
+/// The table of all keys for `docs/configuration.md`.
+#[must_use]
+pub fn keys_table() -> String {
+    let mut table = String::from("| key | default | allowed | meaning |\n|---|---|---|---|\n");
+    for key in KEYS {
+        let default =
+            if key.default.is_empty() { String::from("–") } else { format!("`{}`", key.default) };
+        let (path, allowed, description) = (key.path, key.allowed, key.description);
+        let _ = writeln!(table, "| `{path}` | {default} | {allowed} | {description} |");
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests;

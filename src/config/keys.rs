@@ -1,0 +1,310 @@
+//! Every key of the configuration file: its type, default, range and meaning, once. The table in
+//! `docs/configuration.md` is generated from here.
+
+use core::fmt;
+use core::ops::Range;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use warren_net::gateway::Protocol;
+
+use super::error::{ConfigProblem, Located};
+
+/// What a key may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// `"address:port"`.
+    Address,
+    /// `"path"`.
+    Folder,
+    /// `true` or `false`.
+    Switch,
+    /// A whole number, both ends included.
+    Range(u64, u64),
+    /// A power of two, both ends included.
+    PowerOfTwo(u64, u64),
+    /// One of these words.
+    Words(&'static [&'static str]),
+}
+
+impl Allowed {
+    /// Whether a number is allowed.
+    #[must_use]
+    pub const fn has_number(&self, value: u64) -> bool {
+        match *self {
+            Self::Range(min, max) => min <= value && value <= max,
+            Self::PowerOfTwo(min, max) => min <= value && value <= max && value.is_power_of_two(),
+            Self::Address | Self::Folder | Self::Switch | Self::Words(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address => f.write_str("IP address and port"),
+            Self::Folder => f.write_str("path of a folder"),
+            Self::Switch => f.write_str("true or false"),
+            Self::Range(min, max) => write!(f, "{min} to {max}"),
+            Self::PowerOfTwo(min, max) => write!(f, "a power of two, {min} to {max}"),
+            Self::Words(words) => f.write_str(&words.join(", ")),
+        }
+    }
+}
+
+/// One key of the configuration file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Section and name: `limits.connections_max`.
+    pub path: &'static str,
+    /// The default as it would stand in the file; empty when there is none.
+    pub default: &'static str,
+    /// What it may hold.
+    pub allowed: Allowed,
+    /// What it does, in one sentence or two.
+    pub description: &'static str,
+}
+
+/// A key, and what the file says about it.
+pub(super) struct Setting<'a, T> {
+    key: &'static Key,
+    value: Option<&'a Spanned<T>>,
+}
+
+#[derive(Deserialize)]
+struct DefaultValue<T> {
+    value: T,
+}
+
+impl<T: Clone + DeserializeOwned> Setting<'_, T> {
+    /// The file's value, or the default. For keys that have one.
+    pub(super) fn get(&self) -> T {
+        if let Some(value) = self.value {
+            return value.get_ref().clone();
+        }
+        let document = format!("value = {}", self.key.default);
+        match toml::from_str::<DefaultValue<T>>(&document) {
+            Ok(default) => default.value,
+            Err(error) => panic!("the default of {} is no value of it: {error}", self.key.path),
+        }
+    }
+
+    /// The file's value, if it has one. For keys without a default.
+    pub(super) fn given(&self) -> Option<T> {
+        self.value.map(|value| value.get_ref().clone())
+    }
+
+    /// Where the value stands in the file.
+    pub(super) fn span(&self) -> Option<Range<usize>> {
+        self.value.map(Spanned::span)
+    }
+
+    /// What is wrong with the value, at its place in the file.
+    fn out_of_range(&self, value: &dyn fmt::Display) -> Located {
+        Located {
+            span: self.span(),
+            problem: ConfigProblem::OutOfRange {
+                key: self.key.path,
+                value: value.to_string(),
+                allowed: self.key.allowed,
+            },
+        }
+    }
+
+    /// A fault of this setting that only the rest of the configuration shows.
+    pub(super) fn conflict(&self, value: &dyn fmt::Display, why: String) -> Located {
+        Located {
+            span: self.span(),
+            problem: ConfigProblem::Conflict { key: self.key.path, value: value.to_string(), why },
+        }
+    }
+}
+
+impl Setting<'_, u64> {
+    /// The number, checked.
+    pub(super) fn number(&self) -> Result<u64, Located> {
+        let value = self.get();
+        if self.key.allowed.has_number(value) { Ok(value) } else { Err(self.out_of_range(&value)) }
+    }
+
+    /// The number, checked, as a count of things or bytes in memory.
+    pub(super) fn count(&self) -> Result<usize, Located> {
+        let value = self.number()?;
+        usize::try_from(value).map_err(|_| self.out_of_range(&value))
+    }
+
+    /// The count, checked, if the file has one.
+    pub(super) fn count_given(&self) -> Result<Option<usize>, Located> {
+        self.value.map(|_| self.count()).transpose()
+    }
+}
+
+impl Setting<'_, String> {
+    /// Which of the allowed words it is, if it has a value at all.
+    pub(super) fn word_index(&self) -> Result<Option<usize>, Located> {
+        if self.value.is_none() && self.key.default.is_empty() {
+            return Ok(None);
+        }
+        let value = self.get();
+        let Allowed::Words(words) = self.key.allowed else {
+            panic!("{} is a key without words", self.key.path);
+        };
+        match words.iter().position(|word| *word == value) {
+            Some(index) => Ok(Some(index)),
+            None => Err(self.out_of_range(&format_args!("{value:?}"))),
+        }
+    }
+}
+
+macro_rules! sections {
+    ($(
+        $section:ident = $header:literal {
+            $(
+                $(#[doc = $doc:literal])+
+                $key:ident: $kind:ty = $default:literal, $allowed:expr;
+            )+
+            $(table $table:ident: $table_type:ident;)?
+        }
+    )+) => {
+        $(
+            #[derive(Debug, Default, Deserialize)]
+            #[serde(deny_unknown_fields, default)]
+            pub(super) struct $section {
+                $($key: Option<Spanned<$kind>>,)+
+                $(pub(super) $table: $table_type,)?
+            }
+
+            impl $section {
+                $(
+                    pub(super) fn $key(&self) -> Setting<'_, $kind> {
+                        const KEY: Key = sections!(@key $header $key $default $allowed, $($doc)+);
+                        Setting { key: &KEY, value: self.$key.as_ref() }
+                    }
+                )+
+            }
+        )+
+
+        /// Every key, in the order of the table in `docs/configuration.md`.
+        pub const KEYS: &[Key] =
+            &[$($(sections!(@key $header $key $default $allowed, $($doc)+)),+),+];
+    };
+    (@key $header:literal $key:ident $default:literal $allowed:expr, $($doc:literal)+) => {
+        Key {
+            path: concat!($header, ".", stringify!($key)),
+            default: $default,
+            allowed: $allowed,
+            description: concat!($($doc),+).trim_ascii(),
+        }
+    };
+}
+
+/// Labels of all protocols.
+const PROTOCOL_LABELS: [&str; Protocol::ALL.len()] = {
+    let mut labels = [""; Protocol::ALL.len()];
+    let mut index = 0;
+    while index < labels.len() {
+        labels[index] = Protocol::ALL[index].label();
+        index += 1;
+    }
+    labels
+};
+
+/// The words of `log.format`.
+pub(super) const LOG_FORMATS: &[&str] = &["text", "json"];
+/// The words of `log.level`.
+pub(super) const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+sections! {
+    ServerSection = "server" {
+        /// Address and port for clients of every protocol.
+        listen: SocketAddr = r#""127.0.0.1:7171""#, Allowed::Address;
+        /// Number of shards, each a pinned thread. Default: the number of cores that the process
+        /// may run on.
+        shards: u64 = "", Allowed::Range(1, 256);
+        /// Folder for the server's data: created, and locked against a second server. Nothing is
+        /// stored in it yet.
+        data: PathBuf = "", Allowed::Folder;
+        /// Serve clients that say who they are without proof, on an address that other machines
+        /// can reach.
+        insecure_open: bool = "false", Allowed::Switch;
+    }
+    AdminSection = "admin" {
+        /// Address and port of `/livez`, `/readyz` and `/metrics`, which ask nobody who they are.
+        listen: SocketAddr = r#""127.0.0.1:7172""#, Allowed::Address;
+    }
+    ProtocolSection = "protocol" {
+        /// The one protocol of the port. Default: told by each connection's first bytes.
+        fixed: String = "", Allowed::Words(&PROTOCOL_LABELS);
+        /// Longest frame that a client may send, in bytes, its end or length included.
+        frame_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
+        /// Time between two heartbeats, in milliseconds; after two without one a client is gone.
+        heartbeat_ms: u64 = "10000", Allowed::Range(1000, 600_000);
+        table connserver: ConnserverSection;
+    }
+    ConnserverSection = "protocol.connserver" {
+        /// Percent-encode on output and decode on input. Off: as raw as the original.
+        percent: bool = "true", Allowed::Switch;
+        /// Send only the fields that the original sent.
+        legacy: bool = "false", Allowed::Switch;
+        /// An unknown method closes the connection, as in the original.
+        strict: bool = "false", Allowed::Switch;
+    }
+    LimitsSection = "limits" {
+        /// Open connections of one shard.
+        connections_max: u64 = "16384", Allowed::Range(1, 1_048_576);
+        /// Bytes that wait to be sent on one connection; one with more is closed with
+        /// `slow-consumer`.
+        send_queue_bytes_max: u64 = "262144", Allowed::Range(KIB, GIB);
+        /// Events that wait in one partition; the next is answered `busy`.
+        partition_events_max: u64 = "4096", Allowed::Range(1, 1_048_576);
+        /// Rooms in which one session is; the next is answered `too-many-rooms`.
+        rooms_per_session_max: u64 = "64", Allowed::Range(1, 65_536);
+        /// Members up to which a room is told of each `joined` and `left`.
+        presence_members_max: u64 = "100", Allowed::Range(0, 1_048_576);
+        /// Size of one object, in bytes; a larger one is answered `object-too-large`.
+        object_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
+        /// Objects of one partition; the next is answered `partition-full`.
+        objects_per_partition_max: u64 = "65536", Allowed::Range(1, 16_777_216);
+        /// Bytes that wait for another shard whose ring is full. Above half of it a shard takes
+        /// no new client events.
+        mesh_staging_bytes_max: u64 = "4194304", Allowed::Range(KIB, GIB);
+        /// Time for which a room made by `join` stays when it is empty, in milliseconds.
+        room_grace_ms: u64 = "30000", Allowed::Range(0, DAY_MS);
+        /// `join` makes the room when there is none.
+        join_creates_rooms: bool = "true", Allowed::Switch;
+    }
+    ReactorSection = "reactor" {
+        /// Longest time between two turns of a shard that has work, in microseconds.
+        turn_interval_us: u64 = "1000", Allowed::Range(10, 100_000);
+        /// Receive buffers of one shard.
+        receive_buffers: u64 = "1024", Allowed::PowerOfTwo(16, 32_768);
+        /// Size of one receive buffer, in bytes.
+        receive_buffer_bytes: u64 = "4096", Allowed::Range(256, 65_536);
+    }
+    LogSection = "log" {
+        /// How the lines on standard error look: for people, or one JSON object each.
+        format: String = r#""text""#, Allowed::Words(LOG_FORMATS);
+        /// The least important lines that are written.
+        level: String = r#""info""#, Allowed::Words(LOG_LEVELS);
+    }
+}
+
+/// The configuration file as it stands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ConfigFile {
+    pub(super) server: ServerSection,
+    pub(super) admin: AdminSection,
+    pub(super) protocol: ProtocolSection,
+    pub(super) limits: LimitsSection,
+    pub(super) reactor: ReactorSection,
+    pub(super) log: LogSection,
+}

@@ -1,0 +1,277 @@
+use super::*;
+
+fn load(text: &str) -> Result<ServerConfig, String> {
+    load_with(text, &Overrides::default())
+}
+
+fn load_with(text: &str, overrides: &Overrides) -> Result<ServerConfig, String> {
+    let file = Path::new("warren.toml");
+    ServerConfig::from_text(text, overrides, 3)
+        .map_err(|fault| fault.into_error(Some(file), text).to_string())
+}
+
+#[track_caller]
+fn check_refused(text: &str, expected: &str) {
+    assert_eq!(load(text).unwrap_err(), format!("warren.toml:{expected}"), "\n{text}");
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let config = load("").unwrap();
+    assert_eq!(config, ServerConfig { shards: 3, ..ServerConfig::default() });
+    assert_eq!(config.listen.to_string(), "127.0.0.1:7171");
+    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:7172");
+    assert_eq!(config.data, None);
+    assert_eq!(config.protocol_fixed, None);
+    assert_eq!(config.gateway, GatewaySettings::default());
+    assert_eq!(config.limits.presence_members_max, 100);
+    assert_eq!(config.reactor.turn_interval_us, 1000);
+    assert_eq!(config.log.format, LogFormat::Text);
+    assert_eq!(config.log.level, tracing::Level::INFO);
+}
+
+#[test]
+fn every_key_can_be_set() {
+    let config = load(
+        r#"
+        [server]
+        listen = "[::1]:1000"
+        shards = 2
+        data = "/var/lib/warren"
+        insecure_open = true
+        [admin]
+        listen = "127.0.0.2:1001"
+        [protocol]
+        fixed = "json"
+        frame_bytes_max = 1024
+        heartbeat_ms = 2000
+        [protocol.connserver]
+        percent = false
+        legacy = true
+        strict = true
+        [limits]
+        connections_max = 11
+        send_queue_bytes_max = 4096
+        partition_events_max = 13
+        rooms_per_session_max = 14
+        presence_members_max = 15
+        object_bytes_max = 1016
+        objects_per_partition_max = 17
+        mesh_staging_bytes_max = 8192
+        room_grace_ms = 19
+        join_creates_rooms = false
+        [reactor]
+        turn_interval_us = 21
+        receive_buffers = 32
+        receive_buffer_bytes = 1023
+        [log]
+        format = "json"
+        level = "debug"
+        "#,
+    )
+    .unwrap();
+    let expected = ServerConfig {
+        listen: "[::1]:1000".parse().unwrap(),
+        shards: 2,
+        data: Some(PathBuf::from("/var/lib/warren")),
+        insecure_open: true,
+        admin_listen: "127.0.0.2:1001".parse().unwrap(),
+        protocol_fixed: Some(Protocol::Json),
+        gateway: GatewaySettings {
+            frame_bytes_max: 1024,
+            percent: false,
+            legacy: true,
+            strict: true,
+        },
+        heartbeat_ms: 2000,
+        limits: LimitsConfig {
+            connections_max: 11,
+            send_queue_bytes_max: 4096,
+            partition_events_max: 13,
+            rooms_per_session_max: 14,
+            presence_members_max: 15,
+            object_bytes_max: 1016,
+            objects_per_partition_max: 17,
+            mesh_staging_bytes_max: 8192,
+            room_grace_ms: 19,
+            join_creates_rooms: false,
+        },
+        reactor: ReactorConfig {
+            turn_interval_us: 21,
+            receive_buffers: 32,
+            receive_buffer_bytes: 1023,
+        },
+        log: LogConfig { format: LogFormat::Json, level: tracing::Level::DEBUG },
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_command_line_wins_over_the_file_and_the_file_over_the_cores() {
+    let text = "[server]\nshards = 2\nlisten = \"127.0.0.1:1\"\ndata = \"/file\"";
+    assert_eq!(load(text).unwrap().shards, 2);
+    let overrides = Overrides {
+        listen: Some("127.0.0.1:2".parse().unwrap()),
+        admin_listen: Some("127.0.0.1:3".parse().unwrap()),
+        data: Some(PathBuf::from("/flag")),
+        shards: Some(4),
+        insecure_open: true,
+    };
+    let config = load_with(text, &overrides).unwrap();
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!(config.admin_listen.port(), 3);
+    assert_eq!(config.data, overrides.data);
+    assert_eq!(config.shards, 4);
+    assert!(config.insecure_open);
+}
+
+#[test]
+fn faults_tell_line_and_column() {
+    for (text, expected) in [
+        ("[server", "1:8: unclosed table, expected `]`"),
+        ("[server]\nshards = 1\nshards = 2", "3:1: duplicate key"),
+        ("[server]\nlisten = 7171", "2:10: invalid type: integer `7171`, expected socket address"),
+        ("[server]\nlisten = \"here\"", "2:10: invalid socket address syntax"),
+        ("[limits]\njoin_creates_rooms = 1", "2:22: invalid type: integer `1`, expected a boolean"),
+        ("[limits]\nroom_grace_ms = -1", "2:17: invalid value: integer `-1`, expected u64"),
+        // Columns count characters, not bytes.
+        ("server = { data = \"ä\", shards = 0 }", "1:33: `server.shards` is 0; allowed: 1 to 256"),
+    ] {
+        check_refused(text, expected);
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest_one() {
+    for (text, expected) in [
+        ("[server]\nlisen = \"127.0.0.1:1\"", "2:1: unknown key `lisen`: did you mean `listen`?"),
+        ("[limit]\n", "1:2: unknown key `limit`: did you mean `limits`?"),
+        (
+            "[limits]\nconnection_max = 1",
+            "2:1: unknown key `connection_max`: did you mean `connections_max`?",
+        ),
+        ("[log]\ncolour = true", "2:1: unknown key `colour`: known here: format, level"),
+        (
+            "[protocol]\nconnserver.strickt = true",
+            "2:12: unknown key `strickt`: did you mean `strict`?",
+        ),
+    ] {
+        check_refused(text, expected);
+    }
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_the_range() {
+    for (text, expected) in [
+        (
+            "[protocol]\nframe_bytes_max = 2000000",
+            "2:19: `protocol.frame_bytes_max` is 2000000; allowed: 256 to 1048576",
+        ),
+        (
+            "[reactor]\nreceive_buffers = 1000",
+            "2:19: `reactor.receive_buffers` is 1000; allowed: a power of two, 16 to 32768",
+        ),
+        (
+            "[log]\nlevel = \"loud\"",
+            "2:9: `log.level` is \"loud\"; allowed: error, warn, info, debug, trace",
+        ),
+        (
+            "[protocol]\nfixed = \"xml\"",
+            "2:9: `protocol.fixed` is \"xml\"; allowed: connserver-a, connserver-b, \
+             connserver-c, json, binary",
+        ),
+    ] {
+        check_refused(text, expected);
+    }
+}
+
+#[test]
+fn queues_must_hold_some_of_the_longest_frames() {
+    check_refused(
+        "[limits]\nsend_queue_bytes_max = 262143",
+        "2:24: `limits.send_queue_bytes_max` is 262143; allowed: at least 262144, 4 times \
+         `protocol.frame_bytes_max` (65536)",
+    );
+    // The default is too small for the frames that the file allows.
+    assert_eq!(
+        load("[protocol]\nframe_bytes_max = 1048576").unwrap_err(),
+        "warren.toml: `limits.send_queue_bytes_max` is 262144; allowed: at least 4194304, 4 \
+         times `protocol.frame_bytes_max` (1048576)"
+    );
+}
+
+#[test]
+fn unproven_names_are_refused_where_other_machines_can_reach() {
+    for (listen, refused) in [
+        ("127.0.0.1:7171", false),
+        ("127.9.9.9:7171", false),
+        ("[::1]:7171", false),
+        ("[::ffff:127.0.0.1]:7171", false),
+        ("0.0.0.0:7171", true),
+        ("[::]:7171", true),
+        ("192.0.2.1:7171", true),
+    ] {
+        let text = format!("[server]\nlisten = \"{listen}\"");
+        let overrides = Overrides { listen: Some(listen.parse().unwrap()), ..Overrides::default() };
+        if refused {
+            let message = load(&text).unwrap_err();
+            assert!(
+                message.starts_with(&format!("warren.toml:2:10: `server.listen` is {listen},")),
+                "{message}"
+            );
+            assert!(load_with("", &overrides).is_err(), "{listen}");
+        } else {
+            load(&text).unwrap();
+            load_with("", &overrides).unwrap();
+        }
+        load(&format!("{text}\ninsecure_open = true")).unwrap();
+        load_with("", &Overrides { insecure_open: true, ..overrides }).unwrap();
+    }
+}
+
+#[test]
+fn admin_and_clients_have_addresses_of_their_own() {
+    check_refused(
+        "[admin]\nlisten = \"127.0.0.1:7171\"",
+        "2:10: `admin.listen` is 127.0.0.1:7171; allowed: another address or port than \
+         `server.listen`",
+    );
+    load("server.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"").unwrap();
+}
+
+#[test]
+fn a_missing_file_is_told_by_name() {
+    let error = ServerConfig::load(Some(Path::new("/nowhere/w.toml")), &Overrides::default(), 1)
+        .unwrap_err();
+    assert!(error.to_string().starts_with("/nowhere/w.toml: cannot be read: "), "{error}");
+}
+
+/// The table and the sections come from one macro; this holds the defaults against the ranges.
+#[test]
+fn defaults_lie_in_their_ranges() {
+    for key in KEYS {
+        if let (Ok(default), Allowed::Range(..) | Allowed::PowerOfTwo(..)) =
+            (key.default.parse(), key.allowed)
+        {
+            assert!(key.allowed.has_number(default), "{}", key.path);
+        }
+        assert!(key.description.ends_with('.'), "{}", key.path);
+    }
+}
+
+#[test]
+fn every_key_of_the_table_is_known_to_the_file() {
+    for key in KEYS {
+        let value = match key.allowed {
+            Allowed::Address => "\"127.0.0.1:1\"".to_owned(),
+            Allowed::Folder => "\"/d\"".to_owned(),
+            Allowed::Switch => "true".to_owned(),
+            Allowed::Range(min, _) | Allowed::PowerOfTwo(min, _) => min.to_string(),
+            Allowed::Words(words) => format!("{:?}", words[0]),
+        };
+        // A minimum may be too small beside the other defaults, but it is no unknown key.
+        if let Err(error) = load(&format!("{} = {value}", key.path)) {
+            assert!(error.contains("`protocol.frame_bytes_max`"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The server of a Warren as a library: threads, clock, configuration and wiring.
+//!
+//! [`server`] starts everything; [`shard_thread`] is one core's life, [`shard_turn`] its loop body.
+
+pub mod admin;
+pub mod allocation_counter;
+pub mod arguments;
+pub mod clock;
+pub mod config;
+pub mod data_folder;
+pub mod demo;
+pub mod fatal;
+pub mod logging;
+pub mod mesh;
+pub mod metrics;
+pub mod server;
+pub mod shard_thread;
+pub mod shard_turn;
+pub mod topology;

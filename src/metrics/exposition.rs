@@ -1,0 +1,222 @@
+//! The text of `/metrics`: OpenMetrics, base units, every series by shard.
+
+use core::fmt;
+use core::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use warren_core::reason::Reason;
+use warren_net::gateway::Protocol;
+
+use super::{DURATION_BUCKETS, DurationHistogram, ServerState, ShardMetrics, TurnReport};
+
+/// The media type of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The protocol label of connections whose protocol is not known yet.
+const UNDETECTED: &str = "undetected";
+
+/// A number of each shard, without further labels.
+pub(super) struct Scalar {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    pub(super) read: fn(&TurnReport<'_>) -> u64,
+}
+
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&TurnReport<'_>) -> u64,
+) -> Scalar {
+    Scalar { name, help, kind: MetricType::Counter, read }
+}
+
+const fn gauge(name: &'static str, help: &'static str, read: fn(&TurnReport<'_>) -> u64) -> Scalar {
+    Scalar { name, help, kind: MetricType::Gauge, read }
+}
+
+/// Every such number: a row is all that a new one takes.
+pub(super) const SCALARS: &[Scalar] = &[
+    counter("events", "Events handled", |turn| turn.shard.events),
+    counter("room_messages", "Room messages numbered", |turn| turn.shard.room_messages),
+    counter("deliveries", "Copies of messages handed to connections", |turn| turn.shard.deliveries),
+    counter("delta_batches", "Delta batches made", |turn| turn.shard.delta_batches),
+    gauge("sessions", "Sessions", |turn| turn.shard.sessions),
+    gauge("rooms", "Rooms whose home is on this shard", |turn| turn.shard.rooms),
+    gauge("objects", "Objects, rooms among them", |turn| turn.shard.objects),
+    gauge("queued_events", "Events that wait in partition queues", |turn| turn.shard.queued_events),
+    gauge("held_events", "Client events held back while other shards are behind", |turn| {
+        turn.turn.events_held
+    }),
+    counter("mesh_messages_sent", "Messages for other shards", |turn| turn.shard.mesh_messages_out),
+    counter("mesh_messages_received", "Messages from other shards", |turn| {
+        turn.shard.mesh_messages_in
+    }),
+    counter("mesh_batches_published", "Batches put on mesh rings", |turn| {
+        turn.turn.mesh_batches_published
+    }),
+    gauge("mesh_staged_bytes", "Bytes that wait for shards whose rings are full", |turn| {
+        turn.turn.mesh_staged_bytes
+    }),
+    counter("mesh_wakes", "Wake-ups sent to shards that slept", |turn| turn.turn.wakes_sent),
+    counter("allocations", "Heap allocations of the shard thread", |turn| turn.turn.allocations),
+    counter("ring_enters", "io_uring_enter calls", |turn| turn.net.enters),
+    counter("ring_submissions", "Submission queue entries", |turn| turn.net.submissions),
+    counter("ring_completions", "Completions taken", |turn| turn.net.completions),
+    counter("receives", "Receive completions that carried bytes", |turn| turn.net.receives),
+    counter("received_bytes", "Bytes received", |turn| turn.net.received_bytes),
+    counter("receive_buffers_exhausted", "Times the receive buffers ran out", |turn| {
+        turn.net.receive_buffers_exhausted
+    }),
+    counter("sends", "Sends submitted: at most one per connection and turn", |turn| turn.net.sends),
+    counter("sends_deferred", "Sends that the socket did not take at once", |turn| {
+        turn.net.sends_deferred
+    }),
+    counter("sent_bytes", "Bytes handed to sends", |turn| turn.net.sent_bytes),
+    counter("messages_decoded", "Messages decoded", |turn| turn.net.messages_in),
+    counter("messages_encoded", "Encodings: one per message and protocol in use", |turn| {
+        turn.net.messages_encoded
+    }),
+    counter("accepted_connections", "Connections accepted", |turn| turn.net.accepted),
+    counter("accept_table_full", "Times no connection could be accepted", |turn| {
+        turn.net.accept_table_full
+    }),
+    gauge("send_queue_bytes", "Bytes that wait in send queues", |turn| turn.net.send_queue_bytes),
+    gauge("partial_frame_bytes", "Bytes of half-received frames", |turn| {
+        turn.net.partial_frame_bytes
+    }),
+];
+
+/// The text for `/metrics`.
+pub(crate) fn text(state: &Arc<ServerState>) -> String {
+    let mut registry = Registry::with_prefix("warren");
+    registry.register(
+        "build",
+        "The program that runs",
+        Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+    );
+    registry.register_collector(Box::new(StateCollector(Arc::clone(state))));
+    let mut text = String::new();
+    // Writing to a string fails only when a value cannot show itself; numbers and words can.
+    encode(&mut text, &registry).expect("metrics are numbers and words");
+    text
+}
+
+#[derive(Debug)]
+struct StateCollector(Arc<ServerState>);
+
+impl Collector for StateCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let shards = &self.0.shards;
+        encode_durations(&mut encoder, shards)?;
+        for (index, scalar) in SCALARS.iter().enumerate() {
+            let mut family =
+                encoder.encode_descriptor(scalar.name, scalar.help, None, scalar.kind)?;
+            for (number, shard) in shards.iter().enumerate() {
+                let labels = [("shard", number)];
+                let value = shard.scalars[index].load(Relaxed);
+                encode_number(family.encode_family(&labels)?, scalar.kind, value)?;
+            }
+        }
+        encode_by_reason(&mut encoder, shards, "refusals", "Requests refused", |shard| {
+            &shard.refusals
+        })?;
+        encode_by_reason(&mut encoder, shards, "closes", "Connections closed", |shard| {
+            &shard.closes
+        })?;
+        encode_connections(&mut encoder, shards)
+    }
+}
+
+fn encode_number(
+    mut encoder: MetricEncoder<'_>,
+    kind: MetricType,
+    value: u64,
+) -> Result<(), fmt::Error> {
+    match kind {
+        MetricType::Counter => encoder.encode_counter::<NoLabelSet, u64, u64>(&value, None),
+        _ => encoder.encode_gauge(&value),
+    }
+}
+
+fn encode_durations(
+    encoder: &mut DescriptorEncoder<'_>,
+    shards: &[ShardMetrics],
+) -> Result<(), fmt::Error> {
+    type Read = fn(&ShardMetrics) -> DurationHistogram;
+    let histograms: [(&str, &str, Read); 2] = [
+        ("turn_seconds", "Time that turns took", |shard| shard.turn_time.read()),
+        ("turn_interval_seconds", "Time between the starts of turns", |shard| {
+            shard.turn_interval.read()
+        }),
+    ];
+    for (name, help, read) in histograms {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (number, shard) in shards.iter().enumerate() {
+            let histogram = read(shard);
+            let buckets: [(f64, u64); DURATION_BUCKETS] =
+                core::array::from_fn(|index| (bucket_end_s(index), histogram.buckets[index]));
+            // From the buckets, so that count and buckets agree in whatever was read.
+            let count = histogram.buckets.iter().sum();
+            let sum_s = histogram.sum_ns as f64 / 1e9;
+            family
+                .encode_family(&[("shard", number)])?
+                .encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)?;
+        }
+    }
+    // As a counter too: turns per second without a histogram query.
+    let mut family = encoder.encode_descriptor("turns", "Turns made", None, MetricType::Counter)?;
+    for (number, shard) in shards.iter().enumerate() {
+        let turns = shard.turn_time.read().buckets.iter().sum();
+        encode_number(family.encode_family(&[("shard", number)])?, MetricType::Counter, turns)?;
+    }
+    Ok(())
+}
+
+/// The upper end of a bucket in seconds.
+fn bucket_end_s(index: usize) -> f64 {
+    if index == DURATION_BUCKETS - 1 { f64::INFINITY } else { (1_u64 << index) as f64 / 1e6 }
+}
+
+fn encode_by_reason(
+    encoder: &mut DescriptorEncoder<'_>,
+    shards: &[ShardMetrics],
+    name: &str,
+    help: &str,
+    read: fn(&ShardMetrics) -> &[core::sync::atomic::AtomicU64; Reason::ALL.len()],
+) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (number, shard) in shards.iter().enumerate() {
+        let shard_label = number.to_string();
+        for (reason, count) in Reason::ALL.iter().zip(read(shard)) {
+            let labels = [("shard", shard_label.as_str()), ("reason", reason.word())];
+            let encoder = family.encode_family(&labels)?;
+            encode_number(encoder, MetricType::Counter, count.load(Relaxed))?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_connections(
+    encoder: &mut DescriptorEncoder<'_>,
+    shards: &[ShardMetrics],
+) -> Result<(), fmt::Error> {
+    let mut family =
+        encoder.encode_descriptor("connections", "Open connections", None, MetricType::Gauge)?;
+    for (number, shard) in shards.iter().enumerate() {
+        let shard_label = number.to_string();
+        let labels = Protocol::ALL.iter().map(|protocol| protocol.label());
+        for (label, count) in labels.chain([UNDETECTED]).zip(&shard.connections) {
+            let labels = [("shard", shard_label.as_str()), ("protocol", label)];
+            let encoder = family.encode_family(&labels)?;
+            encode_number(encoder, MetricType::Gauge, count.load(Relaxed))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! A shard's thread: pins itself, builds its reactor, and turns until it is told to end. It waits
+//! in one place, its ring, and never for another shard.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+
+use warren_core::ids::ShardId;
+use warren_core::reason::Reason;
+use warren_core::turn::{Now, ShardInputs, ShardOutputs};
+use warren_net::reactor::Reactor;
+
+use crate::allocation_counter::allocations_of_this_thread;
+use crate::clock::Clock;
+use crate::metrics::{ServerState, TURN_AGE_NS_MAX, TurnCounters, TurnReport};
+use crate::shard_turn::{ClientPort, ShardTurn};
+
+/// How long a draining shard waits for its clients to take what is theirs.
+const DRAIN_NS_MAX: u64 = 5_000_000_000;
+/// How soon a shard looks again at a peer whose ring was full.
+const STAGED_RETRY_NS: u64 = 1_000_000;
+/// A shard without work turns at least so often, so that `/livez` can tell it from a stuck one.
+const IDLE_NS_MAX: u64 = 1_000_000_000;
+
+const _: () = assert!(IDLE_NS_MAX * 2 < TURN_AGE_NS_MAX);
+
+/// What the threads of a node know of each other.
+#[derive(Debug)]
+pub struct Peers {
+    /// By shard: whether it sleeps in its ring, or is about to.
+    sleeping: Box<[AtomicBool]>,
+    /// By shard: its ring, to be woken by a message.
+    ring_fds: Box<[RawFd]>,
+    order: AtomicU8,
+}
+
+/// What all shards are told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Order {
+    Serve = 0,
+    Drain = 1,
+}
+
+impl Peers {
+    /// Shards whose rings are these.
+    #[must_use]
+    pub fn new(ring_fds: Box<[RawFd]>) -> Self {
+        let sleeping = ring_fds.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { sleeping, ring_fds, order: AtomicU8::new(Order::Serve as u8) }
+    }
+
+    /// Tells every shard to drain and end. Those that sleep have to be woken.
+    pub fn drain(&self) {
+        self.order.store(Order::Drain as u8, Ordering::Release);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.order.load(Ordering::Acquire) == Order::Drain as u8
+    }
+
+    /// Says that the shard is about to sleep. What a peer publishes after this wakes it; what was
+    /// published before is there to be seen.
+    fn announce_sleep(&self, shard: ShardId) {
+        self.sleeping[shard.index()].store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    fn announce_awake(&self, shard: ShardId) {
+        self.sleeping[shard.index()].store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a peer that got a batch has to be woken: at most one of its peers is told so.
+    fn must_wake(&self, shard: ShardId) -> bool {
+        fence(Ordering::SeqCst);
+        let sleeping = &self.sleeping[shard.index()];
+        sleeping.load(Ordering::Relaxed) && sleeping.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl ClientPort for Reactor {
+    fn receive(&mut self, now: Now, accepts_input: bool, inputs: &mut ShardInputs) {
+        Reactor::receive(self, now, accepts_input, inputs);
+    }
+
+    fn send(&mut self, now: Now, outputs: &ShardOutputs) {
+        Reactor::send(self, now, outputs);
+    }
+}
+
+/// A shard thread's parts.
+pub(crate) struct ShardThread {
+    pub(crate) turn: ShardTurn,
+    pub(crate) reactor: Reactor,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) state: Arc<ServerState>,
+    pub(crate) clock: Clock,
+}
+
+impl ShardThread {
+    /// Turns until the shards are told to drain and this one is done with it.
+    pub(crate) fn run(mut self) {
+        let shard = self.turn.shard().id();
+        let mut counters = TurnCounters::default();
+        let mut published = Vec::new();
+        let mut drain_ends_ns = None;
+        let mut last_start_ns = self.clock.monotonic_ns();
+        loop {
+            let now = self.clock.now();
+            counters.turn_interval.record(now.monotonic_ns - last_start_ns);
+            last_start_ns = now.monotonic_ns;
+            if self.peers.is_draining() && drain_ends_ns.is_none() {
+                drain_ends_ns = Some(now.monotonic_ns + DRAIN_NS_MAX);
+                self.reactor.stop_accepting();
+                self.reactor.close_all(Reason::Draining);
+            }
+            let sum = self.turn.turn(now, &mut self.reactor, |peer| published.push(peer));
+            for peer in published.drain(..) {
+                if self.peers.must_wake(peer) {
+                    counters.wakes_sent += 1;
+                    self.reactor.wake_peer(self.peers.ring_fds[peer.index()]);
+                }
+            }
+            counters.mesh_batches_published += sum.batches;
+            counters.mesh_staged_bytes = sum.staged_bytes;
+            self.publish(now, &mut counters);
+            if let Some(ends_ns) = drain_ends_ns
+                && (self.reactor.open_count() == 0 || now.monotonic_ns >= ends_ns)
+            {
+                break;
+            }
+            self.sleep(shard, drain_ends_ns);
+        }
+        // Nobody wakes a shard that is gone.
+        self.peers.announce_awake(shard);
+    }
+
+    fn publish(&self, now: Now, counters: &mut TurnCounters) {
+        counters.turn_time.record(self.clock.monotonic_ns() - now.monotonic_ns);
+        counters.allocations = allocations_of_this_thread();
+        self.state.shard(self.turn.shard().id().index()).publish(&TurnReport {
+            monotonic_ns: now.monotonic_ns,
+            turn: counters,
+            shard: self.turn.shard().counters(),
+            net: self.reactor.counters(),
+        });
+    }
+
+    /// Waits in the ring for completions, a wake-up or the next deadline, whichever is first; not
+    /// at all when there is work already.
+    fn sleep(&mut self, shard: ShardId, drain_ends_ns: Option<u64>) {
+        let now_ns = self.clock.monotonic_ns();
+        self.peers.announce_sleep(shard);
+        let deadline_ns = if self.turn.has_work() {
+            Some(now_ns)
+        } else {
+            let staged = self.turn.has_staged().then_some(now_ns + STAGED_RETRY_NS);
+            let expiry = self.turn.shard().next_deadline_ns();
+            let idle = Some(now_ns + IDLE_NS_MAX);
+            [staged, expiry, drain_ends_ns, idle].into_iter().flatten().min()
+        };
+        self.reactor.wait(now_ns, deadline_ns);
+        self.peers.announce_awake(shard);
+    }
+}

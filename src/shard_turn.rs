@@ -1,0 +1,80 @@
+//! One turn of a shard: the loop body, over plain values. The shard thread runs it with a reactor,
+//! the simulator with scripted clients; neither can do anything that the other cannot.
+
+use warren_core::ids::ShardId;
+use warren_core::shard::Shard;
+use warren_core::turn::{Now, ShardInputs, ShardOutputs};
+
+use crate::mesh::{MeshPorts, Published};
+
+/// Where a shard's clients are.
+pub trait ClientPort {
+    /// Appends what came in. While `accepts_input` is false, messages and what follows them stay
+    /// where they are; ends of connections with nothing before them may come.
+    fn receive(&mut self, now: Now, accepts_input: bool, inputs: &mut ShardInputs);
+
+    /// Sends what goes out: to each connection at once, in order.
+    fn send(&mut self, now: Now, outputs: &ShardOutputs);
+}
+
+/// A shard's engine with its ends of the mesh.
+#[derive(Debug)]
+pub struct ShardTurn {
+    shard: Shard,
+    mesh: MeshPorts,
+    inputs: ShardInputs,
+    outputs: ShardOutputs,
+}
+
+impl ShardTurn {
+    /// Puts them together.
+    #[must_use]
+    pub fn new(shard: Shard, mesh: MeshPorts, shard_count: u16) -> Self {
+        let outputs = ShardOutputs::new(usize::from(shard_count));
+        Self { shard, mesh, inputs: ShardInputs::default(), outputs }
+    }
+
+    /// One turn. `published` is called for each peer that got a batch, after it got it.
+    pub fn turn(
+        &mut self,
+        now: Now,
+        clients: &mut impl ClientPort,
+        published: impl FnMut(ShardId),
+    ) -> Published {
+        self.outputs.clear();
+        let accepts_input = self.shard.accepts_clients(&self.outputs);
+        clients.receive(now, accepts_input, &mut self.inputs);
+        self.mesh.receive(&mut self.inputs);
+        self.shard.turn(now, &self.inputs, &mut self.outputs);
+        self.inputs.clear();
+        self.mesh.give_back(&mut self.inputs);
+        // The mesh goes first: peers work on it while this shard talks to its sockets.
+        let sum = self.mesh.publish(&mut self.outputs, published);
+        clients.send(now, &self.outputs);
+        sum
+    }
+
+    /// Whether the next turn has something to do already.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.shard.has_work() || self.mesh.has_input()
+    }
+
+    /// Whether something waits for a full ring.
+    #[must_use]
+    pub fn has_staged(&self) -> bool {
+        self.outputs.mesh.iter().any(|batch| !batch.is_empty())
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// What the last turn put out: replies, frames, delta batches.
+    #[must_use]
+    pub fn outputs(&self) -> &ShardOutputs {
+        &self.outputs
+    }
+}

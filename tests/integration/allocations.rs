@@ -1,0 +1,68 @@
+//! A warm shard allocates nothing per message, and enters the kernel less than once per message.
+
+use warren_core::message::{Message, Value, packed};
+use warren_net::gateway::binary::{encode_request, encode_say};
+
+use crate::client::Client;
+use crate::server::TestServer;
+
+const MEMBERS: usize = 8;
+const ROUNDS: usize = 500;
+/// Lines that each member sends without waiting.
+const PIPELINED: usize = 4;
+
+fn request(method: &str, field: &str, value: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let message = packed(method, &[(field, Value::Text(value))]);
+    encode_request(Message::parse(&message).unwrap(), &mut bytes);
+    bytes
+}
+
+fn members(server: &TestServer) -> Vec<Client> {
+    (0..MEMBERS)
+        .map(|index| {
+            let mut client = Client::connect(server.listen);
+            let mut bytes = b"WRN1".to_vec();
+            bytes.extend(request("login", "user", &format!("u{index}")));
+            bytes.extend(request("join", "room", "r"));
+            client.send(bytes);
+            while Message::parse(&client.binary_frame().1).unwrap().method() != "join" {}
+            client
+        })
+        .collect()
+}
+
+/// Everyone says some lines and hears all of them.
+fn chat(clients: &mut [Client], rounds: usize) {
+    let mut line = Vec::new();
+    for _ in 0..PIPELINED {
+        encode_say(0, "r", &"x".repeat(64), &mut line);
+    }
+    for _ in 0..rounds {
+        clients.iter_mut().for_each(|client| client.send(&line));
+        for client in &mut *clients {
+            let mut heard = 0;
+            while heard < MEMBERS * PIPELINED {
+                heard += usize::from(client.binary_frame().0 == 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_warm_shard_allocates_nothing_per_message() {
+    let server = TestServer::start(1);
+    let mut clients = members(&server);
+    chat(&mut clients, ROUNDS);
+    let allocations = server.metric("warren_allocations_total", "");
+    let enters = server.metric("warren_ring_enters_total", "");
+    chat(&mut clients, ROUNDS);
+    let allocations = server.metric("warren_allocations_total", "") - allocations;
+    let enters = server.metric("warren_ring_enters_total", "") - enters;
+    let messages = MEMBERS * PIPELINED * ROUNDS;
+    println!("{messages} messages in, {} out:", messages * MEMBERS);
+    println!("{allocations} allocations of the shard thread, {enters} enters");
+    assert_eq!(allocations, 0);
+    assert!(enters < messages as u64, "{enters} enters for {messages} messages");
+    server.stop();
+}

@@ -1,0 +1,128 @@
+//! Clients as a person with `nc` would be: bytes out, bytes in.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection that reads whole frames.
+pub(crate) struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, received: Vec::new() }
+    }
+
+    /// A JSON client that is logged in.
+    pub(crate) fn log_in(address: SocketAddr, user: &str) -> Self {
+        let mut client = Self::connect(address);
+        client.send(format!("{{\"msg\":\"login\",\"user\":\"{user}\"}}\n"));
+        assert_eq!(client.reply("login")["status"], 0, "{user}");
+        client
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Bytes up to and with `end`.
+    pub(crate) fn frame(&mut self, end: u8) -> Vec<u8> {
+        loop {
+            if let Some(at) = self.received.iter().position(|byte| *byte == end) {
+                return self.received.drain(..=at).collect();
+            }
+            assert!(self.read_more(), "closed while waiting; received {:?}", self.text());
+        }
+    }
+
+    /// A frame of one of the text dialects, without heartbeats.
+    pub(crate) fn text_frame(&mut self) -> String {
+        loop {
+            let frame = String::from_utf8(self.frame(0)).unwrap();
+            if !frame.contains("pong") {
+                return frame;
+            }
+        }
+    }
+
+    /// The next JSON frame that is no heartbeat.
+    pub(crate) fn json(&mut self) -> Value {
+        loop {
+            let frame: Value = serde_json::from_slice(&self.frame(b'\n')).unwrap();
+            if frame["msg"] != "pong" {
+                return frame;
+            }
+        }
+    }
+
+    /// The next JSON frame of that method that has a status; others are passed over.
+    pub(crate) fn reply(&mut self, method: &str) -> Value {
+        loop {
+            let frame = self.json();
+            if frame["msg"] == method && !frame["status"].is_null() {
+                return frame;
+            }
+        }
+    }
+
+    /// The next JSON frame of that method without a status: something heard.
+    pub(crate) fn heard(&mut self, method: &str) -> Value {
+        loop {
+            let frame = self.json();
+            if frame["msg"] == method && frame["status"].is_null() {
+                return frame;
+            }
+        }
+    }
+
+    pub(crate) fn join(&mut self, room: &str) {
+        self.send(format!("{{\"msg\":\"join\",\"room\":\"{room}\"}}\n"));
+        assert_eq!(self.reply("join")["status"], 0, "{room}");
+    }
+
+    /// A frame of the binary protocol, kind and payload.
+    pub(crate) fn binary_frame(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            if let Some((length, rest)) = self.received.split_first_chunk::<4>() {
+                let length = u32::from_le_bytes(*length) as usize;
+                if rest.len() >= length {
+                    let frame: Vec<u8> = self.received.drain(..4 + length).skip(4).collect();
+                    return (frame[0], frame[1..].to_vec());
+                }
+            }
+            assert!(self.read_more(), "closed while waiting");
+        }
+    }
+
+    /// Everything until the server closes.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        while self.read_more() {}
+        std::mem::take(&mut self.received)
+    }
+
+    pub(crate) fn read_some(&mut self) -> usize {
+        let mut bytes = [0; 65536];
+        self.stream.read(&mut bytes).unwrap()
+    }
+
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.received)
+    }
+
+    fn read_more(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        let count = self.stream.read(&mut bytes).expect("the server answers in time");
+        self.received.extend_from_slice(&bytes[..count]);
+        count > 0
+    }
+}

@@ -1,0 +1,12 @@
+//! The real binary over real sockets. Every test starts a server of its own on free ports and ends
+//! it; nothing sleeps, everything waits for bytes, with a bound.
+
+mod allocations;
+mod bad_input;
+mod client;
+mod connserver;
+mod half_sent;
+mod life;
+mod protocols;
+mod rooms;
+mod server;

@@ -1,0 +1,154 @@
+//! A server process of the test's own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use crate::client::PATIENCE;
+
+/// A running `warren serve`, killed when the test ends by panic.
+pub(crate) struct TestServer {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    _config: Option<ConfigFile>,
+}
+
+/// A configuration file that goes with its test.
+struct ConfigFile(std::path::PathBuf);
+
+impl Drop for ConfigFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command.args(arguments);
+    command
+}
+
+impl TestServer {
+    /// Starts a server with so many shards.
+    pub(crate) fn start(shards: usize) -> Self {
+        Self::start_with(shards, "")
+    }
+
+    /// Starts a server with this configuration.
+    pub(crate) fn start_with(shards: usize, config: &str) -> Self {
+        let file = (!config.is_empty()).then(|| {
+            let name = format!("warren-{}-{}.toml", std::process::id(), unique());
+            let path = std::env::temp_dir().join(name);
+            std::fs::write(&path, config).unwrap();
+            ConfigFile(path)
+        });
+        let shards = shards.to_string();
+        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--shards", &shards]);
+        if let Some(file) = &file {
+            command.arg("--config").arg(&file.0);
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut address = |prefix: &str| {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            line.trim().strip_prefix(prefix).expect("the server says where it is").parse().unwrap()
+        };
+        let (listen, admin) = (address("listening on "), address("admin on "));
+        Self { child, stdout, listen, admin, _config: file }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: i32) {
+        let status = Command::new("kill")
+            .args([format!("-{signal}"), self.pid().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        let mut rest = String::new();
+        // Standard output ends with the process.
+        self.stdout.read_to_string(&mut rest).unwrap();
+        self.child.wait().unwrap()
+    }
+
+    /// Ends the server as an operator does.
+    pub(crate) fn stop(self) {
+        self.signal(15);
+        let status = self.wait();
+        assert_eq!((status.code(), status.signal()), (Some(0), None));
+    }
+
+    /// The answer of the admin endpoint: status and body.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: warren\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    /// The sum of a metric over all shards and all further labels that hold `label`.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> u64 {
+        self.metric_by_shard(name, label).iter().sum()
+    }
+
+    /// The metric of each shard that has it.
+    pub(crate) fn metric_by_shard(&self, name: &str, label: &str) -> Vec<u64> {
+        let (status, body) = self.get("/metrics");
+        assert_eq!(status, 200);
+        let prefix = format!("{name}{{");
+        let lines = body.lines().filter(|line| line.starts_with(&prefix) && line.contains(label));
+        let values: Vec<u64> = lines
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() as u64)
+            .collect();
+        assert!(!values.is_empty(), "no metric {name} with {label} in:\n{body}");
+        values
+    }
+
+    /// Asks for metrics until they hold.
+    pub(crate) fn metrics_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
+        let end = std::time::Instant::now() + PATIENCE;
+        while !holds(self) {
+            #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
+            let now = std::time::Instant::now();
+            assert!(now < end, "{what} did not come to hold");
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn unique() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// CPU time of a process in clock ticks, user and system.
+pub(crate) fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
