@@ -1,1 +1,26 @@
-fn main() {}
+//! The program `warren-bench`: see the library beside it.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use warren_bench::arguments::{Action, Arguments};
+use warren_bench::{floor_server, generator, runner};
+
+/// The run could not be made, so there is no verdict.
+const EXIT_NOT_RUN: u8 = 2;
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().action {
+        Action::Run(arguments) => runner::run(&arguments).map(|verdict| verdict.exit_status()),
+        Action::Floor(arguments) => runner::floor(&arguments).map(|verdict| verdict.exit_status()),
+        Action::Generate => generator::run().map(|()| 0),
+        Action::FloorServer { shards } => floor_server::run(shards).map(|()| 0),
+    };
+    result.map_or_else(
+        |error| {
+            eprintln!("warren-bench: {error:#}");
+            ExitCode::from(EXIT_NOT_RUN)
+        },
+        ExitCode::from,
+    )
+}

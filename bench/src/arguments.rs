@@ -1,0 +1,186 @@
+//! The command line.
+
+use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs as _};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+
+use crate::profile::{Profile, chat};
+use crate::wire::Protocol;
+
+/// Most users that room and user names of one length have numbers for.
+const USERS_MAX: i64 = 1_000_000;
+
+/// How many users, doing what, within which latency?
+#[derive(Debug, Parser)]
+#[command(
+    name = "warren-bench",
+    version,
+    about,
+    after_help = "Exit status: 0 pass, 1 fail, \
+    2 could not be run, 3 generator-bound."
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Measure a server, and the floor beside it
+    Run(RunArguments),
+    /// Measure the floor alone: the same traffic between bare sockets, no server
+    Floor(LoadArguments),
+    /// Be a generator; started by `run` and `floor`
+    #[command(hide = true)]
+    Generate,
+    /// Be the floor's server; started by `run` and `floor`
+    #[command(hide = true)]
+    FloorServer {
+        /// Number of threads.
+        #[arg(long)]
+        shards: usize,
+    },
+}
+
+/// What users do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProfileName {
+    /// Rooms of 8; each user says 64 bytes every 10 s
+    Chat,
+}
+
+/// The load, of `run` and of `floor`.
+#[derive(Clone, Debug, Args)]
+pub struct LoadArguments {
+    /// What each user does
+    #[arg(value_enum)]
+    pub profile: ProfileName,
+    /// Number of users
+    #[arg(long, value_parser = value_parser!(u32).range(1..=USERS_MAX))]
+    pub users: u32,
+    /// Seconds that are measured
+    #[arg(long, default_value_t = 30, value_parser = value_parser!(u32).range(1..=3600))]
+    pub duration: u32,
+    /// Seconds of the same load before that
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(0..=3600))]
+    pub warm_up: u32,
+    /// Users in a room
+    #[arg(long, default_value_t = chat::ROOM_SIZE, value_parser = value_parser!(u32).range(1..=1000))]
+    pub room_size: u32,
+    /// Shards of the server, each on a core of its own
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]
+    pub shards: u16,
+    /// What is spoken; the floor's frames are as long
+    #[arg(long, value_enum, default_value_t = Protocol::Binary)]
+    pub protocol: Protocol,
+    /// Generator processes [default: one for every 8,000 users]
+    #[arg(long, value_parser = value_parser!(u16).range(1..=256))]
+    pub generators: Option<u16>,
+    /// Write the report as JSON, and the latencies beside it as .hgrm
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// What `run` takes besides.
+#[derive(Clone, Debug, Args)]
+pub struct RunArguments {
+    /// The load.
+    #[command(flatten)]
+    pub load: LoadArguments,
+    /// Measure a server that runs already, instead of starting one
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub connect: Option<SocketAddrV4>,
+    /// The process whose CPU is read, with --connect
+    #[arg(long, value_name = "PID", requires = "connect")]
+    pub server_pid: Option<u32>,
+    /// The server to start [default: `warren` beside this program]
+    #[arg(long, value_name = "PATH", conflicts_with = "connect")]
+    pub server: Option<PathBuf>,
+    /// Leave the floor out
+    #[arg(long)]
+    pub no_floor: bool,
+}
+
+/// Most connections of one generator: a part of the usual limit of descriptors, and of a core.
+const CONNECTIONS_PER_GENERATOR_MAX: u32 = 8_000;
+
+impl LoadArguments {
+    /// The profile with the arguments that bear on it.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        match self.profile {
+            ProfileName::Chat => chat::profile(self.room_size),
+        }
+    }
+
+    /// Number of generator processes: no more than users.
+    #[must_use]
+    pub fn generator_count(&self) -> u32 {
+        let default = self.users.div_ceil(CONNECTIONS_PER_GENERATOR_MAX);
+        self.generators.map_or(default, u32::from).min(self.users)
+    }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddrV4, String> {
+    let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    let found = addresses.find_map(|address| match address {
+        SocketAddr::V4(address) => Some(address),
+        SocketAddr::V6(_) => None,
+    });
+    found.ok_or_else(|| "no IPv4 address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn one_generator_has_at_most_eight_thousand_connections() {
+        for (arguments, count) in [
+            ("--users 1", 1),
+            ("--users 8000", 1),
+            ("--users 8001", 2),
+            ("--users 24000", 3),
+            ("--users 64 --generators 2", 2),
+            ("--users 1 --generators 2", 1),
+        ] {
+            let parsed = parse(&format!("warren-bench floor chat {arguments}")).unwrap();
+            let Action::Floor(load) = parsed.action else { panic!("not floor") };
+            assert_eq!(load.generator_count(), count, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_run_is_refused() {
+        for arguments in [
+            "run chat",
+            "run talk --users 8",
+            "run chat --users 0",
+            "run chat --users 8 --duration 0",
+            "run chat --users 8 --room-size 0",
+            "run chat --users 8 --shards 0",
+            "run chat --users 8 --server-pid 1",
+            "run chat --users 8 --connect nowhere",
+            "run chat --users 8 --connect 127.0.0.1:1 --server x",
+            "floor chat --users 8 --connect 127.0.0.1:1",
+        ] {
+            assert!(parse(&format!("warren-bench {arguments}")).is_err(), "{arguments}");
+        }
+        assert!(
+            parse("warren-bench run chat --users 8 --connect 127.0.0.1:1 --server-pid 5").is_ok()
+        );
+    }
+}

@@ -1,0 +1,396 @@
+//! The users that a generator plays, one connection each: what they send, and the check of all
+//! that they hear. Pure: bytes and times in, bytes out; the engine has the sockets.
+
+use std::collections::VecDeque;
+
+use super::control::{Counters, Plan, Report};
+use crate::histogram::Latencies;
+use crate::ledger::{Listener, Tally};
+use crate::pacing::{Due, Schedule};
+use crate::payload::Payload;
+use crate::profile::Rooms;
+use crate::wire::{Decoded, Frame, Place, Request, Seat, name_number};
+
+/// A user that has sent nothing for so long gives a sign of life: servers close a connection after
+/// two heartbeats of 10 s.
+const SILENCE_NS: u64 = 15_000_000_000;
+/// What was refused with `busy` on the way into the room is tried again after this.
+const RETRY_NS: u64 = 20_000_000;
+/// The status with which a server says that it is busy.
+const STATUS_BUSY: u16 = 503;
+
+/// How far a user has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unconnected,
+    LoggingIn,
+    Joining,
+    Joined,
+    Gone,
+}
+
+#[derive(Debug)]
+struct Connection {
+    seat: Seat,
+    state: State,
+    /// Beginning of a frame whose end has not come.
+    partial: Vec<u8>,
+    /// To be sent.
+    output: Vec<u8>,
+    sent_last_ns: u64,
+    listener: Listener,
+}
+
+/// The connection cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The server sent what is no frame.
+    Protocol,
+    /// The server refused the login or the join.
+    Refused(String),
+}
+
+/// All users of a generator.
+pub struct Connections {
+    plan: Plan,
+    rooms: Rooms,
+    schedule: Option<Schedule>,
+    list: Vec<Connection>,
+    /// Connections with output, each once.
+    waiting: Vec<u32>,
+    /// Logins and joins to be tried again, by time.
+    retries: VecDeque<(u64, u32)>,
+    checks: Checks,
+}
+
+/// What was counted and measured.
+struct Checks {
+    tally: Tally,
+    latencies: Latencies,
+    lateness: Latencies,
+    counters: Counters,
+    joined: u32,
+    latency_max_ns: u64,
+}
+
+impl Connections {
+    /// The users of the plan, none connected.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        let rooms = plan.rooms();
+        let list = (0..plan.user_count()).map(|connection| {
+            let user = plan.user(connection);
+            let room = rooms.of(user);
+            Connection {
+                seat: Seat { user, room },
+                state: State::Unconnected,
+                partial: Vec::new(),
+                output: Vec::new(),
+                sent_last_ns: 0,
+                listener: Listener::new(rooms.members(room).len()),
+            }
+        });
+        let checks = Checks {
+            tally: Tally::new(plan.users, rooms),
+            latencies: Latencies::default(),
+            lateness: Latencies::default(),
+            counters: Counters::default(),
+            joined: 0,
+            latency_max_ns: 0,
+        };
+        Self {
+            list: list.collect(),
+            plan,
+            rooms,
+            schedule: None,
+            waiting: Vec::new(),
+            retries: VecDeque::new(),
+            checks,
+        }
+    }
+
+    /// The user of a connection, and its room.
+    #[must_use]
+    pub fn seat(&self, index: u32) -> Seat {
+        self.list[index as usize].seat
+    }
+
+    /// Users in their rooms now.
+    #[must_use]
+    pub fn joined(&self) -> u32 {
+        self.checks.joined
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.checks.counters
+    }
+
+    /// The longest latency since the last call.
+    pub fn take_latency_max_ns(&mut self) -> u64 {
+        std::mem::take(&mut self.checks.latency_max_ns)
+    }
+
+    /// From now on, messages are expected to be those of this schedule.
+    pub fn start(&mut self, schedule: Schedule) {
+        self.schedule = Some(schedule);
+    }
+
+    /// How many first deliveries there are when nothing is lost.
+    #[must_use]
+    pub fn deliveries_expected(&self) -> u64 {
+        let Some(schedule) = self.schedule else { return 0 };
+        let said_in = |room: u32| -> u64 {
+            self.rooms.members(room).map(|user| u64::from(schedule.message_count(user))).sum()
+        };
+        self.list.iter().map(|connection| said_in(connection.seat.room)).sum()
+    }
+
+    /// First deliveries so far.
+    #[must_use]
+    pub fn deliveries(&self) -> u64 {
+        self.checks.tally.delivered_total()
+    }
+
+    /// The connection stands: the user logs in.
+    pub fn opened(&mut self, index: u32, now_ns: u64) {
+        let wire = self.plan.wire;
+        self.list[index as usize].state = State::LoggingIn;
+        self.output(index, now_ns, |seat, out| {
+            wire.greet(out);
+            wire.login(seat, out);
+        });
+    }
+
+    /// The connection is lost, or never came to be.
+    pub fn closed(&mut self, index: u32) {
+        let connection = &mut self.list[index as usize];
+        if connection.state == State::Joined {
+            self.checks.joined -= 1;
+            self.checks.counters.disconnects += 1;
+        }
+        connection.state = State::Gone;
+        connection.partial = Vec::new();
+        connection.output = Vec::new();
+    }
+
+    /// Says a message whose time has come, unless the connection is lost.
+    pub fn say(&mut self, due: Due, now_ns: u64) {
+        let index = due.index;
+        let schedule = self.schedule.expect("what is due is of a schedule");
+        let measured = schedule.is_measured(due.intended_ns);
+        let Connection { seat, state, .. } = self.list[index];
+        if state != State::Joined {
+            self.checks.counters.unsent += 1;
+            return;
+        }
+        let payload = Payload { user: seat.user, number: due.number, intended_ns: due.intended_ns };
+        let text = payload.to_text(self.plan.run, self.plan.profile.payload_bytes);
+        let wire = self.plan.wire;
+        self.output(index as u32, now_ns, |seat, out| wire.say(seat, &text, out));
+        self.checks.tally.sent[seat.user as usize] += 1;
+        self.checks.counters.sent += 1;
+        if measured {
+            self.checks.lateness.record_ns(now_ns - due.intended_ns);
+        }
+    }
+
+    /// Tries again what a busy server refused.
+    pub fn retry(&mut self, now_ns: u64) {
+        let wire = self.plan.wire;
+        while let Some(&(at_ns, index)) = self.retries.front()
+            && at_ns <= now_ns
+        {
+            self.retries.pop_front();
+            match self.list[index as usize].state {
+                State::LoggingIn => self.output(index, now_ns, |seat, out| wire.login(seat, out)),
+                State::Joining => self.output(index, now_ns, |seat, out| wire.join(seat, out)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets users who were silent for long give a sign of life.
+    pub fn ping_silent(&mut self, now_ns: u64) {
+        let wire = self.plan.wire;
+        for index in 0..self.list.len() {
+            let connection = &self.list[index];
+            let silent = now_ns.saturating_sub(connection.sent_last_ns) >= SILENCE_NS;
+            if silent && connection.state == State::Joined {
+                self.output(index as u32, now_ns, |_, out| wire.ping(out));
+            }
+        }
+    }
+
+    /// Takes connections that have something to send, with it.
+    pub fn take_waiting(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Gives the list of [`take_waiting`](Self::take_waiting) back, with those that could not
+    /// send yet.
+    pub fn put_waiting(&mut self, mut waiting: Vec<u32>) {
+        waiting.append(&mut self.waiting);
+        self.waiting = waiting;
+    }
+
+    /// Takes what a connection has to send.
+    pub fn take_output(&mut self, index: u32) -> Vec<u8> {
+        std::mem::take(&mut self.list[index as usize].output)
+    }
+
+    fn output(&mut self, index: u32, now_ns: u64, encode: impl FnOnce(Seat, &mut Vec<u8>)) {
+        let connection = &mut self.list[index as usize];
+        if connection.output.is_empty() {
+            self.waiting.push(index);
+        }
+        encode(connection.seat, &mut connection.output);
+        connection.sent_last_ns = now_ns;
+    }
+
+    /// Takes in what a connection received.
+    ///
+    /// # Errors
+    /// When the connection cannot go on.
+    pub fn received(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Result<(), Fault> {
+        let mut partial = std::mem::take(&mut self.list[index as usize].partial);
+        if partial.is_empty() {
+            let consumed = self.frames(index, bytes, now_ns)?;
+            partial.extend_from_slice(&bytes[consumed..]);
+        } else {
+            partial.extend_from_slice(bytes);
+            let consumed = self.frames(index, &partial, now_ns)?;
+            if consumed == partial.len() {
+                partial = Vec::new();
+            } else {
+                partial.drain(..consumed);
+            }
+        }
+        self.list[index as usize].partial = partial;
+        Ok(())
+    }
+
+    /// Takes in whole frames and tells how many bytes they are.
+    fn frames(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Result<usize, Fault> {
+        let mut position = 0;
+        loop {
+            match self.plan.wire.decode(&bytes[position..]) {
+                Decoded::Incomplete => return Ok(position),
+                Decoded::Fault => {
+                    self.checks.counters.faults += 1;
+                    return Err(Fault::Protocol);
+                }
+                Decoded::Frame { consumed, frame } => {
+                    position += consumed;
+                    self.frame(index, frame, now_ns)?;
+                }
+            }
+        }
+    }
+
+    fn frame(&mut self, index: u32, frame: Frame<'_>, now_ns: u64) -> Result<(), Fault> {
+        let counters = &mut self.checks.counters;
+        match frame {
+            Frame::Heard { sequence, place, text } => {
+                counters.heard += 1;
+                if !self.heard(index, sequence, place, text, now_ns) {
+                    self.checks.tally.corrupted += 1;
+                }
+            }
+            Frame::Reply { request: Request::Say, status, reason } => {
+                counters.replies += 1;
+                if status != 0 {
+                    *counters.refused.entry(describe(status, reason)).or_default() += 1;
+                }
+            }
+            Frame::Reply { request: Request::Login | Request::Join, status, reason } => {
+                return self.entered(index, status, reason, now_ns);
+            }
+            Frame::Reply { request: Request::Ping, .. } | Frame::Heartbeat => {
+                counters.heartbeats += 1;
+            }
+            Frame::Presence => counters.presence += 1,
+            Frame::Other => {}
+        }
+        Ok(())
+    }
+
+    /// The login or the join was answered.
+    fn entered(&mut self, index: u32, status: u16, reason: &str, now_ns: u64) -> Result<(), Fault> {
+        let wire = self.plan.wire;
+        let connection = &mut self.list[index as usize];
+        match (connection.state, status) {
+            (State::LoggingIn, 0) => {
+                connection.state = State::Joining;
+                self.output(index, now_ns, |seat, out| wire.join(seat, out));
+            }
+            (State::Joining, 0) => {
+                connection.state = State::Joined;
+                self.checks.joined += 1;
+            }
+            (State::LoggingIn | State::Joining, STATUS_BUSY) => {
+                self.checks.counters.ramp_retries += 1;
+                self.retries.push_back((now_ns + RETRY_NS, index));
+            }
+            (State::LoggingIn | State::Joining, _) => {
+                return Err(Fault::Refused(describe(status, reason)));
+            }
+            _ => return Err(Fault::Protocol),
+        }
+        Ok(())
+    }
+
+    /// Checks a message and notes it; false when it is not one that was said here.
+    fn heard(
+        &mut self,
+        index: u32,
+        sequence: u64,
+        place: Option<Place<'_>>,
+        text: &str,
+        now_ns: u64,
+    ) -> bool {
+        let Connection { seat, listener, .. } = &mut self.list[index as usize];
+        let length = self.plan.profile.payload_bytes;
+        let Ok(said) = Payload::decode(self.plan.run, length, text) else { return false };
+        let Some(schedule) = self.schedule else { return false };
+        let placed = place.is_none_or(|place| {
+            name_number(place.room, 'r') == Some(seat.room)
+                && name_number(place.from, 'u') == Some(said.user)
+        });
+        if !placed
+            || said.user >= self.plan.users
+            || self.rooms.of(said.user) != seat.room
+            || said.number >= schedule.message_count(said.user)
+            || said.intended_ns != schedule.intended_ns(said.user, said.number)
+        {
+            return false;
+        }
+        let checks = &mut self.checks;
+        let slot = self.rooms.slot(said.user);
+        listener.note(&mut checks.tally, sequence, said.user, slot, said.number);
+        if schedule.is_measured(said.intended_ns) {
+            let latency_ns = now_ns.saturating_sub(said.intended_ns);
+            checks.latencies.record_ns(latency_ns);
+            checks.latency_max_ns = checks.latency_max_ns.max(latency_ns);
+        }
+        true
+    }
+
+    /// The end: everything that was counted, with the CPU and the time that measuring took.
+    #[must_use]
+    pub fn into_report(mut self, cpu_ns: u64, elapsed_ns: u64) -> Report {
+        for connection in &self.list {
+            self.checks.tally.note_digest(connection.seat.room, connection.listener.digest());
+        }
+        let Checks { tally, latencies, lateness, counters, .. } = self.checks;
+        Report { tally, latencies, lateness, counters, cpu_ns, elapsed_ns }
+    }
+}
+
+fn describe(status: u16, reason: &str) -> String {
+    if reason.is_empty() { status.to_string() } else { format!("{reason} ({status})") }
+}
+
+#[cfg(test)]
+mod tests;

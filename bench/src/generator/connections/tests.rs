@@ -1,0 +1,212 @@
+use super::*;
+use crate::profile::chat;
+use crate::wire::{Protocol, Wire, room_name, user_name};
+
+const SECOND_NS: u64 = 1_000_000_000;
+const RUN: u64 = 77;
+const WIRE: Wire = Wire::Server(Protocol::Connserver);
+
+fn schedule() -> Schedule {
+    Schedule {
+        start_ns: 100 * SECOND_NS,
+        measure_from_ns: 110 * SECOND_NS,
+        end_ns: 120 * SECOND_NS,
+        period_ns: 10 * SECOND_NS,
+    }
+}
+
+/// A generator that plays all of these users, with rooms of two.
+fn connections(users: u32) -> Connections {
+    Connections::new(Plan {
+        generator: 0,
+        generator_count: 1,
+        users,
+        profile: chat::profile(2),
+        run: RUN,
+        wire: WIRE,
+        addresses: Vec::new(),
+        core: 0,
+        ramp_rate_hz: 1,
+        ramp_window: 1,
+    })
+}
+
+fn receive(connections: &mut Connections, index: u32, text: &str) -> Result<(), Fault> {
+    connections.received(index, text.as_bytes(), 50 * SECOND_NS)
+}
+
+fn output(connections: &mut Connections) -> Vec<(u32, String)> {
+    let waiting = connections.take_waiting();
+    let take = |index| (index, String::from_utf8(connections.take_output(index)).unwrap());
+    waiting.into_iter().map(take).collect()
+}
+
+/// All users in their rooms, and the schedule begun.
+fn joined(users: u32) -> Connections {
+    let mut connections = connections(users);
+    for index in 0..users {
+        connections.opened(index, SECOND_NS);
+        receive(&mut connections, index, "msg:login\nstatus:0\n\0").unwrap();
+        receive(&mut connections, index, "msg:join\nstatus:0\n\0").unwrap();
+    }
+    assert_eq!(connections.joined(), users);
+    output(&mut connections);
+    connections.start(schedule());
+    connections
+}
+
+/// The frame by which a member hears a message of another.
+fn heard(sequence: u64, user: u32, number: u32) -> String {
+    let intended_ns = schedule().intended_ns(user, number);
+    heard_as(sequence, user / 2, user, Payload { user, number, intended_ns })
+}
+
+fn heard_as(sequence: u64, room: u32, from: u32, payload: Payload) -> String {
+    let text = payload.to_text(RUN, 64);
+    let (room, from) = (room_name(room), user_name(from));
+    format!("from:{from}\nmsg:chat\nroom:{room}\nseq:{sequence}\ntext:{text}\n\0")
+}
+
+#[test]
+fn a_user_logs_in_then_joins_and_then_is_in() {
+    let mut connections = connections(4);
+    connections.opened(3, SECOND_NS);
+    assert_eq!(output(&mut connections), [(3, "msg:login\nuser:u000003\n\0".to_owned())]);
+    receive(&mut connections, 3, "msg:login\nstatus:0\n\0").unwrap();
+    assert_eq!(output(&mut connections), [(3, "msg:join\nroom:r000001\n\0".to_owned())]);
+    assert_eq!(connections.joined(), 0);
+    receive(&mut connections, 3, "msg:join\nstatus:0\n\0").unwrap();
+    assert_eq!((connections.joined(), output(&mut connections).len()), (1, 0));
+}
+
+#[test]
+fn what_a_busy_server_refused_is_asked_again_later() {
+    let mut connections = connections(1);
+    connections.opened(0, SECOND_NS);
+    output(&mut connections);
+    receive(&mut connections, 0, "error:busy\nmsg:login\nstatus:503\n\0").unwrap();
+    connections.retry(50 * SECOND_NS + RETRY_NS - 1);
+    assert!(output(&mut connections).is_empty());
+    connections.retry(50 * SECOND_NS + RETRY_NS);
+    assert_eq!(output(&mut connections), [(0, "msg:login\nuser:u000000\n\0".to_owned())]);
+    connections.retry(u64::MAX);
+    assert!(output(&mut connections).is_empty());
+}
+
+#[test]
+fn any_other_refusal_ends_the_ramp() {
+    let mut connections = connections(1);
+    connections.opened(0, SECOND_NS);
+    let refused = receive(&mut connections, 0, "error:bad-name\nmsg:login\nstatus:400\n\0");
+    assert_eq!(refused, Err(Fault::Refused("bad-name (400)".to_owned())));
+}
+
+#[test]
+fn a_said_message_counts_as_sent_and_late_by_how_much_it_was() {
+    let mut connections = joined(2);
+    let due = Due { index: 1, number: 1, intended_ns: schedule().intended_ns(1, 1) };
+    connections.say(due, due.intended_ns + 3_000_000);
+    let said = output(&mut connections);
+    assert!(said[0].1.starts_with("msg:chat\ntext:0000000100000001"), "{said:?}");
+    let report = connections.into_report(0, 1);
+    assert_eq!(report.tally.sent, [0, 1]);
+    assert_eq!(report.lateness.quantile_ns(1.0) / 1_000_000, 3);
+}
+
+#[test]
+fn a_heard_message_is_measured_from_its_intended_time() {
+    let mut connections = joined(2);
+    let intended_ns = schedule().intended_ns(1, 1);
+    assert!(schedule().is_measured(intended_ns));
+    let frames = [heard(5, 1, 0), heard(6, 1, 1)].concat();
+    connections.received(0, frames.as_bytes(), intended_ns + 2_000_000).unwrap();
+    assert_eq!(connections.take_latency_max_ns(), 2_000_000);
+    assert_eq!(connections.deliveries(), 2);
+    let report = connections.into_report(0, 1);
+    assert_eq!(report.latencies.count(), 1, "the first was warm-up");
+    assert_eq!((report.tally.corrupted, report.tally.out_of_order), (0, 0));
+}
+
+#[test]
+fn what_was_not_said_here_is_corrupt() {
+    let good = Payload { user: 1, number: 0, intended_ns: schedule().intended_ns(1, 0) };
+    let damaged = heard(5, 1, 0).replace("text:00000001", "text:00000000");
+    for frame in [
+        damaged,
+        heard_as(5, 1, 1, good),
+        heard_as(5, 0, 0, good),
+        heard(5, 2, 0).replace("r000001", "r000000"),
+        heard_as(5, 0, 1, Payload { intended_ns: good.intended_ns + 1, ..good }),
+        heard_as(5, 0, 1, Payload { number: 2, intended_ns: schedule().intended_ns(1, 2), ..good }),
+        heard_as(5, 0, 1, Payload { user: u32::MAX, ..good }),
+    ] {
+        let mut connections = joined(4);
+        receive(&mut connections, 0, &frame).unwrap();
+        let report = connections.into_report(0, 1);
+        assert_eq!(report.tally.corrupted, 1, "{frame}");
+        assert_eq!(report.tally.delivered_total(), 0);
+    }
+    let mut connections = joined(4);
+    receive(&mut connections, 0, &heard_as(5, 0, 1, good)).unwrap();
+    assert_eq!(connections.into_report(0, 1).tally.corrupted, 0);
+}
+
+#[test]
+fn frames_in_any_pieces_are_the_same_frames() {
+    let frames = [heard(5, 1, 0), "msg:pong\nstatus:0\n\0".to_owned(), heard(6, 0, 0)].concat();
+    for piece in [1, 2, 7, 100, frames.len()] {
+        let mut connections = joined(2);
+        for bytes in frames.as_bytes().chunks(piece) {
+            connections.received(0, bytes, 120 * SECOND_NS).unwrap();
+        }
+        assert_eq!((connections.deliveries(), connections.counters().heartbeats), (2, 1));
+        assert!(connections.list[0].partial.is_empty());
+    }
+}
+
+#[test]
+fn all_that_the_schedule_says_is_expected_by_each_member() {
+    let connections = joined(4);
+    let said: u64 = (0..4).map(|user| u64::from(schedule().message_count(user))).sum();
+    assert_eq!(connections.deliveries_expected(), said * 2);
+}
+
+#[test]
+fn a_lost_connection_is_counted_once_and_says_nothing_more() {
+    let mut connections = joined(2);
+    connections.closed(1);
+    connections.closed(1);
+    connections.say(Due { index: 1, number: 0, intended_ns: 0 }, 0);
+    assert!(output(&mut connections).is_empty());
+    let counters = connections.counters();
+    assert_eq!((counters.disconnects, counters.unsent, counters.sent), (1, 1, 0));
+    assert_eq!(connections.joined(), 1);
+}
+
+#[test]
+fn a_refused_message_is_counted_by_its_reason() {
+    let mut connections = joined(2);
+    receive(&mut connections, 0, "error:busy\nmsg:chat\nstatus:503\n\0").unwrap();
+    receive(&mut connections, 0, "msg:chat\nseq:9\nstatus:0\n\0").unwrap();
+    let counters = connections.counters();
+    assert_eq!(counters.refused, [("busy (503)".to_owned(), 1)].into());
+    assert_eq!(counters.replies, 2);
+}
+
+#[test]
+fn only_those_who_were_silent_for_long_ping() {
+    let mut connections = joined(3);
+    let due = Due { index: 1, number: 0, intended_ns: 0 };
+    connections.say(due, 60 * SECOND_NS);
+    output(&mut connections);
+    connections.closed(2);
+    connections.ping_silent(60 * SECOND_NS + SILENCE_NS - 1);
+    assert_eq!(output(&mut connections), [(0, "msg:ping\n\0".to_owned())]);
+}
+
+#[test]
+fn what_is_no_frame_ends_the_connection() {
+    let mut connections = joined(1);
+    assert_eq!(receive(&mut connections, 0, "nonsense\0"), Err(Fault::Protocol));
+    assert_eq!(connections.counters().faults, 1);
+}

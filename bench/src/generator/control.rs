@@ -1,0 +1,201 @@
+//! What the parent and its generators say to each other: one JSON object a line.
+
+use std::collections::BTreeMap;
+use std::io::{Write as _, stdout};
+use std::net::SocketAddrV4;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::histogram::Latencies;
+use crate::ledger::Tally;
+use crate::pacing::Schedule;
+use crate::profile::{Profile, Rooms};
+use crate::wire::Wire;
+
+/// The first line: what to play.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// Which of the generators this is, from 0.
+    pub generator: u32,
+    /// How many there are: user u is played by generator u modulo this.
+    pub generator_count: u32,
+    /// Users of all generators.
+    pub users: u32,
+    /// What they do.
+    pub profile: Profile,
+    /// Tells the messages of this run from those of others.
+    pub run: u64,
+    /// How they speak.
+    pub wire: Wire,
+    /// Where the server listens: room r connects to the address r modulo their number.
+    pub addresses: Vec<SocketAddrV4>,
+    /// The core to run on.
+    pub core: usize,
+    /// Connects a second, at most.
+    pub ramp_rate_hz: u32,
+    /// Users between connect and membership at one time, at most.
+    pub ramp_window: u32,
+}
+
+impl Plan {
+    /// The rooms of the run.
+    #[must_use]
+    pub fn rooms(&self) -> Rooms {
+        Rooms::new(self.users, self.profile.room_size)
+    }
+
+    /// Number of users that this generator plays.
+    #[must_use]
+    pub fn user_count(&self) -> u32 {
+        (self.users + self.generator_count - 1 - self.generator) / self.generator_count
+    }
+
+    /// The user that a connection of this generator plays.
+    #[must_use]
+    pub fn user(&self, connection: u32) -> u32 {
+        connection * self.generator_count + self.generator
+    }
+}
+
+/// A later line: what to do now.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Begin to speak at these times.
+    Start(Schedule),
+}
+
+/// What a generator tells.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// Once a second.
+    Progress(Progress),
+    /// All users are in their rooms.
+    Ready,
+    /// The end, without success.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// The end: everything was said, and everything heard that was.
+    Finished(Box<Report>),
+}
+
+impl Event {
+    /// Writes the event to the parent.
+    ///
+    /// # Errors
+    /// When the parent is gone.
+    pub fn write(&self) -> Result<()> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        let mut out = stdout().lock();
+        out.write_all(&line)?;
+        Ok(out.flush()?)
+    }
+}
+
+/// Where a generator stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Users in their rooms.
+    pub joined: u32,
+    /// Messages said.
+    pub sent: u64,
+    /// Messages heard.
+    pub heard: u64,
+    /// Connections lost.
+    pub disconnects: u64,
+    /// The longest latency since the last time this was told, in nanoseconds.
+    pub latency_max_ns: u64,
+}
+
+/// What a generator counted besides the ledger.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Messages said.
+    pub sent: u64,
+    /// Messages heard, whether or not they were right.
+    pub heard: u64,
+    /// Answers to messages.
+    pub replies: u64,
+    /// Connections lost after the user was in its room.
+    pub disconnects: u64,
+    /// Frames that are none of the protocol.
+    pub faults: u64,
+    /// Heartbeats of the server, and answers to ours.
+    pub heartbeats: u64,
+    /// Messages about who came and went.
+    pub presence: u64,
+    /// Logins and joins that were tried again because the server was busy.
+    pub ramp_retries: u64,
+    /// Messages that were due on a lost connection.
+    pub unsent: u64,
+    /// Messages that the server refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+impl Counters {
+    /// Adds what another generator counted.
+    pub fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.heard += other.heard;
+        self.replies += other.replies;
+        self.disconnects += other.disconnects;
+        self.faults += other.faults;
+        self.heartbeats += other.heartbeats;
+        self.presence += other.presence;
+        self.ramp_retries += other.ramp_retries;
+        self.unsent += other.unsent;
+        for (reason, count) in &other.refused {
+            *self.refused.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
+/// The last word of a generator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Who said what and who heard it.
+    pub tally: Tally,
+    /// Intended send to hearing, of measured messages.
+    pub latencies: Latencies,
+    /// Intended send to the send itself, of measured messages.
+    pub lateness: Latencies,
+    /// All else that was counted.
+    pub counters: Counters,
+    /// CPU of this process while it measured, in nanoseconds.
+    pub cpu_ns: u64,
+    /// How long that was.
+    pub elapsed_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generators_share_the_users_out() {
+        for (users, generator_count) in [(64, 1), (64, 2), (65, 2), (7, 3), (2, 2)] {
+            let mut played: Vec<u32> = (0..generator_count)
+                .flat_map(|generator| {
+                    let plan = Plan {
+                        generator,
+                        generator_count,
+                        users,
+                        profile: crate::profile::chat::profile(8),
+                        run: 0,
+                        wire: Wire::Server(crate::wire::Protocol::Json),
+                        addresses: Vec::new(),
+                        core: 0,
+                        ramp_rate_hz: 1,
+                        ramp_window: 1,
+                    };
+                    (0..plan.user_count()).map(move |connection| plan.user(connection))
+                })
+                .collect();
+            played.sort_unstable();
+            assert_eq!(played, (0..users).collect::<Vec<u32>>());
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The sockets and the clock of a generator: one ring, one thread, no wait but the ring's.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::connections::{Connections, Fault};
+use super::control::{Command, Event, Plan, Progress, Report};
+use crate::clock;
+use crate::pacing::{Pacer, Schedule};
+use crate::ring::{Completion, ReceivedBytes, Ring, connect_socket, source_address};
+
+/// Time between two events of progress.
+const PROGRESS_NS: u64 = 1_000_000_000;
+/// Longest time between two turns until the schedule is there: a command does not wake the ring.
+const IDLE_WAIT_NS: u64 = 5_000_000;
+/// How long a message may take before it counts as lost, after the last was said.
+const DRAIN_NS: u64 = 10_000_000_000;
+
+/// One socket, by connection.
+#[derive(Default)]
+struct Socket {
+    descriptor: Option<OwnedFd>,
+    sending: bool,
+}
+
+/// What a run is measured by, from the start command on.
+struct Run {
+    schedule: Schedule,
+    pacer: Pacer,
+    deliveries_expected: u64,
+    /// CPU and time at the beginning of the measured part, then what it took.
+    begun: Option<(u64, u64)>,
+    taken: Option<(u64, u64)>,
+}
+
+/// A generator's loop.
+pub(super) struct Engine {
+    plan: Plan,
+    ring: Ring,
+    connections: Connections,
+    sockets: Vec<Socket>,
+    /// Connections whose receive is to be armed again.
+    unarmed: Vec<u32>,
+    connected_next: u32,
+    begun_ns: u64,
+    progress_at_ns: u64,
+    ready: bool,
+    run: Option<Run>,
+}
+
+impl Engine {
+    pub(super) fn new(plan: Plan) -> Result<Self> {
+        let count = plan.user_count();
+        let mut sockets = Vec::new();
+        sockets.resize_with(count as usize, Socket::default);
+        let now_ns = clock::monotonic_ns();
+        Ok(Self {
+            ring: Ring::new(&plan.addresses).context("io_uring")?,
+            connections: Connections::new(plan.clone()),
+            plan,
+            sockets,
+            unarmed: Vec::new(),
+            connected_next: 0,
+            begun_ns: now_ns,
+            progress_at_ns: now_ns + PROGRESS_NS,
+            ready: false,
+            run: None,
+        })
+    }
+
+    /// Connects everyone, speaks by the schedule that comes, and listens until all was heard.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) -> Result<Report> {
+        let mut completions = Vec::new();
+        loop {
+            let now_ns = clock::monotonic_ns();
+            self.obey(commands)?;
+            self.ramp(now_ns)?;
+            self.speak(now_ns);
+            self.connections.retry(now_ns);
+            self.report_progress(now_ns)?;
+            if self.measure(now_ns) {
+                break;
+            }
+            self.flush()?;
+            let wait_ns = self.deadline_ns(now_ns).saturating_sub(clock::monotonic_ns());
+            self.ring.turn(wait_ns, &mut completions).context("io_uring")?;
+            // What is taken now was there before now.
+            let now_ns = clock::monotonic_ns();
+            for completion in completions.drain(..) {
+                self.complete(completion, now_ns)?;
+            }
+        }
+        let taken = self.run.and_then(|run| run.taken).expect("a run ends after its measured part");
+        Ok(self.connections.into_report(taken.0, taken.1))
+    }
+
+    fn obey(&mut self, commands: &Receiver<Command>) -> Result<()> {
+        match commands.try_recv() {
+            Ok(Command::Start(schedule)) => {
+                self.connections.start(schedule);
+                let users = (0..self.plan.user_count()).map(|index| self.plan.user(index));
+                self.run = Some(Run {
+                    schedule,
+                    pacer: Pacer::new(schedule, users),
+                    deliveries_expected: self.connections.deliveries_expected(),
+                    begun: None,
+                    taken: None,
+                });
+                Ok(())
+            }
+            Err(TryRecvError::Empty) => Ok(()),
+            Err(TryRecvError::Disconnected) => bail!("the parent is gone"),
+        }
+    }
+
+    /// Connects as many users as pace and window let it.
+    fn ramp(&mut self, now_ns: u64) -> Result<()> {
+        if self.ready {
+            return Ok(());
+        }
+        let elapsed_ns = u128::from(now_ns - self.begun_ns);
+        let paced = elapsed_ns * u128::from(self.plan.ramp_rate_hz) / 1_000_000_000 + 1;
+        let windowed = self.connections.joined() + self.plan.ramp_window;
+        let until = u32::try_from(paced).unwrap_or(u32::MAX).min(windowed);
+        while self.connected_next < until.min(self.plan.user_count()) {
+            let index = self.connected_next;
+            let seat = self.connections.seat(index);
+            let address = seat.room as usize % self.plan.addresses.len();
+            let loopback = self.plan.addresses[address].ip().is_loopback();
+            let source = loopback.then(|| source_address(seat.user));
+            let socket = connect_socket(source).context("a socket for a user")?;
+            self.ring.connect(index, socket.as_raw_fd(), address)?;
+            self.sockets[index as usize].descriptor = Some(socket);
+            self.connected_next += 1;
+        }
+        if self.connections.joined() == self.plan.user_count() {
+            self.ready = true;
+            Event::Ready.write()?;
+        }
+        Ok(())
+    }
+
+    fn speak(&mut self, now_ns: u64) {
+        let Some(run) = &mut self.run else { return };
+        while let Some(due) = run.pacer.next_due(now_ns) {
+            self.connections.say(due, now_ns);
+        }
+    }
+
+    fn report_progress(&mut self, now_ns: u64) -> Result<()> {
+        if now_ns < self.progress_at_ns {
+            return Ok(());
+        }
+        self.progress_at_ns = now_ns + PROGRESS_NS;
+        self.connections.ping_silent(now_ns);
+        let latency_max_ns = self.connections.take_latency_max_ns();
+        let counters = self.connections.counters();
+        let progress = Progress {
+            joined: self.connections.joined(),
+            sent: counters.sent,
+            heard: counters.heard,
+            disconnects: counters.disconnects,
+            latency_max_ns,
+        };
+        Event::Progress(progress).write()
+    }
+
+    /// Takes the CPU at both ends of the measured part, and tells whether all is over.
+    fn measure(&mut self, now_ns: u64) -> bool {
+        let Some(run) = &mut self.run else { return false };
+        let schedule = run.schedule;
+        if run.begun.is_none() && now_ns >= schedule.measure_from_ns {
+            run.begun = Some((clock::process_cpu_ns(), now_ns));
+        }
+        let Some((cpu_ns, begun_ns)) = run.begun else { return false };
+        if now_ns < schedule.end_ns {
+            return false;
+        }
+        run.taken.get_or_insert_with(|| (clock::process_cpu_ns() - cpu_ns, now_ns - begun_ns));
+        let heard_all = self.connections.deliveries() >= run.deliveries_expected;
+        run.pacer.peek().is_none() && (heard_all || now_ns >= schedule.end_ns + DRAIN_NS)
+    }
+
+    fn deadline_ns(&self, now_ns: u64) -> u64 {
+        let mut deadline_ns = self.progress_at_ns;
+        match &self.run {
+            None => deadline_ns = deadline_ns.min(now_ns + IDLE_WAIT_NS),
+            Some(run) => {
+                if let Some(due) = run.pacer.peek() {
+                    deadline_ns = deadline_ns.min(due.intended_ns);
+                }
+                let Schedule { measure_from_ns, end_ns, .. } = run.schedule;
+                for edge_ns in [measure_from_ns, end_ns, end_ns + DRAIN_NS] {
+                    if edge_ns > now_ns {
+                        deadline_ns = deadline_ns.min(edge_ns);
+                    }
+                }
+            }
+        }
+        deadline_ns
+    }
+
+    /// Arms receives again, and sends what connections have.
+    fn flush(&mut self) -> Result<()> {
+        for index in std::mem::take(&mut self.unarmed) {
+            if let Some(socket) = &self.sockets[index as usize].descriptor {
+                self.ring.receive(index, socket.as_raw_fd())?;
+            }
+        }
+        let mut waiting = self.connections.take_waiting();
+        let mut held = Vec::new();
+        for index in waiting.drain(..) {
+            let socket = &mut self.sockets[index as usize];
+            let Some(descriptor) = &socket.descriptor else { continue };
+            if socket.sending {
+                held.push(index);
+                continue;
+            }
+            let bytes = self.connections.take_output(index);
+            self.ring.send(index, descriptor.as_raw_fd(), bytes)?;
+            socket.sending = true;
+        }
+        self.connections.put_waiting(held);
+        Ok(())
+    }
+
+    fn complete(&mut self, completion: Completion, now_ns: u64) -> Result<()> {
+        match completion {
+            Completion::Connected { index, result: Ok(()) } => {
+                self.unarmed.push(index);
+                self.connections.opened(index, now_ns);
+            }
+            Completion::Connected { result: Err(code), .. } => {
+                bail!("a user cannot connect: {}", std::io::Error::from_raw_os_error(code));
+            }
+            Completion::Received { index, result: Ok(Some(received)), more } => {
+                self.received(index, received, more, now_ns)?;
+            }
+            Completion::Received { index, result: Err(libc::ENOBUFS), .. } => {
+                self.unarmed.push(index);
+            }
+            Completion::Received { index, .. } => self.close(index)?,
+            Completion::Sent { index, whole } => {
+                self.sockets[index as usize].sending = false;
+                if !whole {
+                    self.close(index)?;
+                }
+            }
+            Completion::Accepted { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn received(
+        &mut self,
+        index: u32,
+        received: ReceivedBytes,
+        more: bool,
+        now_ns: u64,
+    ) -> Result<()> {
+        let bytes = self.ring.bytes(received);
+        let ended = bytes.is_empty();
+        let open = self.sockets[index as usize].descriptor.is_some();
+        let result = if open { self.connections.received(index, bytes, now_ns) } else { Ok(()) };
+        self.ring.recycle(received);
+        match result {
+            Ok(()) if ended => self.close(index),
+            Ok(()) => {
+                if !more {
+                    self.unarmed.push(index);
+                }
+                Ok(())
+            }
+            Err(Fault::Protocol) => self.close(index),
+            Err(Fault::Refused(reason)) => bail!("a user was refused: {reason}"),
+        }
+    }
+
+    /// The connection is lost. Before everyone is in, that ends the run.
+    fn close(&mut self, index: u32) -> Result<()> {
+        let Some(descriptor) = self.sockets[index as usize].descriptor.take() else {
+            return Ok(());
+        };
+        self.connections.closed(index);
+        // SAFETY: no memory is passed. It ends the receive, which holds the socket open.
+        unsafe { libc::shutdown(descriptor.as_raw_fd(), libc::SHUT_RDWR) };
+        if !self.ready {
+            bail!("the server closed a connection before all users were in their rooms");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! `warren-bench`, the load harness: how many concurrent users per core, doing what, within which
+//! latency?
+//!
+//! ```text
+//! run | floor ── starts ──> server (warren, or floor-server)      on the first cores
+//!      │                        ^ sockets
+//!      └─────── starts ──> generate (one process a core or more)  on the others
+//! ```
+//!
+//! The method is in `docs/benchmark.md`. Pure parts (pacing, payload, ledger, wire, verdict) know
+//! neither sockets nor clocks; `generator/engine.rs` and `floor_server.rs` have the rings.
+
+pub mod arguments;
+pub mod clock;
+pub mod cpu;
+pub mod floor_server;
+pub mod generator;
+pub mod histogram;
+pub mod ledger;
+pub mod machine;
+pub mod pacing;
+pub mod payload;
+pub mod phase;
+pub mod pinning;
+pub mod process;
+pub mod profile;
+pub mod progress;
+pub mod report;
+pub mod ring;
+pub mod runner;
+pub mod verdict;
+pub mod wire;

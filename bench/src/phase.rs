@@ -1,0 +1,313 @@
+//! One phase of a run: the load against one server, from the first connect to the last delivery.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::clock;
+use crate::cpu::{MachineReading, ProcessReading, ThreadUse};
+use crate::generator::control::{Command, Counters, Event, Plan, Progress, Report};
+use crate::histogram::Latencies;
+use crate::ledger::{Account, Tally};
+use crate::pacing::Schedule;
+use crate::pinning::Pinning;
+use crate::process::generators::Generators;
+use crate::profile::{Profile, Rooms};
+use crate::progress::{Meter, Stage};
+use crate::verdict::Evidence;
+use crate::wire::Wire;
+
+/// Connects a second, of all generators together: a server's accept queue holds so many.
+const RAMP_RATE_HZ: u32 = 4_000;
+/// Users on the way into their rooms at one time, of all generators together.
+const RAMP_WINDOW: u32 = 512;
+/// The longest that a ramp may take besides its pace, in nanoseconds.
+const RAMP_WAIT_NS: u64 = 60_000_000_000;
+/// A user may take this long on the way in, on average, in nanoseconds.
+const RAMP_WAIT_PER_USER_NS: u64 = 5_000_000;
+/// Between the command to start and the start: generators hear of it in time.
+const START_LEAD_NS: u64 = 300_000_000;
+/// Generators drain for 10 s at most, and then write their reports.
+const REPORT_WAIT_NS: u64 = 60_000_000_000;
+
+/// What is played, and where.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What users do.
+    pub profile: Profile,
+    /// How many there are.
+    pub users: u32,
+    /// How they speak.
+    pub wire: Wire,
+    /// Where the server listens.
+    pub addresses: Vec<std::net::SocketAddrV4>,
+    /// The process whose CPU is read, if that is known.
+    pub server: Option<u32>,
+    /// Which cores are whose.
+    pub pinning: Pinning,
+    /// The same load before the measured part, in nanoseconds.
+    pub warm_up_ns: u64,
+    /// The measured part, in nanoseconds.
+    pub duration_ns: u64,
+}
+
+/// What a phase has shown.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Who said what and who heard it.
+    pub account: Account,
+    /// Latency of measured messages.
+    pub latencies: Latencies,
+    /// Lateness of measured sends.
+    pub lateness: Latencies,
+    /// All else that generators counted.
+    pub counters: Counters,
+    /// The highest share of a core that its generators took.
+    pub generator_cpu: f64,
+    /// The server's CPU by thread, if its process is known.
+    pub server_threads: Option<Vec<ThreadUse>>,
+    /// How long the CPU was read for, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// Cores' worth of CPU that neither server nor generators took, on their cores.
+    pub foreign_cores: f64,
+    /// From the first connect until all were in their rooms, in nanoseconds.
+    pub ramp_ns: u64,
+}
+
+impl Outcome {
+    /// CPU of the server in microseconds for each user and second.
+    #[must_use]
+    pub fn server_cpu_us_per_user_s(&self, users: u32) -> Option<f64> {
+        Some(self.server_cores()? * 1e6 / f64::from(users))
+    }
+
+    /// CPU of the server in cores.
+    #[must_use]
+    pub fn server_cores(&self) -> Option<f64> {
+        let cpu_ns: u64 = self.server_threads.as_ref()?.iter().map(|thread| thread.cpu_ns).sum();
+        Some(cpu_ns as f64 / self.elapsed_ns as f64)
+    }
+
+    /// What a verdict is given on.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        let both = |latencies: &Latencies| [0.5, 0.99].map(|at| latencies.quantile_ns(at));
+        Evidence {
+            account: self.account.clone(),
+            disconnects: self.counters.disconnects,
+            faults: self.counters.faults,
+            refused: self.counters.refused.clone(),
+            measured: self.latencies.count(),
+            latency_ns: both(&self.latencies),
+            lateness_ns: both(&self.lateness),
+            generator_cpu: self.generator_cpu,
+        }
+    }
+}
+
+/// CPU of everyone at one moment.
+struct Reading {
+    at_ns: u64,
+    server: Option<ProcessReading>,
+    machine: MachineReading,
+}
+
+impl Reading {
+    fn take(setup: &Setup) -> Result<Self> {
+        let server = setup.server.map(ProcessReading::take).transpose();
+        Ok(Self {
+            at_ns: clock::monotonic_ns(),
+            server: server.context("reading the server's CPU")?,
+            machine: MachineReading::take().context("reading the machine's CPU")?,
+        })
+    }
+}
+
+/// Plays the load and reads what it takes.
+///
+/// # Errors
+/// When not all users come into their rooms, or a generator or the server is gone.
+pub fn play(setup: &Setup, meter: &mut Meter) -> Result<Outcome> {
+    let begun_ns = clock::monotonic_ns();
+    let plans = plans(setup);
+    let mut generators = Generators::start(&plans).context("starting the generators")?;
+    let mut standing = Standing::new(plans.len());
+    let ready_ns = ramp(setup, &generators, &mut standing, meter)?;
+
+    let start_ns = clock::monotonic_ns() + START_LEAD_NS;
+    let measure_from_ns = start_ns + setup.warm_up_ns;
+    let schedule = Schedule {
+        start_ns,
+        measure_from_ns,
+        end_ns: measure_from_ns + setup.duration_ns,
+        period_ns: setup.profile.message_period_ns,
+    };
+    generators.command(Command::Start(schedule))?;
+    meter.begin(Stage::WarmUp, setup.warm_up_ns);
+    watch(&generators, &mut standing, meter, start_ns, measure_from_ns)?;
+    let before = Reading::take(setup)?;
+    meter.begin(Stage::Measure, setup.duration_ns);
+    watch(&generators, &mut standing, meter, measure_from_ns, schedule.end_ns)?;
+    let after = Reading::take(setup)?;
+    meter.begin(Stage::Drain, 0);
+    let reports = reports(&generators, &mut standing, meter)?;
+    drop(generators);
+    Ok(outcome(setup, &before, &after, reports, ready_ns - begun_ns))
+}
+
+fn plans(setup: &Setup) -> Vec<Plan> {
+    let generator_count = u32::try_from(setup.pinning.generators.len()).expect("they are few");
+    let run = crate::payload::mix(u64::from(std::process::id()), clock::monotonic_ns());
+    let plan = |(generator, &core): (u32, &usize)| Plan {
+        generator,
+        generator_count,
+        users: setup.users,
+        profile: setup.profile.clone(),
+        run,
+        wire: setup.wire,
+        addresses: setup.addresses.clone(),
+        core,
+        ramp_rate_hz: (RAMP_RATE_HZ / generator_count).max(1),
+        ramp_window: (RAMP_WINDOW / generator_count).max(1),
+    };
+    (0..).zip(&setup.pinning.generators).map(plan).collect()
+}
+
+/// The last progress of each generator.
+struct Standing {
+    progress: Vec<Progress>,
+}
+
+impl Standing {
+    fn new(generator_count: usize) -> Self {
+        Self { progress: vec![Progress::default(); generator_count] }
+    }
+
+    /// Takes in an event; what is not progress is given back.
+    fn take(&mut self, number: usize, event: Event) -> Option<Event> {
+        let Event::Progress(progress) = event else { return Some(event) };
+        self.progress[number] = progress;
+        None
+    }
+
+    fn sum(&self) -> Progress {
+        self.progress.iter().fold(Progress::default(), |sum, part| Progress {
+            joined: sum.joined + part.joined,
+            sent: sum.sent + part.sent,
+            heard: sum.heard + part.heard,
+            disconnects: sum.disconnects + part.disconnects,
+            latency_max_ns: sum.latency_max_ns.max(part.latency_max_ns),
+        })
+    }
+}
+
+/// Waits until all users are in their rooms, and tells when that was.
+fn ramp(
+    setup: &Setup,
+    generators: &Generators,
+    standing: &mut Standing,
+    meter: &mut Meter,
+) -> Result<u64> {
+    meter.begin(Stage::Ramp, u64::from(setup.users));
+    let wait_ns = RAMP_WAIT_NS + u64::from(setup.users) * RAMP_WAIT_PER_USER_NS;
+    let until_ns = clock::monotonic_ns() + wait_ns;
+    let mut ready = 0;
+    while ready < standing.progress.len() {
+        let Some((number, event)) = generators.event_before(until_ns)? else {
+            let joined = standing.sum().joined;
+            bail!("only {joined} of {} users came into their rooms in time", setup.users);
+        };
+        match standing.take(number, event) {
+            Some(Event::Ready) => ready += 1,
+            Some(_) => bail!("generator {number} told what does not belong to a ramp"),
+            None => {
+                let sum = standing.sum();
+                meter.show(u64::from(sum.joined), &sum);
+            }
+        }
+    }
+    Ok(clock::monotonic_ns())
+}
+
+/// Shows progress until a moment.
+fn watch(
+    generators: &Generators,
+    standing: &mut Standing,
+    meter: &mut Meter,
+    from_ns: u64,
+    until_ns: u64,
+) -> Result<()> {
+    while let Some((number, event)) = generators.event_before(until_ns)? {
+        if standing.take(number, event).is_some() {
+            bail!("generator {number} ended early");
+        }
+        meter.show(clock::monotonic_ns().saturating_sub(from_ns), &standing.sum());
+        if clock::monotonic_ns() >= until_ns {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn reports(
+    generators: &Generators,
+    standing: &mut Standing,
+    meter: &mut Meter,
+) -> Result<Vec<Report>> {
+    let until_ns = clock::monotonic_ns() + REPORT_WAIT_NS;
+    let mut reports: Vec<Option<Report>> = standing.progress.iter().map(|_| None).collect();
+    while reports.iter().any(Option::is_none) {
+        let Some((number, event)) = generators.event_before(until_ns)? else {
+            bail!("a generator does not come to its end");
+        };
+        match standing.take(number, event) {
+            Some(Event::Finished(report)) => reports[number] = Some(*report),
+            Some(_) => bail!("generator {number} told what does not belong to an end"),
+            None => meter.show(0, &standing.sum()),
+        }
+    }
+    meter.end();
+    Ok(reports.into_iter().flatten().collect())
+}
+
+fn outcome(
+    setup: &Setup,
+    before: &Reading,
+    after: &Reading,
+    reports: Vec<Report>,
+    ramp_ns: u64,
+) -> Outcome {
+    let elapsed_ns = after.at_ns - before.at_ns;
+    let server_threads = match (&after.server, &before.server) {
+        (Some(after), Some(before)) => Some(after.since(before)),
+        _ => None,
+    };
+    let mut latencies = Latencies::default();
+    let mut lateness = Latencies::default();
+    let mut counters = Counters::default();
+    let mut core_shares: BTreeMap<usize, f64> = BTreeMap::new();
+    for (report, core) in reports.iter().zip(&setup.pinning.generators) {
+        latencies.merge(&report.latencies);
+        lateness.merge(&report.lateness);
+        counters.add(&report.counters);
+        *core_shares.entry(*core).or_default() += report.cpu_ns as f64 / report.elapsed_ns as f64;
+    }
+    let tallies: Vec<Tally> = reports.into_iter().map(|report| report.tally).collect();
+    let mut cores = [setup.pinning.server.clone(), setup.pinning.generator_cores()].concat();
+    cores.sort_unstable();
+    cores.dedup();
+    let busy_ns = after.machine.busy_ns_since(&before.machine, &cores);
+    let server_ns: u64 = server_threads.iter().flatten().map(|thread| thread.cpu_ns).sum();
+    let own_cores = server_ns as f64 / elapsed_ns as f64 + core_shares.values().sum::<f64>();
+    Outcome {
+        account: Account::reconcile(Rooms::new(setup.users, setup.profile.room_size), &tallies),
+        latencies,
+        lateness,
+        counters,
+        generator_cpu: core_shares.into_values().fold(0.0, f64::max),
+        server_threads,
+        elapsed_ns,
+        foreign_cores: (busy_ns as f64 / elapsed_ns as f64 - own_cores).max(0.0),
+        ramp_ns,
+    }
+}

@@ -1,0 +1,39 @@
+use super::*;
+
+fn check(available: &[usize], shards: usize, generators: usize, server: &[usize], on: &[usize]) {
+    let pinning = Pinning::plan(available, shards, generators);
+    assert_eq!((pinning.server.as_slice(), pinning.generators.as_slice()), (server, on));
+    let overlap = on.iter().any(|core| server.contains(core));
+    assert_eq!(pinning.shared, overlap);
+}
+
+#[test]
+fn the_server_comes_first_and_generators_take_the_other_cores_in_turn() {
+    check(&[0, 1], 1, 1, &[0], &[1]);
+    check(&[0, 1], 1, 2, &[0], &[1, 1]);
+    check(&[0, 1, 2, 3], 2, 3, &[0, 1], &[2, 3, 2]);
+    check(&[4, 6, 9], 1, 2, &[4], &[6, 9]);
+}
+
+#[test]
+fn without_a_core_left_generators_share_those_of_the_server() {
+    check(&[0, 1], 2, 2, &[0, 1], &[0, 1]);
+    check(&[0, 1], 5, 3, &[0, 1], &[0, 1, 0]);
+    check(&[3], 1, 1, &[3], &[3]);
+}
+
+#[test]
+fn generator_cores_are_listed_once() {
+    assert_eq!(Pinning::plan(&[0, 1, 2], 1, 5).generator_cores(), [1, 2]);
+}
+
+#[test]
+fn a_thread_is_bound_to_the_cores_it_names() {
+    let core = *available_cores().last().unwrap();
+    let bound = std::thread::spawn(move || {
+        bind(&[core]).unwrap();
+        available_cores()
+    });
+    assert_eq!(bound.join().unwrap(), [core]);
+    assert!(std::thread::spawn(|| bind(&[100_000]).is_err()).join().unwrap());
+}

@@ -1,0 +1,148 @@
+//! The server under test, or the floor's: started with an empty data folder, pinned, and ended.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::OwnedChild;
+
+/// How long a server may take until it listens.
+const READY_WAIT: Duration = Duration::from_secs(30);
+/// Lines of its log that are shown when it does not.
+const LOG_LINES: usize = 20;
+/// What the server prints before each address.
+const LISTENING: &str = "listening on ";
+
+/// A server of ours that listens.
+#[derive(Debug)]
+pub struct ServerProcess {
+    child: OwnedChild,
+    addresses: Vec<SocketAddrV4>,
+    _folder: Folder,
+}
+
+impl ServerProcess {
+    /// Starts `warren serve`.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not listen in time.
+    pub fn start_warren(program: &Path, shard_count: usize, cores: &[usize]) -> Result<Self> {
+        let folder = Folder::create()?;
+        let mut command = Command::new(program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
+        command.arg(folder.path.join("data")).args(["--shards", &shard_count.to_string()]);
+        Self::start_in(command, cores, 1, folder)
+            .with_context(|| format!("starting {}", program.display()))
+    }
+
+    /// Starts the floor's server: this program.
+    ///
+    /// # Errors
+    /// As [`start_warren`](Self::start_warren).
+    pub fn start_floor(shard_count: usize, cores: &[usize]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["floor-server", "--shards", &shard_count.to_string()]);
+        Self::start(command, cores, shard_count).context("starting the floor's server")
+    }
+
+    /// Starts a program that prints this many addresses.
+    ///
+    /// # Errors
+    /// As [`start_warren`](Self::start_warren).
+    pub fn start(command: Command, cores: &[usize], address_count: usize) -> Result<Self> {
+        Self::start_in(command, cores, address_count, Folder::create()?)
+    }
+
+    fn start_in(
+        mut command: Command,
+        cores: &[usize],
+        address_count: usize,
+        folder: Folder,
+    ) -> Result<Self> {
+        let log_path = folder.path.join("log");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log_path)?);
+        let mut child = OwnedChild::start(&mut command, cores)?;
+        let output = child.get().stdout.take().context("the output is piped")?;
+        let (lines, received) = mpsc::channel();
+        // It reads on to the end, so that the server never waits for us.
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // Nobody asks for the lines after the addresses.
+                let _ = lines.send(line);
+            }
+        });
+        match read_addresses(&received, address_count) {
+            Ok(addresses) => Ok(Self { child, addresses, _folder: folder }),
+            Err(error) => {
+                drop(child);
+                let log = fs::read_to_string(&log_path).unwrap_or_default();
+                Err(if log.is_empty() { error } else { error.context(log_end(&log)) })
+            }
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddrV4] {
+        &self.addresses
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+fn read_addresses(lines: &mpsc::Receiver<String>, count: usize) -> Result<Vec<SocketAddrV4>> {
+    let mut addresses = Vec::new();
+    while addresses.len() < count {
+        match lines.recv_timeout(READY_WAIT) {
+            Ok(line) => {
+                if let Some(address) = line.strip_prefix(LISTENING) {
+                    let address = address.trim().parse();
+                    addresses.push(address.with_context(|| format!("no IPv4 address: {line}"))?);
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => bail!("the server does not listen"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => bail!("the server ended"),
+        }
+    }
+    Ok(addresses)
+}
+
+fn log_end(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+/// A temporary folder of ours.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    fn create() -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("warren-bench-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left lies in the system's folder for what may be left.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

@@ -1,0 +1,101 @@
+//! What is measured: what each user does, with whom, and within which bound. Pure data.
+
+pub mod chat;
+
+use serde::{Deserialize, Serialize};
+
+/// What one user does and what has to be held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The name on the command line and in the report.
+    pub name: String,
+    /// Time between two messages of one user, in nanoseconds.
+    pub message_period_ns: u64,
+    /// Bytes of text in a message.
+    pub payload_bytes: usize,
+    /// Users in a room; the last room may have fewer.
+    pub room_size: u32,
+    /// Ticks a second, where there are ticks.
+    pub tick_hz: Option<u32>,
+    /// Longest median latency, in nanoseconds.
+    pub bound_p50_ns: u64,
+    /// Longest 99th percentile of the latency, in nanoseconds.
+    pub bound_p99_ns: u64,
+}
+
+impl Profile {
+    /// Messages a second of one user.
+    #[must_use]
+    pub fn message_rate_hz(&self) -> f64 {
+        1e9 / self.message_period_ns as f64
+    }
+
+    /// How many others hear what a user says.
+    #[must_use]
+    pub fn neighbours(&self) -> u32 {
+        self.room_size - 1
+    }
+}
+
+/// Which user is in which room: users stand in rooms in order of their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rooms {
+    users: u32,
+    room_size: u32,
+}
+
+impl Rooms {
+    /// Rooms of `room_size` for `users`; the last may be smaller.
+    ///
+    /// # Panics
+    /// When `room_size` is 0.
+    #[must_use]
+    pub fn new(users: u32, room_size: u32) -> Self {
+        assert!(room_size > 0, "a room has members");
+        Self { users, room_size }
+    }
+
+    /// Number of rooms.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        self.users.div_ceil(self.room_size)
+    }
+
+    /// The user's room.
+    #[must_use]
+    pub fn of(self, user: u32) -> u32 {
+        user / self.room_size
+    }
+
+    /// The user's place in its room.
+    #[must_use]
+    pub fn slot(self, user: u32) -> usize {
+        (user % self.room_size) as usize
+    }
+
+    /// The room's members.
+    #[must_use]
+    pub fn members(self, room: u32) -> std::ops::Range<u32> {
+        let first = room * self.room_size;
+        first..(first + self.room_size).min(self.users)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_user_has_one_place_in_one_room() {
+        for (users, room_size, count) in [(1, 8, 1), (8, 8, 1), (9, 8, 2), (64, 8, 8), (5, 1, 5)] {
+            let rooms = Rooms::new(users, room_size);
+            assert_eq!(rooms.count(), count);
+            let members: Vec<u32> = (0..count).flat_map(|room| rooms.members(room)).collect();
+            assert_eq!(members, (0..users).collect::<Vec<u32>>());
+            for user in 0..users {
+                let members = rooms.members(rooms.of(user));
+                assert_eq!(members.start + rooms.slot(user) as u32, user);
+            }
+        }
+    }
+}

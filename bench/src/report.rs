@@ -1,0 +1,259 @@
+//! The report: JSON with keys that stay, and a table with the same figures.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::cpu::ThreadUse;
+use crate::histogram::Percentiles;
+use crate::machine::Machine;
+use crate::phase::Outcome;
+use crate::pinning::Pinning;
+use crate::profile::Profile;
+use crate::verdict::{Judgement, Limit, Verdict, judge};
+
+/// What was measured, how, and what it shows.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The profile's name.
+    pub profile: String,
+    /// What was measured: `server` or `floor`.
+    pub subject: &'static str,
+    /// Number of users.
+    pub users: u32,
+    /// The measured part, in seconds.
+    pub duration_s: f64,
+    /// The same load before, in seconds.
+    pub warm_up_s: f64,
+    /// Messages a second of one user.
+    pub message_rate_hz: f64,
+    /// How many others hear a message.
+    pub neighbours: u32,
+    /// Bytes of text in a message.
+    pub payload_bytes: usize,
+    /// Ticks a second, where there are ticks.
+    pub tick_hz: Option<u32>,
+    /// Longest 99th percentile of the latency, in milliseconds.
+    pub bound_ms: f64,
+    /// Longest median of the latency, in milliseconds.
+    pub bound_p50_ms: f64,
+    /// Latency from intended send to each member, in microseconds.
+    pub latency_us: Option<Percentiles>,
+    /// Share of the heard messages whose latency was recorded.
+    pub latency_sample: f64,
+    /// CPU of the server for each user and second, in microseconds.
+    pub server_cpu_us_per_user_s: Option<f64>,
+    /// Users held on each of the server's cores; only when they were held.
+    pub users_per_core: Option<f64>,
+    /// What kept them from being held.
+    pub limited_by: Option<Limit>,
+    /// CPU of the server in proportion to that of the floor, in this run.
+    pub floor_ratio: Option<f64>,
+    /// Deliveries that were not made.
+    pub lost: u64,
+    /// Deliveries that were made again.
+    pub duplicated: u64,
+    /// Messages whose text, speaker, room or time is not what was said.
+    pub corrupted: u64,
+    /// Messages whose number in the room was not the next.
+    pub out_of_order: u64,
+    /// Rooms whose members heard different orders.
+    pub rooms_disagreeing: u64,
+    /// Connections lost.
+    pub disconnects: u64,
+    /// Messages refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// The highest share of a core that its generators took.
+    pub generator_cpu: f64,
+    /// Lateness of the generators' sends, in microseconds.
+    pub generator_lateness_us: Option<Percentiles>,
+    /// Whether the bound was held.
+    pub verdict: Verdict,
+    /// Every rule that was broken.
+    pub reasons: Vec<String>,
+    /// Messages said in the whole run, and deliveries of them.
+    pub messages_sent: u64,
+    /// Deliveries in the whole run.
+    pub deliveries: u64,
+    /// Deliveries whose latency was recorded.
+    pub deliveries_measured: u64,
+    /// What was spoken.
+    pub protocol: &'static str,
+    /// Shards of the server.
+    pub shards: u16,
+    /// CPU of the server in cores.
+    pub server_cpu_cores: Option<f64>,
+    /// CPU of the server by thread name.
+    pub server_threads: Vec<ThreadUse>,
+    /// CPU that others took on the cores of the run, in cores: interrupts, the kernel, strangers.
+    pub foreign_cpu_cores: f64,
+    /// From the first connect until all were in their rooms, in seconds.
+    pub ramp_s: f64,
+    /// Which cores were whose.
+    pub pinning: Pinning,
+    /// What it was measured on.
+    pub machine: Machine,
+    /// How to run it again.
+    pub command: String,
+    /// The floor of the same run.
+    pub floor: Option<FloorReport>,
+}
+
+/// What is told of the floor.
+#[derive(Clone, Debug, Serialize)]
+pub struct FloorReport {
+    /// CPU of the bare server for each user and second, in microseconds.
+    pub server_cpu_us_per_user_s: Option<f64>,
+    /// Latency, in microseconds.
+    pub latency_us: Option<Percentiles>,
+    /// The highest share of a core that its generators took.
+    pub generator_cpu: f64,
+    /// CPU that others took on the cores of the run, in cores.
+    pub foreign_cpu_cores: f64,
+    /// The floor's own verdict.
+    pub verdict: Verdict,
+    /// Every rule that the floor broke.
+    pub reasons: Vec<String>,
+}
+
+/// How a phase was set up, as far as the report tells.
+#[derive(Debug)]
+pub struct Circumstances {
+    /// The profile.
+    pub profile: Profile,
+    /// Number of users.
+    pub users: u32,
+    /// The measured part, in seconds.
+    pub duration_s: u32,
+    /// The same load before, in seconds.
+    pub warm_up_s: u32,
+    /// What was spoken.
+    pub protocol: &'static str,
+    /// Shards of the server.
+    pub shards: u16,
+    /// Which cores were whose.
+    pub pinning: Pinning,
+    /// What it was measured on.
+    pub machine: Machine,
+}
+
+impl FloorReport {
+    /// What a phase says of the floor.
+    #[must_use]
+    pub fn new(circumstances: &Circumstances, outcome: &Outcome) -> Self {
+        let Judgement { verdict, reasons, .. } = judge(&circumstances.profile, &outcome.evidence());
+        Self {
+            server_cpu_us_per_user_s: outcome.server_cpu_us_per_user_s(circumstances.users),
+            latency_us: outcome.latencies.percentiles_us(),
+            generator_cpu: outcome.generator_cpu,
+            foreign_cpu_cores: outcome.foreign_cores,
+            verdict,
+            reasons,
+        }
+    }
+}
+
+impl Report {
+    /// Judges a phase and puts its figures together.
+    #[must_use]
+    pub fn new(
+        subject: &'static str,
+        circumstances: Circumstances,
+        outcome: &Outcome,
+        floor: Option<FloorReport>,
+    ) -> Self {
+        let Circumstances { profile, users, pinning, .. } = circumstances;
+        let Judgement { verdict, limited_by, reasons } = judge(&profile, &outcome.evidence());
+        let server_cpu = outcome.server_cpu_us_per_user_s(users);
+        let users_per_core = server_users_per_core(verdict, users, &pinning, outcome);
+        let account = &outcome.account;
+        Self {
+            subject,
+            users,
+            duration_s: f64::from(circumstances.duration_s),
+            warm_up_s: f64::from(circumstances.warm_up_s),
+            message_rate_hz: profile.message_rate_hz(),
+            neighbours: profile.neighbours(),
+            payload_bytes: profile.payload_bytes,
+            tick_hz: profile.tick_hz,
+            bound_ms: profile.bound_p99_ns as f64 / 1e6,
+            bound_p50_ms: profile.bound_p50_ns as f64 / 1e6,
+            profile: profile.name,
+            latency_us: outcome.latencies.percentiles_us(),
+            latency_sample: 1.0,
+            server_cpu_us_per_user_s: server_cpu,
+            users_per_core,
+            limited_by,
+            floor_ratio: floor_ratio(verdict, server_cpu, floor.as_ref()),
+            lost: account.lost,
+            duplicated: account.duplicated,
+            corrupted: account.corrupted,
+            out_of_order: account.out_of_order,
+            rooms_disagreeing: account.rooms_disagreeing,
+            disconnects: outcome.counters.disconnects,
+            refused: outcome.counters.refused.clone(),
+            generator_cpu: outcome.generator_cpu,
+            generator_lateness_us: outcome.lateness.percentiles_us(),
+            verdict,
+            reasons,
+            messages_sent: account.sent,
+            deliveries: account.delivered,
+            deliveries_measured: outcome.latencies.count(),
+            protocol: circumstances.protocol,
+            shards: circumstances.shards,
+            server_cpu_cores: outcome.server_cores(),
+            server_threads: outcome.server_threads.clone().unwrap_or_default(),
+            foreign_cpu_cores: outcome.foreign_cores,
+            ramp_s: outcome.ramp_ns as f64 / 1e9,
+            pinning,
+            machine: circumstances.machine,
+            command: std::env::args().collect::<Vec<String>>().join(" "),
+            floor,
+        }
+    }
+
+    /// The table for the terminal.
+    #[must_use]
+    pub fn to_table(&self) -> String {
+        table::render(self)
+    }
+
+    /// Writes the JSON, and the latencies beside it.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self, path: &Path, outcome: &Outcome) -> Result<()> {
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
+        let hgrm = path.with_extension("hgrm");
+        fs::write(&hgrm, outcome.latencies.to_hgrm())
+            .with_context(|| format!("writing {}", hgrm.display()))
+    }
+}
+
+/// Users for each core of the server: only of a number that was held by a server whose cores are
+/// known to be its own.
+fn server_users_per_core(
+    verdict: Verdict,
+    users: u32,
+    pinning: &Pinning,
+    outcome: &Outcome,
+) -> Option<f64> {
+    let known = verdict == Verdict::Pass && outcome.server_threads.is_some();
+    known.then(|| f64::from(users) / pinning.server.len() as f64)
+}
+
+/// A ratio of two figures that both may be given.
+fn floor_ratio(verdict: Verdict, server: Option<f64>, floor: Option<&FloorReport>) -> Option<f64> {
+    let floor = floor.filter(|floor| floor.verdict == Verdict::Pass)?;
+    let floor_cpu = floor.server_cpu_us_per_user_s.filter(|cpu| *cpu > 0.0)?;
+    (verdict != Verdict::GeneratorBound).then(|| server.map(|cpu| cpu / floor_cpu)).flatten()
+}
+
+#[cfg(test)]
+mod tests;

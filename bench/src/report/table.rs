@@ -1,0 +1,145 @@
+//! The table on the terminal: first what was played, for a figure without it means nothing.
+
+use std::fmt::Write as _;
+
+use super::Report;
+use crate::histogram::Percentiles;
+
+const LABEL_WIDTH: usize = 24;
+
+pub(super) fn render(report: &Report) -> String {
+    let mut rows: Vec<(&str, String)> = load_rows(report);
+    rows.push(("", String::new()));
+    rows.extend(result_rows(report));
+    rows.push(("", String::new()));
+    rows.extend(cost_rows(report));
+    let mut text = String::new();
+    for (label, value) in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", format!("{label:<LABEL_WIDTH$}{value}").trim_end());
+    }
+    let _ = writeln!(text, "\nverdict: {}", report.verdict.label());
+    for reason in &report.reasons {
+        let _ = writeln!(text, "  {reason}");
+    }
+    for note in notes(report) {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+fn load_rows(report: &Report) -> Vec<(&'static str, String)> {
+    let machine = &report.machine;
+    vec![
+        (
+            "profile",
+            format!(
+                "{} over {}, {} users on {} shards ({})",
+                report.profile, report.protocol, report.users, report.shards, report.subject
+            ),
+        ),
+        ("message rate", format!("{} Hz a user", report.message_rate_hz)),
+        ("neighbours", format!("{} others hear each message", report.neighbours)),
+        ("payload", format!("{} B", report.payload_bytes)),
+        ("tick rate", report.tick_hz.map_or("no ticks".to_owned(), |hz| format!("{hz} Hz"))),
+        ("latency bound", format!("p50 {} ms, p99 {} ms", report.bound_p50_ms, report.bound_ms)),
+        ("measured", format!("{} s after {} s", report.duration_s, report.warm_up_s)),
+        (
+            "machine",
+            format!(
+                "{}, {} cores, {} MiB, Linux {}",
+                machine.cpu, machine.cores, machine.memory_mib, machine.kernel
+            ),
+        ),
+        (
+            "cores",
+            format!(
+                "server {:?}, generators {:?}",
+                report.pinning.server, report.pinning.generators
+            ),
+        ),
+    ]
+}
+
+fn result_rows(report: &Report) -> Vec<(&'static str, String)> {
+    vec![
+        ("latency", percentiles(report.latency_us)),
+        (
+            "deliveries",
+            format!(
+                "{} of {} messages, {} measured",
+                report.deliveries, report.messages_sent, report.deliveries_measured
+            ),
+        ),
+        (
+            "faults",
+            format!(
+                "{} lost, {} doubled, {} corrupted, {} out of order, {} refused, {} disconnects",
+                report.lost,
+                report.duplicated,
+                report.corrupted,
+                report.out_of_order + report.rooms_disagreeing,
+                report.refused.values().sum::<u64>(),
+                report.disconnects
+            ),
+        ),
+    ]
+}
+
+fn cost_rows(report: &Report) -> Vec<(&'static str, String)> {
+    let figure = |value: Option<f64>, unit: &str| match value {
+        Some(value) => format!("{value:.2} {unit}"),
+        None => "not known".to_owned(),
+    };
+    let mut rows = vec![("server CPU", figure(report.server_cpu_us_per_user_s, "us a user and s"))];
+    for thread in &report.server_threads {
+        let cpu_ms = thread.cpu_ns as f64 / 1e6;
+        rows.push(("", format!("{:<16} x{} {cpu_ms:>10.1} ms", thread.name, thread.count)));
+    }
+    if let Some(floor) = &report.floor {
+        rows.push(("floor CPU", figure(floor.server_cpu_us_per_user_s, "us a user and s")));
+        rows.push(("floor latency", percentiles(floor.latency_us)));
+        rows.push(("CPU to floor", figure(report.floor_ratio, "times")));
+    }
+    rows.push((
+        "users per core",
+        match (report.users_per_core, report.limited_by) {
+            (Some(users), _) => format!("{users:.0} (held)"),
+            (None, Some(limit)) => format!("none held, limited by {limit:?}").to_lowercase(),
+            (None, None) => "not known".to_owned(),
+        },
+    ));
+    let generator_percent = report.generator_cpu * 100.0;
+    let lateness = percentiles(report.generator_lateness_us);
+    rows.push(("generator", format!("{generator_percent:.0} % of its core, late {lateness}")));
+    rows.push(("others on these cores", format!("{:.2} cores", report.foreign_cpu_cores)));
+    rows
+}
+
+fn percentiles(percentiles: Option<Percentiles>) -> String {
+    let Some(Percentiles { p50, p99, p999, max, .. }) = percentiles else {
+        return "none".to_owned();
+    };
+    let ms = |us: f64| us / 1e3;
+    let [p50, p99, p999, max] = [p50, p99, p999, max].map(ms);
+    format!("p50 {p50:.3} ms, p99 {p99:.3}, p99.9 {p999:.3}, max {max:.3}")
+}
+
+/// What the reader has to know to trust the figures, or not to.
+fn notes(report: &Report) -> Vec<String> {
+    /// From here on strangers may have moved the figures.
+    const FOREIGN_CORES_MAX: f64 = 0.1;
+    let mut notes = Vec::new();
+    if report.pinning.shared {
+        notes.push("generators share the server's cores: there are no others".to_owned());
+    }
+    if report.foreign_cpu_cores > FOREIGN_CORES_MAX {
+        notes.push("others were busy on these cores: run it again on a quiet machine".to_owned());
+    }
+    if let Some(floor) = &report.floor
+        && !floor.reasons.is_empty()
+    {
+        notes.push(format!("no ratio, for the floor: {}", floor.reasons.join("; ")));
+    }
+    notes
+}

@@ -1,0 +1,142 @@
+use super::*;
+use crate::generator::control::Counters;
+use crate::histogram::Latencies;
+use crate::ledger::Account;
+use crate::profile::chat;
+
+fn circumstances() -> Circumstances {
+    Circumstances {
+        profile: chat::profile(8),
+        users: 1_000,
+        duration_s: 30,
+        warm_up_s: 10,
+        protocol: "binary",
+        shards: 2,
+        pinning: Pinning { server: vec![0, 1], generators: vec![2], shared: false },
+        machine: Machine {
+            cpu: "a processor".to_owned(),
+            cores: 3,
+            kernel: "6.18".to_owned(),
+            memory_mib: 1,
+        },
+    }
+}
+
+/// A server that took half a core for 10 s.
+fn outcome() -> Outcome {
+    let mut latencies = Latencies::default();
+    latencies.record_ns(1_000_000);
+    let thread = ThreadUse { name: "shard".to_owned(), count: 2, cpu_ns: 5_000_000_000 };
+    Outcome {
+        account: Account { sent: 10, expected: 80, delivered: 80, ..Account::default() },
+        latencies,
+        lateness: Latencies::default(),
+        counters: Counters::default(),
+        generator_cpu: 0.2,
+        server_threads: Some(vec![thread]),
+        elapsed_ns: 10_000_000_000,
+        foreign_cores: 0.0,
+        ramp_ns: 1,
+    }
+}
+
+fn floor(cpu_ns: u64) -> FloorReport {
+    let mut floor = outcome();
+    floor.server_threads.as_mut().unwrap()[0].cpu_ns = cpu_ns;
+    FloorReport::new(&circumstances(), &floor)
+}
+
+#[test]
+fn the_keys_that_others_read_are_there() {
+    let report = Report::new("server", circumstances(), &outcome(), Some(floor(2_500_000_000)));
+    let json = serde_json::to_value(&report).unwrap();
+    for (key, value) in [
+        ("profile", "\"chat\""),
+        ("users", "1000"),
+        ("duration_s", "30.0"),
+        ("message_rate_hz", "0.1"),
+        ("neighbours", "7"),
+        ("payload_bytes", "64"),
+        ("tick_hz", "null"),
+        ("bound_ms", "100.0"),
+        ("server_cpu_us_per_user_s", "500.0"),
+        ("users_per_core", "500.0"),
+        ("limited_by", "null"),
+        ("floor_ratio", "2.0"),
+        ("lost", "0"),
+        ("duplicated", "0"),
+        ("corrupted", "0"),
+        ("disconnects", "0"),
+        ("generator_cpu", "0.2"),
+        ("verdict", "\"pass\""),
+    ] {
+        assert_eq!(json.get(key).map(ToString::to_string).as_deref(), Some(value), "{key}");
+    }
+    for key in ["p50", "p99", "p999", "max"] {
+        assert!(json["latency_us"][key].is_f64(), "{key}");
+    }
+}
+
+#[test]
+fn users_per_core_are_told_only_when_they_were_held() {
+    let mut lossy = outcome();
+    lossy.account.lost = 1;
+    let mut busy = outcome();
+    busy.generator_cpu = 0.95;
+    let mut unknown = outcome();
+    unknown.server_threads = None;
+    for (outcome, limit) in
+        [(lossy, Some(Limit::Integrity)), (busy, Some(Limit::Generator)), (unknown, None)]
+    {
+        let report = Report::new("server", circumstances(), &outcome, None);
+        assert_eq!((report.users_per_core, report.limited_by), (None, limit));
+    }
+}
+
+#[test]
+fn a_ratio_needs_two_figures_that_may_be_given() {
+    let ratio = |outcome: &Outcome, floor| {
+        Report::new("server", circumstances(), outcome, floor).floor_ratio
+    };
+    assert_eq!(ratio(&outcome(), None), None);
+    assert_eq!(ratio(&outcome(), Some(floor(0))), None);
+    let mut bound = floor(1_000);
+    bound.verdict = Verdict::GeneratorBound;
+    assert_eq!(ratio(&outcome(), Some(bound)), None);
+    let mut busy = outcome();
+    busy.generator_cpu = 0.95;
+    assert_eq!(ratio(&busy, Some(floor(1_000))), None);
+    assert_eq!(ratio(&outcome(), Some(floor(5_000_000_000))), Some(1.0));
+}
+
+#[test]
+fn the_table_says_what_was_played_and_what_came_of_it() {
+    let mut faulty = outcome();
+    faulty.account.lost = 3;
+    let table = Report::new("server", circumstances(), &faulty, Some(floor(1_000))).to_table();
+    for text in [
+        "message rate            0.1 Hz a user\n",
+        "neighbours              7 others",
+        "payload                 64 B\n",
+        "tick rate               no ticks\n",
+        "latency bound           p50 5 ms, p99 100 ms\n",
+        "latency                 p50 1.0",
+        "server CPU              500.00 us a user and s\n",
+        "none held, limited by integrity\n",
+        "verdict: fail\n  3 deliveries lost\n",
+    ] {
+        assert!(table.contains(text), "{text} in\n{table}");
+    }
+}
+
+#[test]
+fn the_latencies_are_kept_beside_the_json() {
+    let path = std::env::temp_dir().join(format!("warren-report-{}.json", std::process::id()));
+    let outcome = outcome();
+    Report::new("server", circumstances(), &outcome, None).write(&path, &outcome).unwrap();
+    let hgrm = path.with_extension("hgrm");
+    assert!(fs::read_to_string(&path).unwrap().starts_with("{\n  \"profile\": \"chat\""));
+    assert!(fs::read_to_string(&hgrm).unwrap().contains("Percentile"));
+    fs::remove_file(path).unwrap();
+    fs::remove_file(hgrm).unwrap();
+}

@@ -1,0 +1,176 @@
+//! What a run shows: whether the bound was held, and whether the figure may be given at all. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::ledger::Account;
+use crate::profile::Profile;
+
+/// Above this share of its core, a generator measures itself.
+pub const GENERATOR_CPU_MAX: f64 = 0.9;
+/// A generator is late when sends are later than this fraction of a latency bound, at the bound's
+/// percentile: then that much of the latency is its own.
+pub const LATENESS_FRACTION: f64 = 0.1;
+
+/// What a run says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing was lost, and the bound was held.
+    Pass,
+    /// Something was lost, or the bound was not held.
+    Fail,
+    /// The generator was late or too busy: the figures are its own, not the server's.
+    GeneratorBound,
+}
+
+impl Verdict {
+    /// The exit status of the harness.
+    #[must_use]
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Fail => 1,
+            Self::GeneratorBound => 3,
+        }
+    }
+
+    /// The word in the report.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::GeneratorBound => "generator-bound",
+        }
+    }
+}
+
+/// What kept the number of users from being held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// Messages were lost, doubled, mixed up, disordered or refused, or connections lost.
+    Integrity,
+    /// Messages took longer than the bound.
+    Latency,
+    /// The generator.
+    Generator,
+}
+
+/// What a verdict is given on.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Who heard what.
+    pub account: Account,
+    /// Connections lost.
+    pub disconnects: u64,
+    /// Frames that are none of the protocol.
+    pub faults: u64,
+    /// Messages that the server refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Messages whose latency was measured.
+    pub measured: u64,
+    /// Median and 99th percentile of the latency, in nanoseconds.
+    pub latency_ns: [u64; 2],
+    /// Median and 99th percentile of the generators' lateness, in nanoseconds.
+    pub lateness_ns: [u64; 2],
+    /// The highest share of a core that generators took.
+    pub generator_cpu: f64,
+}
+
+/// A verdict, and what it rests on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What kept the number of users from being held, if it was not.
+    pub limited_by: Option<Limit>,
+    /// Every rule that was broken, in words.
+    pub reasons: Vec<String>,
+}
+
+/// Judges a run. A message that was lost is a failure whatever the generator did; a latency counts
+/// only when the generator was neither late nor too busy.
+#[must_use]
+pub fn judge(profile: &Profile, evidence: &Evidence) -> Judgement {
+    let integrity = broken_integrity(evidence);
+    let generator = generator_faults(profile, evidence);
+    let latency = broken_bounds(profile, evidence);
+    let (verdict, limited_by) = if !integrity.is_empty() {
+        (Verdict::Fail, Some(Limit::Integrity))
+    } else if !generator.is_empty() {
+        (Verdict::GeneratorBound, Some(Limit::Generator))
+    } else if !latency.is_empty() {
+        (Verdict::Fail, Some(Limit::Latency))
+    } else {
+        (Verdict::Pass, None)
+    };
+    Judgement { verdict, limited_by, reasons: [integrity, generator, latency].concat() }
+}
+
+fn broken_integrity(evidence: &Evidence) -> Vec<String> {
+    let account = &evidence.account;
+    let counts = [
+        (account.lost, "deliveries lost"),
+        (account.duplicated, "deliveries doubled"),
+        (account.corrupted, "messages corrupted or mixed up"),
+        (account.out_of_order, "messages out of their room's order"),
+        (account.rooms_disagreeing, "rooms whose members heard different orders"),
+        (evidence.disconnects, "connections lost"),
+        (evidence.faults, "frames that are none of the protocol"),
+    ];
+    let counted = counts.into_iter().filter(|(count, _)| *count > 0);
+    let mut reasons: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
+    for (reason, count) in &evidence.refused {
+        reasons.push(format!("{count} messages refused: {reason}"));
+    }
+    if evidence.measured == 0 {
+        reasons.push("nothing was measured".to_owned());
+    }
+    reasons
+}
+
+fn generator_faults(profile: &Profile, evidence: &Evidence) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let bounds = [profile.bound_p50_ns, profile.bound_p99_ns];
+    let names = ["median", "99th percentile"];
+    for ((late_ns, bound_ns), name) in evidence.lateness_ns.into_iter().zip(bounds).zip(names) {
+        let late_max_ns = bound_ns as f64 * LATENESS_FRACTION;
+        if late_ns as f64 > late_max_ns {
+            reasons.push(format!(
+                "the generator sent late: {name} {:.3} ms, at most {:.3} ms",
+                late_ns as f64 / 1e6,
+                late_max_ns / 1e6,
+            ));
+        }
+    }
+    if evidence.generator_cpu > GENERATOR_CPU_MAX {
+        reasons.push(format!(
+            "the generator took {:.0} % of its core, at most {:.0} %",
+            evidence.generator_cpu * 100.0,
+            GENERATOR_CPU_MAX * 100.0,
+        ));
+    }
+    reasons
+}
+
+fn broken_bounds(profile: &Profile, evidence: &Evidence) -> Vec<String> {
+    let bounds = [profile.bound_p50_ns, profile.bound_p99_ns];
+    let names = ["median", "99th percentile"];
+    let bounded = evidence.latency_ns.into_iter().zip(bounds).zip(names);
+    bounded
+        .filter(|((latency_ns, bound_ns), _)| latency_ns > bound_ns)
+        .map(|((latency_ns, bound_ns), name)| {
+            format!(
+                "latency: {name} {:.3} ms, bound {:.3} ms",
+                latency_ns as f64 / 1e6,
+                bound_ns as f64 / 1e6,
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+use super::*;
+use crate::profile::chat;
+
+const MS: u64 = 1_000_000;
+
+fn good() -> Evidence {
+    Evidence {
+        measured: 1_000,
+        latency_ns: [5 * MS, 100 * MS],
+        lateness_ns: [MS / 2, 10 * MS],
+        generator_cpu: 0.9,
+        ..Evidence::default()
+    }
+}
+
+fn check(change: impl FnOnce(&mut Evidence), verdict: Verdict, limit: Option<Limit>, reason: &str) {
+    let mut evidence = good();
+    change(&mut evidence);
+    let judgement = judge(&chat::profile(8), &evidence);
+    assert_eq!((judgement.verdict, judgement.limited_by), (verdict, limit), "{judgement:?}");
+    let found = judgement.reasons.iter().any(|text| text.contains(reason));
+    assert!(found || reason.is_empty(), "{reason} in {judgement:?}");
+    assert_eq!(judgement.reasons.is_empty(), verdict == Verdict::Pass);
+}
+
+#[test]
+fn a_run_at_its_bounds_passes() {
+    check(|_| {}, Verdict::Pass, None, "");
+}
+
+#[test]
+fn any_fault_in_the_messages_fails() {
+    let fail = |change: fn(&mut Evidence), reason| {
+        check(change, Verdict::Fail, Some(Limit::Integrity), reason);
+    };
+    fail(|evidence| evidence.account.lost = 1, "1 deliveries lost");
+    fail(|evidence| evidence.account.duplicated = 2, "2 deliveries doubled");
+    fail(|evidence| evidence.account.corrupted = 3, "3 messages corrupted");
+    fail(|evidence| evidence.account.out_of_order = 4, "4 messages out of");
+    fail(|evidence| evidence.account.rooms_disagreeing = 5, "5 rooms");
+    fail(|evidence| evidence.disconnects = 6, "6 connections lost");
+    fail(|evidence| evidence.faults = 7, "7 frames");
+    fail(
+        |evidence| evidence.refused = [("busy (503)".to_owned(), 8)].into(),
+        "refused: busy (503)",
+    );
+    fail(|evidence| evidence.measured = 0, "nothing was measured");
+}
+
+#[test]
+fn a_latency_above_either_bound_fails() {
+    let limit = Some(Limit::Latency);
+    check(|evidence| evidence.latency_ns[0] += 1, Verdict::Fail, limit, "median");
+    check(|evidence| evidence.latency_ns[1] += 1, Verdict::Fail, limit, "99th percentile");
+}
+
+#[test]
+fn a_late_or_busy_generator_gives_no_figure() {
+    let (verdict, limit) = (Verdict::GeneratorBound, Some(Limit::Generator));
+    check(|evidence| evidence.lateness_ns[0] += 1, verdict, limit, "sent late: median");
+    check(|evidence| evidence.lateness_ns[1] += 1, verdict, limit, "sent late: 99th");
+    check(|evidence| evidence.generator_cpu = 0.91, verdict, limit, "91 % of its core");
+}
+
+#[test]
+fn a_generator_excuses_latency_but_no_loss() {
+    let late = |evidence: &mut Evidence| {
+        evidence.generator_cpu = 1.0;
+        evidence.latency_ns = [50 * MS, 500 * MS];
+    };
+    check(late, Verdict::GeneratorBound, Some(Limit::Generator), "latency: median");
+    check(
+        |evidence| {
+            late(evidence);
+            evidence.account.lost = 1;
+        },
+        Verdict::Fail,
+        Some(Limit::Integrity),
+        "1 deliveries lost",
+    );
+}
+
+#[test]
+fn each_verdict_has_its_exit_status() {
+    let verdicts = [Verdict::Pass, Verdict::Fail, Verdict::GeneratorBound];
+    assert_eq!(verdicts.map(Verdict::exit_status), [0, 1, 3]);
+    for verdict in verdicts {
+        let json = serde_json::to_string(&verdict).unwrap();
+        assert_eq!(json, format!("\"{}\"", verdict.label()));
+    }
+}

@@ -1,0 +1,268 @@
+//! The client's side of the wire protocols, as far as the profiles need it. Pure: bytes in, frames
+//! out. Names and texts of the harness hold nothing that any protocol escapes.
+
+mod binary;
+mod connserver;
+pub mod floor;
+mod json;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use warren_core::message::{Message, Value, packed};
+use warren_net::gateway::{self, GatewaySettings};
+
+use crate::payload::Payload;
+
+/// What is spoken with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Length-prefixed frames, fixed layouts for what is hot.
+    Binary,
+    /// ConnServer text, dialect C.
+    Connserver,
+    /// One JSON object a frame.
+    Json,
+}
+
+impl Protocol {
+    /// The name on the command line and in the report.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Connserver => "connserver",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// How a generator speaks on its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wire {
+    /// With a Warren server.
+    Server(Protocol),
+    /// With the floor's server, in frames as long as those of this protocol.
+    Floor(floor::Lengths),
+}
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To log in.
+    Login,
+    /// To enter the room.
+    Join,
+    /// To say something.
+    Say,
+    /// For a sign of life.
+    Ping,
+}
+
+/// A frame from the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// Somebody said something in a room.
+    Heard {
+        /// The room's number for it.
+        sequence: u64,
+        /// Where and by whom, when the protocol says so: the floor's does not.
+        place: Option<Place<'a>>,
+        /// What.
+        text: &'a str,
+    },
+    /// The answer to a request.
+    Reply {
+        /// To which.
+        request: Request,
+        /// 0 or a code.
+        status: u16,
+        /// The reason when the status is not 0.
+        reason: &'a str,
+    },
+    /// A sign of life that nobody asked for.
+    Heartbeat,
+    /// Someone came or went.
+    Presence,
+    /// Anything else.
+    Other,
+}
+
+/// Where and by whom something was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The room's name.
+    pub room: &'a str,
+    /// The speaker's name.
+    pub from: &'a str,
+}
+
+/// What stands at the beginning of received bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoded<'a> {
+    /// No whole frame yet.
+    Incomplete,
+    /// A frame.
+    Frame {
+        /// Its bytes, its end included.
+        consumed: usize,
+        /// What it says.
+        frame: Frame<'a>,
+    },
+    /// No frame of the protocol, or longer than any that the server sends here.
+    Fault,
+}
+
+/// Longest frame that is taken from a server, in bytes. A list of names in a large room fits.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// The user's name: of one length, so that all frames of one kind are of one length.
+#[must_use]
+pub fn user_name(user: u32) -> String {
+    format!("u{user:06}")
+}
+
+/// The room's name.
+#[must_use]
+pub fn room_name(room: u32) -> String {
+    format!("r{room:06}")
+}
+
+/// The number in a name that [`user_name`] or [`room_name`] made with this letter.
+#[must_use]
+pub fn name_number(name: &str, letter: char) -> Option<u32> {
+    let digits = name.strip_prefix(letter)?;
+    let canonical = digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if canonical && (digits.len() == 6 || !digits.starts_with('0')) {
+        digits.parse().ok()
+    } else {
+        None
+    }
+}
+
+/// A user's place in its room, as the floor's server is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The user.
+    pub user: u32,
+    /// Its room.
+    pub room: u32,
+}
+
+impl Wire {
+    /// Appends what a connection begins with, before its first request.
+    pub fn greet(self, out: &mut Vec<u8>) {
+        if self == Self::Server(Protocol::Binary) {
+            binary::greet(out);
+        }
+    }
+
+    /// Appends the login.
+    pub fn login(self, seat: Seat, out: &mut Vec<u8>) {
+        let user = user_name(seat.user);
+        match self {
+            Self::Server(Protocol::Binary) => binary::request("login", &[("user", &user)], out),
+            Self::Server(Protocol::Connserver) => connserver::request("login", "user", &user, out),
+            Self::Server(Protocol::Json) => json::request("login", "user", &user, out),
+            Self::Floor(lengths) => floor::announce(seat.room, lengths, out),
+        }
+    }
+
+    /// Appends the request to enter the room.
+    pub fn join(self, seat: Seat, out: &mut Vec<u8>) {
+        let room = room_name(seat.room);
+        match self {
+            Self::Server(Protocol::Binary) => binary::request("join", &[("room", &room)], out),
+            Self::Server(Protocol::Connserver) => connserver::request("join", "room", &room, out),
+            Self::Server(Protocol::Json) => json::request("join", "room", &room, out),
+            Self::Floor(_) => floor::request(floor::KIND_JOIN, out),
+        }
+    }
+
+    /// Appends a message to the room.
+    pub fn say(self, seat: Seat, text: &str, out: &mut Vec<u8>) {
+        let room = room_name(seat.room);
+        match self {
+            Self::Server(Protocol::Binary) => binary::say(&room, text, out),
+            Self::Server(Protocol::Connserver) => connserver::say(&room, text, out),
+            Self::Server(Protocol::Json) => json::say(&room, text, out),
+            Self::Floor(lengths) => floor::say(text, lengths, out),
+        }
+    }
+
+    /// Appends a sign of life.
+    pub fn ping(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Server(Protocol::Binary) => binary::request("ping", &[], out),
+            Self::Server(Protocol::Connserver) => out.extend_from_slice(b"msg:ping\n\0"),
+            Self::Server(Protocol::Json) => out.extend_from_slice(b"{\"msg\":\"ping\"}\n"),
+            Self::Floor(_) => floor::request(floor::KIND_PING, out),
+        }
+    }
+
+    /// Decodes the frame at the beginning of what a server sent.
+    #[must_use]
+    pub fn decode(self, bytes: &[u8]) -> Decoded<'_> {
+        match self {
+            Self::Server(Protocol::Binary) => binary::decode(bytes),
+            Self::Server(Protocol::Connserver) => connserver::decode(bytes),
+            Self::Server(Protocol::Json) => json::decode(bytes),
+            Self::Floor(_) => floor::decode(bytes),
+        }
+    }
+}
+
+/// The lengths of what a client of this protocol sends to say something, and of what a server sends
+/// to a member and back to the speaker: those that the floor's frames have. Room numbers of three
+/// digits stand for all.
+#[must_use]
+pub fn floor_lengths(protocol: Protocol, payload_bytes: usize) -> floor::Lengths {
+    let (room, from) = (room_name(0), user_name(1));
+    let said = Payload { user: 1, number: 0, intended_ns: 0 }.to_text(0, payload_bytes);
+    let (room, from, text) = (Value::Text(&room), Value::Text(&from), Value::Text(&said));
+    let (seq, status) = (("seq", Value::Integer(100)), ("status", Value::Integer(0)));
+    let heard = packed("chat", &[("room", room), ("from", from), ("text", text), seq]);
+    let echo = [("to", room), ("text", text), seq, status];
+    let (spoken, reply) = match protocol {
+        Protocol::Binary => (gateway::Protocol::Binary, packed("chat", &[seq, status])),
+        Protocol::Connserver => (gateway::Protocol::ConnServerC, packed("chat", &echo)),
+        Protocol::Json => (gateway::Protocol::Json, packed("chat", &[seq, status])),
+    };
+    let length = |message: &[u8]| {
+        let mut out = Vec::new();
+        let message = Message::from_checked(message);
+        gateway::encode(spoken, &GatewaySettings::default(), message, &mut out);
+        out.len()
+    };
+    let mut say = Vec::new();
+    Wire::Server(protocol).say(Seat { user: 1, room: 0 }, &said, &mut say);
+    floor::Lengths::new(say.len(), length(&heard), length(&reply))
+}
+
+/// Sorts a message by its method and fields, for all protocols that name them.
+fn classify<'a>(
+    method: &str,
+    status: Option<u16>,
+    reason: &'a str,
+    heard: Option<(u64, Place<'a>, &'a str)>,
+) -> Frame<'a> {
+    let request = match method {
+        "login" => Some(Request::Login),
+        "join" => Some(Request::Join),
+        "chat" | "say" => Some(Request::Say),
+        "ping" => Some(Request::Ping),
+        _ => None,
+    };
+    match (request, status, heard) {
+        (_, _, _) if method == "pong" => Frame::Heartbeat,
+        (_, _, _) if matches!(method, "joined" | "left") => Frame::Presence,
+        (Some(request), Some(status), _) => Frame::Reply { request, status, reason },
+        (Some(Request::Say), None, Some((sequence, place, text))) => {
+            Frame::Heard { sequence, place: Some(place), text }
+        }
+        _ => Frame::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+use warren_core::message::{Value, packed};
+
+use super::floor::{ClientFrame, NotAFrame, decode_client};
+use super::*;
+
+const PLACE: Place<'static> = Place { room: "r000001", from: "u000009" };
+const TEXT: &str = "0123456789abcdef0123456789abcdef0123456789abcdefgggggggggggggggg";
+
+fn binary(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len() + 1).unwrap();
+    [&length.to_le_bytes(), &[kind][..], payload].concat()
+}
+
+fn binary_message(method: &str, fields: &[(&str, Value<'_>)]) -> Vec<u8> {
+    binary(1, &packed(method, fields))
+}
+
+fn binary_heard() -> Vec<u8> {
+    let payload = [&17u64.to_le_bytes(), &b"\x07r000001\x07u000009"[..], TEXT.as_bytes()].concat();
+    binary(3, &payload)
+}
+
+fn text(template: &str) -> Vec<u8> {
+    template.replace("TEXT", TEXT).into_bytes()
+}
+
+/// Each frame is found whole, and not before its last byte.
+fn check(wire: Wire, bytes: &[u8], expected: Frame<'_>) {
+    for length in 0..bytes.len() {
+        assert_eq!(wire.decode(&bytes[..length]), Decoded::Incomplete, "{length} of {bytes:?}");
+    }
+    let followed = [bytes, b"x"].concat();
+    let decoded = wire.decode(&followed);
+    assert_eq!(decoded, Decoded::Frame { consumed: bytes.len(), frame: expected });
+}
+
+fn reply(request: Request, status: u16, reason: &str) -> Frame<'_> {
+    Frame::Reply { request, status, reason }
+}
+
+#[test]
+fn what_binary_servers_send_is_understood() {
+    let wire = Wire::Server(Protocol::Binary);
+    let heard = Frame::Heard { sequence: 17, place: Some(PLACE), text: TEXT };
+    check(wire, &binary_heard(), heard);
+    let (room, from) = (Value::Text("r000001"), Value::Text("u000009"));
+    let said = Value::Text(TEXT);
+    let fields = [("room", room), ("from", from), ("text", said), ("seq", Value::Integer(17))];
+    check(wire, &binary_message("chat", &fields), heard);
+    let (zero, busy) = (("status", Value::Integer(0)), ("status", Value::Integer(503)));
+    let error = ("error", Value::Text("busy"));
+    check(wire, &binary_message("login", &[zero]), reply(Request::Login, 0, ""));
+    check(wire, &binary_message("join", &[busy, error]), reply(Request::Join, 503, "busy"));
+    check(
+        wire,
+        &binary_message("chat", &[zero, ("seq", Value::Integer(17))]),
+        reply(Request::Say, 0, ""),
+    );
+    check(wire, &binary_message("ping", &[zero]), reply(Request::Ping, 0, ""));
+    check(wire, &binary_message("joined", &[("user", from)]), Frame::Presence);
+    check(wire, &binary_message("notice", &[]), Frame::Other);
+}
+
+#[test]
+fn what_connserver_servers_send_is_understood() {
+    let wire = Wire::Server(Protocol::Connserver);
+    let heard = Frame::Heard { sequence: 17, place: Some(PLACE), text: TEXT };
+    let chat = "from:u000009\nmsg:chat\nroom:r000001\nseq:17\ntext:TEXT\n\0";
+    check(wire, &text(chat), heard);
+    let echo = "msg:chat\nseq:17\nstatus:0\ntext:TEXT\nto:r000001\n\0";
+    check(wire, &text(echo), reply(Request::Say, 0, ""));
+    for (bytes, frame) in [
+        ("msg:login\nstatus:0\nuser:u000009\n\0", reply(Request::Login, 0, "")),
+        ("error:busy\nmsg:join\nstatus:503\n\0", reply(Request::Join, 503, "busy")),
+        ("msg:pong\nstatus:0\n\0", Frame::Heartbeat),
+        ("msg:ping\nstatus:0\ntime_ms:5\n\0", reply(Request::Ping, 0, "")),
+        ("msg:left\nroom:r000001\nuser:u1\n\0", Frame::Presence),
+    ] {
+        check(wire, bytes.as_bytes(), frame);
+    }
+}
+
+#[test]
+fn what_json_servers_send_is_understood() {
+    let wire = Wire::Server(Protocol::Json);
+    let heard = Frame::Heard { sequence: 17, place: Some(PLACE), text: TEXT };
+    let chat = r#"{"msg":"chat","room":"r000001","from":"u000009","text":"TEXT","seq":17}"#;
+    check(wire, &[&text(chat)[..], b"\n"].concat(), heard);
+    check(wire, &[&text(chat)[..], b"\0"].concat(), heard);
+    for (bytes, frame) in [
+        ("{\"msg\":\"login\",\"status\":0,\"token\":\"a\\\"b\"}\n", reply(Request::Login, 0, "")),
+        (
+            "{\"msg\":\"join\",\"status\":503,\"error\":\"busy\"}\n",
+            reply(Request::Join, 503, "busy"),
+        ),
+        ("{\"msg\":\"chat\",\"status\":0,\"seq\":17}\n", reply(Request::Say, 0, "")),
+        ("{\"msg\":\"pong\",\"status\":0}\n", Frame::Heartbeat),
+        ("{\"msg\":\"joined\",\"user\":\"u1\"}\n", Frame::Presence),
+    ] {
+        check(wire, bytes.as_bytes(), frame);
+    }
+}
+
+#[test]
+fn what_no_server_sends_is_a_fault() {
+    let huge = vec![b'a'; FRAME_BYTES_MAX + 1];
+    for (protocol, bytes) in [
+        (Protocol::Binary, &[0, 0, 0, 0, 1][..]),
+        (Protocol::Binary, &[0xff, 0xff, 0xff, 0xff]),
+        (Protocol::Binary, &[1, 0, 0, 0, 9]),
+        (Protocol::Binary, &[4, 0, 0, 0, 3, 1, 2, 3]),
+        (Protocol::Binary, &[2, 0, 0, 0, 1, 5]),
+        (Protocol::Connserver, b"\0"),
+        (Protocol::Connserver, b"msg\n\0"),
+        (Protocol::Connserver, b"msg:chat\0"),
+        (Protocol::Connserver, b"seq:x\nmsg:chat\n\0"),
+        (Protocol::Connserver, b"status:0\n\0"),
+        (Protocol::Connserver, b"msg:\xff\n\0"),
+        (Protocol::Connserver, &huge),
+        (Protocol::Json, b"\n"),
+        (Protocol::Json, b"{\"msg\":\"chat\"\n"),
+        (Protocol::Json, b"{\"status\":0}\n"),
+        (Protocol::Json, &huge),
+    ] {
+        let decoded = Wire::Server(protocol).decode(bytes);
+        assert_eq!(decoded, Decoded::Fault, "{protocol:?} {:?}", &bytes[..bytes.len().min(20)]);
+    }
+}
+
+#[test]
+fn requests_are_the_bytes_of_the_protocols() {
+    let seat = Seat { user: 9, room: 1 };
+    let name = |name| Value::Text(name);
+    let said = [&[0, 0, 0, 0][..], b"\x07r000001", TEXT.as_bytes()].concat();
+    let preamble = b"WRN1".to_vec();
+    for (protocol, login, join, say) in [
+        (
+            Protocol::Binary,
+            [preamble, binary_message("login", &[("user", name("u000009"))])].concat(),
+            binary_message("join", &[("room", name("r000001"))]),
+            binary(2, &said),
+        ),
+        (
+            Protocol::Connserver,
+            text("msg:login\nuser:u000009\n\0"),
+            text("msg:join\nroom:r000001\n\0"),
+            text("msg:chat\ntext:TEXT\nto:r000001\n\0"),
+        ),
+        (
+            Protocol::Json,
+            text("{\"msg\":\"login\",\"user\":\"u000009\"}\n"),
+            text("{\"msg\":\"join\",\"room\":\"r000001\"}\n"),
+            text("{\"msg\":\"chat\",\"to\":\"r000001\",\"text\":\"TEXT\"}\n"),
+        ),
+    ] {
+        let wire = Wire::Server(protocol);
+        let encoded = |encode: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            encode(&mut out);
+            out
+        };
+        let greeted_login = encoded(&|out| {
+            wire.greet(out);
+            wire.login(seat, out);
+        });
+        assert_eq!(greeted_login, login);
+        assert_eq!(encoded(&|out| wire.join(seat, out)), join);
+        assert_eq!(encoded(&|out| wire.say(seat, TEXT, out)), say);
+    }
+}
+
+#[test]
+fn frames_of_the_floor_are_as_long_as_the_protocols() {
+    for protocol in [Protocol::Binary, Protocol::Connserver, Protocol::Json] {
+        let lengths = floor_lengths(protocol, TEXT.len());
+        let mut say = Vec::new();
+        Wire::Floor(lengths).say(Seat { user: 1, room: 0 }, TEXT, &mut say);
+        let mut real = Vec::new();
+        Wire::Server(protocol).say(Seat { user: 1, room: 0 }, TEXT, &mut real);
+        assert_eq!(say.len(), real.len());
+        assert_eq!(decode_client(&say), Ok(Some((ClientFrame::Say { text: TEXT }, say.len()))));
+        let mut heard = Vec::new();
+        floor::heard(5, TEXT, lengths.heard, &mut heard);
+        assert_eq!(heard.len(), usize::from(lengths.heard));
+        check(Wire::Floor(lengths), &heard, Frame::Heard { sequence: 5, place: None, text: TEXT });
+        let mut answer = Vec::new();
+        floor::reply(floor::KIND_SAY, lengths.reply, &mut answer);
+        assert_eq!(answer.len(), usize::from(lengths.reply));
+        check(Wire::Floor(lengths), &answer, reply(Request::Say, 0, ""));
+    }
+    assert_eq!(
+        usize::from(floor_lengths(Protocol::Binary, TEXT.len()).heard),
+        binary_heard().len()
+    );
+}
+
+#[test]
+fn the_floor_refuses_what_no_generator_sends() {
+    for bytes in [
+        &[0, 0, 0, 0][..],
+        &[0xff, 0xff, 0xff, 0xff],
+        &[1, 0, 0, 0, 99],
+        &[2, 0, 0, 0, floor::KIND_ANNOUNCE, 1],
+        &[2, 0, 0, 0, floor::KIND_SAY, 1],
+        &[4, 0, 0, 0, floor::KIND_SAY, 9, 0, 1],
+    ] {
+        assert_eq!(decode_client(bytes), Err(NotAFrame), "{bytes:?}");
+    }
+    assert_eq!(decode_client(&[2, 0, 0, 0, floor::KIND_JOIN]), Ok(None));
+}
+
+#[test]
+fn names_have_one_number_and_one_length() {
+    for number in [0, 9, 14_999, 999_999, 1_000_000] {
+        assert_eq!(name_number(&user_name(number), 'u'), Some(number));
+        assert_eq!(name_number(&room_name(number), 'r'), Some(number));
+    }
+    for name in ["", "u", "u1", "r000001", "u0000001", "u00000x", "u+00001", "u99999999999"] {
+        assert_eq!(name_number(name, 'u'), None, "{name}");
+    }
+}

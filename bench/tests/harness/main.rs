@@ -1,0 +1,161 @@
+//! The program as a whole: the smoke size against the floor, and against servers with planted
+//! faults, each of which has to be found.
+
+mod faulty_server;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use faulty_server::{Fault, FaultyServer};
+use serde_json::Value;
+
+const USERS: &str = "32";
+/// Two rooms, and in each several messages in the run.
+const ROOM_SIZE: &str = "16";
+const MEMBERS: u64 = 16;
+
+/// Exit status and report of a run.
+struct Outcome {
+    status: i32,
+    report: Value,
+}
+
+impl Outcome {
+    fn count(&self, key: &str) -> u64 {
+        self.report[key].as_u64().unwrap_or_else(|| panic!("{key} in {}", self.report))
+    }
+}
+
+/// A file of this test alone, and the latencies beside it.
+fn report_path(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("warren-bench-{name}-{}.json", std::process::id()))
+}
+
+fn harness(name: &str, arguments: &[&str]) -> Outcome {
+    let path = report_path(name);
+    let output = Command::new(env!("CARGO_BIN_EXE_warren-bench"))
+        .args(arguments)
+        .args(["--users", USERS, "--duration", "2", "--warm-up", "1", "--room-size", ROOM_SIZE])
+        .args(["--json".as_ref(), path.as_os_str()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    let status = output.status.code().unwrap_or_else(|| panic!("it was ended: {text}"));
+    assert_ne!(status, 2, "it could not be run: {text}");
+    let report = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    remove(&path);
+    Outcome { status, report }
+}
+
+fn remove(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::remove_file(path.with_extension("hgrm")).unwrap();
+}
+
+/// A run against a server with a fault in one delivery.
+fn run(name: &str, protocol: &str, generators: &str, fault: Fault) -> Outcome {
+    let server = FaultyServer::start(fault);
+    let address = server.address().to_string();
+    let pid = std::process::id().to_string();
+    harness(
+        name,
+        &[
+            "run",
+            "chat",
+            "--connect",
+            &address,
+            "--server-pid",
+            &pid,
+            "--no-floor",
+            "--protocol",
+            protocol,
+            "--generators",
+            generators,
+        ],
+    )
+}
+
+/// Every kind of fault with its count.
+fn faults(outcome: &Outcome) -> [u64; 6] {
+    ["lost", "duplicated", "corrupted", "out_of_order", "rooms_disagreeing", "disconnects"]
+        .map(|key| outcome.count(key))
+}
+
+#[test]
+fn the_floor_holds_the_smoke_size() {
+    for (name, generators, shards) in [("floor-1", "1", "1"), ("floor-2", "2", "2")] {
+        let outcome =
+            harness(name, &["floor", "chat", "--generators", generators, "--shards", shards]);
+        assert_eq!(faults(&outcome), [0; 6]);
+        assert!(outcome.count("messages_sent") > 0 && outcome.count("deliveries_measured") > 0);
+        assert_eq!(outcome.count("deliveries"), outcome.count("messages_sent") * MEMBERS);
+        assert!(outcome.report["server_cpu_us_per_user_s"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn a_server_without_fault_has_none_in_any_protocol() {
+    for (name, protocol, generators) in [
+        ("good-binary", "binary", "1"),
+        ("good-connserver", "connserver", "2"),
+        ("good-json", "json", "2"),
+    ] {
+        let outcome = run(name, protocol, generators, Fault::None);
+        assert_eq!(faults(&outcome), [0; 6], "{protocol}");
+        assert_eq!(outcome.count("deliveries"), outcome.count("messages_sent") * MEMBERS);
+    }
+}
+
+#[test]
+fn each_planted_fault_is_found_and_fails_the_run() {
+    let faults_expected = [
+        ("lose", Fault::Lose, [1, 0, 0, 1, 1, 0]),
+        ("double", Fault::Double, [0, 1, 0, 1, 1, 0]),
+        ("damage", Fault::Damage, [1, 0, 1, 1, 1, 0]),
+        ("misdeliver", Fault::Misdeliver, [0, 0, 1, 0, 0, 0]),
+        ("rename", Fault::Rename, [1, 0, 1, 1, 1, 0]),
+        ("swap", Fault::Swap, [0, 0, 0, 1, 1, 0]),
+    ];
+    // At the same time, because who misses a message waits for it.
+    std::thread::scope(|scope| {
+        for (name, fault, expected) in faults_expected {
+            scope.spawn(move || check_found(name, fault, expected));
+        }
+    });
+}
+
+/// The fault fails the run. Faults are counted exactly; how often a disorder shows depends on how a
+/// room's members are spread over the generators.
+fn check_found(name: &str, fault: Fault, expected: [u64; 6]) {
+    let outcome = run(name, "json", "2", fault);
+    assert_eq!(outcome.status, 1, "{name}");
+    for (key, value) in [
+        ("verdict", Value::from("fail")),
+        ("limited_by", Value::from("integrity")),
+        ("users_per_core", Value::Null),
+    ] {
+        assert_eq!(outcome.report[key], value, "{name}: {key}");
+    }
+    let found = faults(&outcome);
+    assert_eq!(found[..3], expected[..3], "{name}: {found:?}");
+    assert_eq!(found.map(|count| count.min(1)), expected, "{name}: {found:?}");
+}
+
+#[test]
+fn a_lost_connection_and_a_refused_message_fail_the_run() {
+    let outcome = run("hang-up", "json", "1", Fault::HangUp);
+    assert_eq!((outcome.status, outcome.count("disconnects")), (1, 1));
+    let outcome = run("refuse", "json", "1", Fault::Refuse);
+    assert_eq!((outcome.status, outcome.count("lost")), (1, MEMBERS));
+    assert_eq!(outcome.report["refused"]["busy (503)"], 1);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_no_verdict() {
+    let status = Command::new(env!("CARGO_BIN_EXE_warren-bench"))
+        .args(["run", "chat", "--users", "1", "--connect", "127.0.0.1:1", "--no-floor"])
+        .output()
+        .unwrap()
+        .status;
+    assert_eq!(status.code(), Some(2));
+}

@@ -1,0 +1,288 @@
+//! One connection, without its socket: its protocol, its half-received frame, what waits to be
+//! sent, and where it stands in its life.
+//!
+//! ```text
+//! Undetected -> Open -> Leaving -> Draining -> Lingering -> Closing -> Free
+//! ```
+//!
+//! Frames are decoded where they were received. Only a frame that is not whole yet is copied, to a
+//! buffer that the connection has for so long, bounded by `frame_bytes_max` and one receive buffer.
+
+use warren_core::ids::ConnectionId;
+use warren_core::reason::Reason;
+use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs};
+
+use crate::gateway::{Detected, Frame, GatewaySettings, Protocol, decode, detect};
+
+/// Spare buffers that are kept for the next half-received frame.
+const SPARE_BUFFERS_MAX: usize = 64;
+/// A buffer that has grown beyond this is not kept.
+const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// No entry in the turn's output.
+pub(crate) const EGRESS_NONE: u32 = u32::MAX;
+
+/// Where a connection stands in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The slot has no connection.
+    #[default]
+    Free,
+    /// Its first bytes have not told its protocol.
+    Undetected,
+    /// It speaks.
+    Open(Protocol),
+    /// Its end is decided, and what was sent to it this turn is on its way.
+    Leaving,
+    /// What waits in its send queue is still to go out.
+    Draining,
+    /// We have said that no more comes, and discard what does until the peer says the same.
+    Lingering,
+    /// Its operations are being cancelled.
+    Closing,
+}
+
+/// The beginning of a frame.
+#[derive(Debug, Default)]
+struct PartialFrame {
+    bytes: Vec<u8>,
+    /// How much of it was searched for the frame's end.
+    scanned: usize,
+}
+
+/// What could not be sent at once. The first part may be the ring's while it is under way.
+#[derive(Debug, Default)]
+pub(crate) struct SendQueue {
+    /// Bytes of the part that is under way which are not sent yet.
+    pub(crate) in_flight_bytes: usize,
+    /// First byte of that part which is not sent yet.
+    pub(crate) in_flight_start: usize,
+    /// What follows it.
+    pub(crate) waiting: Vec<u8>,
+}
+
+impl SendQueue {
+    pub(crate) fn bytes(&self) -> usize {
+        self.in_flight_bytes + self.waiting.len()
+    }
+}
+
+/// State of one slot of the connection table.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) generation: u32,
+    pub(crate) phase: Phase,
+    /// Set when the protocol is known, and kept while output may still be sent.
+    pub(crate) protocol: Option<Protocol>,
+    /// A receive is under way.
+    pub(crate) receive_armed: bool,
+    /// The peer has closed its side, or the socket has failed.
+    pub(crate) receive_ended: bool,
+    /// A send failed: nothing more can be sent.
+    pub(crate) send_broken: bool,
+    pub(crate) shutdown_armed: bool,
+    /// Received buffers that wait for a later turn.
+    pub(crate) held_count: u32,
+    pub(crate) heard_ns: u64,
+    /// When the next heartbeat is due, for protocols that get one.
+    pub(crate) heartbeat_ns: u64,
+    /// Index of the connection's entry in the turn's output.
+    pub(crate) egress_entry: u32,
+    pub(crate) queue: Option<Box<SendQueue>>,
+    partial: Option<PartialFrame>,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self::of_generation(0)
+    }
+}
+
+/// Why the bytes of a connection lead nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault(pub(crate) Reason);
+
+/// What decoding reads and writes besides the connection.
+pub(crate) struct Decoding<'a> {
+    pub(crate) settings: &'a GatewaySettings,
+    /// The one protocol of the port.
+    pub(crate) fixed_protocol: Option<Protocol>,
+    pub(crate) inputs: &'a mut ShardInputs,
+    pub(crate) spare: &'a mut SpareBuffers,
+    /// Reasons of refused frames, in order.
+    pub(crate) refused: &'a mut Vec<Reason>,
+    /// Messages decoded.
+    pub(crate) messages: u64,
+}
+
+impl Connection {
+    pub(crate) fn of_generation(generation: u32) -> Self {
+        Self {
+            generation,
+            phase: Phase::Free,
+            protocol: None,
+            receive_armed: false,
+            receive_ended: false,
+            send_broken: false,
+            shutdown_armed: false,
+            held_count: 0,
+            heard_ns: 0,
+            heartbeat_ns: 0,
+            egress_entry: EGRESS_NONE,
+            queue: None,
+            partial: None,
+        }
+    }
+
+    /// Whether it is in use and no end was decided.
+    pub(crate) fn is_alive(&self) -> bool {
+        matches!(self.phase, Phase::Undetected | Phase::Open(_))
+    }
+
+    /// The protocol in which messages may be sent to it now.
+    pub(crate) fn output_protocol(&self) -> Option<Protocol> {
+        if self.send_broken { None } else { self.protocol }
+    }
+
+    /// Bytes that wait in the send queue.
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.bytes())
+    }
+
+    /// Whether a queued send is under way.
+    pub(crate) fn send_in_flight(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.in_flight_bytes > 0)
+    }
+
+    /// Bytes of the half-received frame.
+    pub(crate) fn partial_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.bytes.len())
+    }
+
+    /// The protocol is known: tells the shard.
+    pub(crate) fn open(
+        &mut self,
+        id: ConnectionId,
+        protocol: Protocol,
+        settings: &GatewaySettings,
+        inputs: &mut ShardInputs,
+    ) {
+        self.phase = Phase::Open(protocol);
+        self.protocol = Some(protocol);
+        let traits = ConnectionTraits {
+            echoes_request: protocol.is_connserver(),
+            closes_on_unknown_method: settings.strict && protocol.is_connserver(),
+        };
+        inputs.list.push(ShardInput::Opened { connection: id, traits });
+    }
+
+    /// Decodes received bytes, together with the half-received frame before them.
+    pub(crate) fn feed(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        decoding: &mut Decoding<'_>,
+    ) -> Result<(), Fault> {
+        let Some(mut partial) = self.partial.take() else {
+            let mut scanned = 0;
+            let consumed = self.decode_all(id, bytes, &mut scanned, decoding)?;
+            if consumed < bytes.len() {
+                let mut rest = decoding.spare.take();
+                rest.extend_from_slice(&bytes[consumed..]);
+                self.partial = Some(PartialFrame { bytes: rest, scanned });
+            }
+            return Ok(());
+        };
+        partial.bytes.extend_from_slice(bytes);
+        match self.decode_all(id, &partial.bytes, &mut partial.scanned, decoding) {
+            Ok(consumed) if consumed < partial.bytes.len() => {
+                partial.bytes.drain(..consumed);
+                self.partial = Some(partial);
+                Ok(())
+            }
+            result => {
+                decoding.spare.give_back(partial.bytes);
+                result.map(drop)
+            }
+        }
+    }
+
+    /// Decodes all whole frames, and returns how many bytes they took.
+    fn decode_all(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        scanned: &mut usize,
+        decoding: &mut Decoding<'_>,
+    ) -> Result<usize, Fault> {
+        let settings = decoding.settings;
+        let mut at = 0;
+        if self.phase == Phase::Undetected {
+            match detect(bytes, settings.frame_bytes_max) {
+                Detected::Protocol { protocol, skip }
+                    if decoding.fixed_protocol.is_none_or(|fixed| fixed == protocol) =>
+                {
+                    self.open(id, protocol, settings, decoding.inputs);
+                    at = skip;
+                }
+                Detected::NeedMore if bytes.len() < settings.frame_bytes_max => return Ok(0),
+                _ => return Err(Fault(Reason::UnknownProtocol)),
+            }
+        }
+        let Phase::Open(protocol) = self.phase else { return Ok(bytes.len()) };
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let start = decoding.inputs.bytes.len();
+            let consumed =
+                match decode(protocol, settings, rest, scanned, &mut decoding.inputs.bytes) {
+                    Frame::Incomplete if rest.len() < settings.frame_bytes_max => break,
+                    Frame::Incomplete => return Err(Fault(Reason::FrameTooLarge)),
+                    Frame::Message { consumed } => {
+                        decoding.inputs.push_message(id, start);
+                        decoding.messages += 1;
+                        consumed
+                    }
+                    Frame::Empty { consumed } => consumed,
+                    Frame::Refused { consumed, reason } => {
+                        decoding.refused.push(reason);
+                        consumed
+                    }
+                    Frame::Fatal { reason } => return Err(Fault(reason)),
+                };
+            assert!(consumed > 0, "a frame has bytes");
+            at += consumed;
+            *scanned = 0;
+        }
+        Ok(at)
+    }
+
+    /// Drops the half-received frame.
+    pub(crate) fn discard_partial(&mut self, spare: &mut SpareBuffers) {
+        if let Some(partial) = self.partial.take() {
+            spare.give_back(partial.bytes);
+        }
+    }
+}
+
+/// Buffers without a user.
+#[derive(Debug, Default)]
+pub(crate) struct SpareBuffers {
+    buffers: Vec<Vec<u8>>,
+}
+
+impl SpareBuffers {
+    /// An empty buffer.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    /// Keeps the buffer for the next user, unless there are enough or it is unusually large.
+    pub(crate) fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if self.buffers.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! What leaves in one turn: each message encoded once per protocol, and for each connection the
+//! pieces that it gets, so that all of them go out in one send. Pure: no sockets.
+//!
+//! Messages stand in one arena. A connection's pieces are a list of ranges of it, linked by index
+//! in one vector, so a warm turn allocates nothing. Pieces that lie side by side are sent from the
+//! arena as they are; others are copied together in a second arena.
+
+use warren_core::message::{Message, MessageBuilder, Value};
+use warren_core::reason::Reason;
+use warren_core::turn::Span;
+
+use crate::connection::{Connection, EGRESS_NONE};
+use crate::gateway::{GatewaySettings, Protocol, encode};
+
+const NONE: u32 = u32::MAX;
+/// An arena that a burst has made larger than this is given back after the turn.
+const ARENA_BYTES_KEPT_MAX: usize = 64 << 20;
+
+/// A piece of a connection's output: one whole message.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    bytes: Span,
+    next: u32,
+}
+
+/// A connection that gets something this turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recipient {
+    /// Its slot.
+    pub(crate) index: u32,
+    first: u32,
+    last: u32,
+}
+
+/// The arena in which the bytes of a send stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Arena {
+    /// Where messages are encoded.
+    Messages = 0,
+    /// Where pieces are copied together.
+    Gathered = 1,
+}
+
+/// Where one message stands in each protocol in which somebody gets it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Encodings([Option<Span>; Protocol::ALL.len()]);
+
+/// The output of a turn.
+#[derive(Debug, Default)]
+pub(crate) struct Egress {
+    messages: Vec<u8>,
+    gathered: Vec<u8>,
+    pieces: Vec<Piece>,
+    recipients: Vec<Recipient>,
+    /// Messages encoded since the start.
+    pub(crate) encoded_count: u64,
+}
+
+impl Egress {
+    /// The message in this protocol: encoded if it was not yet.
+    pub(crate) fn encoding(
+        &mut self,
+        encodings: &mut Encodings,
+        protocol: Protocol,
+        settings: &GatewaySettings,
+        message: Message<'_>,
+    ) -> Span {
+        let known = &mut encodings.0[protocol as usize];
+        *known.get_or_insert_with(|| {
+            self.encoded_count += 1;
+            let start = self.messages.len();
+            encode(protocol, settings, message, &mut self.messages);
+            Span::since(start, &self.messages)
+        })
+    }
+
+    /// Adds bytes that are no message of a protocol.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Span {
+        let start = self.messages.len();
+        self.messages.extend_from_slice(bytes);
+        Span::since(start, &self.messages)
+    }
+
+    /// Gives the connection these bytes, after what it gets already.
+    pub(crate) fn push(&mut self, index: u32, connection: &mut Connection, bytes: Span) {
+        let piece = self.pieces.len() as u32;
+        self.pieces.push(Piece { bytes, next: NONE });
+        if connection.egress_entry == EGRESS_NONE {
+            connection.egress_entry = self.recipients.len() as u32;
+            self.recipients.push(Recipient { index, first: piece, last: piece });
+            return;
+        }
+        let recipient = &mut self.recipients[connection.egress_entry as usize];
+        self.pieces[recipient.last as usize].next = piece;
+        recipient.last = piece;
+    }
+
+    /// Number of connections that get something.
+    pub(crate) fn recipient_count(&self) -> usize {
+        self.recipients.len()
+    }
+
+    /// One of them.
+    pub(crate) fn recipient(&self, entry: usize) -> Recipient {
+        self.recipients[entry]
+    }
+
+    /// The messages that a recipient gets, in order.
+    pub(crate) fn messages_of(&self, recipient: Recipient) -> impl Iterator<Item = &[u8]> {
+        let mut next = recipient.first;
+        std::iter::from_fn(move || {
+            let piece = self.pieces.get(next as usize)?;
+            next = piece.next;
+            Some(piece.bytes.of(&self.messages))
+        })
+    }
+
+    /// Puts all that a recipient gets side by side, and says where.
+    pub(crate) fn gather(&mut self, recipient: Recipient) -> (Arena, Span) {
+        let mut whole = self.pieces[recipient.first as usize].bytes;
+        let mut next = self.pieces[recipient.first as usize].next;
+        while next != NONE {
+            let piece = self.pieces[next as usize];
+            if piece.bytes.start != whole.start + whole.length {
+                return (Arena::Gathered, self.copy_together(recipient));
+            }
+            whole.length += piece.bytes.length;
+            next = piece.next;
+        }
+        (Arena::Messages, whole)
+    }
+
+    fn copy_together(&mut self, recipient: Recipient) -> Span {
+        let start = self.gathered.len();
+        let mut next = recipient.first;
+        while next != NONE {
+            let piece = self.pieces[next as usize];
+            self.gathered.extend_from_slice(piece.bytes.of(&self.messages));
+            next = piece.next;
+        }
+        Span::since(start, &self.gathered)
+    }
+
+    /// The arenas, by the number of [`Arena`].
+    pub(crate) fn arenas(&self) -> [&[u8]; 2] {
+        [&self.messages, &self.gathered]
+    }
+
+    /// Empties the output and keeps its memory. Entries of connections are the caller's to reset.
+    pub(crate) fn clear(&mut self) {
+        for arena in [&mut self.messages, &mut self.gathered] {
+            arena.clear();
+            if arena.capacity() > ARENA_BYTES_KEPT_MAX {
+                *arena = Vec::new();
+            }
+        }
+        self.pieces.clear();
+        self.recipients.clear();
+    }
+}
+
+/// Writes the packed message by which a client hears why something was refused or closed.
+pub(crate) fn write_notice(out: &mut Vec<u8>, method: &str, reason: Reason) {
+    out.clear();
+    let mut notice = MessageBuilder::new(out, method);
+    notice.field("status", Value::Integer(i64::from(reason.status())));
+    notice.field("error", Value::Text(reason.word()));
+    if let Some(limit) = reason.limit() {
+        notice.field("limit", Value::Text(limit));
+    }
+}
+
+/// The line for a connection whose protocol is not known.
+pub(crate) fn closed_line(reason: Reason) -> String {
+    let (status, error) = (reason.status(), reason.word());
+    format!("{{\"msg\":\"closed\",\"status\":{status},\"error\":\"{error}\"}}\n")
+}
+
+/// Whether a client is told before its connection is closed for this reason.
+pub(crate) fn is_told(reason: Reason) -> bool {
+    !matches!(reason, Reason::Quit | Reason::PeerClosed | Reason::SocketError)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,349 @@
+//! One shard's reactor: its ring, its connections, and the three calls of a turn.
+//!
+//! ```text
+//! receive   completions -> connections -> frames -> inputs of the shard
+//! send      outputs of the shard -> one encoding per protocol -> one send per connection
+//! wait      submits, sleeps until there is something to do: the one place that waits
+//! ```
+//!
+//! Built and used on the shard's thread. Invariants:
+//!
+//! 1. A connection's index is its slot in the ring's file table. A slot is closed only when no
+//!    operation on it is under way, so completions never meet the slot's next user.
+//! 2. Bytes of one connection are decoded in the order in which they came, and the end of a
+//!    connection comes after them, also when a turn cannot take all of them.
+//! 3. Of a connection whose protocol became known the shard hears one `Opened` and one `Closed`.
+//! 4. Warm turns allocate nothing: all lists are kept from turn to turn.
+
+mod close;
+mod deadlines;
+mod receive;
+mod send;
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use warren_core::ids::ConnectionId;
+use warren_core::reason::Reason;
+use warren_core::turn::{Now, ShardInputs, ShardOutputs};
+
+pub use crate::io::wake::WakeHandle;
+
+use crate::connection::{Connection, SpareBuffers};
+use crate::counters::NetCounters;
+use crate::egress::{Egress, Encodings};
+use crate::gateway::{GatewaySettings, Protocol};
+use crate::heartbeat::Wheel;
+use crate::io::listener::Listener;
+use crate::io::operation::{Completion, OperationKind, UserData};
+use crate::io::probe::{FeatureMissing, probe};
+use crate::io::ring::{
+    ImmediateSend, Ring, RingSettings, Wait, descriptors_max, descriptors_raise,
+};
+
+use receive::Held;
+
+/// Most connections of a reactor that does not say another number.
+const CONNECTIONS_DEFAULT_MAX: usize = 65_536;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// What the configuration says about a reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReactorSettings {
+    /// How protocols are spoken.
+    pub gateway: GatewaySettings,
+    /// The one protocol of the port; none: told by the first bytes.
+    pub fixed_protocol: Option<Protocol>,
+    /// Connections open at a time; at most the descriptor limit.
+    pub connections_max: usize,
+    /// Bytes that wait to be sent on one connection before it is closed with `slow-consumer`.
+    pub send_queue_bytes_max: usize,
+    /// Messages taken in one turn. It is looked at between receive buffers, so a turn may take as
+    /// many more as one buffer holds.
+    pub inputs_per_turn_max: usize,
+    /// Longest time for which completions are gathered before a turn, in microseconds.
+    pub turn_interval_us: u64,
+    /// Receive buffers, a power of two.
+    pub receive_buffers: usize,
+    /// Bytes of one receive buffer.
+    pub receive_buffer_bytes: usize,
+    /// Submissions between two system calls.
+    pub submission_entries: u32,
+    /// Completions that may wait.
+    pub completion_entries: u32,
+    /// Milliseconds between two heartbeats.
+    pub heartbeat_ms: u64,
+    /// Milliseconds for which a closed connection may take what was sent, and say its own end.
+    pub linger_ms: u64,
+    /// Milliseconds for which a connection may leave its protocol open.
+    pub detection_ms: u64,
+}
+
+impl Default for ReactorSettings {
+    fn default() -> Self {
+        let ring = RingSettings::default();
+        Self {
+            gateway: GatewaySettings::default(),
+            fixed_protocol: None,
+            connections_max: (descriptors_max() as usize).min(CONNECTIONS_DEFAULT_MAX),
+            send_queue_bytes_max: 256 * 1024,
+            inputs_per_turn_max: 16_384,
+            turn_interval_us: 1000,
+            receive_buffers: usize::from(ring.receive_buffer_count),
+            receive_buffer_bytes: ring.receive_buffer_bytes as usize,
+            submission_entries: ring.submission_entries,
+            completion_entries: ring.completion_entries,
+            heartbeat_ms: 10_000,
+            linger_ms: 1000,
+            detection_ms: 60_000,
+        }
+    }
+}
+
+/// Why a reactor cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReactorError {
+    /// The kernel, or its limits, lack something.
+    #[error(transparent)]
+    FeatureMissing(#[from] FeatureMissing),
+    /// A setting is out of its range.
+    #[error("{0} is out of its range")]
+    SettingInvalid(&'static str),
+}
+
+/// A shard's ring, connections and output.
+pub struct Reactor {
+    settings: ReactorSettings,
+    ring: Ring,
+    listener: Option<Listener>,
+    accept_armed: bool,
+    /// When accepting is tried again after a failure.
+    accept_retry_ns: Option<u64>,
+    /// By slot; grows with the highest slot in use.
+    connections: Vec<Connection>,
+    open_count: usize,
+    wheel: Wheel,
+    egress: Egress,
+    spare: SpareBuffers,
+    counters: NetCounters,
+    /// Received buffers, and ends behind them, that wait for a later turn.
+    held: VecDeque<Held>,
+    accepting_input: bool,
+    /// Connections whose receive is to be armed again.
+    to_receive: VecDeque<ConnectionId>,
+    /// Connections of which the shard has not heard the end yet.
+    to_tell_closed: Vec<ConnectionId>,
+    /// Connections whose end was decided since the last send.
+    leaving: Vec<u32>,
+    pongs: Encodings,
+    // Lists that are kept for their memory.
+    completions: Vec<Completion>,
+    send_failures: Vec<Completion>,
+    sends: Vec<ImmediateSend>,
+    due: Vec<u32>,
+    refused: Vec<Reason>,
+    notice: Vec<u8>,
+}
+
+impl Reactor {
+    /// Probes the kernel, sets up the ring on this thread, and starts to accept connections.
+    ///
+    /// # Errors
+    /// What is missing, with its remedy, or the setting that is out of its range.
+    pub fn new(settings: ReactorSettings, listener: Listener) -> Result<Self, ReactorError> {
+        let sizes = ring_settings(&settings)?;
+        probe()?;
+        descriptors_raise(sizes.files_max);
+        let mut ring = Ring::new(&sizes)?;
+        ring.wake_read();
+        let mut reactor = Self {
+            settings,
+            ring,
+            listener: Some(listener),
+            accept_armed: false,
+            accept_retry_ns: None,
+            connections: Vec::new(),
+            open_count: 0,
+            wheel: Wheel::new(),
+            egress: Egress::default(),
+            spare: SpareBuffers::default(),
+            counters: NetCounters::default(),
+            held: VecDeque::new(),
+            accepting_input: true,
+            to_receive: VecDeque::new(),
+            to_tell_closed: Vec::new(),
+            leaving: Vec::new(),
+            pongs: Encodings::default(),
+            completions: Vec::new(),
+            send_failures: Vec::new(),
+            sends: Vec::new(),
+            due: Vec::new(),
+            refused: Vec::new(),
+            notice: Vec::new(),
+        };
+        reactor.accept();
+        Ok(reactor)
+    }
+
+    /// Appends what came in. While `accepting_input` is false, received bytes wait, and so do the
+    /// ends of connections behind them.
+    pub fn receive(&mut self, now: Now, accepting_input: bool, inputs: &mut ShardInputs) {
+        self.accepting_input = accepting_input;
+        // First, because their slots may have new users by now.
+        self.tell_closed(inputs);
+        self.expire_deadlines(now);
+        self.receive_all(now, inputs);
+        self.tell_closed(inputs);
+        self.publish_counters();
+    }
+
+    /// Sends what goes out: to each connection at once, in order. Ids of connections that are gone
+    /// are ignored.
+    pub fn send(&mut self, now: Now, outputs: &ShardOutputs) {
+        self.encode_outputs(outputs);
+        self.flush();
+        self.finish_leaving(now);
+        self.publish_counters();
+    }
+
+    /// Submits, and sleeps until there are completions, a wake, or `deadline_ns`. What comes while
+    /// the turn interval lasts is gathered. Does not sleep while there is input to take.
+    pub fn wait(&mut self, now_ns: u64, deadline_ns: Option<u64>) {
+        let interval = Duration::from_micros(self.settings.turn_interval_us);
+        let timeout = self.time_to_sleep(now_ns, deadline_ns, interval);
+        // Returns early only when half of the receive buffers are in use.
+        let want = (self.settings.receive_buffers / 2).max(1) as u32;
+        self.ring.wait(Wait { want, gather: interval, timeout });
+        self.publish_counters();
+    }
+
+    fn time_to_sleep(
+        &self,
+        now_ns: u64,
+        deadline_ns: Option<u64>,
+        interval: Duration,
+    ) -> Option<Duration> {
+        let has_work = !self.completions.is_empty()
+            || !self.to_tell_closed.is_empty()
+            || !self.leaving.is_empty()
+            || (!self.held.is_empty() && self.accepting_input)
+            || (!self.to_receive.is_empty() && self.ring.buffers().free_count() > 0);
+        if has_work {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [deadline_ns, self.wheel.next_ns(), self.accept_retry_ns];
+        let deadline = deadlines.into_iter().flatten().min();
+        let until_deadline = deadline.map(|at| Duration::from_nanos(at.saturating_sub(now_ns)));
+        // What holds input back may end without a completion here.
+        let until_retry = (!self.held.is_empty()).then_some(interval);
+        [until_deadline, until_retry].into_iter().flatten().min()
+    }
+
+    /// Makes the reactor's wait return, from any thread.
+    #[must_use]
+    pub fn wake_handle(&self) -> WakeHandle {
+        self.ring.wake_handle()
+    }
+
+    /// The ring's descriptor, by which other reactors wake this one.
+    #[must_use]
+    pub fn ring_fd(&self) -> RawFd {
+        self.ring.descriptor()
+    }
+
+    /// Wakes the reactor with that ring, with the next submission.
+    pub fn wake_peer(&mut self, ring_fd: RawFd) {
+        self.ring.peer_wake(ring_fd);
+    }
+
+    /// Accepts no more connections. The listener is closed, so that the kernel gives its share of
+    /// new connections to others on the same address.
+    pub fn stop_accepting(&mut self) {
+        if self.accept_armed {
+            let accept = UserData::new(OperationKind::Accept, 0, 0);
+            self.ring.cancel(UserData::new(OperationKind::Cancel, 0, 0), accept);
+        }
+        // An accept that still waits to be submitted must not meet another file by its number.
+        self.ring.submit();
+        self.listener = None;
+        self.accept_retry_ns = None;
+    }
+
+    /// Closes every connection that is not closing yet, at the next send.
+    pub fn close_all(&mut self, reason: Reason) {
+        for index in 0..self.connections.len() as u32 {
+            self.close(index, reason);
+        }
+    }
+
+    /// Number of slots in use, those of closing connections included.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.open_count
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &NetCounters {
+        &self.counters
+    }
+
+    fn publish_counters(&mut self) {
+        let ring = self.ring.counters();
+        self.counters.enters = ring.enters;
+        self.counters.submissions = ring.submissions;
+        self.counters.completions = ring.completions;
+        self.counters.messages_encoded = self.egress.encoded_count;
+    }
+
+    fn accept(&mut self) {
+        if let Some(listener) = &self.listener
+            && !self.accept_armed
+            && self.accept_retry_ns.is_none()
+        {
+            self.accept_armed = true;
+            self.ring.accept(UserData::new(OperationKind::Accept, 0, 0), listener);
+        }
+    }
+
+    fn id_of(&self, index: u32) -> ConnectionId {
+        ConnectionId { index, generation: self.connections[index as usize].generation }
+    }
+
+    /// The connection of that id, unless it is gone.
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(id.index as usize)?;
+        (connection.generation == id.generation).then_some(connection)
+    }
+
+    fn user_data(&self, kind: OperationKind, index: u32) -> UserData {
+        UserData::new(kind, self.connections[index as usize].generation, index)
+    }
+
+    fn deadline_after_ms(now: Now, after_ms: u64) -> u64 {
+        now.monotonic_ns.saturating_add(after_ms.saturating_mul(NS_PER_MS))
+    }
+}
+
+fn ring_settings(settings: &ReactorSettings) -> Result<RingSettings, ReactorError> {
+    let invalid = ReactorError::SettingInvalid;
+    let count = settings.receive_buffers;
+    if !count.is_power_of_two() || count > 1 << 15 {
+        return Err(invalid("the number of receive buffers"));
+    }
+    let in_range = |value: usize| u32::try_from(value).ok().filter(|value| *value > 0);
+    Ok(RingSettings {
+        submission_entries: settings.submission_entries,
+        completion_entries: settings.completion_entries,
+        files_max: in_range(settings.connections_max)
+            .ok_or(invalid("the number of connections"))?,
+        receive_buffer_count: count as u16,
+        receive_buffer_bytes: in_range(settings.receive_buffer_bytes)
+            .filter(|bytes| *bytes <= 1 << 20)
+            .ok_or(invalid("the size of receive buffers"))?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

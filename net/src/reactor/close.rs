@@ -1,0 +1,136 @@
+//! The end of a connection: told why, given time to hear it, and taken apart in an order that
+//! neither loses its last words nor lets an operation meet the slot's next user.
+
+use std::net::Shutdown;
+
+use warren_core::message::Message;
+use warren_core::reason::Reason;
+use warren_core::turn::Now;
+
+use super::Reactor;
+use crate::connection::{Connection, EGRESS_NONE, Phase};
+use crate::egress::{Encodings, closed_line, is_told, write_notice};
+use crate::io::operation::{GENERATION_MASK, OperationKind};
+
+impl Reactor {
+    /// Decides the end of a connection, unless it was decided before, and tells the client.
+    pub(super) fn close(&mut self, index: u32, reason: Reason) {
+        let connection = &mut self.connections[index as usize];
+        if !connection.is_alive() {
+            return;
+        }
+        if is_told(reason) && !connection.send_broken {
+            let bytes = match connection.protocol {
+                Some(protocol) => {
+                    write_notice(&mut self.notice, "closed", reason);
+                    let notice = Message::from_checked(&self.notice);
+                    let gateway = &self.settings.gateway;
+                    self.egress.encoding(&mut Encodings::default(), protocol, gateway, notice)
+                }
+                None => self.egress.raw(closed_line(reason).as_bytes()),
+            };
+            self.egress.push(index, connection, bytes);
+        }
+        self.end_output(index);
+        self.leave(index, reason);
+    }
+
+    /// Nothing more is sent to it than what was pushed already.
+    pub(super) fn end_output(&mut self, index: u32) {
+        self.connections[index as usize].protocol = None;
+    }
+
+    /// The end is decided. After a peer's close, what the shard still says in this turn is sent.
+    pub(super) fn leave(&mut self, index: u32, reason: Reason) {
+        let id = self.id_of(index);
+        let connection = &mut self.connections[index as usize];
+        match connection.phase {
+            Phase::Undetected => self.counters.connections_undetected -= 1,
+            Phase::Open(protocol) => {
+                self.counters.connections[protocol as usize] -= 1;
+                self.to_tell_closed.push(id);
+            }
+            _ => return,
+        }
+        self.counters.closes[reason as usize] += 1;
+        self.counters.partial_frame_bytes -= connection.partial_bytes() as u64;
+        connection.discard_partial(&mut self.spare);
+        connection.phase = Phase::Leaving;
+        self.wheel.cancel(index);
+        self.leaving.push(index);
+    }
+
+    /// The turn's output has been sent, or queued: those that leave go on.
+    pub(super) fn finish_leaving(&mut self, now: Now) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        for index in leaving.drain(..) {
+            self.end_output(index);
+            let connection = &mut self.connections[index as usize];
+            if connection.queue.is_some() {
+                connection.phase = Phase::Draining;
+                self.wheel.schedule(index, Self::deadline_after_ms(now, self.settings.linger_ms));
+            } else {
+                self.drained(index, now);
+            }
+        }
+        self.leaving = leaving;
+    }
+
+    /// All is sent. If the peer has not ended its side, it is told that ours has, and what it still
+    /// sends is discarded: closing at once would make the kernel reset the connection, and the
+    /// client might never see the reason.
+    pub(super) fn drained(&mut self, index: u32, now: Now) {
+        let connection = &mut self.connections[index as usize];
+        if connection.receive_ended || connection.send_broken {
+            self.start_closing(index);
+            return;
+        }
+        connection.phase = Phase::Lingering;
+        self.shut_down(index, Shutdown::Write);
+        self.wheel.schedule(index, Self::deadline_after_ms(now, self.settings.linger_ms));
+    }
+
+    pub(super) fn shut_down(&mut self, index: u32, how: Shutdown) {
+        let user_data = self.user_data(OperationKind::Shutdown, index);
+        let connection = &mut self.connections[index as usize];
+        if !connection.shutdown_armed {
+            connection.shutdown_armed = true;
+            self.ring.shutdown(user_data, index, how);
+        }
+    }
+
+    /// Cancels what is under way; the last completion frees the slot.
+    pub(super) fn start_closing(&mut self, index: u32) {
+        self.wheel.cancel(index);
+        let connection = &mut self.connections[index as usize];
+        connection.phase = Phase::Closing;
+        let (receives, sends) = (connection.receive_armed, connection.send_in_flight());
+        let cancel = self.user_data(OperationKind::Cancel, index);
+        if receives {
+            self.ring.cancel(cancel, self.user_data(OperationKind::Receive, index));
+        }
+        if sends {
+            self.ring.cancel(cancel, self.user_data(OperationKind::SendQueued, index));
+        }
+        self.free_when_idle(index);
+    }
+
+    /// Closes the slot if no operation on it is under way. From here on the kernel may give it to
+    /// a new connection: the accept can only complete after the close.
+    pub(super) fn free_when_idle(&mut self, index: u32) {
+        let connection = &self.connections[index as usize];
+        let busy =
+            connection.receive_armed || connection.shutdown_armed || connection.send_in_flight();
+        if connection.phase != Phase::Closing || busy {
+            return;
+        }
+        assert_eq!(connection.egress_entry, EGRESS_NONE, "its output has left");
+        self.ring.close(self.user_data(OperationKind::Close, index), index);
+        let connection = &mut self.connections[index as usize];
+        self.counters.send_queue_bytes -= connection.queue_bytes() as u64;
+        let generation = (connection.generation + 1) & GENERATION_MASK;
+        *connection = Connection::of_generation(generation);
+        self.open_count -= 1;
+        self.accept();
+    }
+}

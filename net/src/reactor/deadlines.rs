@@ -1,0 +1,65 @@
+//! What becomes due: heartbeats, silence, the ends of those that leave.
+
+use warren_core::message::{Message, MessageBuilder, Value};
+use warren_core::reason::Reason;
+use warren_core::turn::Now;
+
+use super::{NS_PER_MS, Reactor};
+use crate::connection::Phase;
+use crate::gateway::Protocol;
+use crate::heartbeat::SLOT_NS;
+
+impl Reactor {
+    pub(super) fn expire_deadlines(&mut self, now: Now) {
+        if self.accept_retry_ns.is_some_and(|at| at <= now.monotonic_ns) {
+            self.accept_retry_ns = None;
+            self.accept();
+        }
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(now.monotonic_ns, &mut due);
+        for index in due.drain(..) {
+            match self.connections[index as usize].phase {
+                Phase::Undetected => self.close(index, Reason::Timeout),
+                Phase::Open(Protocol::Binary) => self.check_silence(index, now),
+                Phase::Open(protocol) => self.send_heartbeat(index, protocol, now),
+                Phase::Draining | Phase::Lingering => self.start_closing(index),
+                Phase::Free | Phase::Leaving | Phase::Closing => {}
+            }
+        }
+        self.due = due;
+    }
+
+    /// Accepting failed for a reason that nothing of ours will mend: tries again in a while.
+    pub(super) fn accept_later(&mut self, now: Now) {
+        self.accept_retry_ns = Some(now.monotonic_ns.saturating_add(SLOT_NS));
+    }
+
+    fn check_silence(&mut self, index: u32, now: Now) {
+        let allowed_ns = self.settings.heartbeat_ms.saturating_mul(2 * NS_PER_MS);
+        let heard_ns = self.connections[index as usize].heard_ns;
+        let silent_ns = now.monotonic_ns.saturating_sub(heard_ns);
+        if silent_ns >= allowed_ns {
+            self.close(index, Reason::Timeout);
+        } else {
+            self.wheel.schedule(index, heard_ns.saturating_add(allowed_ns));
+        }
+    }
+
+    fn send_heartbeat(&mut self, index: u32, protocol: Protocol, now: Now) {
+        let interval_ns = self.settings.heartbeat_ms.saturating_mul(NS_PER_MS).max(1);
+        let connection = &mut self.connections[index as usize];
+        // From the intended time, so that it does not drift; those missed in a long sleep are not
+        // made up for.
+        let late_ns = now.monotonic_ns.saturating_sub(connection.heartbeat_ns);
+        let intervals = 1 + late_ns / interval_ns;
+        let next_ns = connection.heartbeat_ns.saturating_add(intervals.saturating_mul(interval_ns));
+        connection.heartbeat_ns = next_ns;
+        self.wheel.schedule(index, next_ns);
+        self.notice.clear();
+        MessageBuilder::new(&mut self.notice, "pong").field("status", Value::Integer(0));
+        let pong = Message::from_checked(&self.notice);
+        let gateway = &self.settings.gateway;
+        let bytes = self.egress.encoding(&mut self.pongs, protocol, gateway, pong);
+        self.egress.push(index, connection, bytes);
+    }
+}

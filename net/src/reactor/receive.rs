@@ -1,0 +1,335 @@
+//! The first part of a turn: completions to inputs.
+//!
+//! Bytes are decoded as their completions are taken. What a turn cannot take (the shard accepts
+//! nothing, or has enough) stays in its receive buffers, in one queue for all connections. When
+//! all buffers are there, receives end with "exhausted" and are armed again as buffers come free;
+//! meanwhile TCP pushes back.
+
+use warren_core::ids::ConnectionId;
+use warren_core::message::Message;
+use warren_core::reason::Reason;
+use warren_core::turn::{Now, ShardInput, ShardInputs};
+
+use super::Reactor;
+use crate::connection::{Decoding, Fault, Phase};
+use crate::egress::{Encodings, write_notice};
+use crate::gateway::Protocol;
+use crate::io::buffers::BufferId;
+use crate::io::operation::{Completion, OperationKind, Outcome};
+
+/// What a connection received and a turn could not take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    id: ConnectionId,
+    what: HeldWhat,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum HeldWhat {
+    Bytes { buffer: BufferId, length: u32 },
+    End(Reason),
+}
+
+/// What a turn takes in.
+struct Intake<'a> {
+    now: Now,
+    inputs: &'a mut ShardInputs,
+    /// Messages and refused frames that it still takes.
+    frames_left: usize,
+}
+
+impl Reactor {
+    /// Takes held bytes, then completions, then makes ready to receive more.
+    pub(super) fn receive_all(&mut self, now: Now, inputs: &mut ShardInputs) {
+        let frames_left = self.settings.inputs_per_turn_max.max(1);
+        let mut intake = Intake { now, inputs, frames_left };
+        self.take_held(&mut intake);
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.take_completions(&mut completions);
+        for completion in completions.drain(..) {
+            self.complete(completion, &mut intake);
+        }
+        self.completions = completions;
+        self.ring.buffers_mut().publish();
+        self.arm_receives();
+    }
+
+    /// Tells the shard of connections that have ended.
+    pub(super) fn tell_closed(&mut self, inputs: &mut ShardInputs) {
+        let closed = self.to_tell_closed.drain(..);
+        inputs.list.extend(closed.map(|connection| ShardInput::Closed { connection }));
+    }
+
+    fn take_held(&mut self, intake: &mut Intake<'_>) {
+        while self.can_take(intake) {
+            let Some(Held { id, what }) = self.held.pop_front() else { return };
+            let Some(connection) = self.connection(id) else {
+                self.drop_held(what);
+                continue;
+            };
+            connection.held_count -= 1;
+            if !connection.is_alive() {
+                self.drop_held(what);
+                continue;
+            }
+            match what {
+                HeldWhat::Bytes { buffer, length } => self.feed(id, buffer, length, intake),
+                HeldWhat::End(reason) => self.leave(id.index, reason),
+            }
+        }
+    }
+
+    fn drop_held(&mut self, what: HeldWhat) {
+        if let HeldWhat::Bytes { buffer, .. } = what {
+            self.ring.buffers_mut().give_back(buffer);
+        }
+    }
+
+    fn can_take(&self, intake: &Intake<'_>) -> bool {
+        self.accepting_input && intake.frames_left > 0
+    }
+
+    fn complete(&mut self, completion: Completion, intake: &mut Intake<'_>) {
+        let index = completion.user_data.index();
+        match completion.user_data.kind() {
+            Some(OperationKind::Receive) => self.received(completion, intake),
+            Some(OperationKind::Accept) => self.accepted(completion, intake),
+            Some(OperationKind::SendQueued) => self.sent_queued(completion, intake.now),
+            Some(OperationKind::Shutdown) => {
+                self.connections[index as usize].shutdown_armed = false;
+                self.free_when_idle(index);
+            }
+            Some(OperationKind::WakeRead) => self.ring.wake_read(),
+            Some(OperationKind::Close) => {
+                panic!("slot {index} was closed twice: {:?}", completion.outcome)
+            }
+            // A cancel that came too late, a peer that is gone, or just a wake. Failed sends are
+            // taken where they were made.
+            _ => {}
+        }
+    }
+
+    fn received(&mut self, completion: Completion, intake: &mut Intake<'_>) {
+        let index = completion.user_data.index();
+        let id = self.id_of(index);
+        assert_eq!(
+            completion.user_data.generation(),
+            id.generation,
+            "a slot is closed when its receive has ended"
+        );
+        let connection = &mut self.connections[index as usize];
+        connection.receive_armed = completion.more;
+        match completion.outcome {
+            Outcome::Done(length @ 1..) => {
+                connection.heard_ns = intake.now.monotonic_ns;
+                self.counters.receives += 1;
+                self.counters.received_bytes += u64::from(length);
+                let buffer = completion.buffer.expect("received bytes stand in a buffer");
+                self.take_bytes(id, buffer, length, intake);
+                self.receive_again(id);
+            }
+            Outcome::BuffersExhausted => {
+                self.counters.receive_buffers_exhausted += 1;
+                self.receive_again(id);
+            }
+            Outcome::Cancelled | Outcome::WouldBlock => self.receive_again(id),
+            Outcome::Done(0) | Outcome::TableFull | Outcome::Failed(_) => {
+                if let Some(buffer) = completion.buffer {
+                    self.ring.buffers_mut().give_back(buffer);
+                }
+                let broken = self.connections[index as usize].send_broken;
+                let orderly = completion.outcome == Outcome::Done(0) && !broken;
+                let reason = if orderly { Reason::PeerClosed } else { Reason::SocketError };
+                self.receive_ended(id, reason);
+            }
+        }
+    }
+
+    /// Decodes received bytes now, later or never.
+    fn take_bytes(
+        &mut self,
+        id: ConnectionId,
+        buffer: BufferId,
+        length: u32,
+        intake: &mut Intake<'_>,
+    ) {
+        let connection = &self.connections[id.index as usize];
+        if !connection.is_alive() {
+            self.ring.buffers_mut().give_back(buffer);
+        } else if connection.held_count == 0 && self.can_take(intake) {
+            self.feed(id, buffer, length, intake);
+        } else {
+            self.hold(id, HeldWhat::Bytes { buffer, length });
+        }
+    }
+
+    fn hold(&mut self, id: ConnectionId, what: HeldWhat) {
+        self.connections[id.index as usize].held_count += 1;
+        self.held.push_back(Held { id, what });
+    }
+
+    /// If its receive is no longer under way: it is to be armed again, or was waited for.
+    fn receive_again(&mut self, id: ConnectionId) {
+        let connection = &self.connections[id.index as usize];
+        if connection.receive_armed {
+            return;
+        }
+        if connection.phase == Phase::Closing {
+            self.free_when_idle(id.index);
+        } else {
+            self.to_receive.push_back(id);
+        }
+    }
+
+    fn receive_ended(&mut self, id: ConnectionId, reason: Reason) {
+        let connection = &mut self.connections[id.index as usize];
+        connection.receive_armed = false;
+        connection.receive_ended = true;
+        match connection.phase {
+            Phase::Undetected | Phase::Open(_) if connection.held_count > 0 => {
+                self.hold(id, HeldWhat::End(reason));
+            }
+            Phase::Undetected | Phase::Open(_) => self.leave(id.index, reason),
+            Phase::Lingering => self.start_closing(id.index),
+            Phase::Closing => self.free_when_idle(id.index),
+            // The rest of the output goes first.
+            Phase::Leaving | Phase::Draining | Phase::Free => {}
+        }
+    }
+
+    /// Arms receives again: as many as there are free buffers, in the order in which they ended,
+    /// so that none of many is always too late for few buffers.
+    fn arm_receives(&mut self) {
+        for _ in 0..self.ring.buffers().free_count() {
+            let Some(id) = self.to_receive.pop_front() else { return };
+            let Some(connection) = self.connection(id) else { continue };
+            if connection.receive_armed || connection.receive_ended {
+                continue;
+            }
+            if connection.phase != Phase::Closing {
+                self.arm_receive(id.index);
+            }
+        }
+    }
+
+    fn arm_receive(&mut self, index: u32) {
+        self.connections[index as usize].receive_armed = true;
+        self.ring.receive(self.user_data(OperationKind::Receive, index), index);
+    }
+
+    fn feed(&mut self, id: ConnectionId, buffer: BufferId, length: u32, intake: &mut Intake<'_>) {
+        let connection = &mut self.connections[id.index as usize];
+        let was_undetected = connection.phase == Phase::Undetected;
+        let partial_before = connection.partial_bytes() as u64;
+        let mut decoding = Decoding {
+            settings: &self.settings.gateway,
+            fixed_protocol: self.settings.fixed_protocol,
+            inputs: intake.inputs,
+            spare: &mut self.spare,
+            refused: &mut self.refused,
+            messages: 0,
+        };
+        let bytes = self.ring.buffers().bytes(buffer, length);
+        let result = connection.feed(id, bytes, &mut decoding);
+        let messages = decoding.messages;
+        self.counters.messages_in += messages;
+        self.counters.partial_frame_bytes += connection.partial_bytes() as u64;
+        self.counters.partial_frame_bytes -= partial_before;
+        let frames = messages as usize + self.refused.len();
+        intake.frames_left = intake.frames_left.saturating_sub(frames);
+        let phase = connection.phase;
+        self.ring.buffers_mut().give_back(buffer);
+        if let Phase::Open(protocol) = phase
+            && was_undetected
+        {
+            self.opened(id.index, protocol, intake.now);
+        }
+        let mut refused = std::mem::take(&mut self.refused);
+        for reason in refused.drain(..) {
+            self.refuse(id.index, reason);
+        }
+        self.refused = refused;
+        match (result, phase) {
+            (Ok(()), _) => {}
+            (Err(Fault(reason)), Phase::Open(_)) => {
+                // The frames before it are still answered.
+                self.refuse(id.index, reason);
+                self.leave(id.index, reason);
+            }
+            (Err(Fault(reason)), _) => self.close(id.index, reason),
+        }
+    }
+
+    /// Answers a frame that is no message.
+    fn refuse(&mut self, index: u32, reason: Reason) {
+        self.counters.refusals[reason as usize] += 1;
+        let connection = &mut self.connections[index as usize];
+        let Some(protocol) = connection.output_protocol() else { return };
+        write_notice(&mut self.notice, "error", reason);
+        let notice = Message::from_checked(&self.notice);
+        let gateway = &self.settings.gateway;
+        let bytes = self.egress.encoding(&mut Encodings::default(), protocol, gateway, notice);
+        self.egress.push(index, connection, bytes);
+    }
+
+    fn accepted(&mut self, completion: Completion, intake: &mut Intake<'_>) {
+        self.accept_armed = completion.more;
+        match completion.outcome {
+            Outcome::Done(slot) => self.adopt(slot, intake),
+            Outcome::TableFull => {
+                self.counters.accept_table_full += 1;
+                if self.open_count < self.settings.connections_max {
+                    // Ours is not the full one, or a close is on its way.
+                    self.accept_later(intake.now);
+                }
+                return;
+            }
+            Outcome::Cancelled => {}
+            Outcome::WouldBlock | Outcome::BuffersExhausted | Outcome::Failed(_) => {
+                self.accept_later(intake.now);
+                return;
+            }
+        }
+        self.accept();
+    }
+
+    /// A socket was accepted into the slot.
+    fn adopt(&mut self, slot: u32, intake: &mut Intake<'_>) {
+        while self.connections.len() <= slot as usize {
+            self.connections.push(Default::default());
+        }
+        self.counters.accepted += 1;
+        self.counters.connections_undetected += 1;
+        self.open_count += 1;
+        let now = intake.now;
+        let connection = &mut self.connections[slot as usize];
+        assert_eq!(connection.phase, Phase::Free, "the kernel gives out free slots");
+        connection.phase = Phase::Undetected;
+        connection.heard_ns = now.monotonic_ns;
+        self.wheel.schedule(slot, Self::deadline_after_ms(now, self.settings.detection_ms));
+        self.arm_receive(slot);
+        if self.listener.is_none() {
+            self.close(slot, Reason::Draining);
+            return;
+        }
+        // A binary client says its preamble on a fixed port too.
+        let fixed = self.settings.fixed_protocol.filter(|fixed| *fixed != Protocol::Binary);
+        if let Some(protocol) = fixed {
+            let id = self.id_of(slot);
+            let connection = &mut self.connections[slot as usize];
+            connection.open(id, protocol, &self.settings.gateway, intake.inputs);
+            self.opened(slot, protocol, now);
+        }
+    }
+
+    /// The protocol became known: its heartbeat begins.
+    fn opened(&mut self, index: u32, protocol: Protocol, now: Now) {
+        self.counters.connections_undetected -= 1;
+        self.counters.connections[protocol as usize] += 1;
+        let heartbeats = if protocol == Protocol::Binary { 2 } else { 1 };
+        let after_ms = self.settings.heartbeat_ms.saturating_mul(heartbeats);
+        let due_ns = Self::deadline_after_ms(now, after_ms);
+        self.connections[index as usize].heartbeat_ns = due_ns;
+        self.wheel.schedule(index, due_ns);
+    }
+}

@@ -1,0 +1,235 @@
+//! The last part of a turn: outputs to sends.
+//!
+//! All that a connection gets in a turn leaves in one send, which is over when it was submitted.
+//! What the socket did not take goes to the connection's send queue, and so does all that follows
+//! until the queue is empty again; the queue is drained by sends that wait for room, one at a time.
+
+use std::net::Shutdown;
+
+use warren_core::ids::ConnectionId;
+use warren_core::message::Message;
+use warren_core::reason::Reason;
+use warren_core::turn::{Now, ShardOutput, ShardOutputs};
+
+use super::Reactor;
+use crate::connection::{EGRESS_NONE, Phase};
+use crate::egress::{Encodings, Recipient, write_notice};
+use crate::gateway::encode;
+use crate::io::operation::{Completion, OperationKind, Outcome};
+use crate::io::ring::ImmediateSend;
+
+impl Reactor {
+    pub(super) fn encode_outputs(&mut self, outputs: &ShardOutputs) {
+        for output in &outputs.list {
+            let mut encodings = Encodings::default();
+            match *output {
+                ShardOutput::Send { connection, message } => {
+                    self.push_message(connection, outputs.message(message), &mut encodings);
+                }
+                ShardOutput::SendMany { recipients, message } => {
+                    let message = outputs.message(message);
+                    for connection in recipients.of(&outputs.recipients) {
+                        self.push_message(*connection, message, &mut encodings);
+                    }
+                }
+                ShardOutput::Close { connection, reason } => {
+                    if self.connection(connection).is_some() {
+                        self.close(connection.index, reason);
+                    }
+                }
+            }
+        }
+    }
+
+    fn push_message(&mut self, id: ConnectionId, message: Message<'_>, encodings: &mut Encodings) {
+        let Some(connection) = self.connections.get_mut(id.index as usize) else { return };
+        if connection.generation != id.generation {
+            return;
+        }
+        let Some(protocol) = connection.output_protocol() else { return };
+        let gateway = &self.settings.gateway;
+        let bytes = self.egress.encoding(encodings, protocol, gateway, message);
+        self.egress.push(id.index, connection, bytes);
+    }
+
+    /// Sends the turn's output.
+    pub(super) fn flush(&mut self) {
+        for entry in 0..self.egress.recipient_count() {
+            let recipient = self.egress.recipient(entry);
+            let connection = &self.connections[recipient.index as usize];
+            if connection.send_broken {
+                continue;
+            }
+            if connection.queue.is_some() {
+                self.enqueue(recipient, 0);
+                continue;
+            }
+            let (arena, bytes) = self.egress.gather(recipient);
+            self.counters.sends += 1;
+            self.counters.sent_bytes += u64::from(bytes.length);
+            self.sends.push(ImmediateSend {
+                user_data: self.user_data(OperationKind::Send, recipient.index),
+                slot: recipient.index,
+                arena: arena as u32,
+                start: bytes.start,
+                length: bytes.length,
+            });
+        }
+        if !self.sends.is_empty() {
+            self.ring.send_now(&self.sends, &self.egress.arenas());
+            self.sends.clear();
+            self.take_send_failures();
+        }
+        for entry in 0..self.egress.recipient_count() {
+            let index = self.egress.recipient(entry).index;
+            self.connections[index as usize].egress_entry = EGRESS_NONE;
+        }
+        self.egress.clear();
+        self.pongs = Encodings::default();
+    }
+
+    /// Sends complete only when they were short. The other completions wait for the next turn.
+    fn take_send_failures(&mut self) {
+        let mut failures = std::mem::take(&mut self.send_failures);
+        let first_new = self.completions.len();
+        self.ring.take_completions(&mut self.completions);
+        let is_send =
+            |completion: &mut Completion| completion.user_data.kind() == Some(OperationKind::Send);
+        failures.extend(self.completions.extract_if(first_new.., is_send));
+        for failure in failures.drain(..) {
+            self.sent_short(failure);
+        }
+        self.send_failures = failures;
+    }
+
+    fn sent_short(&mut self, completion: Completion) {
+        let index = completion.user_data.index();
+        let entry = self.connections[index as usize].egress_entry;
+        let recipient = self.egress.recipient(entry as usize);
+        let length: usize = self.egress.messages_of(recipient).map(<[u8]>::len).sum();
+        let sent = match completion.outcome {
+            Outcome::Done(sent) => sent as usize,
+            Outcome::WouldBlock => 0,
+            _ => {
+                self.counters.sent_bytes -= length as u64;
+                self.break_sending(index);
+                return;
+            }
+        };
+        self.counters.sends_deferred += 1;
+        self.counters.sent_bytes -= (length - sent) as u64;
+        self.enqueue(recipient, sent);
+    }
+
+    /// Puts what a recipient gets into its send queue, but for the first `sent` bytes. A message
+    /// that has begun to leave is finished in any case; another beyond the limit ends the
+    /// connection.
+    fn enqueue(&mut self, recipient: Recipient, sent: usize) {
+        let index = recipient.index;
+        let connection = &mut self.connections[index as usize];
+        let queue = connection.queue.get_or_insert_default();
+        let before = queue.bytes();
+        let mut skip = sent;
+        let mut overflows = false;
+        for message in self.egress.messages_of(recipient) {
+            if skip >= message.len() {
+                skip -= message.len();
+                continue;
+            }
+            let rest = &message[skip..];
+            let fits = queue.bytes() + rest.len() <= self.settings.send_queue_bytes_max;
+            if skip == 0 && !fits {
+                overflows = true;
+                break;
+            }
+            queue.waiting.extend_from_slice(rest);
+            skip = 0;
+        }
+        self.counters.send_queue_bytes += (queue.bytes() - before) as u64;
+        if overflows {
+            self.close_overflowed(index);
+        }
+        self.send_waiting(index);
+    }
+
+    /// The client takes its messages too slowly: it gets what is queued, the reason, and no more.
+    fn close_overflowed(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        let (Phase::Open(protocol), Some(queue)) = (connection.phase, &mut connection.queue) else {
+            return;
+        };
+        write_notice(&mut self.notice, "closed", Reason::SlowConsumer);
+        let notice = Message::from_checked(&self.notice);
+        let before = queue.waiting.len();
+        encode(protocol, &self.settings.gateway, notice, &mut queue.waiting);
+        self.counters.send_queue_bytes += (queue.waiting.len() - before) as u64;
+        self.end_output(index);
+        self.leave(index, Reason::SlowConsumer);
+    }
+
+    /// Sends what waits, unless a part is under way.
+    fn send_waiting(&mut self, index: u32) {
+        let user_data = self.user_data(OperationKind::SendQueued, index);
+        let Some(queue) = &mut self.connections[index as usize].queue else { return };
+        if queue.in_flight_bytes > 0 || queue.waiting.is_empty() {
+            return;
+        }
+        let bytes = std::mem::replace(&mut queue.waiting, self.spare.take());
+        queue.in_flight_bytes = bytes.len();
+        queue.in_flight_start = 0;
+        self.ring.send_queued(user_data, index, bytes, 0);
+    }
+
+    /// A queued send has ended.
+    pub(super) fn sent_queued(&mut self, completion: Completion, now: Now) {
+        let index = completion.user_data.index();
+        let bytes = self.ring.take_sent(index).expect("it has completed");
+        let connection = &mut self.connections[index as usize];
+        let queue = connection.queue.as_mut().expect("it is dropped when nothing is under way");
+        let sent = match completion.outcome {
+            Outcome::Done(sent) => sent as usize,
+            Outcome::WouldBlock => 0,
+            _ => {
+                self.counters.send_queue_bytes -= std::mem::take(&mut queue.in_flight_bytes) as u64;
+                self.break_sending(index);
+                return;
+            }
+        };
+        queue.in_flight_bytes -= sent;
+        queue.in_flight_start += sent;
+        self.counters.sent_bytes += sent as u64;
+        self.counters.send_queue_bytes -= sent as u64;
+        if connection.phase == Phase::Closing {
+            self.counters.send_queue_bytes -= std::mem::take(&mut queue.in_flight_bytes) as u64;
+            self.free_when_idle(index);
+        } else if queue.in_flight_bytes > 0 {
+            let start = queue.in_flight_start;
+            self.ring.send_queued(completion.user_data, index, bytes, start);
+        } else if queue.waiting.is_empty() {
+            self.spare.give_back(bytes);
+            let drained = connection.queue.take();
+            self.spare.give_back(drained.map(|queue| queue.waiting).unwrap_or_default());
+            if connection.phase == Phase::Draining {
+                self.drained(index, now);
+            }
+        } else {
+            self.spare.give_back(bytes);
+            self.send_waiting(index);
+        }
+    }
+
+    /// A send failed, so the stream has a hole: nothing more is sent. The receive tells the end,
+    /// after what the peer said before.
+    fn break_sending(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        connection.send_broken = true;
+        self.counters.send_queue_bytes -= connection.queue_bytes() as u64;
+        connection.queue = None;
+        match connection.phase {
+            Phase::Undetected | Phase::Open(_) => self.shut_down(index, Shutdown::Both),
+            Phase::Draining => self.start_closing(index),
+            Phase::Closing => self.free_when_idle(index),
+            Phase::Free | Phase::Leaving | Phase::Lingering => {}
+        }
+    }
+}

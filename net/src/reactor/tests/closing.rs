@@ -1,0 +1,198 @@
+//! How connections end.
+
+use super::*;
+
+#[test]
+fn a_half_closed_peer_gets_its_answers() {
+    let mut node = Node::start(small());
+    let mut client = node.client();
+    let pieces = [numbered(1, 100), numbered(2, 100)].concat();
+    client.send(&[PREAMBLE.as_slice(), &pieces].concat());
+    client.shut_down();
+    node.until("the end", |_| client.poll().ended.is_some());
+    assert_eq!((&client.received, client.ended), (&pieces, Some(End::Orderly)));
+    node.until("a free slot", |node| node.reactor.open_count() == 0);
+    assert_eq!((node.opened_count, node.closed_count), (1, 1));
+    assert_eq!(node.reactor.counters().closes[Reason::PeerClosed as usize], 1);
+}
+
+#[test]
+fn a_half_closed_slow_reader_gets_all_that_waits() {
+    let mut node = Node::start(ReactorSettings { send_queue_bytes_max: 64 << 20, ..small() });
+    let mut client = node.binary_client();
+    let burst = frame("burst", &[("count", Value::Integer(20_000)), ("a", Value::Text(TEXT))]);
+    client.send(&burst);
+    client.shut_down();
+    node.until("the end of input", |node| node.closed_count == 1);
+    assert!(node.reactor.counters().send_queue_bytes > 0, "all of it fitted the socket");
+    node.until("the end", |_| client.poll().ended.is_some());
+    assert_eq!(client.received.len(), 20_000 * burst.len());
+    assert!(client.received.chunks(burst.len()).all(|chunk| chunk == burst));
+    node.until("a free slot", |node| node.reactor.open_count() == 0);
+    assert_eq!(node.reactor.counters().send_queue_bytes, 0);
+}
+
+const TEXT: &str = "0123456789012345678901234567890123456789012345678901234567890123456789\
+                    0123456789012345678901234567890123456789012345678901234567890123456789\
+                    0123456789012345678901234567890123456789012345678901234567890123456789";
+
+#[test]
+fn the_reason_arrives_though_the_client_keeps_sending() {
+    let mut node = Node::start(small());
+    let mut client = node.binary_client();
+    client.send(&frame("close", &[]));
+    let told = notice("closed", Reason::Displaced);
+    node.until("the end", |_| {
+        client.send(&numbered(1, 500));
+        client.poll().ended.is_some()
+    });
+    assert_eq!((&client.received, client.ended), (&told, Some(End::Orderly)));
+    let messages = node.reactor.counters().messages_in;
+    // It does not stop: after the time to linger the slot is free in spite of it.
+    node.until("a free slot", |node| {
+        client.send(&numbered(1, 500));
+        node.reactor.open_count() == 0
+    });
+    assert_eq!(node.closed_count, 1);
+    assert_eq!(node.reactor.counters().closes[Reason::Displaced as usize], 1);
+    assert_eq!(node.reactor.counters().messages_in, messages, "a message after the end");
+}
+
+#[test]
+fn quit_closes_without_a_word_more() {
+    let mut node = Node::start(small());
+    let mut client = node.binary_client();
+    client.send(&frame("quit", &[]));
+    node.until("the end", |_| client.poll().ended.is_some());
+    assert_eq!((&client.received, client.ended), (&frame("quit", &[]), Some(End::Orderly)));
+    drop(client);
+    let turns = node.now.monotonic_ns;
+    node.until("a free slot", |node| node.reactor.open_count() == 0);
+    let waited_ns = node.now.monotonic_ns - turns;
+    assert!(waited_ns < 900_000_000, "the peer's end was not noticed: {waited_ns} ns");
+}
+
+#[test]
+fn a_reset_is_the_end() {
+    let mut node = Node::start(small());
+    let mut client = node.binary_client();
+    // Closing with unread bytes makes the kernel reset the connection.
+    client.send(&numbered(1, 10));
+    node.until("the echo to lie there", |node| node.reactor.counters().sends == 2);
+    drop(client);
+    node.until("a free slot", |node| node.reactor.open_count() == 0);
+    assert_eq!((node.opened_count, node.closed_count), (1, 1));
+    assert_eq!(node.reactor.counters().closes[Reason::SocketError as usize], 1);
+}
+
+#[test]
+fn refused_frames_are_answered_and_fatal_ones_close() {
+    let mut node = Node::start(small());
+    let mut beside = node.binary_client();
+    let mut client = node.client();
+    client.send(b"{\"msg\":\"echo\"}\n{\"a\":1}\n{]\n{\"msg\":\"echo\"}\n");
+    let refusal = |reason: Reason| {
+        format!("{{\"msg\":\"error\",\"status\":400,\"error\":\"{}\"}}\n", reason.word())
+    };
+    // Refusals are answered while frames are decoded, before the shard has its turn.
+    let (missing, malformed) = (refusal(Reason::MethodMissing), refusal(Reason::Malformed));
+    let echoes = "{\"msg\":\"echo\"}\n{\"msg\":\"echo\"}\n";
+    let expected = missing + &malformed + echoes;
+    node.until("the answers", |_| client.poll().received.len() >= expected.len());
+    assert_eq!(String::from_utf8_lossy(&client.received), expected);
+    let mut fatal = node.binary_client();
+    let too_long = u32::MAX.to_le_bytes();
+    fatal.send(&[numbered(3, 5).as_slice(), &too_long, &[1]].concat());
+    node.until("the end", |_| fatal.poll().ended.is_some());
+    let answers = [notice("error", Reason::FrameTooLarge), numbered(3, 5)].concat();
+    assert_eq!((&fatal.received, fatal.ended), (&answers, Some(End::Orderly)));
+    let counters = node.reactor.counters();
+    for (reason, refusals, closes) in
+        [(Reason::MethodMissing, 1, 0), (Reason::Malformed, 1, 0), (Reason::FrameTooLarge, 1, 1)]
+    {
+        assert_eq!(counters.refusals[reason as usize], refusals, "{reason:?}");
+        assert_eq!(counters.closes[reason as usize], closes, "{reason:?}");
+    }
+    beside.send(&numbered(9, 9));
+    node.until("the neighbour's echo", |_| beside.poll().received == numbered(9, 9));
+}
+
+#[test]
+fn unknown_protocols_are_told_in_one_line() {
+    let mut node = Node::start(small());
+    for bytes in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"\0\0\0\0", &[b'x'; 5000]] {
+        let mut client = node.client();
+        client.send(bytes);
+        node.until("the end", |_| client.poll().ended.is_some());
+        let line = b"{\"msg\":\"closed\",\"status\":400,\"error\":\"unknown-protocol\"}\n";
+        assert_eq!(client.received, line);
+        assert_eq!(client.ended, Some(End::Orderly));
+    }
+    assert_eq!((node.opened_count, node.closed_count), (0, 0));
+    assert_eq!(node.reactor.counters().closes[Reason::UnknownProtocol as usize], 3);
+    node.until("free slots", |node| node.reactor.open_count() == 0);
+    assert_eq!(node.reactor.counters().connections_undetected, 0);
+}
+
+#[test]
+fn a_slow_consumer_gets_whole_messages_and_the_reason() {
+    let mut node = Node::start(ReactorSettings { send_queue_bytes_max: 64 * 1024, ..small() });
+    let mut beside = node.binary_client();
+    let mut slow = node.binary_client();
+    let piece = frame("burst", &[("count", Value::Integer(1000)), ("a", Value::Text(TEXT))]);
+    node.until("the close", |node| {
+        slow.send(&piece);
+        node.reactor.counters().closes[Reason::SlowConsumer as usize] == 1
+    });
+    let queued = node.reactor.counters().send_queue_bytes;
+    assert!(queued < 64 * 1024 + 1000, "{queued} bytes wait");
+    node.until("the end", |_| slow.poll().ended.is_some());
+    let told = notice("closed", Reason::SlowConsumer);
+    let messages = slow.received.strip_suffix(told.as_slice()).expect("the reason comes last");
+    assert!(messages.len() > 64 * 1024);
+    assert_eq!(messages.len() % piece.len(), 0);
+    assert!(messages.chunks(piece.len()).all(|chunk| chunk == piece));
+    assert_eq!(node.closed_count, 1);
+    beside.send(&numbered(9, 9));
+    node.until("the neighbour's echo", |_| beside.poll().received == numbered(9, 9));
+    drop((slow, beside));
+    node.until("free slots", |node| node.reactor.open_count() == 0);
+    assert_eq!(node.reactor.counters().send_queue_bytes, 0);
+}
+
+#[test]
+fn a_slow_consumer_that_reads_nothing_is_cut_off() {
+    let mut node = Node::start(ReactorSettings { send_queue_bytes_max: 64 * 1024, ..small() });
+    let mut slow = node.binary_client();
+    let piece = frame("burst", &[("count", Value::Integer(1000)), ("a", Value::Text(TEXT))]);
+    node.until("a free slot", |node| {
+        if node.closed_count == 0 {
+            slow.send(&piece);
+        }
+        node.closed_count == 1 && node.reactor.open_count() == 0
+    });
+    assert_eq!(node.reactor.counters().send_queue_bytes, 0);
+    let mut next = node.binary_client();
+    next.send(&numbered(1, 1));
+    node.until("the echo", |_| next.poll().received == numbered(1, 1));
+}
+
+#[test]
+fn draining_tells_everyone_and_accepts_no_more() {
+    let mut node = Node::start(small());
+    let mut clients: Vec<Client> = (0..5).map(|_| node.binary_client()).collect();
+    let mut silent = node.client();
+    node.until("all", |node| node.reactor.open_count() == 6);
+    node.reactor.stop_accepting();
+    node.reactor.close_all(Reason::Draining);
+    for client in &mut clients {
+        node.until("the end", |_| client.poll().ended.is_some());
+        assert_eq!(client.received, notice("closed", Reason::Draining));
+    }
+    node.until("the end", |_| silent.poll().ended.is_some());
+    assert!(silent.received.starts_with(b"{\"msg\":\"closed\",\"status\":503"));
+    drop((clients, silent));
+    node.until("free slots", |node| node.reactor.open_count() == 0);
+    assert_eq!((node.opened_count, node.closed_count), (5, 5));
+    node.until("the port to be closed", |node| TcpStream::connect(node.address).is_err());
+}

@@ -1,0 +1,128 @@
+//! Heartbeats, silence, waiting and waking.
+
+use super::*;
+use crate::egress::closed_line;
+
+/// Lets time go by in the node, in steps of `step_ms`.
+fn pass(node: &mut Node, milliseconds: u64, step_ms: u64) {
+    for _ in 0..milliseconds / step_ms {
+        node.now.monotonic_ns += (step_ms - 1) * 1_000_000;
+        node.turn();
+    }
+}
+
+#[test]
+fn text_clients_get_a_heartbeat_every_ten_seconds() {
+    let mut node = Node::start(small());
+    let mut clients = Vec::new();
+    for (request, echo, pong) in [
+        ("msg=echo~", "msg=echo~\0", "msg=pong&status=0~\0"),
+        ("msg:echo\n\0", "msg:echo\n\0", "msg:pong\nstatus:0\n\0"),
+        ("{\"msg\":\"echo\"}\n", "{\"msg\":\"echo\"}\n", "{\"msg\":\"pong\",\"status\":0}\n"),
+    ] {
+        let mut client = node.client();
+        client.send(request.as_bytes());
+        node.until("the echo", |_| client.poll().received == echo.as_bytes());
+        client.received.clear();
+        clients.push((client, pong));
+    }
+    pass(&mut node, 9_000, 100);
+    for (client, _) in &mut clients {
+        assert!(client.poll().received.is_empty());
+    }
+    for count in 1..4 {
+        pass(&mut node, 1_400, 100);
+        for (client, pong) in &mut clients {
+            let expected = pong.repeat(count);
+            node.until("the heartbeat", |_| client.poll().received == expected.as_bytes());
+        }
+        pass(&mut node, 8_600, 100);
+    }
+}
+
+#[test]
+fn a_binary_client_is_closed_after_two_silent_heartbeats() {
+    let mut node = Node::start(small());
+    let (mut silent, mut talker) = (node.binary_client(), node.binary_client());
+    pass(&mut node, 19_000, 100);
+    // A part of a frame is a sign of life, too.
+    talker.send(&numbered(1, 1)[..1]);
+    pass(&mut node, 1_500, 100);
+    node.until("the end", |_| silent.poll().ended.is_some());
+    assert_eq!(silent.received, notice("closed", Reason::Timeout));
+    assert_eq!((node.closed_count, talker.poll().ended), (1, None));
+    pass(&mut node, 19_000, 100);
+    node.until("the end", |_| talker.poll().ended.is_some());
+    assert_eq!(node.reactor.counters().closes[Reason::Timeout as usize], 2);
+}
+
+#[test]
+fn a_connection_that_never_speaks_is_closed() {
+    let mut node = Node::start(small());
+    let mut mute = node.client();
+    node.until("the connection", |node| node.reactor.open_count() == 1);
+    pass(&mut node, 60_500, 100);
+    node.until("the end", |_| mute.poll().ended.is_some());
+    assert_eq!(mute.received, closed_line(Reason::Timeout).as_bytes());
+    drop(mute);
+    node.until("a free slot", |node| node.reactor.open_count() == 0);
+}
+
+#[test]
+fn heartbeats_missed_in_a_long_sleep_are_not_made_up_for() {
+    let mut node = Node::start(small());
+    let mut client = node.client();
+    client.send(b"{\"msg\":\"echo\"}\n");
+    node.until("the echo", |_| client.poll().received == b"{\"msg\":\"echo\"}\n");
+    client.received.clear();
+    node.now.monotonic_ns += 3_600_000_000_000;
+    node.turns(50);
+    assert_eq!(client.poll().received, b"{\"msg\":\"pong\",\"status\":0}\n");
+    pass(&mut node, 10_100, 100);
+    let pongs = b"{\"msg\":\"pong\",\"status\":0}\n".repeat(2);
+    node.until("the next", |_| client.poll().received == pongs);
+}
+
+#[test]
+fn a_wake_from_another_thread_ends_the_wait() {
+    let mut node = Node::start(small());
+    for _ in 0..3 {
+        let handle = node.reactor.wake_handle();
+        let waker = std::thread::Builder::new().spawn(move || handle.wake()).unwrap();
+        let completions = node.reactor.counters().completions;
+        // For ever, but for the wake.
+        node.reactor.wait(node.now.monotonic_ns, None);
+        assert!(node.reactor.counters().completions > completions);
+        waker.join().unwrap();
+        node.turn();
+    }
+}
+
+#[test]
+fn one_reactor_wakes_another() {
+    let mut sleeper = Node::start(small());
+    let mut waker = Node::start(small());
+    for _ in 0..3 {
+        waker.reactor.wake_peer(sleeper.reactor.ring_fd());
+        waker.turn();
+        let completions = sleeper.reactor.counters().completions;
+        sleeper.reactor.wait(sleeper.now.monotonic_ns, None);
+        assert!(sleeper.reactor.counters().completions > completions);
+        sleeper.turn();
+    }
+    // A peer that is gone is no fault.
+    let gone = sleeper.reactor.ring_fd();
+    drop(sleeper);
+    waker.reactor.wake_peer(gone);
+    waker.turns(3);
+}
+
+#[test]
+fn a_node_without_work_makes_no_system_call_but_its_wait() {
+    let mut node = Node::start(small());
+    let _client = node.binary_client();
+    node.turns(3);
+    let enters = node.reactor.counters().enters;
+    node.turns(20);
+    assert_eq!(node.reactor.counters().enters - enters, 20);
+}
