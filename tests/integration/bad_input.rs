@@ -127,7 +127,7 @@ fn first_bytes_of_no_protocol_are_told_so() {
         b"<msg/>\0",
         b"9lives\n",
         b"hello world\n",
-        b"WRN2",
+        b"WRN2\n",
         &[b'x'; 300],
     ] {
         let mut client = Client::connect(server.listen);

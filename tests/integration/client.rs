@@ -9,6 +9,10 @@ use serde_json::Value;
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Heartbeats after which a test gives up waiting for something else.
+const PONGS_MAX: usize = 4;
+const NOTHING_BUT_PONGS: &str = "what is waited for comes before so many heartbeats";
+
 /// A connection that reads whole frames.
 pub(crate) struct Client {
     stream: TcpStream,
@@ -45,24 +49,17 @@ impl Client {
         }
     }
 
-    /// A frame of one of the text dialects, without heartbeats.
+    /// The next frame of one of the text dialects that is no heartbeat.
     pub(crate) fn text_frame(&mut self) -> String {
-        loop {
-            let frame = String::from_utf8(self.frame(0)).unwrap();
-            if !frame.contains("pong") {
-                return frame;
-            }
-        }
+        let mut frames = (0..PONGS_MAX).map(|_| String::from_utf8(self.frame(0)).unwrap());
+        frames.find(|frame| !frame.contains("pong")).expect(NOTHING_BUT_PONGS)
     }
 
     /// The next JSON frame that is no heartbeat.
     pub(crate) fn json(&mut self) -> Value {
-        loop {
-            let frame: Value = serde_json::from_slice(&self.frame(b'\n')).unwrap();
-            if frame["msg"] != "pong" {
-                return frame;
-            }
-        }
+        let mut frames =
+            (0..PONGS_MAX).map(|_| serde_json::from_slice(&self.frame(b'\n')).unwrap());
+        frames.find(|frame: &Value| frame["msg"] != "pong").expect(NOTHING_BUT_PONGS)
     }
 
     /// The next JSON frame of that method that has a status; others are passed over.
@@ -108,11 +105,6 @@ impl Client {
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.read_more() {}
         std::mem::take(&mut self.received)
-    }
-
-    pub(crate) fn read_some(&mut self) -> usize {
-        let mut bytes = [0; 65536];
-        self.stream.read(&mut bytes).unwrap()
     }
 
     fn text(&self) -> std::borrow::Cow<'_, str> {

@@ -51,8 +51,8 @@ fn dialects_a_and_b_end_messages_at_any_terminator_and_decode_percents() {
             ("\r\nmsg=join&room=r\r\n", "members=1&msg=join&room=r&status=0~\0"),
             (
                 "msg=chat&to=r&text=a%26b%7Ec=d:e,f\0",
-                "msg=chat&seq=1&status=0&text=a%26b%7Ec%3Dd:e,f&to=r~\0\
-                 from=ann&msg=chat&room=r&seq=1&text=a%26b%7Ec%3Dd:e,f~\0",
+                "msg=chat&seq=1&status=0&text=a%26b%7Ec=d:e,f&to=r~\0\
+                 from=ann&msg=chat&room=r&seq=1&text=a%26b%7Ec=d:e,f~\0",
             ),
         ],
     );
