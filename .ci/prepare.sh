@@ -50,31 +50,42 @@ links_c() {
     return "$status"
 }
 
+# Installs Debian packages, saying so first with the given reason. False where that cannot be done:
+# then it says what to run.
+install_packages() {
+    local reason="$1" as_root=()
+    shift
+    if ! command -v apt-get >/dev/null; then
+        say "$reason This is no Debian: install what its packages $* hold."
+        return 1
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            say "$reason As root, run: apt-get install -y --no-install-recommends $*"
+            return 1
+        fi
+        as_root=(sudo)
+    fi
+    say "$reason Installing from Debian: $*"
+    "${as_root[@]}" apt-get update >&2
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "$@" >&2
+}
+
 require_linker() {
     if links_c; then
         return
     fi
-    local install="apt-get install -y --no-install-recommends gcc libc6-dev"
-    local as_root=()
-    if ! command -v apt-get >/dev/null; then
-        say "A C compiler that links is needed (cc), and this is no Debian: install gcc and the C library's headers."
-        exit 1
-    fi
-    if [ "$(id -u)" -ne 0 ]; then
-        if ! command -v sudo >/dev/null; then
-            say "A C compiler that links is needed (cc). As root, run: $install"
-            exit 1
-        fi
-        as_root=(sudo)
-    fi
-    say "No C compiler that links was found. Installing the Debian packages gcc and libc6-dev."
-    "${as_root[@]}" apt-get update >&2
-    # shellcheck disable=SC2086 # the words of the command
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive $install >&2
+    install_packages "A C compiler that links is needed (cc)." gcc libc6-dev || exit 1
     if ! links_c; then
         say "cc still links no program; gcc and libc6-dev are installed. Does another cc come first in PATH?"
         exit 1
     fi
+}
+
+# The demo is joined by hand with nc. Without it the server runs all the same.
+offer_netcat() {
+    command -v nc >/dev/null || install_packages "nc is needed to join the demo." netcat-openbsd || true
 }
 
 # Build output stays out of the clone, and survives it.
