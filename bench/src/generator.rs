@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use anyhow::{Context as _, Result};
 
 use self::control::{Command, Event, Plan};
-use crate::{pinning, ring};
+use crate::pinning;
 
 /// Plays until everything was heard. A failure is told to the parent as the last event.
 ///
@@ -40,6 +40,5 @@ pub fn run() -> Result<()> {
 
 fn play(plan: Plan, commands: &mpsc::Receiver<Command>) -> Result<control::Report> {
     pinning::bind(&[plan.core]).context("pinning")?;
-    ring::descriptors_raise().context("raising the limit of descriptors")?;
     engine::Engine::new(plan)?.run(commands)
 }
