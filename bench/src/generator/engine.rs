@@ -70,7 +70,7 @@ impl Engine {
     }
 
     /// Connects everyone, speaks by the schedule that comes, and listens until all was heard.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) -> Result<Report> {
+    pub(super) fn run(&mut self, commands: &Receiver<Command>) -> Result<Report> {
         let mut completions = Vec::new();
         loop {
             let now_ns = clock::monotonic_ns();
@@ -91,8 +91,9 @@ impl Engine {
                 self.complete(completion, now_ns)?;
             }
         }
-        let taken = self.run.and_then(|run| run.taken).expect("a run ends after its measured part");
-        Ok(self.connections.into_report(taken.0, taken.1))
+        let taken = self.run.as_ref().and_then(|run| run.taken);
+        let (cpu_ns, elapsed_ns) = taken.expect("a run ends after its measured part");
+        Ok(self.connections.report(cpu_ns, elapsed_ns))
     }
 
     fn obey(&mut self, commands: &Receiver<Command>) -> Result<()> {
