@@ -8,36 +8,42 @@
 
 use std::collections::HashMap;
 use std::io::{Write as _, stdout};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
+use warren_net::io::listener::Listener;
 
 use crate::pinning;
-use crate::ring::{self, Completion, Ring};
+use crate::ring::{Completion, Ring, Turn};
 use crate::wire::floor::{self, ClientFrame};
 
+/// Connections of a thread: what may be open by the usual hard limit of descriptors.
+const CONNECTIONS_MAX: u32 = 20_000;
 /// Longest wait for a completion; nothing depends on it.
-const WAIT_NS: u64 = 1_000_000_000;
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// What comes within this time is dealt with together: as the server does by default.
+const TURN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Serves until it is killed, and tells the address of each thread on standard output.
 ///
 /// # Errors
 /// When a thread cannot start, or ends.
 pub fn run(shard_count: usize) -> Result<()> {
-    ring::descriptors_raise().context("raising the limit of descriptors")?;
     let cores = pinning::available_cores();
     let (ended, first_end) = std::sync::mpsc::channel();
     let mut addresses = String::new();
     for shard in 0..shard_count {
-        let listener = ring::listen().context("listening")?;
-        addresses.push_str(&format!("listening on {}\n", listener.local_addr()?));
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = Listener::bind(free).context("listening")?;
+        addresses.push_str(&format!("listening on {}\n", listener.local_addr()));
         let core = cores[shard % cores.len()];
         let ended = ended.clone();
         thread::Builder::new().name(format!("floor-{shard}")).spawn(move || {
             let result = pinning::bind(&[core])
                 .map_err(Into::into)
-                .and_then(|()| Shard::new()?.serve(listener.as_raw_fd()));
+                .and_then(|()| Shard::new()?.serve(&listener));
             // The receiver waits for the first end only.
             let _ = ended.send(result);
         })?;
@@ -54,9 +60,10 @@ struct Room {
     sequence: u64,
 }
 
+/// A user, in the slot of its socket.
+#[derive(Default)]
 struct Connection {
-    /// None when it is lost.
-    socket: Option<OwnedFd>,
+    open: bool,
     room: Option<u32>,
     heard_bytes: u16,
     reply_bytes: u16,
@@ -73,31 +80,24 @@ struct Hall {
     /// Connections with output, each once.
     waiting: Vec<u32>,
     frame: Vec<u8>,
+    /// What leaves in this turn.
+    arena: Vec<u8>,
 }
 
 impl Hall {
-    fn open(&mut self, socket: OwnedFd) -> u32 {
-        self.connections.push(Connection {
-            socket: Some(socket),
-            room: None,
-            heard_bytes: 0,
-            reply_bytes: 0,
-            partial: Vec::new(),
-            output: Vec::new(),
-        });
-        u32::try_from(self.connections.len() - 1).expect("descriptors are fewer")
+    fn open(&mut self, index: u32) {
+        let slots = (index as usize + 1).max(self.connections.len());
+        self.connections.resize_with(slots, Connection::default);
+        self.connections[index as usize].open = true;
     }
 
     fn close(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
+        connection.open = false;
         if let Some(room) = connection.room.take()
             && let Some(room) = self.rooms.get_mut(&room)
         {
             room.members.retain(|member| *member != index);
-        }
-        if let Some(socket) = connection.socket.take() {
-            // SAFETY: no memory is passed. It ends the receive, which holds the socket open.
-            unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
         }
     }
 
@@ -162,19 +162,19 @@ impl Hall {
         floor::reply(kind, *reply_bytes, output);
     }
 
-    /// What leaves now.
-    fn sends(&self) -> impl Iterator<Item = (u32, RawFd, &[u8])> {
-        self.waiting.iter().filter_map(|index| {
-            let connection = &self.connections[*index as usize];
-            let socket = connection.socket.as_ref()?;
-            Some((*index, socket.as_raw_fd(), connection.output.as_slice()))
-        })
-    }
-
-    fn sent(&mut self) {
+    /// Writes what leaves now to the arena, and tells each connection's part: where it starts and
+    /// how long it is.
+    fn flush(&mut self, mut stage: impl FnMut(u32, usize, usize)) -> &[u8] {
+        self.arena.clear();
         for index in self.waiting.drain(..) {
-            self.connections[index as usize].output.clear();
+            let connection = &mut self.connections[index as usize];
+            if connection.open {
+                stage(index, self.arena.len(), connection.output.len());
+                self.arena.extend_from_slice(&connection.output);
+            }
+            connection.output.clear();
         }
+        &self.arena
     }
 }
 
@@ -188,63 +188,63 @@ struct Shard {
 
 impl Shard {
     fn new() -> Result<Self> {
-        let ring = Ring::new(&[]).context("io_uring")?;
+        let ring = Ring::new(CONNECTIONS_MAX)?;
         Ok(Self { ring, hall: Hall::default(), unarmed: Vec::new() })
     }
 
-    fn serve(mut self, listener: RawFd) -> Result<()> {
-        self.ring.accept(listener)?;
+    fn serve(mut self, listener: &Listener) -> Result<()> {
+        self.ring.accept(listener);
         let mut completions = Vec::new();
         loop {
             for completion in completions.drain(..) {
                 self.complete(completion, listener)?;
             }
             for index in self.unarmed.drain(..) {
-                if let Some(socket) = &self.hall.connections[index as usize].socket {
-                    self.ring.receive(index, socket.as_raw_fd())?;
+                if self.hall.connections[index as usize].open {
+                    self.ring.receive(index);
                 }
             }
             if !self.hall.waiting.is_empty() {
-                self.ring.send_now(self.hall.sends())?;
-                self.hall.sent();
+                let arena =
+                    self.hall.flush(|index, start, length| self.ring.stage(index, start, length));
+                self.ring.send_now(arena);
             }
-            self.ring.turn(WAIT_NS, &mut completions)?;
+            self.ring.turn(Turn::Gathering(TURN_INTERVAL), TIMEOUT, &mut completions);
         }
     }
 
-    fn complete(&mut self, completion: Completion, listener: RawFd) -> Result<()> {
+    fn complete(&mut self, completion: Completion, listener: &Listener) -> Result<()> {
         match completion {
-            Completion::Accepted { result, more } => {
-                let socket = result.map_err(std::io::Error::from_raw_os_error);
-                let socket = socket.context("accepting")?;
-                // SAFETY: the kernel has just opened the descriptor for us alone.
-                let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-                self.unarmed.push(self.hall.open(socket));
+            Completion::Accepted { index: Some(index), more } => {
+                self.hall.open(index);
+                self.unarmed.push(index);
                 if !more {
-                    self.ring.accept(listener)?;
+                    self.ring.accept(listener);
                 }
             }
-            Completion::Received { index, result: Ok(Some(received)), more } => {
-                let bytes = self.ring.bytes(received);
-                let open = self.hall.connections[index as usize].socket.is_some();
-                let good = !open || (!bytes.is_empty() && self.hall.received(index, bytes));
-                self.ring.recycle(received);
+            Completion::Accepted { index: None, .. } => bail!("no more connections can be taken"),
+            Completion::Received { index, bytes, more } => {
+                let open = self.hall.connections[index as usize].open;
+                let good = !open || self.hall.received(index, self.ring.bytes(bytes));
+                self.ring.recycle(bytes);
                 if !good {
-                    self.hall.close(index);
+                    self.close(index);
                 } else if !more {
                     self.unarmed.push(index);
                 }
             }
-            Completion::Received { index, result: Err(libc::ENOBUFS), .. } => {
-                self.unarmed.push(index);
-            }
-            // A client that does not take what little there is: the generator reports the loss.
-            Completion::Received { index, .. } | Completion::Sent { index, .. } => {
-                self.hall.close(index);
-            }
-            Completion::Connected { .. } => {}
+            Completion::Unarmed { index } => self.unarmed.push(index),
+            // Also a client that does not take what little there is: the generator reports it.
+            Completion::Ended { index } | Completion::Sent { index, .. } => self.close(index),
         }
         Ok(())
+    }
+
+    fn close(&mut self, index: u32) {
+        if self.hall.connections[index as usize].open {
+            self.hall.close(index);
+            self.ring.shutdown(index);
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use std::sync::mpsc;
 use anyhow::{Context as _, Result};
 
 use self::control::{Command, Event, Plan};
-use crate::{pinning, ring};
+use self::engine::Engine;
+use crate::pinning;
 
 /// Plays until everything was heard. A failure is told to the parent as the last event.
 ///
@@ -31,15 +32,25 @@ pub fn run() -> Result<()> {
             }
         }
     })?;
-    let event = match play(plan, &received) {
-        Ok(report) => Event::Finished(Box::new(report)),
-        Err(error) => Event::Failed { reason: format!("{error:#}") },
+    let mut engine = match begin(plan) {
+        Ok(engine) => engine,
+        Err(error) => return failed(&error),
     };
-    event.write()
+    match engine.run(&received) {
+        Ok(report) => Event::Finished(Box::new(report)).write()?,
+        Err(error) => return failed(&error),
+    }
+    // Connections stay open until the parent has heard of all generators: closing thousands of them
+    // would take the core away from those that still listen.
+    while received.recv().is_ok() {}
+    Ok(())
 }
 
-fn play(plan: Plan, commands: &mpsc::Receiver<Command>) -> Result<control::Report> {
+fn failed(error: &anyhow::Error) -> Result<()> {
+    Event::Failed { reason: format!("{error:#}") }.write()
+}
+
+fn begin(plan: Plan) -> Result<Engine> {
     pinning::bind(&[plan.core]).context("pinning")?;
-    ring::descriptors_raise().context("raising the limit of descriptors")?;
-    engine::Engine::new(plan)?.run(commands)
+    Engine::new(plan)
 }

@@ -3,21 +3,23 @@
 pub mod generators;
 pub mod server;
 
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::process::{Child, ChildStdin, Command};
+use std::thread::{Builder, JoinHandle};
 
 use crate::pinning;
 
-/// How long a process may take to end when asked.
-const END_WAIT: Duration = Duration::from_secs(10);
-/// How often it is looked at meanwhile.
-const END_POLL: Duration = Duration::from_millis(10);
+/// How long a process may take to end when asked, in milliseconds.
+const END_WAIT_MS: libc::c_int = 10_000;
 
 /// A child that does not outlive its owner.
 #[derive(Debug)]
-pub struct OwnedChild(Child);
+pub struct OwnedChild {
+    child: Child,
+    reader: Option<JoinHandle<()>>,
+}
 
 impl OwnedChild {
     /// Starts a program on these cores.
@@ -36,40 +38,72 @@ impl OwnedChild {
                 pinning::bind(&cores)
             });
         }
-        command.spawn().map(Self)
+        Ok(Self { child: command.spawn()?, reader: None })
     }
 
-    /// The child.
-    pub fn get(&mut self) -> &mut Child {
-        &mut self.0
+    /// Reads lines of its piped output to their end, on a thread of their own, so that the child
+    /// never waits for us. `None` is the end.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    ///
+    /// # Panics
+    /// When the output is not piped, or is read already.
+    pub fn read_lines(
+        &mut self,
+        mut take: impl FnMut(Option<String>) + Send + 'static,
+    ) -> io::Result<()> {
+        let output = self.child.stdout.take().expect("the output is piped, and read once");
+        let reader = Builder::new().name("child-output".to_owned()).spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                take(Some(line));
+            }
+            take(None);
+        })?;
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    /// Its piped input, once.
+    pub fn take_input(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.0.id()
+        self.child.id()
+    }
+
+    /// Asks it to end and waits for that; false when it is not done in time.
+    fn ask_to_end(&self) -> io::Result<bool> {
+        let id = libc::pid_t::try_from(self.child.id()).map_err(io::Error::other)?;
+        // SAFETY: no memory is passed. The child was not waited for, so the id is its own.
+        let handle = unsafe { libc::syscall(libc::SYS_pidfd_open, id, 0) };
+        let handle = libc::c_int::try_from(handle).ok().filter(|handle| *handle >= 0);
+        let handle = handle.ok_or_else(io::Error::last_os_error)?;
+        // SAFETY: the descriptor was just made and belongs to nobody else.
+        let handle = unsafe { OwnedFd::from_raw_fd(handle) };
+        // SAFETY: no memory is passed, and the id is the child's, as before.
+        unsafe { libc::kill(id, libc::SIGTERM) };
+        let mut ended = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one whole pollfd is passed, with its count.
+        Ok(unsafe { libc::poll(&raw mut ended, 1, END_WAIT_MS) } == 1)
     }
 }
 
 impl Drop for OwnedChild {
     /// Asks it to end, waits, and ends it.
     fn drop(&mut self) {
-        if let Ok(id) = i32::try_from(self.0.id())
-            && matches!(self.0.try_wait(), Ok(None))
-        {
-            // SAFETY: no memory is passed; the child is not waited for yet, so the id is its own.
-            unsafe { libc::kill(id, libc::SIGTERM) };
-            let polls = END_WAIT.as_millis() / END_POLL.as_millis();
-            for _ in 0..polls {
-                if !matches!(self.0.try_wait(), Ok(None)) {
-                    return;
-                }
-                std::thread::sleep(END_POLL);
-            }
+        if matches!(self.child.try_wait(), Ok(None)) && !matches!(self.ask_to_end(), Ok(true)) {
             // It did not end when asked. Whether this succeeds, `wait` will show.
-            let _ = self.0.kill();
+            let _ = self.child.kill();
         }
-        let _ = self.0.wait();
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            // Had it panicked, there would have been no line any more, which is told elsewhere.
+            let _ = reader.join();
+        }
     }
 }
 

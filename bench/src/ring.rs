@@ -1,65 +1,59 @@
-//! The harness's own io_uring loop, for generators and for the floor's server: one ring on one
-//! thread, multishot receive into a provided buffer ring, many operations in one enter.
-//!
-//! An operation names the connection by `index`, and its completion comes back with it. All memory
-//! that the kernel writes to or reads from later than an enter is owned here.
+//! The ring of a generator, or of a thread of the floor's server: the same `warren_net::io` that
+//! the server runs on, in terms of connections. A connection is the slot of its socket, and no slot
+//! is used twice: users do not come back in a run.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::RawFd;
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
+use std::time::Duration;
 
-use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use warren_net::io::buffers::BufferId;
+use warren_net::io::listener::Listener;
+use warren_net::io::operation::{self, OperationKind, Outcome, UserData};
+use warren_net::io::probe::FeatureMissing;
+use warren_net::io::ring::{ImmediateSend, Ring as NetRing, RingSettings, Wait, descriptors_raise};
 
-mod buffers;
-mod sends;
 mod sockets;
 
-use buffers::ReceiveBuffers;
-use sends::PendingSends;
-pub use sockets::{connect_socket, descriptors_raise, listen};
-
 /// Submissions before an enter is needed.
-const SUBMISSIONS: u32 = 1024;
-/// Completions that the kernel keeps without overflow: more than a burst over all connections.
-const COMPLETIONS: u32 = 32 * 1024;
-
-const OPERATION_SHIFT: u32 = 56;
-const OPERATION_ACCEPT: u64 = 1;
-const OPERATION_CONNECT: u64 = 2;
-const OPERATION_RECEIVE: u64 = 3;
-const OPERATION_SEND: u64 = 4;
-const OPERATION_SEND_NOW: u64 = 5;
+const SUBMISSION_ENTRIES: u32 = 4_096;
+/// Completions that may wait.
+const COMPLETION_ENTRIES: u32 = 65_536;
+/// Receive buffers, and bytes of each: as many as the server has by default.
+const RECEIVE_BUFFER_COUNT: u16 = 4_096;
+const RECEIVE_BUFFER_BYTES: u32 = 2_048;
 
 /// What the kernel has done.
 #[derive(Clone, Copy, Debug)]
 pub enum Completion {
     /// A connection was accepted.
     Accepted {
-        /// Its descriptor, or the error.
-        result: Result<RawFd, i32>,
+        /// Which, or nothing when it failed.
+        index: Option<u32>,
         /// More will come without asking.
         more: bool,
     },
-    /// A connect is done.
-    Connected {
-        /// Which connection.
-        index: u32,
-        /// Or the error.
-        result: Result<(), i32>,
-    },
-    /// Bytes came, or the end.
+    /// Bytes came.
     Received {
-        /// Which connection.
+        /// On which connection.
         index: u32,
-        /// The bytes, or the error. Nothing, or no bytes, at the end.
-        result: Result<Option<ReceivedBytes>, i32>,
+        /// The bytes.
+        bytes: ReceivedBytes,
         /// More will come without asking.
         more: bool,
     },
-    /// A send is done, or failed.
+    /// There was no buffer: the receive is to be armed again.
+    Unarmed {
+        /// On which connection.
+        index: u32,
+    },
+    /// Nothing more will come.
+    Ended {
+        /// On which connection.
+        index: u32,
+    },
+    /// A queued send is done, or an immediate one has failed.
     Sent {
-        /// Which connection.
+        /// On which connection.
         index: u32,
         /// Whether all went out.
         whole: bool,
@@ -69,170 +63,152 @@ pub enum Completion {
 /// A buffer with received bytes. It is to be given back by [`Ring::recycle`].
 #[derive(Clone, Copy, Debug)]
 pub struct ReceivedBytes {
-    buffer: u16,
+    buffer: BufferId,
     length: u32,
 }
 
-/// A ring and the memory that it works on.
+/// How long a turn waits.
+#[derive(Clone, Copy, Debug)]
+pub enum Turn {
+    /// For the first completion: what it tells is timed.
+    AtOnce,
+    /// For the first, and then for others until a turn is over, as the server does.
+    Gathering(Duration),
+}
+
+/// A ring and its sockets, of the calling thread.
 pub struct Ring {
-    uring: IoUring,
-    buffers: ReceiveBuffers,
-    sends: PendingSends,
-    /// Where connects go; the kernel reads the address at the next enter.
-    addresses: Box<[libc::sockaddr_in]>,
+    ring: NetRing,
+    completions: Vec<operation::Completion>,
+    sends: Vec<ImmediateSend>,
 }
 
 impl Ring {
-    /// A ring of the calling thread: only it may use the ring. `addresses` are those that
-    /// [`connect`](Self::connect) may go to.
+    /// A ring for so many connections.
     ///
     /// # Errors
-    /// When the kernel has no io_uring of our kind, or forbids it.
-    pub fn new(addresses: &[SocketAddrV4]) -> io::Result<Self> {
-        let mut uring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag()
-            .setup_submit_all()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)?;
-        let buffers = ReceiveBuffers::register(&mut uring)?;
-        let addresses = addresses.iter().map(sockets::socket_address).collect();
-        Ok(Self { uring, buffers, sends: PendingSends::default(), addresses })
+    /// The feature that is missing, with its remedy.
+    pub fn new(connections_max: u32) -> Result<Self, FeatureMissing> {
+        descriptors_raise(connections_max);
+        let settings = RingSettings {
+            submission_entries: SUBMISSION_ENTRIES,
+            completion_entries: COMPLETION_ENTRIES,
+            files_max: connections_max,
+            receive_buffer_count: RECEIVE_BUFFER_COUNT,
+            receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
+        };
+        Ok(Self { ring: NetRing::new(&settings)?, completions: Vec::new(), sends: Vec::new() })
     }
 
-    /// Accepts on a listener until told otherwise.
-    pub fn accept(&mut self, listener: RawFd) -> io::Result<()> {
-        let entry = opcode::AcceptMulti::new(Fd(listener)).flags(libc::SOCK_CLOEXEC).build();
-        self.push(entry.user_data(user_data(OPERATION_ACCEPT, 0)))
+    /// Accepts until it fails.
+    pub fn accept(&mut self, listener: &Listener) {
+        self.ring.accept(UserData::new(OperationKind::Accept, 0, 0), listener);
     }
 
-    /// Connects a socket to one of the ring's addresses.
-    pub fn connect(&mut self, index: u32, socket: RawFd, address: usize) -> io::Result<()> {
-        let address: *const libc::sockaddr_in = &raw const self.addresses[address];
-        let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-        let entry = opcode::Connect::new(Fd(socket), address.cast(), length).build();
-        self.push(entry.user_data(user_data(OPERATION_CONNECT, index)))
+    /// Connects, waits until it is connected, and receives.
+    ///
+    /// # Errors
+    /// When the server does not take the connection, or this machine has no more of something.
+    pub fn connect(
+        &mut self,
+        index: u32,
+        source: Ipv4Addr,
+        address: SocketAddrV4,
+    ) -> io::Result<()> {
+        self.ring.install(index, sockets::connect_from(source, address)?)?;
+        self.receive(index);
+        Ok(())
     }
 
     /// Receives until the end, as long as there are buffers.
-    pub fn receive(&mut self, index: u32, socket: RawFd) -> io::Result<()> {
-        let entry = opcode::RecvMulti::new(Fd(socket), buffers::GROUP).build();
-        self.push(entry.user_data(user_data(OPERATION_RECEIVE, index)))
+    pub fn receive(&mut self, index: u32) {
+        self.ring.receive(UserData::new(OperationKind::Receive, 0, index), index);
     }
 
     /// Sends all bytes, however long that takes; a `Sent` tells when. One at a time for each
-    /// connection, or they may overtake each other.
-    pub fn send(&mut self, index: u32, socket: RawFd, bytes: Vec<u8>) -> io::Result<()> {
-        let bytes = self.sends.hold(index, bytes);
-        let length = u32::try_from(bytes.len()).expect("a send is short");
-        let entry = opcode::Send::new(Fd(socket), bytes.as_ptr(), length)
-            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-            .build();
-        self.push(entry.user_data(user_data(OPERATION_SEND, index)))
+    /// connection.
+    pub fn send(&mut self, index: u32, bytes: Vec<u8>) {
+        let user_data = UserData::new(OperationKind::SendQueued, 0, index);
+        self.ring.send_queued(user_data, index, bytes, 0);
     }
 
-    /// Sends to many sockets before it returns. There is a `Sent` only for those that did not take
-    /// all at once. Without `MSG_WAITALL` a short send would be silent.
-    pub fn send_now<'b>(
-        &mut self,
-        sends: impl Iterator<Item = (u32, RawFd, &'b [u8])>,
-    ) -> io::Result<()> {
-        for (index, socket, bytes) in sends {
-            let length = u32::try_from(bytes.len()).expect("a send is short");
-            let entry = opcode::Send::new(Fd(socket), bytes.as_ptr(), length)
-                .flags(libc::MSG_WAITALL | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-                .build()
-                .flags(squeue::Flags::SKIP_SUCCESS);
-            self.push(entry.user_data(user_data(OPERATION_SEND_NOW, index)))?;
-        }
-        self.submit()
+    /// Adds a send to the next [`send_now`](Self::send_now): a range of its arena.
+    pub fn stage(&mut self, index: u32, start: usize, length: usize) {
+        let narrow = |value| u32::try_from(value).expect("a turn's output is below 4 GiB");
+        self.sends.push(ImmediateSend {
+            user_data: UserData::new(OperationKind::Send, 0, index),
+            slot: index,
+            arena: 0,
+            start: narrow(start),
+            length: narrow(length),
+        });
     }
 
-    fn push(&mut self, entry: squeue::Entry) -> io::Result<()> {
-        if self.uring.submission().is_full() {
-            self.submit()?;
-        }
-        // SAFETY: what the entry points to lives long enough: addresses and receive buffers as
-        // long as the ring, sent bytes in `sends` until their completion, and the bytes of
-        // `send_now` until its `submit`, after which the kernel is done with them (`DONTWAIT`).
-        let pushed = unsafe { self.uring.submission().push(&entry) };
-        pushed.map_err(|_| io::Error::other("the submission queue is full after a submit"))
+    /// Sends what was staged before it returns. There is a `Sent` only for those connections that
+    /// did not take all at once.
+    pub fn send_now(&mut self, arena: &[u8]) {
+        self.ring.send_now(&self.sends, &[arena]);
+        self.sends.clear();
     }
 
-    /// Hands all submissions over.
-    fn submit(&mut self) -> io::Result<()> {
-        while !self.uring.submission().is_empty() {
-            match self.uring.submit() {
-                Ok(_) => {}
-                Err(error) if is_transient(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// Ends a connection. Its slot stays taken.
+    pub fn shutdown(&mut self, index: u32) {
+        let user_data = UserData::new(OperationKind::Shutdown, 0, index);
+        self.ring.shutdown(user_data, index, Shutdown::Both);
     }
 
-    /// Submits, waits for a completion at most this long, and takes all that there are.
-    pub fn turn(&mut self, wait_ns: u64, completions: &mut Vec<Completion>) -> io::Result<()> {
-        let wait =
-            Timespec::new().sec(wait_ns / 1_000_000_000).nsec((wait_ns % 1_000_000_000) as u32);
-        let result = self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&wait));
-        if let Err(error) = result
-            && error.raw_os_error() != Some(libc::ETIME)
-            && !is_transient(&error)
-        {
-            return Err(error);
-        }
-        let mut before = completions.len();
-        self.collect(completions);
-        // One enter runs a bounded part of the deferred work, so there may be more. The flag alone
-        // does not say so: it may be left set over an empty list, by a thread that adds work while
-        // we take it.
-        while self.uring.submission().taskrun()
-            && completions.len() > before
-            && completions.len() < COMPLETIONS as usize
-        {
-            self.uring.submit().map(drop).or_else(ignore_transient)?;
-            before = completions.len();
-            self.collect(completions);
-        }
-        Ok(())
-    }
-
-    fn collect(&mut self, completions: &mut Vec<Completion>) {
-        for entry in self.uring.completion() {
-            let index = entry.user_data() as u32;
-            let operation = entry.user_data() >> OPERATION_SHIFT;
-            let more = cqueue::more(entry.flags());
-            let result = u32::try_from(entry.result()).map_err(|_| -entry.result());
-            completions.push(match operation {
-                OPERATION_ACCEPT => {
-                    Completion::Accepted { result: result.map(|fd| fd as RawFd), more }
-                }
-                OPERATION_CONNECT => Completion::Connected { index, result: result.map(drop) },
-                OPERATION_RECEIVE => {
-                    let buffer = cqueue::buffer_select(entry.flags());
-                    let received = |length| buffer.map(|buffer| ReceivedBytes { buffer, length });
-                    Completion::Received { index, result: result.map(received), more }
-                }
-                OPERATION_SEND => {
-                    let length = self.sends.release(index);
-                    Completion::Sent { index, whole: result == Ok(length) }
-                }
-                _ => Completion::Sent { index, whole: false },
-            });
+    /// Submits, waits for completions at most this long, and takes all that there are.
+    pub fn turn(&mut self, turn: Turn, timeout: Duration, out: &mut Vec<Completion>) {
+        self.ring.buffers_mut().publish();
+        let (want, gather) = match turn {
+            Turn::AtOnce => (1, Duration::ZERO),
+            Turn::Gathering(interval) => (u32::from(RECEIVE_BUFFER_COUNT / 2), interval),
+        };
+        self.ring.wait(Wait { want, gather, timeout: Some(timeout) });
+        self.ring.take_completions(&mut self.completions);
+        for completion in self.completions.drain(..) {
+            out.extend(translate(&mut self.ring, completion));
         }
     }
 
-    /// The received bytes.
+    /// The received bytes: never none.
     #[must_use]
     pub fn bytes(&self, received: ReceivedBytes) -> &[u8] {
-        self.buffers.bytes(received.buffer, received.length)
+        self.ring.buffers().bytes(received.buffer, received.length)
     }
 
     /// Gives the buffer back to the kernel.
     pub fn recycle(&mut self, received: ReceivedBytes) {
-        self.buffers.provide(received.buffer);
+        self.ring.buffers_mut().give_back(received.buffer);
+    }
+}
+
+fn translate(ring: &mut NetRing, completion: operation::Completion) -> Option<Completion> {
+    let operation::Completion { user_data, outcome, more, buffer } = completion;
+    let index = user_data.index();
+    match (user_data.kind()?, outcome, buffer) {
+        (OperationKind::Accept, Outcome::Done(slot), _) => {
+            Some(Completion::Accepted { index: Some(slot), more })
+        }
+        (OperationKind::Accept, ..) => Some(Completion::Accepted { index: None, more }),
+        (OperationKind::Receive, Outcome::Done(length @ 1..), Some(buffer)) => {
+            let bytes = ReceivedBytes { buffer, length };
+            Some(Completion::Received { index, bytes, more })
+        }
+        (OperationKind::Receive, Outcome::BuffersExhausted, None) => {
+            Some(Completion::Unarmed { index })
+        }
+        (OperationKind::Receive, _, buffer) => {
+            buffer.into_iter().for_each(|buffer| ring.buffers_mut().give_back(buffer));
+            Some(Completion::Ended { index })
+        }
+        (OperationKind::SendQueued, outcome, _) => {
+            let bytes = ring.take_sent(index)?;
+            let whole = matches!(outcome, Outcome::Done(sent) if sent as usize == bytes.len());
+            Some(Completion::Sent { index, whole })
+        }
+        (OperationKind::Send, ..) => Some(Completion::Sent { index, whole: false }),
+        _ => None,
     }
 }
 
@@ -244,19 +220,6 @@ pub fn source_address(connection: u32) -> Ipv4Addr {
     const CONNECTIONS_PER_ADDRESS: u32 = 4_096;
     let block = connection / CONNECTIONS_PER_ADDRESS;
     Ipv4Addr::new(127, 1, (block / 250) as u8, (block % 250 + 1) as u8)
-}
-
-fn user_data(operation: u64, index: u32) -> u64 {
-    operation << OPERATION_SHIFT | u64::from(index)
-}
-
-/// A signal came, or completions have to be taken first.
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN))
-}
-
-fn ignore_transient(error: io::Error) -> io::Result<()> {
-    if is_transient(&error) { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]

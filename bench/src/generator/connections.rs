@@ -379,12 +379,19 @@ impl Connections {
 
     /// The end: everything that was counted, with the CPU and the time that measuring took.
     #[must_use]
-    pub fn into_report(mut self, cpu_ns: u64, elapsed_ns: u64) -> Report {
+    pub fn report(&self, cpu_ns: u64, elapsed_ns: u64) -> Report {
+        let mut tally = self.checks.tally.clone();
         for connection in &self.list {
-            self.checks.tally.note_digest(connection.seat.room, connection.listener.digest());
+            tally.note_digest(connection.seat.room, connection.listener.digest());
         }
-        let Checks { tally, latencies, lateness, counters, .. } = self.checks;
-        Report { tally, latencies, lateness, counters, cpu_ns, elapsed_ns }
+        Report {
+            tally,
+            latencies: self.checks.latencies.clone(),
+            lateness: self.checks.lateness.clone(),
+            counters: self.checks.counters.clone(),
+            cpu_ns,
+            elapsed_ns,
+        }
     }
 }
 

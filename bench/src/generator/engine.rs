@@ -1,7 +1,8 @@
 //! The sockets and the clock of a generator: one ring, one thread, no wait but the ring's.
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::net::Ipv4Addr;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -9,7 +10,7 @@ use super::connections::{Connections, Fault};
 use super::control::{Command, Event, Plan, Progress, Report};
 use crate::clock;
 use crate::pacing::{Pacer, Schedule};
-use crate::ring::{Completion, ReceivedBytes, Ring, connect_socket, source_address};
+use crate::ring::{Completion, ReceivedBytes, Ring, Turn, source_address};
 
 /// Time between two events of progress.
 const PROGRESS_NS: u64 = 1_000_000_000;
@@ -19,9 +20,9 @@ const IDLE_WAIT_NS: u64 = 5_000_000;
 const DRAIN_NS: u64 = 10_000_000_000;
 
 /// One socket, by connection.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Socket {
-    descriptor: Option<OwnedFd>,
+    open: bool,
     sending: bool,
 }
 
@@ -53,14 +54,12 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(plan: Plan) -> Result<Self> {
         let count = plan.user_count();
-        let mut sockets = Vec::new();
-        sockets.resize_with(count as usize, Socket::default);
         let now_ns = clock::monotonic_ns();
         Ok(Self {
-            ring: Ring::new(&plan.addresses).context("io_uring")?,
+            ring: Ring::new(count)?,
             connections: Connections::new(plan.clone()),
             plan,
-            sockets,
+            sockets: vec![Socket::default(); count as usize],
             unarmed: Vec::new(),
             connected_next: 0,
             begun_ns: now_ns,
@@ -71,7 +70,7 @@ impl Engine {
     }
 
     /// Connects everyone, speaks by the schedule that comes, and listens until all was heard.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) -> Result<Report> {
+    pub(super) fn run(&mut self, commands: &Receiver<Command>) -> Result<Report> {
         let mut completions = Vec::new();
         loop {
             let now_ns = clock::monotonic_ns();
@@ -83,17 +82,18 @@ impl Engine {
             if self.measure(now_ns) {
                 break;
             }
-            self.flush()?;
+            self.flush();
             let wait_ns = self.deadline_ns(now_ns).saturating_sub(clock::monotonic_ns());
-            self.ring.turn(wait_ns, &mut completions).context("io_uring")?;
+            self.ring.turn(Turn::AtOnce, Duration::from_nanos(wait_ns), &mut completions);
             // What is taken now was there before now.
             let now_ns = clock::monotonic_ns();
             for completion in completions.drain(..) {
                 self.complete(completion, now_ns)?;
             }
         }
-        let taken = self.run.and_then(|run| run.taken).expect("a run ends after its measured part");
-        Ok(self.connections.into_report(taken.0, taken.1))
+        let taken = self.run.as_ref().and_then(|run| run.taken);
+        let (cpu_ns, elapsed_ns) = taken.expect("a run ends after its measured part");
+        Ok(self.connections.report(cpu_ns, elapsed_ns))
     }
 
     fn obey(&mut self, commands: &Receiver<Command>) -> Result<()> {
@@ -127,12 +127,15 @@ impl Engine {
         while self.connected_next < until.min(self.plan.user_count()) {
             let index = self.connected_next;
             let seat = self.connections.seat(index);
-            let address = seat.room as usize % self.plan.addresses.len();
-            let loopback = self.plan.addresses[address].ip().is_loopback();
-            let source = loopback.then(|| source_address(seat.user));
-            let socket = connect_socket(source).context("a socket for a user")?;
-            self.ring.connect(index, socket.as_raw_fd(), address)?;
-            self.sockets[index as usize].descriptor = Some(socket);
+            let addresses = &self.plan.addresses;
+            let address = addresses[seat.room as usize % addresses.len()];
+            let source = match address.ip().is_loopback() {
+                true => source_address(seat.user),
+                false => Ipv4Addr::UNSPECIFIED,
+            };
+            self.ring.connect(index, source, address).context("a user cannot connect")?;
+            self.sockets[index as usize].open = true;
+            self.connections.opened(index, now_ns);
             self.connected_next += 1;
         }
         if self.connections.joined() == self.plan.user_count() {
@@ -203,54 +206,44 @@ impl Engine {
     }
 
     /// Arms receives again, and sends what connections have.
-    fn flush(&mut self) -> Result<()> {
-        for index in std::mem::take(&mut self.unarmed) {
-            if let Some(socket) = &self.sockets[index as usize].descriptor {
-                self.ring.receive(index, socket.as_raw_fd())?;
+    fn flush(&mut self) {
+        for index in self.unarmed.drain(..) {
+            if self.sockets[index as usize].open {
+                self.ring.receive(index);
             }
         }
-        let mut waiting = self.connections.take_waiting();
         let mut held = Vec::new();
-        for index in waiting.drain(..) {
+        for index in self.connections.take_waiting() {
             let socket = &mut self.sockets[index as usize];
-            let Some(descriptor) = &socket.descriptor else { continue };
+            if !socket.open {
+                continue;
+            }
             if socket.sending {
                 held.push(index);
                 continue;
             }
-            let bytes = self.connections.take_output(index);
-            self.ring.send(index, descriptor.as_raw_fd(), bytes)?;
+            self.ring.send(index, self.connections.take_output(index));
             socket.sending = true;
         }
         self.connections.put_waiting(held);
-        Ok(())
     }
 
     fn complete(&mut self, completion: Completion, now_ns: u64) -> Result<()> {
         match completion {
-            Completion::Connected { index, result: Ok(()) } => {
+            Completion::Received { index, bytes, more } => {
+                self.received(index, bytes, more, now_ns)
+            }
+            Completion::Unarmed { index } => {
                 self.unarmed.push(index);
-                self.connections.opened(index, now_ns);
+                Ok(())
             }
-            Completion::Connected { result: Err(code), .. } => {
-                bail!("a user cannot connect: {}", std::io::Error::from_raw_os_error(code));
-            }
-            Completion::Received { index, result: Ok(Some(received)), more } => {
-                self.received(index, received, more, now_ns)?;
-            }
-            Completion::Received { index, result: Err(libc::ENOBUFS), .. } => {
-                self.unarmed.push(index);
-            }
-            Completion::Received { index, .. } => self.close(index)?,
+            Completion::Ended { index } => self.close(index),
             Completion::Sent { index, whole } => {
                 self.sockets[index as usize].sending = false;
-                if !whole {
-                    self.close(index)?;
-                }
+                if whole { Ok(()) } else { self.close(index) }
             }
-            Completion::Accepted { .. } => {}
+            Completion::Accepted { .. } => Ok(()),
         }
-        Ok(())
     }
 
     fn received(
@@ -260,13 +253,11 @@ impl Engine {
         more: bool,
         now_ns: u64,
     ) -> Result<()> {
+        let open = self.sockets[index as usize].open;
         let bytes = self.ring.bytes(received);
-        let ended = bytes.is_empty();
-        let open = self.sockets[index as usize].descriptor.is_some();
         let result = if open { self.connections.received(index, bytes, now_ns) } else { Ok(()) };
         self.ring.recycle(received);
         match result {
-            Ok(()) if ended => self.close(index),
             Ok(()) => {
                 if !more {
                     self.unarmed.push(index);
@@ -280,12 +271,11 @@ impl Engine {
 
     /// The connection is lost. Before everyone is in, that ends the run.
     fn close(&mut self, index: u32) -> Result<()> {
-        let Some(descriptor) = self.sockets[index as usize].descriptor.take() else {
+        if !std::mem::replace(&mut self.sockets[index as usize].open, false) {
             return Ok(());
-        };
+        }
         self.connections.closed(index);
-        // SAFETY: no memory is passed. It ends the receive, which holds the socket open.
-        unsafe { libc::shutdown(descriptor.as_raw_fd(), libc::SHUT_RDWR) };
+        self.ring.shutdown(index);
         if !self.ready {
             bail!("the server closed a connection before all users were in their rooms");
         }

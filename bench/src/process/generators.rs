@@ -1,6 +1,6 @@
 //! The generators, as their parent sees them.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -33,10 +33,14 @@ impl Generators {
             let mut command = Command::new(std::env::current_exe()?);
             command.arg("generate").stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = OwnedChild::start(&mut command, &[plan.core])?;
-            let input = child.get().stdin.take().context("the input is piped")?;
-            let output = child.get().stdout.take().context("the output is piped")?;
+            let input = child.take_input().context("the input is piped")?;
             let told = told.clone();
-            std::thread::spawn(move || listen(number, output, &told));
+            let mut over = false;
+            child.read_lines(move |line| {
+                if !over {
+                    over = pass_on(number, line, &told);
+                }
+            })?;
             generators.children.push((child, input));
             generators.write(number, plan)?;
         }
@@ -74,16 +78,14 @@ impl Generators {
     }
 }
 
-/// Passes a generator's events on; after its last one it may end.
-fn listen(number: usize, output: impl std::io::Read, told: &Sender<Told>) {
-    for line in BufReader::new(output).lines().map_while(Result::ok) {
-        let event = serde_json::from_str::<Event>(&line)
-            .unwrap_or_else(|error| Event::Failed { reason: format!("not an event: {error}") });
-        let last = matches!(event, Event::Finished(_) | Event::Failed { .. });
-        if told.send((number, Some(event))).is_err() || last {
-            return;
-        }
-    }
-    // Nobody listens any more: then nobody waits for it either.
-    let _ = told.send((number, None));
+/// Passes on what a generator tells, and says whether that was its last word: after it, it ends.
+fn pass_on(number: usize, line: Option<String>, told: &Sender<Told>) -> bool {
+    let event = line.map(|line| {
+        serde_json::from_str(&line)
+            .unwrap_or_else(|error| Event::Failed { reason: format!("not an event: {error}") })
+    });
+    let last = matches!(event, Some(Event::Finished(_) | Event::Failed { .. }) | None);
+    // When nobody listens any more, nobody waits for it either.
+    let _ = told.send((number, event));
+    last
 }

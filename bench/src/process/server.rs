@@ -1,7 +1,6 @@
 //! The server under test, or the floor's: started with an empty data folder, pinned, and ended.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -69,15 +68,9 @@ impl ServerProcess {
         let log_path = folder.path.join("log");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log_path)?);
         let mut child = OwnedChild::start(&mut command, cores)?;
-        let output = child.get().stdout.take().context("the output is piped")?;
         let (lines, received) = mpsc::channel();
-        // It reads on to the end, so that the server never waits for us.
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // Nobody asks for the lines after the addresses.
-                let _ = lines.send(line);
-            }
-        });
+        // Nobody asks for the lines after the addresses.
+        child.read_lines(move |line| drop(lines.send(line)))?;
         match read_addresses(&received, address_count) {
             Ok(addresses) => Ok(Self { child, addresses, _folder: folder }),
             Err(error) => {
@@ -101,18 +94,21 @@ impl ServerProcess {
     }
 }
 
-fn read_addresses(lines: &mpsc::Receiver<String>, count: usize) -> Result<Vec<SocketAddrV4>> {
+fn read_addresses(
+    lines: &mpsc::Receiver<Option<String>>,
+    count: usize,
+) -> Result<Vec<SocketAddrV4>> {
     let mut addresses = Vec::new();
     while addresses.len() < count {
         match lines.recv_timeout(READY_WAIT) {
-            Ok(line) => {
+            Ok(Some(line)) => {
                 if let Some(address) = line.strip_prefix(LISTENING) {
                     let address = address.trim().parse();
                     addresses.push(address.with_context(|| format!("no IPv4 address: {line}"))?);
                 }
             }
             Err(mpsc::RecvTimeoutError::Timeout) => bail!("the server does not listen"),
-            Err(mpsc::RecvTimeoutError::Disconnected) => bail!("the server ended"),
+            Ok(None) | Err(mpsc::RecvTimeoutError::Disconnected) => bail!("the server ended"),
         }
     }
     Ok(addresses)

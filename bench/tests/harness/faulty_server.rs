@@ -54,6 +54,7 @@ pub(crate) struct FaultyServer {
 }
 
 impl FaultyServer {
+    #[expect(clippy::disallowed_methods, reason = "its threads end with the process of the tests")]
     pub(crate) fn start(fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

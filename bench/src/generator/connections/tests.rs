@@ -108,7 +108,7 @@ fn a_said_message_counts_as_sent_and_late_by_how_much_it_was() {
     connections.say(due, due.intended_ns + 3_000_000);
     let said = output(&mut connections);
     assert!(said[0].1.starts_with("msg:chat\ntext:0000000100000001"), "{said:?}");
-    let report = connections.into_report(0, 1);
+    let report = connections.report(0, 1);
     assert_eq!(report.tally.sent, [0, 1]);
     assert_eq!(report.lateness.quantile_ns(1.0) / 1_000_000, 3);
 }
@@ -122,7 +122,7 @@ fn a_heard_message_is_measured_from_its_intended_time() {
     connections.received(0, frames.as_bytes(), intended_ns + 2_000_000).unwrap();
     assert_eq!(connections.take_latency_max_ns(), 2_000_000);
     assert_eq!(connections.deliveries(), 2);
-    let report = connections.into_report(0, 1);
+    let report = connections.report(0, 1);
     assert_eq!(report.latencies.count(), 1, "the first was warm-up");
     assert_eq!((report.tally.corrupted, report.tally.out_of_order), (0, 0));
 }
@@ -142,13 +142,13 @@ fn what_was_not_said_here_is_corrupt() {
     ] {
         let mut connections = joined(4);
         receive(&mut connections, 0, &frame).unwrap();
-        let report = connections.into_report(0, 1);
+        let report = connections.report(0, 1);
         assert_eq!(report.tally.corrupted, 1, "{frame}");
         assert_eq!(report.tally.delivered_total(), 0);
     }
     let mut connections = joined(4);
     receive(&mut connections, 0, &heard_as(5, 0, 1, good)).unwrap();
-    assert_eq!(connections.into_report(0, 1).tally.corrupted, 0);
+    assert_eq!(connections.report(0, 1).tally.corrupted, 0);
 }
 
 #[test]
