@@ -29,7 +29,8 @@ fn sent(hall: &mut Hall) -> BTreeMap<u32, Vec<u8>> {
     let mut parts = Vec::new();
     let arena = hall.flush(|index, start, length| parts.push((index, start..start + length)));
     let arena = arena.to_vec();
-    let count = parts.len();
+    let (count, length) = (parts.len(), parts.iter().map(|(_, range)| range.len()).sum::<usize>());
+    assert_eq!(arena.len(), length, "nothing of an earlier turn");
     let sent: BTreeMap<u32, Vec<u8>> =
         parts.into_iter().map(|(index, range)| (index, arena[range].to_vec())).collect();
     assert_eq!(sent.len(), count, "one send for each connection and turn");

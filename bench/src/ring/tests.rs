@@ -68,6 +68,43 @@ fn it_connects_sends_and_receives_until_the_end() {
 }
 
 #[test]
+fn a_receive_without_buffers_is_told_and_goes_on_when_there_are_some() {
+    let (listener, address) = listener();
+    let mut ring = Ring::new(8).unwrap();
+    ring.connect(0, source_address(0), address).unwrap();
+    let mut peer = listener.accept().unwrap().0;
+    let sent: Vec<u8> = (0..20_000_000u32).map(|at| (at % 251) as u8).collect();
+    let (mut received, mut held, mut unarmed) = (Vec::new(), Vec::new(), 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            peer.write_all(&sent).unwrap();
+            drop(peer);
+        });
+        let mut completions = Vec::new();
+        let mut ended = false;
+        while !ended {
+            ring.turn(Turn::AtOnce, SECOND, &mut completions);
+            for completion in completions.drain(..) {
+                match completion {
+                    Completion::Received { bytes, .. } => {
+                        received.extend_from_slice(ring.bytes(bytes));
+                        held.push(bytes);
+                    }
+                    Completion::Unarmed { index: 0 } => {
+                        unarmed += 1;
+                        held.drain(..).for_each(|bytes| ring.recycle(bytes));
+                        ring.receive(0);
+                    }
+                    Completion::Ended { index: 0 } => ended = true,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    });
+    assert!(unarmed > 0 && received == sent, "bytes came otherwise than they were sent");
+}
+
+#[test]
 fn a_send_that_the_socket_does_not_take_whole_is_told_and_others_are_not() {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut ring = Ring::new(8).unwrap();
