@@ -393,7 +393,9 @@ impl Ring {
         let idle = self.ring.submission().is_empty() && !self.ring.submission().taskrun();
         if !(only_looks && idle) {
             let gather = timeout.map_or(wait.gather, |timeout| wait.gather.min(timeout));
-            self.enter_and_wait(wait.want, gather, timeout);
+            // With no time to gather the kernel would wait for all that is wanted.
+            let gathers = gather.as_micros() > 0 || timeout == Some(Duration::ZERO);
+            self.enter_and_wait(if gathers { wait.want } else { 1 }, gather, timeout);
         }
         self.submit();
         self.reap();

@@ -189,6 +189,25 @@ fn more_ready_work_than_one_call_makes_is_all_reaped() {
 }
 
 #[test]
+fn a_wait_ends_at_the_first_completion_when_the_time_to_gather_is_over() {
+    let mut ring = Ring::new(&SETTINGS).unwrap();
+    let handle = ring.wake_handle();
+    for gather in [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(2)] {
+        for timeout in [None, Some(Duration::from_secs(600))] {
+            ring.wake_read();
+            handle.wake();
+            ring.wait(Wait { want: 20, gather, timeout });
+            let woken = ring.take_completion().expect("it was woken");
+            assert_eq!(woken.user_data.kind(), Some(OperationKind::WakeRead));
+        }
+    }
+    // Nothing under way: only looks.
+    let enters = ring.counters().enters;
+    ring.wait(Wait { want: 20, gather: Duration::ZERO, timeout: Some(Duration::ZERO) });
+    assert_eq!(ring.counters().enters, enters);
+}
+
+#[test]
 fn a_short_send_says_how_much_went_out() {
     let mut ring = Ring::new(&SETTINGS).unwrap();
     let (mut client, server) = connected();

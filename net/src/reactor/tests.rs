@@ -164,7 +164,7 @@ impl Node {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_nonblocking(true).unwrap();
         stream.set_nodelay(true).unwrap();
-        Client { stream, received: Vec::new(), ended: None, unsent: Vec::new() }
+        Client { stream, received: Vec::new(), ended: None, was_reset: false, unsent: Vec::new() }
     }
 
     /// A client of the binary protocol that was heard.
@@ -190,6 +190,7 @@ struct Client {
     stream: TcpStream,
     received: Vec<u8>,
     ended: Option<End>,
+    was_reset: bool,
     unsent: Vec<u8>,
 }
 
@@ -205,7 +206,11 @@ impl Client {
             match self.stream.write(&self.unsent) {
                 Ok(count) => drop(self.unsent.drain(..count)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => self.unsent.clear(),
+                Err(_) => {
+                    // Told once: the next read says that the stream just ended.
+                    self.was_reset = true;
+                    self.unsent.clear();
+                }
             }
         }
     }
@@ -216,6 +221,7 @@ impl Client {
         let mut buffer = [0; 16 * 1024];
         while self.ended.is_none() {
             match self.stream.read(&mut buffer) {
+                Ok(0) if self.was_reset => self.ended = Some(End::Reset),
                 Ok(0) => self.ended = Some(End::Orderly),
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,

@@ -41,6 +41,22 @@ fn text_clients_get_a_heartbeat_every_ten_seconds() {
 }
 
 #[test]
+fn a_heartbeat_is_encoded_once_for_all() {
+    let mut node = Node::start(small());
+    let mut clients: Vec<Client> = (0..20).map(|_| node.client()).collect();
+    for client in &mut clients {
+        client.send(b"{\"msg\":\"echo\"}\n");
+    }
+    node.until("all", |node| node.opened_count == 20);
+    let before = node.reactor.counters().clone();
+    pass(&mut node, 10_500, 100);
+    let after = node.reactor.counters();
+    assert_eq!(after.sends - before.sends, 20);
+    let encoded = after.messages_encoded - before.messages_encoded;
+    assert!(encoded <= 2, "{encoded} encodings");
+}
+
+#[test]
 fn a_binary_client_is_closed_after_two_silent_heartbeats() {
     let mut node = Node::start(small());
     let (mut silent, mut talker) = (node.binary_client(), node.binary_client());
