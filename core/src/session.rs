@@ -13,6 +13,10 @@ pub(crate) struct Connection {
     generation: u32,
     pub(crate) traits: ConnectionTraits,
     pub(crate) session: Option<SessionId>,
+    /// Requests that a partition has not answered yet.
+    pub(crate) unanswered: u32,
+    /// The client has said all it will say.
+    pub(crate) has_ended: bool,
     /// The gateway was told to close it: what still comes in is ignored.
     pub(crate) is_closing: bool,
 }
@@ -31,8 +35,14 @@ impl Connections {
         }
         assert!(self.slots[index].is_none(), "a slot has one connection at a time");
         let generation = id.generation;
-        self.slots[index] =
-            Some(Connection { generation, traits, session: None, is_closing: false });
+        self.slots[index] = Some(Connection {
+            generation,
+            traits,
+            session: None,
+            unanswered: 0,
+            has_ended: false,
+            is_closing: false,
+        });
     }
 
     pub(crate) fn close(&mut self, id: ConnectionId) -> Connection {

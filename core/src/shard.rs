@@ -192,6 +192,7 @@ impl Shard {
             ShardInput::Message { connection, message } => {
                 self.request(connection, Message::from_checked(message.of(bytes)), outputs);
             }
+            ShardInput::Ended { connection } => self.connection_ended(connection, outputs),
             ShardInput::Closed { connection } => self.connection_closed(connection, outputs),
         }
     }

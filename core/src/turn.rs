@@ -59,7 +59,7 @@ pub struct ConnectionTraits {
 }
 
 /// What the gateway tells the shard. Of one connection: one `Opened`, any number of `Message`,
-/// one `Closed`.
+/// perhaps one `Ended`, one `Closed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardInput {
     /// A connection's protocol is known.
@@ -75,6 +75,12 @@ pub enum ShardInput {
         connection: ConnectionId,
         /// The packed message in the batch's bytes.
         message: Span,
+    },
+    /// The client has said all it will say, and still listens. The shard asks for the close when
+    /// it has answered.
+    Ended {
+        /// Which.
+        connection: ConnectionId,
     },
     /// The connection is gone. Its id is used no more.
     Closed {

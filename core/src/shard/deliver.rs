@@ -25,7 +25,7 @@ impl Shard {
                 self.enqueue(header, user.of(bytes), message.of(bytes), outputs);
             }
             MeshMessage::Reply { origin, message } => {
-                self.send(origin.connection, message.of(bytes), outputs);
+                self.answered(origin.connection, message.of(bytes), outputs);
             }
             MeshMessage::LoggedIn { origin, object, login, user } => {
                 self.logged_in(origin, (object, login), user.of(bytes), outputs);
@@ -77,6 +77,13 @@ impl Shard {
             let request = Message::from_checked(message);
             self.post_refusal(header.origin, request, Reason::Busy, outputs);
         }
+    }
+
+    fn answered(&mut self, connection: ConnectionId, message: &[u8], outputs: &mut ShardOutputs) {
+        let Some(known) = self.connections.get_mut(connection) else { return };
+        known.unanswered = known.unanswered.checked_sub(1).expect("a reply answers a request");
+        self.send(connection, message, outputs);
+        self.close_if_answered(connection, outputs);
     }
 
     fn send(&mut self, connection: ConnectionId, message: &[u8], outputs: &mut ShardOutputs) {

@@ -111,7 +111,15 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) {
         let origin = self.origin(session);
+        self.count_unanswered(origin.connection);
         self.post_event(partition, EventKind::Request, origin, message.as_bytes(), outputs);
+    }
+
+    fn count_unanswered(&mut self, connection: ConnectionId) {
+        // A session's first room may be asked for when its connection is on its way out.
+        if let Some(known) = self.connections.get_mut(connection) {
+            known.unanswered += 1;
+        }
     }
 
     /// Sends an event of a session to the owner of its partition: the one hop.
@@ -242,6 +250,34 @@ impl Shard {
         outputs.list.push(ShardOutput::Close { connection, reason });
     }
 
+    /// The client has said all it will say: it hears the answers, and then the end.
+    pub(super) fn connection_ended(
+        &mut self,
+        connection: ConnectionId,
+        outputs: &mut ShardOutputs,
+    ) {
+        if let Some(known) = self.connections.get_mut(connection) {
+            known.has_ended = true;
+            self.close_if_answered(connection, outputs);
+        }
+    }
+
+    /// Closes a connection that has ended, when nothing is under way for it any more.
+    pub(super) fn close_if_answered(
+        &mut self,
+        connection: ConnectionId,
+        outputs: &mut ShardOutputs,
+    ) {
+        let Some(known) = self.connections.get(connection) else { return };
+        if !known.has_ended || known.unanswered > 0 {
+            return;
+        }
+        let session = known.session.and_then(|session| self.sessions.get(session));
+        if session.is_none_or(|session| matches!(session.phase, Phase::Open)) {
+            self.close(connection, Reason::PeerClosed, outputs);
+        }
+    }
+
     /// The connection is gone, and its session with it: its user leaves every room and is absent.
     pub(super) fn connection_closed(
         &mut self,
@@ -276,6 +312,7 @@ impl Shard {
             self.request(connection, Message::from_checked(&bytes), outputs);
         }
         self.unpark(connection, phase, outputs);
+        self.close_if_answered(connection, outputs);
     }
 
     /// The partition refused: there is no session, and what waited hears so.
@@ -285,6 +322,7 @@ impl Shard {
             known.session = None;
         }
         self.unpark(refused.connection, refused.phase, outputs);
+        self.close_if_answered(refused.connection, outputs);
     }
 
     fn unpark(&mut self, connection: ConnectionId, phase: Phase, outputs: &mut ShardOutputs) {
@@ -308,6 +346,7 @@ impl Shard {
         page_after(message)?;
         let origin = self.origin(session);
         let shards_left = self.settings.routing.shard_count() - 1;
+        self.count_unanswered(origin.connection);
         self.post_rooms_page(self.id(), origin, shards_left, message, &[], outputs);
         Ok(())
     }

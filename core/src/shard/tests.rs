@@ -1,7 +1,7 @@
 //! Scripts of one shard: what clients send in, what every client hears out.
 //!
 //! A line of a script is `client method field=value …`; `client open`, `client open echo` and
-//! `client close` are the connection's; `+ms` lets time pass. Under it, indented, stands what that
+//! `client end` and `client close` are the connection's; `+ms` lets time pass. Under it, indented, stands what that
 //! turn sent, one line a message: `client: method field=value …` or `client: CLOSE reason`.
 
 use alloc::format;
@@ -51,6 +51,7 @@ impl World {
                 let traits = ConnectionTraits { echoes_request, closes_on_unknown_method: false };
                 inputs.list.push(ShardInput::Opened { connection, traits });
             }
+            "end" => inputs.list.push(ShardInput::Ended { connection }),
             "close" => inputs.list.push(ShardInput::Closed { connection }),
             method => {
                 let start = inputs.bytes.len();
@@ -334,6 +335,27 @@ fn a_connection_that_goes_while_it_logs_in_leaves_nothing() {
             2: chat status=404 error=unknown-recipient
         2 rooms
             2: rooms status=0 rooms=
+        ",
+    );
+}
+
+#[test]
+fn a_client_that_has_said_all_hears_the_answers_and_then_the_end() {
+    check(
+        "
+        1 open ; 2 open ; 2 login user=bob ; 2 join room=r
+            2: login status=0 session=0000000000000000 object=19122.1
+            2: join status=0 room=r members=1
+        1 login user=ann ; 1 join room=r ; 1 chat to=r text=hi ; 1 end
+            1: login status=0 session=0000000000000001 object=12626.1
+            1: join status=0 room=r members=2
+            2: joined room=r user=ann seq=1
+            1: chat status=0 seq=2
+            1: CLOSE peer-closed
+            2: chat room=r from=ann text=hi seq=2
+            1: chat room=r from=ann text=hi seq=2
+        3 open ; 3 end
+            3: CLOSE peer-closed
         ",
     );
 }
