@@ -18,7 +18,6 @@
 //! All numbers are little-endian. [`Message::parse`] is where untrusted bytes become a `Message`;
 //! [`MessageBuilder`] makes only what `parse` accepts.
 
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -180,11 +179,23 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Checks bytes that came from outside.
+    /// Checks bytes that a client sent.
+    ///
+    /// # Errors
+    /// The reason by which the first fault is refused.
+    pub fn parse_request(bytes: &'a [u8]) -> Result<Self, Reason> {
+        Self::parse_bounded(bytes, REQUEST_FIELDS_MAX)
+    }
+
+    /// Checks bytes that may be any message, as a client does with what a server sent.
     ///
     /// # Errors
     /// The reason by which the first fault is refused.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Reason> {
+        Self::parse_bounded(bytes, MESSAGE_FIELDS_MAX)
+    }
+
+    fn parse_bounded(bytes: &'a [u8], fields_max: usize) -> Result<Self, Reason> {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(Reason::FrameTooLarge);
         }
@@ -196,7 +207,7 @@ impl<'a> Message<'a> {
             let start = bytes.len() - reader.remaining();
             let name = reader.name()?;
             check_name(name)?;
-            if count == MESSAGE_FIELDS_MAX {
+            if count == fields_max {
                 return Err(Reason::TooManyFields);
             }
             let earlier = |start: &u32| Reader::new(&bytes[*start as usize..]).name() == Ok(name);
@@ -316,12 +327,6 @@ impl<'a> Iterator for Fields<'a> {
 pub fn check_text(text: &str) -> Result<(), Reason> {
     let refused = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
     if text.bytes().any(refused) { Err(Reason::ControlCharacter) } else { Ok(()) }
-}
-
-/// Canonical text of a value, on the heap; for what is off the hot path.
-#[must_use]
-pub fn canonical_text(value: Value<'_>) -> String {
-    value.to_string()
 }
 
 /// Packed message on the heap; for tests and for what is off the hot path.

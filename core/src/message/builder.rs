@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    Fields, MESSAGE_FIELDS_MAX, Message, Reader, TYPE_BOOLEAN, TYPE_BYTES, TYPE_FLOAT,
-    TYPE_INTEGER, TYPE_LIST, TYPE_NULL, TYPE_OBJECT, TYPE_TEXT, Value, check_text,
+    Fields, MESSAGE_FIELDS_MAX, Message, REQUEST_FIELDS_MAX, Reader, TYPE_BOOLEAN, TYPE_BYTES,
+    TYPE_FLOAT, TYPE_INTEGER, TYPE_LIST, TYPE_NULL, TYPE_OBJECT, TYPE_TEXT, Value, check_text,
 };
 use crate::name::check_name;
 use crate::reason::Reason;
@@ -27,6 +27,10 @@ pub struct MessageBuilder<'b> {
     start: usize,
     method_bytes: usize,
     field_count: usize,
+    /// Where the names of checked fields begin, counted from the first field: so that finding a
+    /// name twice looks at names only.
+    checked_starts: [u32; REQUEST_FIELDS_MAX],
+    checked_count: usize,
 }
 
 impl<'b> MessageBuilder<'b> {
@@ -44,14 +48,19 @@ impl<'b> MessageBuilder<'b> {
     /// [`set_method`](Self::set_method) was called, the buffer holds no message.
     pub fn without_method(out: &'b mut Vec<u8>) -> Self {
         let start = out.len();
-        Self { out, start, method_bytes: 0, field_count: 0 }
+        Self::at(out, start, 0, 0)
     }
 
     /// Goes on with the message that is all of the buffer.
     pub(crate) fn resume(out: &'b mut Vec<u8>) -> Self {
         let message = Message::from_checked(out);
         let (method_bytes, field_count) = (1 + message.method().len(), message.field_count());
-        Self { out, start: 0, method_bytes, field_count }
+        Self::at(out, 0, method_bytes, field_count)
+    }
+
+    fn at(out: &'b mut Vec<u8>, start: usize, method_bytes: usize, field_count: usize) -> Self {
+        let checked_starts = [0; REQUEST_FIELDS_MAX];
+        Self { out, start, method_bytes, field_count, checked_starts, checked_count: 0 }
     }
 
     /// Sets the method, before, between or after the fields.
@@ -74,18 +83,47 @@ impl<'b> MessageBuilder<'b> {
     /// # Errors
     /// The reason by which it is refused; the message is then as before.
     pub fn try_field(&mut self, name: &[u8], value: Value<'_>) -> Result<(), Reason> {
-        check_name(name)?;
         check_value(value)?;
+        self.claim(name)?;
+        self.write_field(name, value);
+        Ok(())
+    }
+
+    /// Adds a list of texts that came from outside: checks its name, its length and its texts.
+    ///
+    /// # Errors
+    /// The reason by which it is refused; the message is then as before.
+    pub fn try_list<'t>(
+        &mut self,
+        name: &str,
+        texts: impl ExactSizeIterator<Item = &'t str> + Clone,
+    ) -> Result<(), Reason> {
+        if texts.len() > usize::from(u16::MAX) {
+            return Err(Reason::FieldInvalid);
+        }
+        texts.clone().try_for_each(check_text)?;
+        self.claim(name.as_bytes())?;
+        self.list(name, texts);
+        Ok(())
+    }
+
+    /// Whether a field of this name from outside may come next; if so, it has to.
+    fn claim(&mut self, name: &[u8]) -> Result<(), Reason> {
+        check_name(name)?;
         if name == b"msg" {
             return Err(Reason::ReservedField);
         }
-        if self.field_count == MESSAGE_FIELDS_MAX {
+        if self.checked_count == REQUEST_FIELDS_MAX {
             return Err(Reason::TooManyFields);
         }
-        if self.has_field(name) {
+        let fields = &self.out[self.start + self.method_bytes..];
+        let earlier = |start: &u32| Reader::new(&fields[*start as usize..]).name() == Ok(name);
+        if self.checked_starts[..self.checked_count].iter().any(earlier) {
             return Err(Reason::DuplicateField);
         }
-        self.write_field(name, value);
+        let start = u32::try_from(fields.len()).expect("a message is shorter than 4 GiB");
+        self.checked_starts[self.checked_count] = start;
+        self.checked_count += 1;
         Ok(())
     }
 
@@ -114,9 +152,7 @@ impl<'b> MessageBuilder<'b> {
         self.field_count += 1;
     }
 
-    /// Whether the message has a field of this name already.
-    #[must_use]
-    pub fn has_field(&self, name: &[u8]) -> bool {
+    fn has_field(&self, name: &[u8]) -> bool {
         let fields = &self.out[self.start + self.method_bytes..];
         (Fields { reader: Reader::new(fields) }).any(|(field, _)| field.as_bytes() == name)
     }
@@ -127,13 +163,8 @@ impl<'b> MessageBuilder<'b> {
         self.method_bytes != 0
     }
 
-    /// Number of fields.
-    #[must_use]
-    pub fn field_count(&self) -> usize {
-        self.field_count
-    }
-
     fn write_field(&mut self, name: &[u8], value: Value<'_>) {
+        assert!(self.field_count < MESSAGE_FIELDS_MAX, "a message has room for its fields");
         write_name(self.out, name);
         write_value(self.out, value);
         self.field_count += 1;

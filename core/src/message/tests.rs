@@ -112,6 +112,31 @@ fn faulty_bytes_are_refused_by_name() {
 }
 
 #[test]
+fn a_request_has_fewer_fields_than_a_reply_may_have() {
+    let mut bytes = Vec::new();
+    let mut builder = MessageBuilder::new(&mut bytes, "m");
+    for index in 0..REQUEST_FIELDS_MAX {
+        builder.try_field(format!("f{index}").as_bytes(), Value::Null).unwrap();
+    }
+    assert_eq!(builder.try_field(b"more", Value::Null), Err(Reason::TooManyFields));
+    assert_eq!(builder.try_list("more", [].into_iter()), Err(Reason::TooManyFields));
+    builder.field("own", Value::Null);
+    assert_eq!(Message::parse(&bytes).unwrap().field_count(), REQUEST_FIELDS_MAX + 1);
+    assert_eq!(Message::parse_request(&bytes), Err(Reason::TooManyFields));
+}
+
+#[test]
+fn lists_from_outside_are_checked() {
+    let mut bytes = Vec::new();
+    let mut builder = MessageBuilder::new(&mut bytes, "m");
+    builder.try_list("l", ["a", "b"].into_iter()).unwrap();
+    assert_eq!(builder.try_list("l", ["a"].into_iter()), Err(Reason::DuplicateField));
+    assert_eq!(builder.try_list("c", ["\u{1}"].into_iter()), Err(Reason::ControlCharacter));
+    assert_eq!(builder.try_list("n", vec![""; 65_536].into_iter()), Err(Reason::FieldInvalid));
+    assert_eq!(Message::parse(&bytes).unwrap().field_count(), 1);
+}
+
+#[test]
 fn every_prefix_of_a_message_is_read_or_refused() {
     let bytes = packed("chat", &[("to", Value::Text("room1")), ("n", Value::Integer(7))]);
     let whole = (0..=bytes.len()).filter(|end| Message::parse(&bytes[..*end]).is_ok());

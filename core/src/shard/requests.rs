@@ -29,6 +29,7 @@ impl Shard {
         message: Message<'_>,
         outputs: &mut ShardOutputs,
     ) {
+        debug_assert!(message.field_count() <= REQUEST_FIELDS_MAX, "gateways see to that");
         let Some(known) = self.connections.get(connection) else { return };
         let session = known.session;
         if let Some(session) = session
@@ -57,9 +58,6 @@ impl Shard {
         message: Message<'_>,
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
-        if message.field_count() > REQUEST_FIELDS_MAX {
-            return Err(Reason::TooManyFields);
-        }
         let method = Method::from_name(message.method()).ok_or(Reason::UnknownMethod)?;
         let Some(session) = session else {
             return match method {

@@ -5,7 +5,7 @@
 //! turn sent, one line a message: `client: method field=value …` or `client: CLOSE reason`.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use super::*;
 use crate::ids::ConnectionId;
@@ -582,14 +582,4 @@ fn a_turn_handles_a_bounded_number_of_events() {
             1: who status=404 error=unknown-room
         ",
     );
-}
-
-#[test]
-fn a_request_may_have_a_bounded_number_of_fields() {
-    let mut world = World::new(Limits::PRODUCTION);
-    world.run("1 open ; 1 login user=ann");
-    let fields: String =
-        (0..48).map(|index| " f".to_string() + &index.to_string() + "=1").collect();
-    let heard = world.run(&format!("1 create kind=k{fields}"));
-    assert_eq!(heard, "1: create status=400 error=too-many-fields\n");
 }

@@ -48,7 +48,7 @@ pub(super) fn decode(settings: &GatewaySettings, bytes: &[u8], out: &mut Vec<u8>
     let start = out.len();
     let result = match frame {
         [KIND_MESSAGE, payload @ ..] => {
-            Message::parse(payload).map(|message| out.extend_from_slice(message.as_bytes()))
+            Message::parse_request(payload).map(|message| out.extend_from_slice(message.as_bytes()))
         }
         [KIND_SAY, payload @ ..] => read_say(payload, out),
         _ => Err(Reason::Malformed),

@@ -12,9 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use memchr::memchr2;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use warren_core::message::{
-    MESSAGE_FIELDS_MAX, Message, MessageBuilder, TextList, Value, check_text,
-};
+use warren_core::message::{Message, MessageBuilder, TextList, Value, check_text};
 use warren_core::name::{NAME_BYTES_MAX, check_name};
 use warren_core::reason::Reason;
 
@@ -91,18 +89,8 @@ impl Reading<'_> {
     }
 
     fn put_list<E: Error>(&mut self, name: &FieldName, texts: &TextArena) -> Result<(), E> {
-        let result = if self.builder.has_field(name.as_bytes()) {
-            Err(Reason::DuplicateField)
-        } else if self.builder.field_count() == MESSAGE_FIELDS_MAX {
-            Err(Reason::TooManyFields)
-        } else if texts.ends.len() > usize::from(u16::MAX) {
-            Err(Reason::FieldInvalid)
-        } else {
-            check_text(&texts.text)
-        };
-        self.check(result)?;
-        self.builder.list(name.as_str(), texts.iter());
-        Ok(())
+        let result = self.builder.try_list(name.as_str(), texts.iter());
+        self.check(result)
     }
 }
 
@@ -141,7 +129,7 @@ struct TextArena {
 }
 
 impl TextArena {
-    fn iter(&self) -> impl Iterator<Item = &str> {
+    fn iter(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         let mut start = 0;
         self.ends.iter().map(move |end| {
             let text = &self.text[start..*end];

@@ -1,6 +1,6 @@
 //! What is just within a limit is taken, what is just beyond is not.
 
-use warren_core::message::{MESSAGE_FIELDS_MAX, packed};
+use warren_core::message::{MESSAGE_FIELDS_MAX, REQUEST_FIELDS_MAX, packed};
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_limit_of_nothing_takes_nothing() {
 
 #[test]
 fn the_greatest_number_of_fields_comes_and_goes() {
-    let names: Vec<String> = (0..MESSAGE_FIELDS_MAX).map(|index| format!("f{index:03}")).collect();
+    let names: Vec<String> = (0..REQUEST_FIELDS_MAX).map(|index| format!("f{index:03}")).collect();
     let fields: Vec<_> = names.iter().map(|name| (name.as_str(), Value::Text("x"))).collect();
     let message = packed("m", &fields);
     let settings = GatewaySettings::default();
@@ -44,6 +44,20 @@ fn the_greatest_number_of_fields_comes_and_goes() {
         encode(*protocol, &settings, Message::from_checked(&message), &mut wire);
         let outcomes = decode_pieces(*protocol, &settings, &[&wire]);
         assert_eq!(outcomes, [Outcome::Message(message.clone())], "{protocol:?}");
+    }
+}
+
+#[test]
+fn a_reply_may_have_more_fields_than_a_request() {
+    let names: Vec<String> = (0..MESSAGE_FIELDS_MAX).map(|index| format!("f{index:03}")).collect();
+    let fields: Vec<_> = names.iter().map(|name| (name.as_str(), Value::Text("x"))).collect();
+    let message = packed("m", &fields);
+    for protocol in Protocol::ALL {
+        let mut wire = Vec::new();
+        let settings = GatewaySettings::default();
+        encode(*protocol, &settings, Message::from_checked(&message), &mut wire);
+        let outcomes = decode_pieces(*protocol, &settings, &[&wire]);
+        assert_eq!(outcomes, [Outcome::Refused(Reason::TooManyFields)], "{protocol:?}");
     }
 }
 
