@@ -33,6 +33,8 @@ pub(crate) struct Effects {
     pub(crate) list: Vec<Effect>,
     bytes: Vec<u8>,
     reply: Vec<u8>,
+    /// Objects looked at, which the turn's budget is charged for.
+    pub(crate) scanned: usize,
 }
 
 impl Effects {
@@ -41,6 +43,7 @@ impl Effects {
         self.list.clear();
         self.bytes.clear();
         self.reply.clear();
+        self.scanned = 0;
         let _ = MessageBuilder::new(&mut self.reply, method);
     }
 

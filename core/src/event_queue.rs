@@ -14,6 +14,9 @@ const SPARE_BUFFERS_MAX: usize = 1024;
 /// A buffer that grew beyond this is freed instead of kept.
 const SPARE_BUFFER_BYTES_MAX: usize = 4096;
 
+/// A queue that has grown beyond this is freed when it is empty.
+const QUEUE_EVENTS_KEPT_MAX: usize = 64;
+
 /// An event that waits, with the bytes of its user and message.
 #[derive(Debug)]
 pub(crate) struct QueuedEvent {
@@ -96,6 +99,8 @@ impl EventQueue {
         let event = queue.pop_front().expect("a ready partition has an event");
         if !queue.is_empty() {
             self.ready.push_back(partition);
+        } else if queue.capacity() > QUEUE_EVENTS_KEPT_MAX {
+            *queue = VecDeque::new();
         }
         self.count -= 1;
         Some(event)

@@ -2,11 +2,11 @@
 //! nothing; what they ask for is carried out when they succeed.
 
 use crate::effects::Effects;
-use crate::ids::{PartitionId, ShardId};
+use crate::ids::{ObjectId, PartitionId, ShardId};
 use crate::limits::{Limits, PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
 use crate::mesh::{EventHeader, MeshBatch};
 use crate::message::{Message, MessageBuilder, Value};
-use crate::object::KIND_ROOM;
+use crate::object::{KIND_ROOM, Object};
 use crate::partition::Partition;
 use crate::reason::Reason;
 use crate::room::{LOBBY, Room};
@@ -136,6 +136,47 @@ impl Staging<'_> {
     fn check_room(self, room: &Room) -> Result<(), Reason> {
         room.shards().try_for_each(|shard| self.check_shard(shard))
     }
+}
+
+/// What a user may or may not do with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Learn of it and of its fields; for a room also of its members.
+    Read,
+    /// Change or delete it.
+    Change,
+    /// Send to its members.
+    Speak,
+}
+
+/// Whether the request's user may do this: asked for every object that a request reads or writes.
+/// Anyone who is logged in may read what is not secret; the owner may change; members may speak.
+fn authorize(
+    request: &Request<'_>,
+    id: ObjectId,
+    object: &Object,
+    action: Action,
+) -> Result<(), Reason> {
+    let room = request.partition.room(id);
+    let session = request.header.origin.session;
+    let is_owner = *object.owner == *request.user;
+    let is_member = room.is_some_and(|room| room.has_member(request.user, session));
+    let is_secret = room.is_some_and(|room| room.is_secret);
+    match action {
+        Action::Speak if is_member => Ok(()),
+        Action::Speak => Err(Reason::NotAMember),
+        // A secret room looks to others as if it were not there.
+        _ if is_secret && !is_owner && !is_member => Err(Reason::UnknownObject),
+        Action::Read => Ok(()),
+        Action::Change if is_owner => Ok(()),
+        Action::Change => Err(Reason::NotOwner),
+    }
+}
+
+/// [`authorize`] for a room that a request names.
+fn authorize_room(request: &Request<'_>, id: ObjectId, action: Action) -> Result<(), Reason> {
+    let object = request.partition.object(id).expect("a room is an object");
+    authorize(request, id, object, action)
 }
 
 /// A request, and what its handler may look at.

@@ -60,7 +60,14 @@ impl Limits {
 /// Names or ids on one page when the request does not say.
 pub const PAGE_COUNT_DEFAULT: usize = 100;
 /// Most names or ids on one page.
-pub const PAGE_COUNT_MAX: usize = 1000;
+pub const PAGE_COUNT_MAX: usize = 250;
 /// Most objects that one `find` looks at. It answers with what it found and where to go on, so
 /// that no turn becomes long.
 pub const FIND_SCAN_MAX: usize = 4096;
+/// Objects looked at that count as one event in a turn's budget.
+pub const SCANNED_PER_EVENT: usize = 16;
+/// Bytes that a turn puts out before it leaves the other events to the next. One event may put out
+/// `effects_bytes_max` more, to each shard with members of its room.
+pub const TURN_OUTPUT_BYTES_MAX: usize = 8 << 20;
+/// An arena that a burst has made larger than this is given back after its turn.
+pub const ARENA_BYTES_KEPT_MAX: usize = 4 << 20;

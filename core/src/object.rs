@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt::{self, Write};
 
 use crate::delta::{Field, FieldValue};
 use crate::ids::ObjectId;
@@ -67,17 +68,34 @@ pub(crate) fn write_field(builder: &mut MessageBuilder<'_>, field: &Field) {
     }
 }
 
-/// Whether a field equals a value in canonical text, as `find` compares.
-pub(crate) fn equals_canonically(field: &FieldValue, value: Value<'_>) -> bool {
-    use alloc::string::ToString;
-    let text = match field {
-        FieldValue::Text(text) => return value.to_string() == *text,
-        FieldValue::Integer(integer) => Value::Integer(*integer).to_string(),
-        FieldValue::Float(float) => Value::Float(*float).to_string(),
-        FieldValue::Boolean(boolean) => Value::Boolean(*boolean).to_string(),
-        FieldValue::Bytes(bytes) => Value::Bytes(bytes).to_string(),
-        FieldValue::Object(object) => ObjectId(*object).to_string(),
-        FieldValue::List(texts) => texts.join("|"),
+/// Whether the field's canonical text is this one. Compares piece by piece, and copies nothing.
+pub(crate) fn has_canonical_text(field: &FieldValue, text: &str) -> bool {
+    let mut rest = Rest(text);
+    let written = match field {
+        FieldValue::Text(own) => rest.write_str(own),
+        FieldValue::Integer(integer) => write!(rest, "{}", Value::Integer(*integer)),
+        FieldValue::Float(float) => write!(rest, "{}", Value::Float(*float)),
+        FieldValue::Boolean(boolean) => write!(rest, "{}", Value::Boolean(*boolean)),
+        FieldValue::Bytes(bytes) => write!(rest, "{}", Value::Bytes(bytes)),
+        FieldValue::Object(object) => write!(rest, "{}", ObjectId(*object)),
+        FieldValue::List(texts) => texts.iter().enumerate().try_for_each(|(index, own)| {
+            let separator = if index == 0 { "" } else { "|" };
+            rest.write_str(separator)?;
+            rest.write_str(own)
+        }),
     };
-    value.to_string() == text
+    written.is_ok() && rest.0.is_empty()
 }
+
+/// What of a text was not written yet; writing anything else fails.
+struct Rest<'a>(&'a str);
+
+impl Write for Rest<'_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(piece).ok_or(fmt::Error)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

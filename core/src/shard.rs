@@ -14,7 +14,7 @@
 //! messages to connections, `shard/events.rs` from events to effects and changes.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -24,10 +24,9 @@ use crate::effects::Effects;
 use crate::event_queue::EventQueue;
 use crate::hashing::HashSeed;
 use crate::ids::{GROUP_COUNT, ObjectId, PARTITION_COUNT, PartitionId, ShardId};
-use crate::limits::Limits;
+use crate::limits::{ARENA_BYTES_KEPT_MAX, Limits, TURN_OUTPUT_BYTES_MAX};
 use crate::mesh::{MeshBatch, MeshMessage};
 use crate::message::Message;
-use crate::object::KIND_ROOM;
 use crate::partition::Partition;
 use crate::relay::Relays;
 use crate::routing::RoutingTable;
@@ -70,8 +69,8 @@ pub struct Shard {
     partitions: Vec<Option<Box<Partition>>>,
     /// Sequence of each group's last delta batch.
     group_sequences: Vec<u64>,
-    /// Rooms whose home is here, by name: for `rooms`.
-    room_index: BTreeMap<Box<str>, ObjectId>,
+    /// Names of the rooms whose home is here and that are not secret: for `rooms`.
+    public_rooms: BTreeSet<Box<str>>,
     /// Empty rooms to look at, with the time for it. The grace time is the same for all, so the
     /// first is the earliest.
     room_expiries: VecDeque<(u64, ObjectId)>,
@@ -96,7 +95,7 @@ impl Shard {
             queue,
             partitions: (0..PARTITION_COUNT).map(|_| None).collect(),
             group_sequences: vec![0; GROUP_COUNT],
-            room_index: BTreeMap::new(),
+            public_rooms: BTreeSet::new(),
             room_expiries: VecDeque::new(),
             effects: Effects::default(),
             own_batch: MeshBatch::default(),
@@ -117,6 +116,7 @@ impl Shard {
         assert!(now.monotonic_ns >= self.now.monotonic_ns, "time does not go back");
         assert!(outputs.mesh.len() == usize::from(self.settings.routing.shard_count()));
         self.now = now;
+        let staged_bytes = outputs.size_bytes();
         self.expire_rooms(outputs);
         for input in &inputs.list {
             self.take_input(*input, &inputs.bytes, outputs);
@@ -128,10 +128,15 @@ impl Shard {
         let mut events_left = self.settings.limits.turn_events_max;
         loop {
             self.deliver_own_batch(outputs);
-            if events_left == 0 || !self.run_next_event(outputs) {
+            let put_out_bytes = outputs.size_bytes() - staged_bytes;
+            if events_left == 0 || put_out_bytes > TURN_OUTPUT_BYTES_MAX {
                 break;
             }
-            events_left -= 1;
+            let Some(cost) = self.run_next_event(outputs) else { break };
+            events_left = events_left.saturating_sub(cost);
+        }
+        if self.own_batch.size_bytes() > ARENA_BYTES_KEPT_MAX {
+            self.own_batch = MeshBatch::default();
         }
         self.counters.sessions = self.sessions.len() as u64;
         self.counters.queued_events = self.queue.len() as u64;
@@ -231,21 +236,25 @@ impl Shard {
     fn apply(&mut self, id: PartitionId, delta: &Delta) {
         let partition = self.partition_mut(id);
         let before = (partition.object_count(), partition.room_count());
-        if let Delta::ObjectDeleted { object } = delta
-            && let Some(room) = partition.room(ObjectId(*object))
-        {
-            let name = Box::<str>::from(room.name());
-            self.room_index.remove(&name);
-        }
-        let partition = self.partition_mut(id);
+        let room = match delta {
+            Delta::ObjectCreated { object, .. }
+            | Delta::ObjectChanged { object, .. }
+            | Delta::ObjectDeleted { object } => Some(ObjectId(*object)),
+            _ => None,
+        };
+        let listed = |partition: &Partition| {
+            let room = partition.room(room?).filter(|room| !room.is_secret)?;
+            Some(Box::<str>::from(room.name()))
+        };
+        let listed_before = listed(partition);
         partition.apply(delta);
         let after = (partition.object_count(), partition.room_count());
-        if let Delta::ObjectCreated { object, kind, .. } = delta
-            && kind == KIND_ROOM
-        {
-            let room = partition.room(ObjectId(*object)).expect("a room was created");
-            let name = Box::from(room.name());
-            self.room_index.insert(name, ObjectId(*object));
+        let listed_after = listed(partition);
+        if listed_before != listed_after {
+            if let Some(name) = listed_before {
+                self.public_rooms.remove(&name);
+            }
+            self.public_rooms.extend(listed_after);
         }
         self.counters.objects = self.counters.objects + after.0 as u64 - before.0 as u64;
         self.counters.rooms = self.counters.rooms + after.1 as u64 - before.1 as u64;

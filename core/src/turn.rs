@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::delta::DeltaBatch;
 use crate::ids::{ConnectionId, ShardId};
+use crate::limits::ARENA_BYTES_KEPT_MAX;
 use crate::mesh::MeshBatch;
 use crate::message::Message;
 use crate::reason::Reason;
@@ -171,8 +172,22 @@ impl ShardOutputs {
         Message::from_checked(span.of(&self.bytes))
     }
 
-    /// Empties what the gateway and the log have taken; the mesh batches are the mesh's to empty.
+    /// Bytes that it holds for clients and other shards.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let recipients = self.recipients.len() * size_of::<ConnectionId>();
+        let mesh: usize = self.mesh.iter().map(MeshBatch::size_bytes).sum();
+        self.bytes.len() + recipients + mesh
+    }
+
+    /// Empties what the gateway and the log have taken, and keeps its memory unless a burst has
+    /// made it large; the mesh batches are the mesh's to empty.
     pub fn clear(&mut self) {
+        if self.size_bytes() > ARENA_BYTES_KEPT_MAX {
+            self.list = Vec::new();
+            self.bytes = Vec::new();
+            self.recipients = Vec::new();
+        }
         self.list.clear();
         self.bytes.clear();
         self.recipients.clear();

@@ -4,14 +4,14 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Request, page_count};
+use super::{Action, Request, authorize, page_count};
 use crate::delta::{Delta, Field, FieldValue};
 use crate::effects::Effects;
 use crate::ids::{Address, ObjectId};
 use crate::limits::FIND_SCAN_MAX;
 use crate::message::{Message, OBJECT_FIELDS_MAX, Value};
 use crate::name::is_reserved;
-use crate::object::{KIND_ROOM, KIND_USER, KIND_WORLD, Object, equals_canonically, write_field};
+use crate::object::{KIND_ROOM, KIND_USER, KIND_WORLD, Object, has_canonical_text, write_field};
 use crate::reason::Reason;
 
 /// The id of a new object, if the partition has room for it.
@@ -50,7 +50,7 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
 }
 
 pub(super) fn get(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    let (_, object) = asked_object(request)?;
+    let (_, object) = asked_object(request, Action::Read)?;
     effects.reply(|reply| {
         reply.field("kind", Value::Text(&object.kind));
         reply.field("version", Value::Integer(object.version as i64));
@@ -64,7 +64,7 @@ pub(super) fn get(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
 pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let message = request.message;
     check_level(message)?;
-    let (id, object) = owned_object(request)?;
+    let (id, object) = asked_object(request, Action::Change)?;
     if let Some(expected) = message.get("version") {
         let expected = expected.as_integer().ok_or(Reason::FieldInvalid)?;
         if u64::try_from(expected) != Ok(object.version) {
@@ -92,7 +92,7 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
 
 pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     check_level(request.message)?;
-    let (id, object) = owned_object(request)?;
+    let (id, object) = asked_object(request, Action::Change)?;
     match &*object.kind {
         // It is the user's name and presence: it stays as long as the partition.
         KIND_USER => return Err(Reason::NotOwner),
@@ -119,11 +119,13 @@ pub(super) fn find(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
     if own_fields(message, &passed).any(|(name, _)| is_reserved(name)) {
         return Err(Reason::ReservedField);
     }
+    let wanted: Vec<(&str, String)> =
+        own_fields(message, &passed).map(|(name, value)| (name, value.to_string())).collect();
     let matches = |object: &Object| {
         *object.kind == *kind
-            && own_fields(message, &passed).all(|(name, value)| match object.get(name) {
-                Some(field) => equals_canonically(field, value),
-                None => value.removes(),
+            && wanted.iter().all(|(name, text)| match object.get(name) {
+                Some(field) => has_canonical_text(field, text),
+                None => text.is_empty(),
             })
     };
     let (mut found, mut last, mut more) = (Vec::new(), None, false);
@@ -132,8 +134,9 @@ pub(super) fn find(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
         if more {
             break;
         }
+        effects.scanned += 1;
         last = Some(id);
-        if matches(object) {
+        if matches(object) && authorize(request, id, object, Action::Read).is_ok() {
             found.push(id.to_string());
         }
     }
@@ -146,16 +149,16 @@ pub(super) fn find(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
     Ok(())
 }
 
-fn asked_object<'a>(request: &Request<'a>) -> Result<(ObjectId, &'a Object), Reason> {
+/// The object that the request names, if its user may do this with it.
+fn asked_object<'a>(
+    request: &Request<'a>,
+    action: Action,
+) -> Result<(ObjectId, &'a Object), Reason> {
     let id = request.message.get("object").and_then(Value::as_object);
     let id = id.expect("the request was routed by its object");
     let object = request.partition.object(id).ok_or(Reason::UnknownObject)?;
+    authorize(request, id, object, action)?;
     Ok((id, object))
-}
-
-fn owned_object<'a>(request: &Request<'a>) -> Result<(ObjectId, &'a Object), Reason> {
-    let (id, object) = asked_object(request)?;
-    if *object.owner == *request.user { Ok((id, object)) } else { Err(Reason::NotOwner) }
 }
 
 /// `ack`: the level at which the reply is given. A level that this node cannot give is refused,

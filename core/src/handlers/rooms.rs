@@ -2,7 +2,7 @@
 
 use alloc::vec;
 
-use super::{Request, page_after, page_count, write_page};
+use super::{Action, Request, authorize_room, page_after, page_count, write_page};
 use crate::delta::{Delta, Field, FieldValue};
 use crate::effects::{Effect, Effects};
 use crate::ids::{ObjectId, SessionId};
@@ -147,11 +147,9 @@ fn announce(method: &str, id: ObjectId, room: &Room, user: &str, effects: &mut E
 }
 
 pub(super) fn who(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    let Request { header, user, partition, message, .. } = *request;
-    let (_, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
-    if room.is_secret && !room.has_member(user, header.origin.session) {
-        return Err(Reason::UnknownRoom);
-    }
+    let Request { partition, message, .. } = *request;
+    let (id, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
+    authorize_room(request, id, Action::Read).map_err(|_| Reason::UnknownRoom)?;
     let (count, after) = (page_count(message)?, page_after(message)?);
     effects.reply(|reply| write_page(reply, "users", room.members_after(after), count));
     Ok(())

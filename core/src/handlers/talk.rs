@@ -1,7 +1,7 @@
 //! Talk: `chat` and `emit`, to a room's members or to one user. A room comes before a user of the
 //! same name, as in the ConnServer.
 
-use super::Request;
+use super::{Action, Request, authorize_room};
 use crate::effects::{Effect, Effects};
 use crate::ids::ObjectId;
 use crate::message::{MessageBuilder, Value};
@@ -51,9 +51,7 @@ fn send_to_room(
     (id, room): (ObjectId, &Room),
     fill: impl FnOnce(&mut MessageBuilder<'_>),
 ) -> Result<(), Reason> {
-    if !room.has_member(request.user, request.header.origin.session) {
-        return Err(Reason::NotAMember);
-    }
+    authorize_room(request, id, Action::Speak)?;
     request.staging.check_room(room)?;
     let sequence = room.next_sequence();
     let message = effects.build(method, |message| {

@@ -237,24 +237,21 @@ impl Shard {
             panic!("a page holds a list");
         };
         // One more than the page holds, so that the last shard knows whether there are more.
-        let range = (Bound::Excluded(after), Bound::Unbounded);
-        let public = self.room_index.range::<str, _>(range).filter(|(_, room)| {
-            let partition = self.partition(room.partition()).expect("an indexed room exists");
-            !partition.room(**room).expect("an indexed room exists").is_secret
-        });
-        let own: Vec<alloc::string::String> =
-            public.take(count + 1).map(|(name, _)| alloc::string::String::from(&**name)).collect();
-        let mut names: Vec<&str> = earlier.iter().chain(own.iter().map(|name| &**name)).collect();
+        let rooms = core::mem::take(&mut self.public_rooms);
+        let own = rooms.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
+        let own = own.take(count + 1).map(|name| &**name);
+        let mut names: Vec<&str> = earlier.iter().chain(own).collect();
         names.sort_unstable();
         names.truncate(count + 1);
         if shards_left > 0 {
             self.post_rooms_page(next, origin, shards_left - 1, request, &names, outputs);
-            return;
+        } else {
+            let mut effects = core::mem::take(&mut self.effects);
+            effects.start(request.method());
+            effects.reply(|reply| write_page(reply, "rooms", names.iter().copied(), count));
+            self.post_reply(origin, request, effects.reply_message(), outputs);
+            self.effects = effects;
         }
-        let mut effects = core::mem::take(&mut self.effects);
-        effects.start(request.method());
-        effects.reply(|reply| write_page(reply, "rooms", names.iter().copied(), count));
-        self.post_reply(origin, request, effects.reply_message(), outputs);
-        self.effects = effects;
+        self.public_rooms = rooms;
     }
 }

@@ -8,13 +8,15 @@ use crate::effects::{Effect, Effects};
 use crate::event_queue::QueuedEvent;
 use crate::handlers::{Method, Request, Staging, handle, session_left};
 use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
+use crate::limits::SCANNED_PER_EVENT;
 use crate::mesh::{EventKind, MeshMessage};
 use crate::turn::ShardOutputs;
 
 impl Shard {
-    /// Handles the next event of the queues, if there is one.
-    pub(super) fn run_next_event(&mut self, outputs: &mut ShardOutputs) -> bool {
-        let Some(event) = self.queue.pop() else { return false };
+    /// Handles the next event of the queues, and says what it costs of the turn's budget of
+    /// events; nothing if there is none.
+    pub(super) fn run_next_event(&mut self, outputs: &mut ShardOutputs) -> Option<usize> {
+        let event = self.queue.pop()?;
         self.counters.events += 1;
         let mut effects = core::mem::take(&mut self.effects);
         match event.header.kind {
@@ -24,9 +26,10 @@ impl Shard {
             }
             EventKind::LogOut => self.run_log_out(&event, &mut effects, outputs),
         }
+        let cost = 1 + effects.scanned / SCANNED_PER_EVENT;
         self.effects = effects;
         self.queue.recycle(event);
-        true
+        Some(cost)
     }
 
     fn run_request(

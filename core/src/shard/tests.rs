@@ -472,6 +472,12 @@ fn a_room_that_was_created_stays_and_keeps_its_settings() {
             2: rooms status=0 rooms=
         2 who room=r
             2: who status=404 error=unknown-room
+        2 get object=40200.1 ; 2 set object=40200.1 a=b ; 2 find kind=room partition=40200
+            2: get status=404 error=unknown-object
+            2: set status=404 error=unknown-object
+            2: find status=0 objects=
+        1 find kind=room partition=40200
+            1: find status=0 objects=40200.1
         1 delete object=40200.1
             1: delete status=409 error=room-occupied
         1 set object=40200.1 name=other
@@ -547,6 +553,27 @@ fn limits_are_answered_by_name() {
             1: join status=0 room=s members=1
         ",
     );
+}
+
+#[test]
+fn a_turn_puts_out_a_bounded_number_of_bytes() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("1 open ; 1 login user=ann");
+    world.run(&format!("1 create kind=k partition=9 text={}", "x".repeat(60_000)));
+    let gets = vec!["1 get object=9.1"; 1000].join(" ; ");
+    world.run(&gets);
+    let (mut turns, mut answers) = (0, 0);
+    loop {
+        assert!(world.outputs.bytes.len() < 2 * TURN_OUTPUT_BYTES_MAX);
+        turns += 1;
+        answers += world.outputs.list.len();
+        if !world.shard.has_work() {
+            break;
+        }
+        world.run("+1");
+    }
+    assert_eq!(answers, 1000);
+    assert!(turns > 5, "{turns} turns");
 }
 
 #[test]
