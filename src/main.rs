@@ -31,13 +31,12 @@ fn run(command: &Command) -> Result<(), Fatal> {
     let _log = logging::start(config.log)?;
     let server = Server::start(&config)?;
     let (listen, admin) = (server.listen_addr(), server.admin_addr());
-    // A closed standard output is no reason to stop serving.
-    let _ = server.print_addresses();
     match command {
         Command::Serve(_) => server.run(std::future::pending()),
-        Command::Demo(_) => {
+        Command::Demo(_) => server.run(async move {
+            // A closed standard output is no reason to stop serving.
             let _ = demo::print_invitation(listen, admin);
-            server.run(demo::run_bots(listen))
-        }
+            demo::run_bots(listen).await;
+        }),
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use warren_core::hashing::HashSeed;
 use warren_core::ids::ShardId;
@@ -14,7 +14,7 @@ use warren_core::limits::Limits;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
 use warren_net::io::listener::Listener;
-use warren_net::reactor::{Reactor, ReactorSettings, WakeHandle};
+use warren_net::reactor::{Reactor, ReactorError, ReactorSettings, WakeHandle};
 
 use crate::admin::AdminServer;
 use crate::clock::Clock;
@@ -23,13 +23,9 @@ use crate::data_folder::DataFolder;
 use crate::fatal::{Fatal, FatalReason};
 use crate::mesh::{self, MESH_SLOTS, MeshPorts};
 use crate::metrics::{Phase, ServerState};
-use crate::shard_thread::{Peers, ShardThread};
+use crate::shard_thread::{Peers, ShardPort, ShardThread};
 use crate::shard_turn::ShardTurn;
 use crate::topology::{Topology, inherited_cores, pin_current_thread};
-
-/// Exit status when a second SIGINT or SIGTERM cuts the drain short: 128 + the signal's number.
-const EXIT_SIGINT: i32 = 130;
-const EXIT_SIGTERM: i32 = 143;
 
 /// A running server.
 pub struct Server {
@@ -38,7 +34,7 @@ pub struct Server {
     state: Arc<ServerState>,
     peers: Arc<Peers>,
     wake_handles: Vec<WakeHandle>,
-    shard_ends: UnboundedReceiver<ShardId>,
+    shard_ends: UnboundedReceiver<ShardEnd>,
     _data: Option<DataFolder>,
 }
 
@@ -113,30 +109,23 @@ impl Server {
         self.admin.local_addr()
     }
 
-    /// Says on standard output where the server is, for people and for programs that started it.
-    ///
-    /// # Errors
-    /// When standard output is closed.
-    pub fn print_addresses(&self) -> std::io::Result<()> {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "listening on {}", self.listen_addr())?;
-        writeln!(out, "admin on {}", self.admin_addr())?;
-        out.flush()
-    }
-
-    /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
-    /// `beside` runs on the same thread's runtime, as the demo's bots do.
+    /// Says where it is, and serves until SIGTERM or SIGINT; then drains. A second signal ends the
+    /// process at once. `beside` runs on the same thread's runtime, as the demo's bots do.
     ///
     /// # Errors
     /// When a shard ended by itself: a bug, which has been logged.
     pub fn run(self, beside: impl Future<Output = ()> + Send + 'static) -> Result<(), Fatal> {
+        let addresses = (self.listen, self.admin.local_addr());
         let Self { admin, state, peers, wake_handles, mut shard_ends, .. } = self;
         let shard_count = wake_handles.len();
         let mut result = Ok(());
         admin.run(async {
+            let mut signals = StopSignals::watch();
+            // Whoever reads the addresses may send a signal at once.
+            print_addresses(addresses);
             let beside = tokio::spawn(beside);
             tokio::select! {
-                name = stop_signal() => tracing::info!(signal = name, "draining"),
+                signal = signals.next() => tracing::info!(signal = signal.name(), "draining"),
                 _ = shard_ends.recv() => result = Err(shard_failed()),
             }
             beside.abort();
@@ -148,20 +137,11 @@ impl Server {
             for handle in &wake_handles {
                 handle.wake();
             }
-            let drained = async {
-                for _ in 0..shard_count {
-                    if shard_ends.recv().await.is_none() {
-                        return Err(shard_failed());
-                    }
-                }
-                Ok(())
-            };
             tokio::select! {
-                drained = drained => result = drained,
-                name = stop_signal() => {
-                    tracing::warn!(signal = name, "stopped before the drain ended");
-                    let status = if name == "SIGINT" { EXIT_SIGINT } else { EXIT_SIGTERM };
-                    std::process::exit(status);
+                drained = all_drained(shard_ends, shard_count) => result = drained,
+                signal = signals.next() => {
+                    tracing::warn!(signal = signal.name(), "stopped before the drain ended");
+                    std::process::exit(signal.exit_status());
                 }
             }
         })?;
@@ -169,17 +149,73 @@ impl Server {
     }
 }
 
+/// On standard output, for people and for programs that started the server.
+fn print_addresses((listen, admin): (SocketAddr, SocketAddr)) {
+    let mut out = std::io::stdout().lock();
+    // A closed standard output is no reason to stop serving.
+    let _ = write!(out, "listening on {listen}\nadmin on {admin}\n");
+    let _ = out.flush();
+}
+
+async fn all_drained(
+    mut shard_ends: UnboundedReceiver<ShardEnd>,
+    shard_count: usize,
+) -> Result<(), Fatal> {
+    for _ in 0..shard_count {
+        if shard_ends.recv().await != Some(ShardEnd::Drained) {
+            return Err(shard_failed());
+        }
+    }
+    Ok(())
+}
+
 fn shard_failed() -> Fatal {
     Fatal::new(FatalReason::ThreadFailed, "a shard thread ended by itself")
 }
 
-async fn stop_signal() -> &'static str {
-    let watch = |kind| signal(kind).expect("the runtime was made with io");
-    let (mut terminate, mut interrupt) =
-        (watch(SignalKind::terminate()), watch(SignalKind::interrupt()));
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// The signals that stop the server, from the moment at which they are watched.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StopSignal {
+    Terminate,
+    Interrupt,
+}
+
+impl StopSignals {
+    fn watch() -> Self {
+        let watch = |kind| signal(kind).expect("the runtime was made with io");
+        Self {
+            terminate: watch(SignalKind::terminate()),
+            interrupt: watch(SignalKind::interrupt()),
+        }
+    }
+
+    async fn next(&mut self) -> StopSignal {
+        tokio::select! {
+            _ = self.terminate.recv() => StopSignal::Terminate,
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+        }
+    }
+}
+
+impl StopSignal {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+        }
+    }
+
+    /// When a second one cuts the drain short: 128 + the signal's number.
+    const fn exit_status(self) -> i32 {
+        match self {
+            Self::Terminate => 143,
+            Self::Interrupt => 130,
+        }
     }
 }
 
@@ -200,13 +236,21 @@ struct ShardParts {
     clock: Clock,
 }
 
-/// Says at its drop that the shard thread has ended, also when it panicked.
-struct EndReport(ShardId, UnboundedSender<ShardId>);
+/// How a shard thread has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ShardEnd {
+    Drained,
+    Panicked,
+}
+
+/// Says at its drop how the shard thread has ended.
+struct EndReport(UnboundedSender<ShardEnd>);
 
 impl Drop for EndReport {
     fn drop(&mut self) {
+        let end = if std::thread::panicking() { ShardEnd::Panicked } else { ShardEnd::Drained };
         // Nobody listens any more when the process is on its way out.
-        let _ = self.1.send(self.0);
+        let _ = self.0.send(end);
     }
 }
 
@@ -214,11 +258,11 @@ fn start_shard(
     parts: ShardParts,
     ready: mpsc::Sender<Result<Ready, Fatal>>,
     started: mpsc::Receiver<Arc<Peers>>,
-    end: UnboundedSender<ShardId>,
+    end: UnboundedSender<ShardEnd>,
 ) -> Result<(), Fatal> {
     let shard = parts.shard;
     let body = move || {
-        let _end = EndReport(shard, end);
+        let _end = EndReport(end);
         let ShardParts { config, mesh, listener, state, clock, core, .. } = parts;
         let reactor = pin_current_thread(core).and_then(|()| make_reactor(&config, listener));
         let reactor = match reactor {
@@ -236,7 +280,8 @@ fn start_shard(
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let engine = Shard::new(shard_settings(&config, shard, shard_count));
         let turn = ShardTurn::new(engine, mesh, shard_count);
-        ShardThread { turn, reactor, peers, state, clock }.run();
+        let port = ShardPort { reactor, peers, wakes_sent: 0 };
+        ShardThread { turn, port, state, clock }.run();
     };
     std::thread::Builder::new()
         .name(format!("shard-{}", shard.0))
@@ -257,7 +302,13 @@ fn make_reactor(config: &ServerConfig, listener: Listener) -> Result<Reactor, Fa
         receive_buffer_bytes: config.reactor.receive_buffer_bytes,
         ..ReactorSettings::default()
     };
-    Reactor::new(settings, listener).map_err(|error| Fatal::new(FatalReason::SystemRefused, error))
+    Reactor::new(settings, listener).map_err(|error| {
+        let reason = match error {
+            ReactorError::FeatureMissing(_) => FatalReason::RingUnavailable,
+            ReactorError::SettingInvalid(_) => FatalReason::ConfigInvalid,
+        };
+        Fatal::new(reason, error)
+    })
 }
 
 fn shard_settings(config: &ServerConfig, shard: ShardId, shard_count: u16) -> ShardSettings {

@@ -15,6 +15,9 @@ use crate::clock::Clock;
 use crate::metrics::{ServerState, TURN_AGE_NS_MAX, TurnCounters, TurnReport};
 use crate::shard_turn::{ClientPort, ShardTurn};
 
+/// How long a draining shard takes no more requests, but answers those under way and serves its
+/// peers, before it closes its connections: many turns of every shard.
+const DRAIN_SETTLE_NS: u64 = 100_000_000;
 /// How long a draining shard waits for its clients to take what is theirs.
 const DRAIN_NS_MAX: u64 = 5_000_000_000;
 /// How soon a shard looks again at a peer whose ring was full.
@@ -78,21 +81,45 @@ impl Peers {
     }
 }
 
-impl ClientPort for Reactor {
+/// A shard's clients are its reactor's, and its peers are woken through its ring.
+pub(crate) struct ShardPort {
+    pub(crate) reactor: Reactor,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) wakes_sent: u64,
+}
+
+impl ClientPort for ShardPort {
     fn receive(&mut self, now: Now, accepts_input: bool, inputs: &mut ShardInputs) {
-        Reactor::receive(self, now, accepts_input, inputs);
+        self.reactor.receive(now, accepts_input, inputs);
     }
 
     fn send(&mut self, now: Now, outputs: &ShardOutputs) {
-        Reactor::send(self, now, outputs);
+        self.reactor.send(now, outputs);
     }
+
+    fn wake(&mut self, peer: ShardId) {
+        if self.peers.must_wake(peer) {
+            self.wakes_sent += 1;
+            self.reactor.wake_peer(self.peers.ring_fds[peer.index()]);
+        }
+    }
+}
+
+/// How far a shard is with its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// Nobody asked for it.
+    NotAsked,
+    /// What is under way is answered, until then.
+    Settling { ends_ns: u64 },
+    /// Connections are told and closed, until then.
+    Closing { ends_ns: u64 },
 }
 
 /// A shard thread's parts.
 pub(crate) struct ShardThread {
     pub(crate) turn: ShardTurn,
-    pub(crate) reactor: Reactor,
-    pub(crate) peers: Arc<Peers>,
+    pub(crate) port: ShardPort,
     pub(crate) state: Arc<ServerState>,
     pub(crate) clock: Clock,
 }
@@ -102,47 +129,58 @@ impl ShardThread {
     pub(crate) fn run(mut self) {
         let shard = self.turn.shard().id();
         let mut counters = TurnCounters::default();
-        let mut published = Vec::new();
-        let mut drain_ends_ns = None;
+        let mut drain = Drain::NotAsked;
         let mut last_start_ns = self.clock.monotonic_ns();
         loop {
             let now = self.clock.now();
             counters.turn_interval.record(now.monotonic_ns - last_start_ns);
             last_start_ns = now.monotonic_ns;
-            if self.peers.is_draining() && drain_ends_ns.is_none() {
-                drain_ends_ns = Some(now.monotonic_ns + DRAIN_NS_MAX);
-                self.reactor.stop_accepting();
-                self.reactor.close_all(Reason::Draining);
-            }
-            let sum = self.turn.turn(now, &mut self.reactor, |peer| published.push(peer));
-            for peer in published.drain(..) {
-                if self.peers.must_wake(peer) {
-                    counters.wakes_sent += 1;
-                    self.reactor.wake_peer(self.peers.ring_fds[peer.index()]);
-                }
-            }
-            counters.mesh_batches_published += sum.batches;
-            counters.mesh_staged_bytes = sum.staged_bytes;
+            drain = self.advance_drain(drain, now.monotonic_ns);
+            let is_draining = drain != Drain::NotAsked;
+            let published = self.turn.turn(now, is_draining, &mut self.port);
+            counters.mesh_batches_published += published.batches;
+            counters.mesh_staged_bytes = published.staged_bytes;
             self.publish(now, &mut counters);
-            if let Some(ends_ns) = drain_ends_ns
-                && (self.reactor.open_count() == 0 || now.monotonic_ns >= ends_ns)
-            {
-                break;
-            }
-            self.sleep(shard, drain_ends_ns);
+            let ends_ns = match drain {
+                Drain::NotAsked => None,
+                Drain::Settling { ends_ns } => Some(ends_ns),
+                Drain::Closing { ends_ns } => {
+                    if self.port.reactor.open_count() == 0 || now.monotonic_ns >= ends_ns {
+                        break;
+                    }
+                    Some(ends_ns)
+                }
+            };
+            self.sleep(shard, ends_ns);
         }
         // Nobody wakes a shard that is gone.
-        self.peers.announce_awake(shard);
+        self.port.peers.announce_awake(shard);
+    }
+
+    /// Takes the next step of the end, when its time has come.
+    fn advance_drain(&mut self, drain: Drain, now_ns: u64) -> Drain {
+        match drain {
+            Drain::NotAsked if self.port.peers.is_draining() => {
+                self.port.reactor.stop_accepting();
+                Drain::Settling { ends_ns: now_ns + DRAIN_SETTLE_NS }
+            }
+            Drain::Settling { ends_ns } if now_ns >= ends_ns => {
+                self.port.reactor.close_all(Reason::Draining);
+                Drain::Closing { ends_ns: now_ns + DRAIN_NS_MAX }
+            }
+            unchanged => unchanged,
+        }
     }
 
     fn publish(&self, now: Now, counters: &mut TurnCounters) {
         counters.turn_time.record(self.clock.monotonic_ns() - now.monotonic_ns);
         counters.allocations = allocations_of_this_thread();
+        counters.wakes_sent = self.port.wakes_sent;
         self.state.shard(self.turn.shard().id().index()).publish(&TurnReport {
             monotonic_ns: now.monotonic_ns,
             turn: counters,
             shard: self.turn.shard().counters(),
-            net: self.reactor.counters(),
+            net: self.port.reactor.counters(),
         });
     }
 
@@ -150,7 +188,12 @@ impl ShardThread {
     /// at all when there is work already.
     fn sleep(&mut self, shard: ShardId, drain_ends_ns: Option<u64>) {
         let now_ns = self.clock.monotonic_ns();
-        self.peers.announce_sleep(shard);
+        if self.turn.has_work() {
+            self.port.reactor.wait(now_ns, Some(now_ns));
+            return;
+        }
+        self.port.peers.announce_sleep(shard);
+        // Work that was published before the announcement is seen here; what comes after wakes us.
         let deadline_ns = if self.turn.has_work() {
             Some(now_ns)
         } else {
@@ -159,7 +202,7 @@ impl ShardThread {
             let idle = Some(now_ns + IDLE_NS_MAX);
             [staged, expiry, drain_ends_ns, idle].into_iter().flatten().min()
         };
-        self.reactor.wait(now_ns, deadline_ns);
-        self.peers.announce_awake(shard);
+        self.port.reactor.wait(now_ns, deadline_ns);
+        self.port.peers.announce_awake(shard);
     }
 }

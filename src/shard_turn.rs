@@ -15,6 +15,9 @@ pub trait ClientPort {
 
     /// Sends what goes out: to each connection at once, in order.
     fn send(&mut self, now: Now, outputs: &ShardOutputs);
+
+    /// A batch for this peer was published: wakes it if it sleeps.
+    fn wake(&mut self, peer: ShardId);
 }
 
 /// A shard's engine with its ends of the mesh.
@@ -34,22 +37,22 @@ impl ShardTurn {
         Self { shard, mesh, inputs: ShardInputs::default(), outputs }
     }
 
-    /// One turn. `published` is called for each peer that got a batch, after it got it.
+    /// One turn. When the shard drains, it takes no new input from clients.
     pub fn turn(
         &mut self,
         now: Now,
+        is_draining: bool,
         clients: &mut impl ClientPort,
-        published: impl FnMut(ShardId),
     ) -> Published {
         self.outputs.clear();
-        let accepts_input = self.shard.accepts_clients(&self.outputs);
+        let accepts_input = !is_draining && self.shard.accepts_clients(&self.outputs);
         clients.receive(now, accepts_input, &mut self.inputs);
         self.mesh.receive(&mut self.inputs);
         self.shard.turn(now, &self.inputs, &mut self.outputs);
         self.inputs.clear();
         self.mesh.give_back(&mut self.inputs);
         // The mesh goes first: peers work on it while this shard talks to its sockets.
-        let sum = self.mesh.publish(&mut self.outputs, published);
+        let sum = self.mesh.publish(&mut self.outputs, |peer| clients.wake(peer));
         clients.send(now, &self.outputs);
         sum
     }

@@ -1,7 +1,7 @@
 //! Clients as a person with `nc` would be: bytes out, bytes in.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -37,6 +37,11 @@ impl Client {
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Says that no more will be sent.
+    pub(crate) fn close_sending(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Bytes up to and with `end`.

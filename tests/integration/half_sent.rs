@@ -32,6 +32,31 @@ fn a_frame_sent_a_byte_at_a_time_makes_no_busy_loop() {
 }
 
 #[test]
+fn a_client_that_closes_its_side_still_hears_the_answers() {
+    // As `printf … | nc -N` does. With three shards some answers come from others.
+    let server = TestServer::start(3);
+    let mut listener = Client::log_in(server.listen, "listener");
+    for index in 0..20 {
+        let room = format!("room{index}");
+        listener.join(&room);
+        let mut client = Client::connect(server.listen);
+        client.send(format!(
+            "{{\"msg\":\"login\",\"user\":\"u{index}\"}}\n\
+             {{\"msg\":\"join\",\"room\":\"{room}\"}}\n\
+             {{\"msg\":\"chat\",\"to\":\"{room}\",\"text\":\"hi\"}}\n"
+        ));
+        client.close_sending();
+        for method in ["login", "join", "chat"] {
+            assert_eq!(client.reply(method)["status"], 0, "{method} of {index}");
+        }
+        client.rest();
+        assert_eq!(listener.heard("chat")["text"], "hi");
+        assert_eq!(listener.heard("left")["user"], format!("u{index}"));
+    }
+    server.stop();
+}
+
+#[test]
 fn frames_may_be_cut_and_joined_anywhere() {
     let server = TestServer::start(1);
     let mut client = Client::connect(server.listen);

@@ -22,6 +22,31 @@ fn sigterm_tells_the_clients_and_ends_with_status_0() {
 }
 
 #[test]
+fn what_was_asked_before_sigterm_is_answered() {
+    const REQUESTS: usize = 200;
+    let server = TestServer::start(2);
+    let mut clients: Vec<Client> =
+        (0..8).map(|index| Client::log_in(server.listen, &format!("u{index}"))).collect();
+    let mut requests = String::new();
+    for index in 0..REQUESTS {
+        requests += &format!("{{\"msg\":\"who\",\"room\":\"r{index}\",\"id\":{index}}}\n");
+    }
+    for client in &mut clients {
+        client.send(&requests);
+        // The server has begun with this client's requests.
+        assert_eq!(client.reply("who")["error"], "unknown-room");
+    }
+    server.signal(15);
+    for client in &mut clients {
+        let rest = String::from_utf8(client.rest()).unwrap();
+        assert_eq!(rest.matches("unknown-room").count(), REQUESTS - 1);
+        assert!(rest.contains("\"error\":\"draining\""), "{rest}");
+    }
+    let status = server.wait();
+    assert_eq!((status.code(), status.signal()), (Some(0), None));
+}
+
+#[test]
 fn a_client_that_does_not_go_does_not_keep_the_server() {
     let server = TestServer::start(1);
     let _silent = Client::log_in(server.listen, "silent");

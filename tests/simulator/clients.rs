@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use warren::shard_turn::ClientPort;
-use warren_core::ids::ConnectionId;
+use warren_core::ids::{ConnectionId, ShardId};
 use warren_core::reason::Reason;
 use warren_core::turn::{
     ConnectionTraits, Now, ShardInput, ShardInputs, ShardOutput, ShardOutputs, Span,
@@ -178,6 +178,9 @@ impl ClientPort for Port<'_> {
             }
         }
     }
+
+    /// Nobody sleeps here: the scheduler gives out the turns.
+    fn wake(&mut self, _peer: ShardId) {}
 }
 
 impl Port<'_> {

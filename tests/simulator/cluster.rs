@@ -193,7 +193,7 @@ impl Cluster {
         self.peaks[index].note_connections(self.clients.present_on(index).len());
         let now = self.clock.now();
         let shard = &mut self.shards[index];
-        let published = shard.turn(now, &mut self.clients.port(index), |_| {});
+        let published = shard.turn(now, false, &mut self.clients.port(index));
         self.peaks[index].note_input(&self.clients.taken_lengths);
         let outputs = shard.outputs();
         self.trace.mix_number(index as u64);
