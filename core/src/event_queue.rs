@@ -70,7 +70,7 @@ impl EventQueue {
     }
 
     /// Puts an event behind those of its partition. A request is refused when the queue is full;
-    /// the end of a session never is: there are no more of those than sessions.
+    /// the end of a session never is: there are no more of those than memberships.
     pub(crate) fn push(
         &mut self,
         header: EventHeader,

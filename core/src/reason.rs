@@ -1,5 +1,5 @@
 //! The one closed list of reasons why something is refused or a connection is closed. The same
-//! word stands on the wire, in the log and in the metrics.
+//! word stands on the wire and in the metrics.
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $word:literal, $status:literal;)+) => {
@@ -14,7 +14,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the table in `docs/protocol.md`.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
-            /// The word on the wire, in the log and in the metrics.
+            /// The word on the wire and in the metrics.
             #[must_use]
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$name => $word),+ }
@@ -34,7 +34,6 @@ macro_rules! reasons {
                     Self::FrameTooLarge => "protocol.frame_bytes_max",
                     Self::Timeout => "protocol.heartbeat_ms",
                     Self::ObjectTooLarge => "limits.object_bytes_max",
-                    Self::EffectsTooLarge => "limits.effects_bytes_max",
                     Self::TooManyRooms => "limits.rooms_per_session_max",
                     Self::PartitionFull => "limits.objects_per_partition_max",
                     Self::SlowConsumer => "limits.send_queue_bytes_max",
@@ -79,7 +78,7 @@ reasons! {
     UnknownProtocol = "unknown-protocol", 400;
     /// The protocol version is not spoken here.
     VersionUnsupported = "version-unsupported", 400;
-    /// Only `hello`, `login` and `ping` are answered before login.
+    /// Only `hello`, `login`, `ping` and `quit` are answered before login.
     NotLoggedIn = "not-logged-in", 401;
     /// The lobby is no room: nothing can be said to it, and nobody joins or leaves it.
     Lobby = "lobby", 403;

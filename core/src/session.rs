@@ -79,8 +79,6 @@ pub(crate) struct Session {
     pub(crate) connection: ConnectionId,
     pub(crate) user: Box<str>,
     pub(crate) user_partition: PartitionId,
-    /// The user's own object, once the session is open.
-    pub(crate) object: Option<ObjectId>,
     /// Which of the user's logins made it, once the session is open; 0 before.
     pub(crate) login: u64,
     pub(crate) phase: Phase,

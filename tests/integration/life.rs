@@ -23,7 +23,7 @@ fn sigterm_tells_the_clients_and_ends_with_status_0() {
 
 #[test]
 fn what_was_asked_before_sigterm_is_answered() {
-    const REQUESTS: usize = 200;
+    const REQUESTS: usize = 50;
     let server = TestServer::start(2);
     let mut clients: Vec<Client> =
         (0..8).map(|index| Client::log_in(server.listen, &format!("u{index}"))).collect();

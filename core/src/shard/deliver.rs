@@ -121,7 +121,6 @@ impl Shard {
         match self.sessions.get_mut(origin.session) {
             Some(session) => {
                 assert!(matches!(session.phase, Phase::LoggingIn { .. }));
-                session.object = Some(object);
                 session.login = login;
                 self.session_opened(origin.session, outputs);
             }

@@ -159,7 +159,6 @@ impl Shard {
             connection,
             user: user.into(),
             user_partition,
-            object: None,
             login: 0,
             phase: Phase::LoggingIn { parked: Vec::new() },
             rooms: Vec::new(),
