@@ -95,11 +95,14 @@ impl Auditor {
     fn is_object_refused(&self, conversation: usize, request: Message<'_>, reason: Reason) -> bool {
         let Some(object) = request.get("object").and_then(Value::as_object) else { return false };
         let facts = self.oracle.objects.get(&object.0);
+        let is_owner = |owner| self.views[conversation].user.as_ref() == Some(owner);
         match (reason, facts) {
-            (Reason::UnknownObject, facts) => facts.is_none_or(|facts| facts.is_deleted),
+            // Another's room may be secret, and then looks as if it were not there.
+            (Reason::UnknownObject, facts) => facts.is_none_or(|facts| {
+                facts.is_deleted || (facts.kind == "room" && !is_owner(&facts.owner))
+            }),
             (Reason::NotOwner, Some(facts)) => {
-                let is_owner = self.views[conversation].user.as_ref() == Some(&facts.owner);
-                !is_owner || (request.method() == "delete" && facts.kind == "user")
+                !is_owner(&facts.owner) || (request.method() == "delete" && facts.kind == "user")
             }
             (Reason::RoomOccupied, Some(facts)) => facts.kind == "room",
             _ => false,
