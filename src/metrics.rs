@@ -47,7 +47,7 @@ impl DurationHistogram {
 pub struct TurnCounters {
     /// How long turns took, without the time asleep. One entry a turn.
     pub turn_time: DurationHistogram,
-    /// Time from the start of a turn to the start of the next that had work to do.
+    /// Time from the start of a turn to the start of the next.
     pub turn_interval: DurationHistogram,
     /// Batches put on mesh rings: at most one per peer and turn.
     pub mesh_batches_published: u64,
@@ -57,8 +57,8 @@ pub struct TurnCounters {
     pub allocations: u64,
     /// Gauge: bytes that wait for shards whose rings are full.
     pub mesh_staged_bytes: u64,
-    /// Gauge: client events that are held back because too much waits for other shards.
-    pub events_held: u64,
+    /// Gauge: received buffers held back because too much waits for other shards.
+    pub inputs_held: u64,
 }
 
 /// All that a shard publishes after a turn.

@@ -176,6 +176,7 @@ impl ShardThread {
         counters.turn_time.record(self.clock.monotonic_ns() - now.monotonic_ns);
         counters.allocations = allocations_of_this_thread();
         counters.wakes_sent = self.port.wakes_sent;
+        counters.inputs_held = self.port.reactor.held_count() as u64;
         self.state.shard(self.turn.shard().id().index()).publish(&TurnReport {
             monotonic_ns: now.monotonic_ns,
             turn: counters,

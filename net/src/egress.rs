@@ -14,7 +14,7 @@ use crate::gateway::{GatewaySettings, Protocol, encode};
 
 const NONE: u32 = u32::MAX;
 /// An arena that a burst has made larger than this is given back after the turn.
-const ARENA_BYTES_KEPT_MAX: usize = 64 << 20;
+const ARENA_BYTES_KEPT_MAX: usize = 16 << 20;
 
 /// A piece of a connection's output: one whole message.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Egress {
     gathered: Vec<u8>,
     pieces: Vec<Piece>,
     recipients: Vec<Recipient>,
+    /// Most bytes that were copied together at a time.
+    pub(crate) gathered_peak_bytes: usize,
     /// Messages encoded since the start.
     pub(crate) encoded_count: u64,
 }
@@ -131,6 +133,17 @@ impl Egress {
         (Arena::Messages, whole)
     }
 
+    /// Bytes copied together since the last [`clear_gathered`](Self::clear_gathered).
+    pub(crate) fn gathered_bytes(&self) -> usize {
+        self.gathered.len()
+    }
+
+    /// Forgets what was copied together. Pieces stay where they are.
+    pub(crate) fn clear_gathered(&mut self) {
+        self.gathered_peak_bytes = self.gathered_peak_bytes.max(self.gathered.len());
+        self.gathered.clear();
+    }
+
     fn copy_together(&mut self, recipient: Recipient) -> Span {
         let start = self.gathered.len();
         let mut next = recipient.first;
@@ -149,6 +162,7 @@ impl Egress {
 
     /// Empties the output and keeps its memory. Entries of connections are the caller's to reset.
     pub(crate) fn clear(&mut self) {
+        self.clear_gathered();
         for arena in [&mut self.messages, &mut self.gathered] {
             arena.clear();
             if arena.capacity() > ARENA_BYTES_KEPT_MAX {

@@ -283,6 +283,12 @@ impl Reactor {
         self.open_count
     }
 
+    /// Received buffers, and ends, that wait for a later turn.
+    #[must_use]
+    pub fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> &NetCounters {

@@ -51,8 +51,8 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("rooms", "Rooms whose home is on this shard", |turn| turn.shard.rooms),
     gauge("objects", "Objects, rooms among them", |turn| turn.shard.objects),
     gauge("queued_events", "Events that wait in partition queues", |turn| turn.shard.queued_events),
-    gauge("held_events", "Client events held back while other shards are behind", |turn| {
-        turn.turn.events_held
+    gauge("held_inputs", "Received buffers held back while other shards are behind", |turn| {
+        turn.turn.inputs_held
     }),
     counter("mesh_messages_sent", "Messages for other shards", |turn| turn.shard.mesh_messages_out),
     counter("mesh_messages_received", "Messages from other shards", |turn| {

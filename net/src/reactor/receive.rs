@@ -74,7 +74,7 @@ impl Reactor {
             }
             match what {
                 HeldWhat::Bytes { buffer, length } => self.feed(id, buffer, length, intake),
-                HeldWhat::End(reason) => self.leave(id.index, reason),
+                HeldWhat::End(reason) => self.peer_ended(id, reason, intake),
             }
         }
     }
@@ -140,7 +140,7 @@ impl Reactor {
                 let broken = self.connections[index as usize].send_broken;
                 let orderly = completion.outcome == Outcome::Done(0) && !broken;
                 let reason = if orderly { Reason::PeerClosed } else { Reason::SocketError };
-                self.receive_ended(id, reason);
+                self.receive_ended(id, reason, intake);
             }
         }
     }
@@ -181,7 +181,7 @@ impl Reactor {
         }
     }
 
-    fn receive_ended(&mut self, id: ConnectionId, reason: Reason) {
+    fn receive_ended(&mut self, id: ConnectionId, reason: Reason, intake: &mut Intake<'_>) {
         let connection = &mut self.connections[id.index as usize];
         connection.receive_armed = false;
         connection.receive_ended = true;
@@ -189,11 +189,23 @@ impl Reactor {
             Phase::Undetected | Phase::Open(_) if connection.held_count > 0 => {
                 self.hold(id, HeldWhat::End(reason));
             }
-            Phase::Undetected | Phase::Open(_) => self.leave(id.index, reason),
+            Phase::Undetected | Phase::Open(_) => self.peer_ended(id, reason, intake),
             Phase::Lingering => self.start_closing(id.index),
             Phase::Closing => self.free_when_idle(id.index),
             // The rest of the output goes first.
             Phase::Leaving | Phase::Draining | Phase::Free => {}
+        }
+    }
+
+    /// The peer has said its last. When it did so in order, it may still listen for the answers:
+    /// the shard asks for the close when it has given them.
+    fn peer_ended(&mut self, id: ConnectionId, reason: Reason, intake: &mut Intake<'_>) {
+        let connection = &self.connections[id.index as usize];
+        let listens = matches!(connection.phase, Phase::Open(_)) && !connection.send_broken;
+        if reason == Reason::PeerClosed && listens {
+            intake.inputs.list.push(ShardInput::Ended { connection: id });
+        } else {
+            self.leave(id.index, reason);
         }
     }
 

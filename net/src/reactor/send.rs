@@ -18,6 +18,10 @@ use crate::gateway::encode;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 use crate::io::ring::ImmediateSend;
 
+/// Bytes copied together for recipients of several messages before they are sent and the memory is
+/// used again. One recipient's output may be more.
+const GATHERED_BYTES_MAX: usize = 4 << 20;
+
 impl Reactor {
     pub(super) fn encode_outputs(&mut self, outputs: &ShardOutputs) {
         for output in &outputs.list {
@@ -64,6 +68,10 @@ impl Reactor {
                 self.enqueue(recipient, 0);
                 continue;
             }
+            if self.egress.gathered_bytes() > GATHERED_BYTES_MAX {
+                self.send_staged();
+                self.egress.clear_gathered();
+            }
             let (arena, bytes) = self.egress.gather(recipient);
             self.counters.sends += 1;
             self.counters.sent_bytes += u64::from(bytes.length);
@@ -75,17 +83,23 @@ impl Reactor {
                 length: bytes.length,
             });
         }
-        if !self.sends.is_empty() {
-            self.ring.send_now(&self.sends, &self.egress.arenas());
-            self.sends.clear();
-            self.take_send_failures();
-        }
+        self.send_staged();
         for entry in 0..self.egress.recipient_count() {
             let index = self.egress.recipient(entry).index;
             self.connections[index as usize].egress_entry = EGRESS_NONE;
         }
         self.egress.clear();
         self.pongs = Encodings::default();
+    }
+
+    /// Hands the staged sends to the sockets. They are over when this returns, and what did not go
+    /// out is in send queues: the gathered bytes are free.
+    fn send_staged(&mut self) {
+        if !self.sends.is_empty() {
+            self.ring.send_now(&self.sends, &self.egress.arenas());
+            self.sends.clear();
+            self.take_send_failures();
+        }
     }
 
     /// Sends complete only when they were short. The other completions wait for the next turn.
@@ -226,6 +240,9 @@ impl Reactor {
         self.counters.send_queue_bytes -= connection.queue_bytes() as u64;
         connection.queue = None;
         match connection.phase {
+            Phase::Open(_) if connection.receive_ended && connection.held_count == 0 => {
+                self.leave(index, Reason::SocketError);
+            }
             Phase::Undetected | Phase::Open(_) => self.shut_down(index, Shutdown::Both),
             Phase::Draining => self.start_closing(index),
             Phase::Closing => self.free_when_idle(index),

@@ -37,6 +37,8 @@ struct Node {
     open: BTreeSet<(u32, u32)>,
     opened_count: usize,
     closed_count: usize,
+    /// Clients that have said all they will say, to be closed in the next turn.
+    ended: Vec<ConnectionId>,
     /// Most messages of a turn.
     inputs_max: usize,
 }
@@ -67,6 +69,7 @@ impl Node {
             open: BTreeSet::new(),
             opened_count: 0,
             closed_count: 0,
+            ended: Vec::new(),
             inputs_max: 0,
         }
     }
@@ -104,8 +107,14 @@ impl Node {
         let messages = |input: &&ShardInput| matches!(input, ShardInput::Message { .. });
         let count = self.inputs.list.iter().filter(messages).count();
         self.inputs_max = self.inputs_max.max(count);
+        // Answers to the last questions come a turn after them, and then the end.
+        for connection in std::mem::take(&mut self.ended) {
+            let close = ShardOutput::Close { connection, reason: Reason::PeerClosed };
+            self.outputs.list.push(close);
+        }
         for input in std::mem::take(&mut self.inputs.list) {
             match input {
+                ShardInput::Ended { connection } => self.ended.push(connection),
                 ShardInput::Opened { connection, .. } => {
                     self.opened_count += 1;
                     let new = self.open.insert((connection.index, connection.generation));

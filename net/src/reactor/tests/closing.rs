@@ -12,6 +12,8 @@ fn a_half_closed_peer_gets_its_answers() {
     node.until("the end", |_| client.poll().ended.is_some());
     assert_eq!((&client.received, client.ended), (&pieces, Some(End::Orderly)));
     node.until("a free slot", |node| node.reactor.open_count() == 0);
+    // The shard hears of the end in the turn after it.
+    node.turn();
     assert_eq!((node.opened_count, node.closed_count), (1, 1));
     assert_eq!(node.reactor.counters().closes[Reason::PeerClosed as usize], 1);
 }
