@@ -3,6 +3,10 @@
 # with the clone as working folder. Whatever is installed is said first, on standard error.
 
 RUST_VERSION_MIN=1.95
+# The newest io_uring feature that the server needs came with it.
+KERNEL_VERSION_MIN=6.12
+# `EX_OSERR`: what the server itself ends with when the kernel lacks something.
+STATUS_SYSTEM_LACKS=71
 
 say() {
     printf '%s\n' "$*" >&2
@@ -11,6 +15,25 @@ say() {
 # True when version $1 is at least version $2; both as `major.minor…`.
 version_at_least() {
     [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+# False on a kernel that can build the server but not run it; says so, and what to do.
+kernel_runs_server() {
+    local release version
+    release="$(uname -r)"
+    # `6.12.9+bpo-amd64` is 6.12.9.
+    version="${release%%[!0-9.]*}"
+    if version_at_least "${version:-0}" "$KERNEL_VERSION_MIN"; then
+        return
+    fi
+    say "Warren needs Linux $KERNEL_VERSION_MIN or later to run; this is $release."
+    say "On Debian 12 (in a container, on its host) run as root:"
+    say "    echo 'deb http://deb.debian.org/debian bookworm-backports main' \\"
+    say "        >/etc/apt/sources.list.d/backports.list"
+    say "    apt-get update"
+    say "    apt-get install -y -t bookworm-backports linux-image-amd64"
+    say "and start the machine anew."
+    return 1
 }
 
 require_rust() {
@@ -50,21 +73,22 @@ links_c() {
     return "$status"
 }
 
-# Installs Debian packages, saying so first with the given reason. False where that cannot be done:
-# then it says what to run.
+# Installs Debian packages: how to become root, why, and which. Says so first. False where that
+# cannot be done: then it says what to run.
 install_packages() {
-    local reason="$1" as_root=()
-    shift
+    local sudo="$1" reason="$2" as_root=()
+    shift 2
     if ! command -v apt-get >/dev/null; then
         say "$reason This is no Debian: install what its packages $* hold."
         return 1
     fi
     if [ "$(id -u)" -ne 0 ]; then
-        if ! command -v sudo >/dev/null; then
+        read -ra as_root <<<"$sudo"
+        # Here it asks for the password, if it may and needs one.
+        if ! command -v sudo >/dev/null || ! "${as_root[@]}" true; then
             say "$reason As root, run: apt-get install -y --no-install-recommends $*"
             return 1
         fi
-        as_root=(sudo)
     fi
     say "$reason Installing from Debian: $*"
     "${as_root[@]}" apt-get update >&2
@@ -76,16 +100,18 @@ require_linker() {
     if links_c; then
         return
     fi
-    install_packages "A C compiler that links is needed (cc)." gcc libc6-dev || exit 1
+    install_packages sudo "A C compiler that links is needed (cc)." gcc libc6-dev || exit 1
     if ! links_c; then
         say "cc still links no program; gcc and libc6-dev are installed. Does another cc come first in PATH?"
         exit 1
     fi
 }
 
-# The demo is joined by hand with nc. Without it the server runs all the same.
+# The demo is joined by hand with nc. Without it the server runs all the same, so nobody is asked
+# for a password.
 offer_netcat() {
-    command -v nc >/dev/null || install_packages "nc is needed to join the demo." netcat-openbsd || true
+    command -v nc >/dev/null ||
+        install_packages "sudo -n" "nc is needed to join the demo." netcat-openbsd || true
 }
 
 # Build output stays out of the clone, and survives it.
@@ -93,7 +119,7 @@ choose_target_folder() {
     if [ -n "${CARGO_TARGET_DIR:-}" ]; then
         return
     fi
-    local folder="${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/warren/target"
+    local folder="${XDG_CACHE_HOME:-${HOME:-/dev/null}/.cache}/warren/target"
     if ! mkdir -p "$folder" 2>/dev/null || [ ! -w "$folder" ]; then
         say "$folder cannot be written: building in $PWD/target instead."
         folder="$PWD/target"
@@ -101,8 +127,22 @@ choose_target_folder() {
     export CARGO_TARGET_DIR="$folder"
 }
 
+# Cargo keeps what it downloads in its home, which may not be this user's to write. Without it the
+# target folder holds that too.
+choose_cargo_home() {
+    local folder="${CARGO_HOME:-${HOME:-/dev/null}/.cargo}"
+    if mkdir -p "$folder" 2>/dev/null && [ -w "$folder" ]; then
+        return
+    fi
+    mkdir -p "$CARGO_TARGET_DIR/cargo-home"
+    CARGO_HOME="$(cd -- "$CARGO_TARGET_DIR/cargo-home" && pwd)"
+    export CARGO_HOME
+    say "$folder cannot be written: Cargo's home is $CARGO_HOME instead."
+}
+
 prepare() {
     require_rust
     require_linker
     choose_target_folder
+    choose_cargo_home
 }

@@ -252,7 +252,7 @@ sections! {
     ConnserverSection = "protocol.connserver" {
         /// Percent-encode on output and decode on input. Off: as raw as the original.
         percent: bool = "true", Allowed::Switch;
-        /// Send only the fields that the original sent.
+        /// Leave out `seq`, which the original did not send.
         legacy: bool = "false", Allowed::Switch;
         /// An unknown method closes the connection, as in the original.
         strict: bool = "false", Allowed::Switch;
@@ -264,7 +264,7 @@ sections! {
         /// `slow-consumer`.
         send_queue_bytes_max: u64 = "262144", Allowed::Range(KIB, GIB);
         /// Events that wait in one partition; the next is answered `busy`.
-        partition_events_max: u64 = "4096", Allowed::Range(1, 1_048_576);
+        partition_events_max: u64 = "1024", Allowed::Range(1, 1_048_576);
         /// Rooms in which one session is; the next is answered `too-many-rooms`.
         rooms_per_session_max: u64 = "64", Allowed::Range(1, 65_536);
         /// Members up to which a room is told of each `joined` and `left`.
@@ -277,7 +277,7 @@ sections! {
         /// no new client events.
         mesh_staging_bytes_max: u64 = "4194304", Allowed::Range(KIB, GIB);
         /// Time for which a room made by `join` stays when it is empty, in milliseconds.
-        room_grace_ms: u64 = "30000", Allowed::Range(0, DAY_MS);
+        room_grace_ms: u64 = "10000", Allowed::Range(0, DAY_MS);
         /// `join` makes the room when there is none.
         join_creates_rooms: bool = "true", Allowed::Switch;
     }
@@ -285,9 +285,9 @@ sections! {
         /// Longest time between two turns of a shard that has work, in microseconds.
         turn_interval_us: u64 = "1000", Allowed::Range(10, 100_000);
         /// Receive buffers of one shard.
-        receive_buffers: u64 = "1024", Allowed::PowerOfTwo(16, 32_768);
+        receive_buffers: u64 = "4096", Allowed::PowerOfTwo(16, 32_768);
         /// Size of one receive buffer, in bytes.
-        receive_buffer_bytes: u64 = "4096", Allowed::Range(256, 65_536);
+        receive_buffer_bytes: u64 = "2048", Allowed::Range(256, 65_536);
     }
     LogSection = "log" {
         /// How the lines on standard error look: for people, or one JSON object each.

@@ -1,3 +1,6 @@
+use warren_core::limits::Limits;
+use warren_net::reactor::ReactorSettings;
+
 use super::*;
 
 fn load(text: &str) -> Result<ServerConfig, String> {
@@ -244,6 +247,37 @@ fn a_missing_file_is_told_by_name() {
     let error = ServerConfig::load(Some(Path::new("/nowhere/w.toml")), &Overrides::default(), 1)
         .unwrap_err();
     assert!(error.to_string().starts_with("/nowhere/w.toml: cannot be read: "), "{error}");
+}
+
+/// A default stands in the table as text, so it is written a second time there. `connections_max`
+/// is not compared: a reactor that does not say has as many as the process may have descriptors.
+#[test]
+fn defaults_are_those_of_the_engine_and_the_reactor() {
+    let config = ServerConfig::default();
+    let limits = Limits::PRODUCTION;
+    let reactor = ReactorSettings::default();
+    let expected = LimitsConfig {
+        connections_max: config.limits.connections_max,
+        send_queue_bytes_max: reactor.send_queue_bytes_max,
+        partition_events_max: limits.partition_events_max,
+        rooms_per_session_max: limits.rooms_per_session_max,
+        presence_members_max: limits.presence_members_max,
+        object_bytes_max: limits.object_bytes_max,
+        objects_per_partition_max: limits.objects_per_partition_max,
+        mesh_staging_bytes_max: limits.mesh_staging_bytes_max,
+        room_grace_ms: limits.room_grace_ns / 1_000_000,
+        join_creates_rooms: true,
+    };
+    assert_eq!(config.limits, expected);
+    let expected = ReactorConfig {
+        turn_interval_us: reactor.turn_interval_us,
+        receive_buffers: reactor.receive_buffers,
+        receive_buffer_bytes: reactor.receive_buffer_bytes,
+    };
+    assert_eq!(config.reactor, expected);
+    assert_eq!(config.gateway, reactor.gateway);
+    assert_eq!(config.heartbeat_ms, reactor.heartbeat_ms);
+    assert_eq!(config.protocol_fixed, reactor.fixed_protocol);
 }
 
 /// The table and the sections come from one macro; this holds the defaults against the ranges.

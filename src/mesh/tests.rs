@@ -47,12 +47,12 @@ fn what_a_full_ring_cannot_take_stays_in_order() {
 #[test]
 fn every_two_shards_reach_each_other() {
     let mut ports = connect(4, 1);
-    for one in 0..4 {
+    for (one, port) in ports.iter_mut().enumerate() {
         let mut outputs = ShardOutputs::new(4);
         for other in (0..4).filter(|other| *other != one) {
             send(&mut outputs, other, one as u32);
         }
-        assert_eq!(ports[one].publish(&mut outputs, |_| {}).batches, 3);
+        assert_eq!(port.publish(&mut outputs, |_| {}).batches, 3);
     }
     for (shard, port) in (0..4).zip(&mut ports) {
         let peers = (0..4).filter(|peer| *peer != shard);

@@ -119,14 +119,32 @@ impl TestServer {
         values
     }
 
-    /// Asks for metrics until they hold.
-    pub(crate) fn metrics_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    /// Waits until the metric has this value. A turn's replies leave before its counters are
+    /// published, so a metric that is read once after a reply may be that of the turn before.
+    #[track_caller]
+    pub(crate) fn metric_becomes(&self, name: &str, label: &str, expected: u64) {
+        self.metric_until(name, label, &expected.to_string(), |value| value == expected);
+    }
+
+    /// Waits until the metric holds, which `wanted` puts into words.
+    #[track_caller]
+    pub(crate) fn metric_until(
+        &self,
+        name: &str,
+        label: &str,
+        wanted: &str,
+        holds: impl Fn(u64) -> bool,
+    ) {
         #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
         let end = std::time::Instant::now() + PATIENCE;
-        while !holds(self) {
+        loop {
+            let value = self.metric(name, label);
+            if holds(value) {
+                return;
+            }
             #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
             let now = std::time::Instant::now();
-            assert!(now < end, "{what} did not come to hold");
+            assert!(now < end, "{name} {label} is {value}, and did not become {wanted}");
         }
     }
 }
