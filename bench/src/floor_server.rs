@@ -19,8 +19,6 @@ use crate::pinning;
 use crate::ring::{Completion, Ring, Turn};
 use crate::wire::floor::{self, ClientFrame};
 
-/// Connections of a thread: what may be open by the usual hard limit of descriptors.
-const CONNECTIONS_MAX: u32 = 20_000;
 /// Rooms that a thread has place for: more than there can be users.
 const ROOMS_MAX: u32 = 1 << 20;
 /// Longest wait for a completion; nothing depends on it.
@@ -28,11 +26,12 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// What comes within this time is dealt with together: as the server does by default.
 const TURN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Serves until it is killed, and tells the address of each thread on standard output.
+/// Serves until it is killed, with so many connections a thread at most, and tells the address of
+/// each thread on standard output.
 ///
 /// # Errors
 /// When a thread cannot start, or ends.
-pub fn run(shard_count: usize) -> Result<()> {
+pub fn run(shard_count: usize, connections_max: u32) -> Result<()> {
     let cores = pinning::available_cores();
     let (ended, first_end) = std::sync::mpsc::channel();
     let mut addresses = String::new();
@@ -45,7 +44,7 @@ pub fn run(shard_count: usize) -> Result<()> {
         thread::Builder::new().name(format!("floor-{shard}")).spawn(move || {
             let result = pinning::bind(&[core])
                 .map_err(Into::into)
-                .and_then(|()| Shard::new()?.serve(&listener));
+                .and_then(|()| Shard::new(connections_max)?.serve(&listener));
             // The receiver waits for the first end only.
             let _ = ended.send(result);
         })?;
@@ -262,8 +261,8 @@ struct Shard {
 }
 
 impl Shard {
-    fn new() -> Result<Self> {
-        let ring = Ring::new(CONNECTIONS_MAX)?;
+    fn new(connections_max: u32) -> Result<Self> {
+        let ring = Ring::new(connections_max)?;
         Ok(Self { ring, hall: Hall::default(), unarmed: Vec::new() })
     }
 
