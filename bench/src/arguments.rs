@@ -42,6 +42,9 @@ pub enum Action {
         /// Number of threads.
         #[arg(long)]
         shards: usize,
+        /// Connections of each.
+        #[arg(long)]
+        connections_max: u32,
     },
 }
 
@@ -93,9 +96,12 @@ pub struct RunArguments {
     /// Measure a server that runs already, instead of starting one
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub connect: Option<SocketAddrV4>,
-    /// The process whose CPU is read, with --connect
+    /// The process whose shards are counted and whose CPU is read, with --connect
     #[arg(long, value_name = "PID", requires = "connect")]
     pub server_pid: Option<u32>,
+    /// Where its /metrics are read, with --connect
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, requires = "connect")]
+    pub admin: Option<SocketAddrV4>,
     /// The server to start [default: `warren` beside this program]
     #[arg(long, value_name = "PATH", conflicts_with = "connect")]
     pub server: Option<PathBuf>,
@@ -173,14 +179,15 @@ mod tests {
             "run chat --users 8 --room-size 0",
             "run chat --users 8 --shards 0",
             "run chat --users 8 --server-pid 1",
+            "run chat --users 8 --admin 127.0.0.1:1",
             "run chat --users 8 --connect nowhere",
+            "run chat --users 8 --connect 127.0.0.1:1 --admin nowhere",
             "run chat --users 8 --connect 127.0.0.1:1 --server x",
             "floor chat --users 8 --connect 127.0.0.1:1",
         ] {
             assert!(parse(&format!("warren-bench {arguments}")).is_err(), "{arguments}");
         }
-        assert!(
-            parse("warren-bench run chat --users 8 --connect 127.0.0.1:1 --server-pid 5").is_ok()
-        );
+        let connect = "run chat --users 8 --connect 127.0.0.1:1 --server-pid 5";
+        assert!(parse(&format!("warren-bench {connect} --admin 127.0.0.1:2")).is_ok());
     }
 }

@@ -58,6 +58,12 @@ impl ProcessReading {
         Ok(Self { threads })
     }
 
+    /// Threads whose names begin so.
+    #[must_use]
+    pub fn count_of(&self, prefix: &str) -> usize {
+        self.threads.values().filter(|thread| thread.name.starts_with(prefix)).count()
+    }
+
     /// What was used since an earlier reading, by thread name, most first. A thread that is new
     /// counts whole.
     #[must_use]

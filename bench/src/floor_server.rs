@@ -1,14 +1,14 @@
 //! The floor: the least that a server of the same traffic can do. One thread for each shard, with
 //! its own listener, ring and rooms; no gateway, no parsing but of a length, no session, no
-//! partition. It is as good as we can make it: many operations in one enter, and one send for each
-//! connection and turn.
+//! partition. It is as good as we can make it: many operations in one enter, one send for each
+//! connection and turn, and each frame is written once, however many hear it.
 //!
 //! Generators connect to the listener that a room's number names, so no thread ever has anything
 //! for another.
 
-use std::collections::HashMap;
 use std::io::{Write as _, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
@@ -19,18 +19,19 @@ use crate::pinning;
 use crate::ring::{Completion, Ring, Turn};
 use crate::wire::floor::{self, ClientFrame};
 
-/// Connections of a thread: what may be open by the usual hard limit of descriptors.
-const CONNECTIONS_MAX: u32 = 20_000;
+/// Rooms that a thread has place for: more than there can be users.
+const ROOMS_MAX: u32 = 1 << 20;
 /// Longest wait for a completion; nothing depends on it.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// What comes within this time is dealt with together: as the server does by default.
 const TURN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Serves until it is killed, and tells the address of each thread on standard output.
+/// Serves until it is killed, with so many connections a thread at most, and tells the address of
+/// each thread on standard output.
 ///
 /// # Errors
 /// When a thread cannot start, or ends.
-pub fn run(shard_count: usize) -> Result<()> {
+pub fn run(shard_count: usize, connections_max: u32) -> Result<()> {
     let cores = pinning::available_cores();
     let (ended, first_end) = std::sync::mpsc::channel();
     let mut addresses = String::new();
@@ -43,7 +44,7 @@ pub fn run(shard_count: usize) -> Result<()> {
         thread::Builder::new().name(format!("floor-{shard}")).spawn(move || {
             let result = pinning::bind(&[core])
                 .map_err(Into::into)
-                .and_then(|()| Shard::new()?.serve(&listener));
+                .and_then(|()| Shard::new(connections_max)?.serve(&listener));
             // The receiver waits for the first end only.
             let _ = ended.send(result);
         })?;
@@ -68,20 +69,39 @@ struct Connection {
     heard_bytes: u16,
     reply_bytes: u16,
     partial: Vec<u8>,
-    /// What leaves at the end of the turn.
-    output: Vec<u8>,
+    output: Output,
+}
+
+/// What leaves for one connection at the end of the turn: parts of the arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Output {
+    #[default]
+    Nothing,
+    /// One part, which can be sent as it lies there.
+    Part { start: usize, end: usize },
+    /// Parts with others' bytes between them: the numbers of its first and last in the turn's list.
+    Parts { first: usize, last: usize },
+}
+
+/// One of a connection's several parts, and the number of its next.
+struct Part {
+    range: Range<usize>,
+    next: Option<usize>,
 }
 
 /// One thread's connections and rooms: what bytes do, without the ring.
 #[derive(Default)]
 struct Hall {
     connections: Vec<Connection>,
-    rooms: HashMap<u32, Room>,
+    /// By number.
+    rooms: Vec<Room>,
     /// Connections with output, each once.
     waiting: Vec<u32>,
-    frame: Vec<u8>,
-    /// What leaves in this turn.
+    /// What leaves in this turn, each frame once.
     arena: Vec<u8>,
+    /// Parts of those connections that have several, in one list for all: so a turn allocates
+    /// nothing.
+    parts: Vec<Part>,
 }
 
 impl Hall {
@@ -94,10 +114,8 @@ impl Hall {
     fn close(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         connection.open = false;
-        if let Some(room) = connection.room.take()
-            && let Some(room) = self.rooms.get_mut(&room)
-        {
-            room.members.retain(|member| *member != index);
+        if let Some(room) = connection.room.take() {
+            self.rooms[room as usize].members.retain(|member| *member != index);
         }
     }
 
@@ -123,11 +141,14 @@ impl Hall {
             match frame {
                 ClientFrame::Announce { room, heard_bytes, reply_bytes } => {
                     let connection = &mut self.connections[index as usize];
-                    if connection.room.replace(room).is_some() {
+                    if room >= ROOMS_MAX || connection.room.is_some() {
                         return None;
                     }
+                    connection.room = Some(room);
                     (connection.heard_bytes, connection.reply_bytes) = (heard_bytes, reply_bytes);
-                    self.rooms.entry(room).or_default().members.push(index);
+                    let slots = (room as usize + 1).max(self.rooms.len());
+                    self.rooms.resize_with(slots, Room::default);
+                    self.rooms[room as usize].members.push(index);
                     self.reply(index, floor::KIND_ANNOUNCE);
                 }
                 ClientFrame::Ask { kind } => self.reply(index, kind),
@@ -138,17 +159,18 @@ impl Hall {
     }
 
     fn say(&mut self, index: u32, text: &str) -> Option<()> {
-        let speaker = &self.connections[index as usize];
-        let room = self.rooms.get_mut(&speaker.room?)?;
+        let Self { connections, rooms, waiting, arena, parts } = self;
+        let speaker = &connections[index as usize];
+        let room = &mut rooms[speaker.room? as usize];
         room.sequence += 1;
-        self.frame.clear();
-        floor::heard(room.sequence, text, speaker.heard_bytes, &mut self.frame);
+        let start = arena.len();
+        floor::heard(room.sequence, text, speaker.heard_bytes, arena);
+        let range = start..arena.len();
         for &member in &room.members {
-            let output = &mut self.connections[member as usize].output;
-            if output.is_empty() {
-                self.waiting.push(member);
+            let output = &mut connections[member as usize].output;
+            if output.add(range.clone(), parts) {
+                waiting.push(member);
             }
-            output.extend_from_slice(&self.frame);
         }
         self.reply(index, floor::KIND_SAY);
         Some(())
@@ -156,25 +178,77 @@ impl Hall {
 
     fn reply(&mut self, index: u32, kind: u8) {
         let Connection { output, reply_bytes, .. } = &mut self.connections[index as usize];
-        if output.is_empty() {
+        let start = self.arena.len();
+        floor::reply(kind, *reply_bytes, &mut self.arena);
+        if output.add(start..self.arena.len(), &mut self.parts) {
             self.waiting.push(index);
         }
-        floor::reply(kind, *reply_bytes, output);
     }
 
-    /// Writes what leaves now to the arena, and tells each connection's part: where it starts and
-    /// how long it is.
+    /// Tells each connection's part of what leaves now, where it starts and how long it is, and
+    /// gives the arena that holds them. Only what does not lie together is copied together.
     fn flush(&mut self, mut stage: impl FnMut(u32, usize, usize)) -> &[u8] {
-        self.arena.clear();
-        for index in self.waiting.drain(..) {
-            let connection = &mut self.connections[index as usize];
+        let Self { connections, waiting, arena, parts, .. } = self;
+        for index in waiting.drain(..) {
+            let connection = &mut connections[index as usize];
+            let output = std::mem::take(&mut connection.output);
             if connection.open {
-                stage(index, self.arena.len(), connection.output.len());
-                self.arena.extend_from_slice(&connection.output);
+                let range = output.gather(arena, parts);
+                stage(index, range.start, range.len());
             }
-            connection.output.clear();
         }
-        &self.arena
+        parts.clear();
+        arena
+    }
+
+    /// Forgets what has left.
+    fn turn_end(&mut self) {
+        self.arena.clear();
+    }
+}
+
+impl Output {
+    /// Adds a range of the arena, and says whether it is the first.
+    fn add(&mut self, range: Range<usize>, parts: &mut Vec<Part>) -> bool {
+        let number = parts.len();
+        match self {
+            Self::Nothing => {
+                *self = Self::Part { start: range.start, end: range.end };
+                return true;
+            }
+            Self::Part { end, .. } if *end == range.start => *end = range.end,
+            Self::Part { start, end } => {
+                parts.push(Part { range: *start..*end, next: Some(number + 1) });
+                parts.push(Part { range, next: None });
+                *self = Self::Parts { first: number, last: number + 1 };
+            }
+            Self::Parts { last, .. } if parts[*last].range.end == range.start => {
+                parts[*last].range.end = range.end;
+            }
+            Self::Parts { last, .. } => {
+                parts[*last].next = Some(number);
+                parts.push(Part { range, next: None });
+                *last = number;
+            }
+        }
+        false
+    }
+
+    /// Where it lies in the arena, at whose end several parts are copied together.
+    fn gather(self, arena: &mut Vec<u8>, parts: &[Part]) -> Range<usize> {
+        match self {
+            Self::Nothing => 0..0,
+            Self::Part { start, end } => start..end,
+            Self::Parts { first, .. } => {
+                let begin = arena.len();
+                let mut next = Some(first);
+                while let Some(part) = next.map(|number| &parts[number]) {
+                    arena.extend_from_within(part.range.clone());
+                    next = part.next;
+                }
+                begin..arena.len()
+            }
+        }
     }
 }
 
@@ -187,8 +261,8 @@ struct Shard {
 }
 
 impl Shard {
-    fn new() -> Result<Self> {
-        let ring = Ring::new(CONNECTIONS_MAX)?;
+    fn new(connections_max: u32) -> Result<Self> {
+        let ring = Ring::new(connections_max)?;
         Ok(Self { ring, hall: Hall::default(), unarmed: Vec::new() })
     }
 
@@ -208,6 +282,7 @@ impl Shard {
                 let arena =
                     self.hall.flush(|index, start, length| self.ring.stage(index, start, length));
                 self.ring.send_now(arena);
+                self.hall.turn_end();
             }
             self.ring.turn(Turn::Gathering(TURN_INTERVAL), TIMEOUT, &mut completions);
         }

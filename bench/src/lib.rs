@@ -7,10 +7,11 @@
 //!      └─────── starts ──> generate (one process a core or more)  on the others
 //! ```
 //!
-//! The method is in `docs/benchmark.md`. Pure parts (pacing, payload, ledger, wire, verdict) know
+//! The method is in `docs/benchmark.md`. Pure parts (capacity, pacing, payload, ledger, wire, verdict) know
 //! neither sockets nor clocks; `generator/engine.rs` and `floor_server.rs` have the rings.
 
 pub mod arguments;
+pub mod capacity;
 pub mod clock;
 pub mod cpu;
 pub mod floor_server;
@@ -18,6 +19,7 @@ pub mod generator;
 pub mod histogram;
 pub mod ledger;
 pub mod machine;
+pub mod metrics;
 pub mod pacing;
 pub mod payload;
 pub mod phase;

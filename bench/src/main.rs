@@ -14,7 +14,9 @@ fn main() -> ExitCode {
         Action::Run(arguments) => runner::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Floor(arguments) => runner::floor(&arguments).map(|verdict| verdict.exit_status()),
         Action::Generate => generator::run().map(|()| 0),
-        Action::FloorServer { shards } => floor_server::run(shards).map(|()| 0),
+        Action::FloorServer { shards, connections_max } => {
+            floor_server::run(shards, connections_max).map(|()| 0)
+        }
     };
     result.map_or_else(
         |error| {

@@ -9,6 +9,7 @@ use crate::cpu::{MachineReading, ProcessReading, ThreadUse};
 use crate::generator::control::{Command, Counters, Event, Plan, Progress, Report};
 use crate::histogram::Latencies;
 use crate::ledger::{Account, Tally};
+use crate::metrics::{self, Work};
 use crate::pacing::Schedule;
 use crate::pinning::Pinning;
 use crate::process::generators::Generators;
@@ -43,6 +44,8 @@ pub struct Setup {
     pub addresses: Vec<std::net::SocketAddrV4>,
     /// The process whose CPU is read, if that is known.
     pub server: Option<u32>,
+    /// Where its metrics are read, if that is known.
+    pub admin: Option<std::net::SocketAddrV4>,
     /// Which cores are whose.
     pub pinning: Pinning,
     /// The same load before the measured part, in nanoseconds.
@@ -68,8 +71,11 @@ pub struct Outcome {
     pub server_threads: Option<Vec<ThreadUse>>,
     /// How long the CPU was read for, in nanoseconds.
     pub elapsed_ns: u64,
-    /// Cores' worth of CPU that neither server nor generators took, on their cores.
-    pub foreign_cores: f64,
+    /// What the server counted of its own work; if not, why not.
+    pub server_work: Result<Work, String>,
+    /// Cores' worth of CPU that neither server nor generators took, on their cores, if those are
+    /// known.
+    pub foreign_cores: Option<f64>,
     /// From the first connect until all were in their rooms, in nanoseconds.
     pub ramp_ns: u64,
 }
@@ -123,6 +129,12 @@ impl Reading {
     }
 }
 
+/// The server's counts now; if they cannot be read, why not: the load can be measured without.
+fn server_counts(setup: &Setup) -> Result<metrics::Reading, String> {
+    let admin = setup.admin.ok_or("nobody said where the server's admin endpoint is")?;
+    metrics::Reading::take(admin).map_err(|error| format!("{error:#}"))
+}
+
 /// Plays the load and reads what it takes.
 ///
 /// # Errors
@@ -145,14 +157,19 @@ pub fn play(setup: &Setup, meter: &mut Meter) -> Result<Outcome> {
     generators.command(Command::Start(schedule))?;
     meter.begin(Stage::WarmUp, setup.warm_up_ns);
     watch(&generators, &mut standing, meter, start_ns, measure_from_ns)?;
+    let counts_before = server_counts(setup);
     let before = Reading::take(setup)?;
     meter.begin(Stage::Measure, setup.duration_ns);
     watch(&generators, &mut standing, meter, measure_from_ns, schedule.end_ns)?;
     let after = Reading::take(setup)?;
+    let server_work = counts_before.and_then(|before| {
+        Work::between(&before, &server_counts(setup)?).map_err(|error| format!("{error:#}"))
+    });
     meter.begin(Stage::Drain, 0);
     let reports = reports(&generators, &mut standing, meter)?;
     drop(generators);
-    Ok(outcome(setup, &before, &after, reports, ready_ns - begun_ns))
+    let measured = Measured { before, after, server_work, ramp_ns: ready_ns - begun_ns };
+    Ok(outcome(setup, measured, reports))
 }
 
 fn plans(setup: &Setup) -> Vec<Plan> {
@@ -270,13 +287,16 @@ fn reports(
     Ok(reports.into_iter().flatten().collect())
 }
 
-fn outcome(
-    setup: &Setup,
-    before: &Reading,
-    after: &Reading,
-    reports: Vec<Report>,
+/// What was read besides the generators' reports.
+struct Measured {
+    before: Reading,
+    after: Reading,
+    server_work: Result<Work, String>,
     ramp_ns: u64,
-) -> Outcome {
+}
+
+fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
+    let Measured { before, after, server_work, ramp_ns } = measured;
     let elapsed_ns = after.at_ns - before.at_ns;
     let server_threads = match (&after.server, &before.server) {
         (Some(after), Some(before)) => Some(after.since(before)),
@@ -293,12 +313,12 @@ fn outcome(
         *core_shares.entry(*core).or_default() += report.cpu_ns as f64 / report.elapsed_ns as f64;
     }
     let tallies: Vec<Tally> = reports.into_iter().map(|report| report.tally).collect();
-    let mut cores = [setup.pinning.server.clone(), setup.pinning.generator_cores()].concat();
-    cores.sort_unstable();
-    cores.dedup();
-    let busy_ns = after.machine.busy_ns_since(&before.machine, &cores);
     let server_ns: u64 = server_threads.iter().flatten().map(|thread| thread.cpu_ns).sum();
     let own_cores = server_ns as f64 / elapsed_ns as f64 + core_shares.values().sum::<f64>();
+    let foreign_cores = setup.pinning.all_cores().map(|cores| {
+        let busy_ns = after.machine.busy_ns_since(&before.machine, &cores);
+        (busy_ns as f64 / elapsed_ns as f64 - own_cores).max(0.0)
+    });
     Outcome {
         account: Account::reconcile(Rooms::new(setup.users, setup.profile.room_size), &tallies),
         latencies,
@@ -307,7 +327,8 @@ fn outcome(
         generator_cpu: core_shares.into_values().fold(0.0, f64::max),
         server_threads,
         elapsed_ns,
-        foreign_cores: (busy_ns as f64 / elapsed_ns as f64 - own_cores).max(0.0),
+        server_work,
+        foreign_cores,
         ramp_ns,
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pinning {
     /// Cores of the server, or of the floor's server: one for each shard where there are enough.
+    /// None when the server was not started by this run, and so not bound by it either.
     pub server: Vec<usize>,
     /// The core of each generator process.
     pub generators: Vec<usize>,
@@ -28,6 +29,21 @@ impl Pinning {
         let cores = if shared { server } else { others };
         let generators = cores.iter().copied().cycle().take(generator_count).collect();
         Self { server: server.to_vec(), generators, shared }
+    }
+
+    /// The same for a server that runs already: nobody has bound it to the cores left free.
+    #[must_use]
+    pub fn of_generators_only(self) -> Self {
+        Self { server: Vec::new(), shared: false, ..self }
+    }
+
+    /// All cores of the run, each once; nothing when those of the server are not known.
+    #[must_use]
+    pub fn all_cores(&self) -> Option<Vec<usize>> {
+        let mut cores = [&self.server[..], &self.generators].concat();
+        cores.sort_unstable();
+        cores.dedup();
+        (!self.server.is_empty()).then_some(cores)
     }
 
     /// The cores on which generators run, each once.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cpu::ThreadUse;
 use crate::histogram::Percentiles;
 use crate::machine::Machine;
+use crate::metrics::{Counts, Work};
 use crate::phase::Outcome;
 use crate::pinning::Pinning;
 use crate::profile::Profile;
@@ -50,7 +51,7 @@ pub struct Report {
     pub server_cpu_us_per_user_s: Option<f64>,
     /// Users held on each of the server's cores; only when they were held.
     pub users_per_core: Option<f64>,
-    /// What kept them from being held.
+    /// What kept them from being held, or from being told.
     pub limited_by: Option<Limit>,
     /// CPU of the server in proportion to that of the floor, in this run.
     pub floor_ratio: Option<f64>,
@@ -84,14 +85,26 @@ pub struct Report {
     pub deliveries_measured: u64,
     /// What was spoken.
     pub protocol: &'static str,
-    /// Shards of the server.
-    pub shards: u16,
+    /// Shards of the server, if they are known.
+    pub shards: Option<u16>,
+    /// Heap allocations of the shard threads for each message from a client.
+    pub server_allocations_per_message: Option<f64>,
+    /// Ring enters of the server for each message from a client.
+    pub server_ring_enters_per_message: Option<f64>,
+    /// Ring enters of the server for each message that it handed to a connection.
+    pub server_ring_enters_per_delivery: Option<f64>,
+    /// Turns a second of all shards together.
+    pub server_turns_per_s: Option<f64>,
+    /// What the server counted in the measured part.
+    pub server_counts: Option<Counts>,
+    /// Why it is not known what the server counted.
+    pub server_counts_missing: Option<String>,
     /// CPU of the server in cores.
     pub server_cpu_cores: Option<f64>,
     /// CPU of the server by thread name.
     pub server_threads: Vec<ThreadUse>,
     /// CPU that others took on the cores of the run, in cores: interrupts, the kernel, strangers.
-    pub foreign_cpu_cores: f64,
+    pub foreign_cpu_cores: Option<f64>,
     /// From the first connect until all were in their rooms, in seconds.
     pub ramp_s: f64,
     /// Which cores were whose.
@@ -114,7 +127,7 @@ pub struct FloorReport {
     /// The highest share of a core that its generators took.
     pub generator_cpu: f64,
     /// CPU that others took on the cores of the run, in cores.
-    pub foreign_cpu_cores: f64,
+    pub foreign_cpu_cores: Option<f64>,
     /// The floor's own verdict.
     pub verdict: Verdict,
     /// Every rule that the floor broke.
@@ -134,8 +147,8 @@ pub struct Circumstances {
     pub warm_up_s: u32,
     /// What was spoken.
     pub protocol: &'static str,
-    /// Shards of the server.
-    pub shards: u16,
+    /// Shards of the server, if they are known.
+    pub shards: Option<u16>,
     /// Which cores were whose.
     pub pinning: Pinning,
     /// What it was measured on.
@@ -167,10 +180,19 @@ impl Report {
         outcome: &Outcome,
         floor: Option<FloorReport>,
     ) -> Self {
-        let Circumstances { profile, users, pinning, .. } = circumstances;
+        let Circumstances { profile, users, shards, pinning, .. } = circumstances;
         let Judgement { verdict, limited_by, reasons } = judge(&profile, &outcome.evidence());
         let server_cpu = outcome.server_cpu_us_per_user_s(users);
-        let users_per_core = server_users_per_core(verdict, users, &pinning, outcome);
+        let server_cores = if pinning.server.is_empty() {
+            shards.map(usize::from)
+        } else {
+            Some(pinning.server.len())
+        };
+        let users_per_core = server_users_per_core(verdict, users, server_cores, outcome);
+        let unknown = verdict == Verdict::Pass && users_per_core.is_none();
+        let limited_by = if unknown { Some(Limit::ServerUnknown) } else { limited_by };
+        let work = outcome.server_work.as_ref();
+        let per = |figure: fn(&Work) -> Option<f64>| work.ok().and_then(figure);
         let account = &outcome.account;
         Self {
             subject,
@@ -205,7 +227,13 @@ impl Report {
             deliveries: account.delivered,
             deliveries_measured: outcome.latencies.count(),
             protocol: circumstances.protocol,
-            shards: circumstances.shards,
+            shards,
+            server_allocations_per_message: per(Work::allocations_per_message),
+            server_ring_enters_per_message: per(Work::ring_enters_per_message),
+            server_ring_enters_per_delivery: per(Work::ring_enters_per_delivery),
+            server_turns_per_s: per(Work::turns_per_s),
+            server_counts: work.ok().map(|work| work.counts),
+            server_counts_missing: work.err().cloned(),
             server_cpu_cores: outcome.server_cores(),
             server_threads: outcome.server_threads.clone().unwrap_or_default(),
             foreign_cpu_cores: outcome.foreign_cores,
@@ -236,16 +264,17 @@ impl Report {
     }
 }
 
-/// Users for each core of the server: only of a number that was held by a server whose cores are
-/// known to be its own.
+/// Users for each core of the server: only of a number that was held by a server whose process and
+/// cores are known. A server that was not bound by this run has as many cores as shards.
 fn server_users_per_core(
     verdict: Verdict,
     users: u32,
-    pinning: &Pinning,
+    server_cores: Option<usize>,
     outcome: &Outcome,
 ) -> Option<f64> {
+    let cores = server_cores.filter(|cores| *cores > 0)?;
     let known = verdict == Verdict::Pass && outcome.server_threads.is_some();
-    known.then(|| f64::from(users) / pinning.server.len() as f64)
+    known.then(|| f64::from(users) / cores as f64)
 }
 
 /// A ratio of two figures that both may be given.

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use warren_net::io::ring::{descriptors_max, descriptors_raise};
 
 use crate::arguments::{LoadArguments, RunArguments};
+use crate::capacity;
+use crate::cpu::ProcessReading;
 use crate::machine::Machine;
 use crate::phase::{self, Outcome, Setup};
 use crate::pinning::{self, Pinning};
@@ -19,15 +22,23 @@ use crate::wire::{self, Wire};
 /// # Errors
 /// When the run cannot be made.
 pub fn run(arguments: &RunArguments) -> Result<Verdict> {
-    let load = &arguments.load;
-    let circumstances = prepare(load)?;
+    let shards = server_shards(arguments)?;
+    let mut load = arguments.load.clone();
+    // What the floor gets, and as many cores are left free, when nobody knows better.
+    load.shards = shards.unwrap_or(load.shards);
+    let load = &load;
+    let mut circumstances = prepare(load)?;
+    circumstances.shards = shards;
     let floor = if arguments.no_floor {
         None
     } else {
         let outcome = floor_phase(load, &circumstances.pinning)?;
         Some(FloorReport::new(&circumstances, &outcome))
     };
-    let outcome = server_phase(arguments, &circumstances.pinning)?;
+    if arguments.connect.is_some() {
+        circumstances.pinning = circumstances.pinning.of_generators_only();
+    }
+    let outcome = server_phase(arguments, load, &circumstances.pinning)?;
     finish(Report::new("server", circumstances, &outcome, floor), load, &outcome)
 }
 
@@ -39,6 +50,22 @@ pub fn floor(load: &LoadArguments) -> Result<Verdict> {
     let circumstances = prepare(load)?;
     let outcome = floor_phase(load, &circumstances.pinning)?;
     finish(Report::new("floor", circumstances, &outcome, None), load, &outcome)
+}
+
+/// Shards of the server under test: as many as we start, or as the process that runs already has.
+fn server_shards(arguments: &RunArguments) -> Result<Option<u16>> {
+    /// How the server names the threads of its shards.
+    const SHARD_THREAD_PREFIX: &str = "shard-";
+    match (arguments.connect, arguments.server_pid) {
+        (None, _) => Ok(Some(arguments.load.shards)),
+        (Some(_), None) => Ok(None),
+        (Some(_), Some(process)) => {
+            let reading = ProcessReading::take(process);
+            let reading = reading.with_context(|| format!("reading process {process}"))?;
+            let count = u16::try_from(reading.count_of(SHARD_THREAD_PREFIX)).ok();
+            Ok(count.filter(|count| *count > 0))
+        }
+    }
 }
 
 /// Plans the cores, and goes to those of the generators: the server's are left to it.
@@ -54,14 +81,15 @@ fn prepare(load: &LoadArguments) -> Result<Circumstances> {
         duration_s: load.duration,
         warm_up_s: load.warm_up,
         protocol: load.protocol.label(),
-        shards: load.shards,
+        shards: Some(load.shards),
         pinning,
         machine,
     })
 }
 
 fn floor_phase(load: &LoadArguments, pinning: &Pinning) -> Result<Outcome> {
-    let server = ServerProcess::start_floor(usize::from(load.shards), &pinning.server)?;
+    let connections_max = connections_per_shard(load)?;
+    let server = ServerProcess::start_floor(load.shards, connections_max, &pinning.server)?;
     let lengths = wire::floor_lengths(load.protocol, load.profile().payload_bytes);
     let setup = Setup {
         wire: Wire::Floor(lengths),
@@ -72,21 +100,35 @@ fn floor_phase(load: &LoadArguments, pinning: &Pinning) -> Result<Outcome> {
     phase::play(&setup, &mut Meter::new("floor")).context("the floor")
 }
 
-fn server_phase(arguments: &RunArguments, pinning: &Pinning) -> Result<Outcome> {
-    let load = &arguments.load;
+/// Connections that a shard of a server of ours is set up for.
+fn connections_per_shard(load: &LoadArguments) -> Result<u32> {
+    // To the hard limit: the server does the same.
+    descriptors_raise(u32::MAX);
+    capacity::connections_per_shard(load.users, load.shards, descriptors_max())
+}
+
+fn server_phase(
+    arguments: &RunArguments,
+    load: &LoadArguments,
+    pinning: &Pinning,
+) -> Result<Outcome> {
     let mut setup = Setup { wire: Wire::Server(load.protocol), ..setup(load, pinning) };
     let started = match arguments.connect {
         Some(address) => {
             setup.addresses = vec![address];
             setup.server = arguments.server_pid;
+            setup.admin = arguments.admin;
             None
         }
         None => {
             let program = arguments.server.clone().map_or_else(program_beside, Ok)?;
-            let shard_count = usize::from(load.shards);
-            let server = ServerProcess::start_warren(&program, shard_count, &pinning.server)?;
+            let connections_max = connections_per_shard(load)?;
+            let cores = &pinning.server;
+            let server =
+                ServerProcess::start_warren(&program, load.shards, connections_max, cores)?;
             setup.addresses = server.addresses().to_vec();
             setup.server = Some(server.id());
+            setup.admin = server.admin();
             Some(server)
         }
     };
@@ -110,6 +152,7 @@ fn setup(load: &LoadArguments, pinning: &Pinning) -> Setup {
         wire: Wire::Server(load.protocol),
         addresses: Vec::new(),
         server: None,
+        admin: None,
         pinning: pinning.clone(),
         warm_up_ns: seconds_ns(load.warm_up),
         duration_ns: seconds_ns(load.duration),

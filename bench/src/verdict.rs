@@ -57,6 +57,21 @@ pub enum Limit {
     Latency,
     /// The generator.
     Generator,
+    /// The number was held, but on how many cores is not known: the server is somebody else's.
+    ServerUnknown,
+}
+
+impl Limit {
+    /// The word in the report.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Integrity => "integrity",
+            Self::Latency => "latency",
+            Self::Generator => "generator",
+            Self::ServerUnknown => "server-unknown",
+        }
+    }
 }
 
 /// What a verdict is given on.

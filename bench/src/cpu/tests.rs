@@ -25,6 +25,12 @@ fn threads_of_one_name_are_added_up_and_the_busiest_comes_first() {
 }
 
 #[test]
+fn threads_are_counted_by_the_beginning_of_their_names() {
+    let reading = reading(&[(1, "warren", 0), (2, "shard-0", 0), (3, "shard-1", 0)]);
+    assert_eq!(["shard-", "warren", "log"].map(|prefix| reading.count_of(prefix)), [2, 1, 0]);
+}
+
+#[test]
 fn run_time_is_the_first_number_of_schedstat() {
     for (text, run_ns) in
         [("781051 35593 3\n", Some(781_051)), ("0 0 0\n", Some(0)), ("", None), ("x 1 2", None)]

@@ -28,6 +28,16 @@ fn generator_cores_are_listed_once() {
 }
 
 #[test]
+fn the_cores_of_a_run_are_not_known_without_those_of_its_server() {
+    let pinning = Pinning::plan(&[0, 1, 2], 2, 3);
+    assert_eq!(pinning.all_cores(), Some(vec![0, 1, 2]));
+    let pinning = pinning.of_generators_only();
+    let generators_only = Pinning { server: vec![], generators: vec![2, 2, 2], shared: false };
+    assert_eq!(pinning, generators_only);
+    assert_eq!(pinning.all_cores(), None);
+}
+
+#[test]
 fn a_thread_is_bound_to_the_cores_it_names() {
     let core = *available_cores().last().unwrap();
     std::thread::scope(|scope| {

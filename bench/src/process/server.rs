@@ -16,28 +16,51 @@ use super::OwnedChild;
 const READY_WAIT: Duration = Duration::from_secs(30);
 /// Lines of its log that are shown when it does not.
 const LOG_LINES: usize = 20;
-/// What the server prints before each address.
+/// What a server prints before each address, and Warren before that of its admin endpoint.
 const LISTENING: &str = "listening on ";
+const ADMIN: &str = "admin on ";
+
+/// What a server tells before it is ready.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    listening: usize,
+    admin: bool,
+}
+
+/// Where it is.
+#[derive(Clone, Debug, Default)]
+struct Addresses {
+    listening: Vec<SocketAddrV4>,
+    admin: Option<SocketAddrV4>,
+}
 
 /// A server of ours that listens.
 #[derive(Debug)]
 pub struct ServerProcess {
     child: OwnedChild,
-    addresses: Vec<SocketAddrV4>,
+    addresses: Addresses,
     _folder: Folder,
 }
 
 impl ServerProcess {
-    /// Starts `warren serve`.
+    /// Starts `warren serve` as it is by default, but for the connections of each shard.
     ///
     /// # Errors
     /// When it cannot be started, or does not listen in time.
-    pub fn start_warren(program: &Path, shard_count: usize, cores: &[usize]) -> Result<Self> {
+    pub fn start_warren(
+        program: &Path,
+        shard_count: u16,
+        connections_max: u32,
+        cores: &[usize],
+    ) -> Result<Self> {
         let folder = Folder::create()?;
+        let config = folder.path.join("warren.toml");
+        fs::write(&config, format!("[limits]\nconnections_max = {connections_max}\n"))?;
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
         command.arg(folder.path.join("data")).args(["--shards", &shard_count.to_string()]);
-        Self::start_in(command, cores, 1, folder)
+        command.arg("--config").arg(config);
+        Self::start_in(command, cores, Expected { listening: 1, admin: true }, folder)
             .with_context(|| format!("starting {}", program.display()))
     }
 
@@ -45,10 +68,11 @@ impl ServerProcess {
     ///
     /// # Errors
     /// As [`start_warren`](Self::start_warren).
-    pub fn start_floor(shard_count: usize, cores: &[usize]) -> Result<Self> {
+    pub fn start_floor(shard_count: u16, connections_max: u32, cores: &[usize]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["floor-server", "--shards", &shard_count.to_string()]);
-        Self::start(command, cores, shard_count).context("starting the floor's server")
+        command.args(["--connections-max", &connections_max.to_string()]);
+        Self::start(command, cores, usize::from(shard_count)).context("starting the floor's server")
     }
 
     /// Starts a program that prints this many addresses.
@@ -56,13 +80,14 @@ impl ServerProcess {
     /// # Errors
     /// As [`start_warren`](Self::start_warren).
     pub fn start(command: Command, cores: &[usize], address_count: usize) -> Result<Self> {
-        Self::start_in(command, cores, address_count, Folder::create()?)
+        let expected = Expected { listening: address_count, admin: false };
+        Self::start_in(command, cores, expected, Folder::create()?)
     }
 
     fn start_in(
         mut command: Command,
         cores: &[usize],
-        address_count: usize,
+        expected: Expected,
         folder: Folder,
     ) -> Result<Self> {
         let log_path = folder.path.join("log");
@@ -71,7 +96,7 @@ impl ServerProcess {
         let (lines, received) = mpsc::channel();
         // Nobody asks for the lines after the addresses.
         child.read_lines(move |line| drop(lines.send(line)))?;
-        match read_addresses(&received, address_count) {
+        match read_addresses(&received, expected) {
             Ok(addresses) => Ok(Self { child, addresses, _folder: folder }),
             Err(error) => {
                 drop(child);
@@ -84,7 +109,13 @@ impl ServerProcess {
     /// Where it listens.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddrV4] {
-        &self.addresses
+        &self.addresses.listening
+    }
+
+    /// Where its admin endpoint is, if it has one.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddrV4> {
+        self.addresses.admin
     }
 
     /// Its process id.
@@ -94,17 +125,20 @@ impl ServerProcess {
     }
 }
 
-fn read_addresses(
-    lines: &mpsc::Receiver<Option<String>>,
-    count: usize,
-) -> Result<Vec<SocketAddrV4>> {
-    let mut addresses = Vec::new();
-    while addresses.len() < count {
+fn read_addresses(lines: &mpsc::Receiver<Option<String>>, expected: Expected) -> Result<Addresses> {
+    let mut addresses = Addresses::default();
+    let parse = |address: &str| -> Result<SocketAddrV4> {
+        address.trim().parse().with_context(|| format!("no IPv4 address: {address}"))
+    };
+    while addresses.listening.len() < expected.listening
+        || (expected.admin && addresses.admin.is_none())
+    {
         match lines.recv_timeout(READY_WAIT) {
             Ok(Some(line)) => {
                 if let Some(address) = line.strip_prefix(LISTENING) {
-                    let address = address.trim().parse();
-                    addresses.push(address.with_context(|| format!("no IPv4 address: {line}"))?);
+                    addresses.listening.push(parse(address)?);
+                } else if let Some(address) = line.strip_prefix(ADMIN) {
+                    addresses.admin = Some(parse(address)?);
                 }
             }
             Err(mpsc::RecvTimeoutError::Timeout) => bail!("the server does not listen"),

@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use super::server::ServerProcess;
@@ -32,6 +33,29 @@ fn a_server_is_ready_when_it_has_told_all_addresses() {
     let server = ServerProcess::start(shell(script), &cores(), 2).unwrap();
     let ports: Vec<u16> = server.addresses().iter().map(|address| address.port()).collect();
     assert_eq!(ports, [700, 701]);
+    assert_eq!(server.admin().map(|address| address.port()), Some(1));
+}
+
+#[test]
+fn warren_is_configured_for_the_connections_and_ready_when_its_admin_endpoint_is() {
+    let folder = std::env::temp_dir().join(format!("warren-process-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let (program, told) = (folder.join("warren"), folder.join("told"));
+    // The configuration is behind the last argument.
+    let script = format!(
+        "#!/bin/sh\nfor last; do :; done\n(echo \"$@\"; cat \"$last\") > {}\n\
+         echo listening on 127.0.0.1:700\necho admin on 127.0.0.1:701\nexec sleep 60\n",
+        told.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let server = ServerProcess::start_warren(&program, 2, 17_000, &cores()).unwrap();
+    assert_eq!(server.admin().map(|address| address.port()), Some(701));
+    let told = std::fs::read_to_string(told).unwrap();
+    assert!(told.starts_with("serve ") && told.contains(" --shards 2 --config "), "{told}");
+    assert!(told.ends_with("\n[limits]\nconnections_max = 17000\n"), "{told}");
+    drop(server);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

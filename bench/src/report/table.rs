@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Report;
 use crate::histogram::Percentiles;
+use crate::verdict::Limit;
 
 const LABEL_WIDTH: usize = 24;
 
@@ -30,12 +31,17 @@ pub(super) fn render(report: &Report) -> String {
 
 fn load_rows(report: &Report) -> Vec<(&'static str, String)> {
     let machine = &report.machine;
+    let shards = report.shards.map_or("unknown".to_owned(), |shards| shards.to_string());
+    let server_cores = match &report.pinning.server[..] {
+        [] => "not bound by this run".to_owned(),
+        cores => format!("{cores:?}"),
+    };
     vec![
         (
             "profile",
             format!(
                 "{} over {}, {} users on {} shards ({})",
-                report.profile, report.protocol, report.users, report.shards, report.subject
+                report.profile, report.protocol, report.users, shards, report.subject
             ),
         ),
         ("message rate", format!("{} Hz a user", report.message_rate_hz)),
@@ -51,13 +57,7 @@ fn load_rows(report: &Report) -> Vec<(&'static str, String)> {
                 machine.cpu, machine.cores, machine.memory_mib, machine.kernel
             ),
         ),
-        (
-            "cores",
-            format!(
-                "server {:?}, generators {:?}",
-                report.pinning.server, report.pinning.generators
-            ),
-        ),
+        ("cores", format!("server {server_cores}, generators {:?}", report.pinning.generators)),
     ]
 }
 
@@ -96,6 +96,7 @@ fn cost_rows(report: &Report) -> Vec<(&'static str, String)> {
         let cpu_ms = thread.cpu_ns as f64 / 1e6;
         rows.push(("", format!("{:<16} x{} {cpu_ms:>10.1} ms", thread.name, thread.count)));
     }
+    rows.extend(work_rows(report));
     if let Some(floor) = &report.floor {
         rows.push(("floor CPU", figure(floor.server_cpu_us_per_user_s, "us a user and s")));
         rows.push(("floor latency", percentiles(floor.latency_us)));
@@ -105,15 +106,29 @@ fn cost_rows(report: &Report) -> Vec<(&'static str, String)> {
         "users per core",
         match (report.users_per_core, report.limited_by) {
             (Some(users), _) => format!("{users:.0} (held)"),
-            (None, Some(limit)) => format!("none held, limited by {limit:?}").to_lowercase(),
-            (None, None) => "not known".to_owned(),
+            (None, Some(Limit::ServerUnknown) | None) => "not known".to_owned(),
+            (None, Some(limit)) => format!("none held, limited by {}", limit.label()),
         },
     ));
     let generator_percent = report.generator_cpu * 100.0;
     let lateness = percentiles(report.generator_lateness_us);
     rows.push(("generator", format!("{generator_percent:.0} % of its core, late {lateness}")));
-    rows.push(("others on these cores", format!("{:.2} cores", report.foreign_cpu_cores)));
+    rows.push(("others on these cores", figure(report.foreign_cpu_cores, "cores")));
     rows
+}
+
+/// What the server counted of its own work.
+fn work_rows(report: &Report) -> Option<(&'static str, String)> {
+    report.server_counts?;
+    let figure = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    let turns = report.server_turns_per_s.map_or("-".to_owned(), |turns| format!("{turns:.0}"));
+    let work = format!(
+        "{} allocations a message, {} ring enters a message, {} a delivery, {turns} turns a s",
+        figure(report.server_allocations_per_message),
+        figure(report.server_ring_enters_per_message),
+        figure(report.server_ring_enters_per_delivery),
+    );
+    Some(("server work", work))
 }
 
 fn percentiles(percentiles: Option<Percentiles>) -> String {
@@ -133,7 +148,19 @@ fn notes(report: &Report) -> Vec<String> {
     if report.pinning.shared {
         notes.push("generators share the server's cores: there are no others".to_owned());
     }
-    if report.foreign_cpu_cores > FOREIGN_CORES_MAX {
+    if report.pinning.server.is_empty() {
+        notes.push("the server was there already: it may share cores with generators".to_owned());
+    }
+    if report.limited_by == Some(Limit::ServerUnknown) {
+        let why = "users per core need the number of its shards: --server-pid of a Warren server";
+        notes.push(why.to_owned());
+    }
+    if report.subject == "server"
+        && let Some(why) = &report.server_counts_missing
+    {
+        notes.push(format!("the server's work is not known: {why}"));
+    }
+    if report.foreign_cpu_cores.is_some_and(|cores| cores > FOREIGN_CORES_MAX) {
         notes.push("others were busy on these cores: run it again on a quiet machine".to_owned());
     }
     if let Some(floor) = &report.floor

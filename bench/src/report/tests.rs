@@ -11,7 +11,7 @@ fn circumstances() -> Circumstances {
         duration_s: 30,
         warm_up_s: 10,
         protocol: "binary",
-        shards: 2,
+        shards: Some(2),
         pinning: Pinning { server: vec![0, 1], generators: vec![2], shared: false },
         machine: Machine {
             cpu: "a processor".to_owned(),
@@ -35,7 +35,17 @@ fn outcome() -> Outcome {
         generator_cpu: 0.2,
         server_threads: Some(vec![thread]),
         elapsed_ns: 10_000_000_000,
-        foreign_cores: 0.0,
+        server_work: Ok(Work {
+            counts: Counts {
+                allocations: 5,
+                ring_enters: 20,
+                messages: 100,
+                deliveries: 800,
+                turns: 3_000,
+            },
+            elapsed_ns: 10_000_000_000,
+        }),
+        foreign_cores: Some(0.0),
         ramp_ns: 1,
     }
 }
@@ -68,6 +78,10 @@ fn the_keys_that_others_read_are_there() {
         ("corrupted", "0"),
         ("disconnects", "0"),
         ("generator_cpu", "0.2"),
+        ("server_allocations_per_message", "0.05"),
+        ("server_ring_enters_per_message", "0.2"),
+        ("server_ring_enters_per_delivery", "0.025"),
+        ("server_turns_per_s", "300.0"),
         ("verdict", "\"pass\""),
     ] {
         assert_eq!(json.get(key).map(ToString::to_string).as_deref(), Some(value), "{key}");
@@ -86,11 +100,48 @@ fn users_per_core_are_told_only_when_they_were_held() {
     let mut unknown = outcome();
     unknown.server_threads = None;
     for (outcome, limit) in
-        [(lossy, Some(Limit::Integrity)), (busy, Some(Limit::Generator)), (unknown, None)]
+        [(lossy, Limit::Integrity), (busy, Limit::Generator), (unknown, Limit::ServerUnknown)]
     {
         let report = Report::new("server", circumstances(), &outcome, None);
-        assert_eq!((report.users_per_core, report.limited_by), (None, limit));
+        assert_eq!((report.users_per_core, report.limited_by), (None, Some(limit)));
     }
+}
+
+#[test]
+fn a_server_that_ran_already_has_as_many_cores_as_shards_or_no_known_number() {
+    let unknown = Some(Limit::ServerUnknown);
+    for (shards, users_per_core, limited_by) in
+        [(Some(4), Some(250.0), None), (Some(0), None, unknown), (None, None, unknown)]
+    {
+        let ours = circumstances();
+        let pinning = ours.pinning.clone().of_generators_only();
+        let report =
+            Report::new("server", Circumstances { shards, pinning, ..ours }, &outcome(), None);
+        assert_eq!((report.users_per_core, report.limited_by), (users_per_core, limited_by));
+        assert_eq!(report.verdict, Verdict::Pass);
+        let table = report.to_table();
+        assert!(table.contains("server not bound by this run, generators [2]\n"), "{table}");
+        assert_eq!(table.contains("users per core          not known\n"), shards != Some(4));
+    }
+}
+
+#[test]
+fn what_the_server_counted_is_null_with_the_reason_when_it_cannot_be_read() {
+    let mut silent = outcome();
+    silent.server_work = Err("nobody answers".to_owned());
+    let report = Report::new("server", circumstances(), &silent, None);
+    let json = serde_json::to_value(&report).unwrap();
+    for key in [
+        "server_allocations_per_message",
+        "server_ring_enters_per_message",
+        "server_ring_enters_per_delivery",
+        "server_turns_per_s",
+        "server_counts",
+    ] {
+        assert!(json[key].is_null() && json.get(key).is_some(), "{key}");
+    }
+    assert_eq!(json["server_counts_missing"], "nobody answers");
+    assert!(report.to_table().contains("note: the server's work is not known: nobody answers\n"));
 }
 
 #[test]
@@ -122,6 +173,8 @@ fn the_table_says_what_was_played_and_what_came_of_it() {
         "latency bound           p50 5 ms, p99 100 ms\n",
         "latency                 p50 1.0",
         "server CPU              500.00 us a user and s\n",
+        "server work             0.050 allocations a message, 0.200 ring enters a message, \
+         0.025 a delivery, 300 turns a s\n",
         "none held, limited by integrity\n",
         "verdict: fail\n  3 deliveries lost\n",
     ] {

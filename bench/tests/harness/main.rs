@@ -1,5 +1,5 @@
-//! The program as a whole: the smoke size against the floor, and against servers with planted
-//! faults, each of which has to be found.
+//! The program as a whole: the smoke size against the floor and against Warren, and against servers
+//! with planted faults, each of which has to be found.
 
 mod faulty_server;
 
@@ -32,10 +32,14 @@ fn report_path(name: &str) -> PathBuf {
 }
 
 fn harness(name: &str, arguments: &[&str]) -> Outcome {
+    let size = ["--users", USERS, "--duration", "2", "--warm-up", "1", "--room-size", ROOM_SIZE];
+    harness_of_size(name, &[arguments, &size].concat())
+}
+
+fn harness_of_size(name: &str, arguments: &[&str]) -> Outcome {
     let path = report_path(name);
     let output = Command::new(env!("CARGO_BIN_EXE_warren-bench"))
         .args(arguments)
-        .args(["--users", USERS, "--duration", "2", "--warm-up", "1", "--room-size", ROOM_SIZE])
         .args(["--json".as_ref(), path.as_os_str()])
         .output()
         .unwrap();
@@ -93,6 +97,83 @@ fn the_floor_holds_the_smoke_size() {
     }
 }
 
+/// Every key that others read.
+const KEYS: [&str; 20] = [
+    "profile",
+    "users",
+    "duration_s",
+    "message_rate_hz",
+    "neighbours",
+    "payload_bytes",
+    "tick_hz",
+    "bound_ms",
+    "latency_us",
+    "server_cpu_us_per_user_s",
+    "users_per_core",
+    "limited_by",
+    "floor_ratio",
+    "lost",
+    "duplicated",
+    "corrupted",
+    "disconnects",
+    "generator_cpu",
+    "verdict",
+    "reasons",
+];
+
+#[test]
+fn warren_holds_the_smoke_size_in_every_protocol() {
+    let program = Path::new(env!("CARGO_BIN_EXE_warren-bench")).with_file_name("warren");
+    assert!(
+        program.exists(),
+        "there is no server to measure: {} is not built; ./test builds it before the tests, \
+         `cargo build --bins` with the tests' profile does too",
+        program.display()
+    );
+    for (protocol, floor) in
+        [("binary", &[][..]), ("connserver", &["--no-floor"]), ("json", &["--no-floor"])]
+    {
+        let size = ["--users", "64", "--duration", "2", "--warm-up", "1"];
+        let arguments = [&["run", "chat", "--protocol", protocol], floor, &size].concat();
+        let outcome = harness_of_size(&format!("warren-{protocol}"), &arguments);
+        check_smoke(protocol, &outcome);
+        let floor = &outcome.report["floor"];
+        assert_eq!(floor.is_null(), protocol != "binary");
+        if protocol == "binary" {
+            assert!(floor["server_cpu_us_per_user_s"].as_f64().unwrap() > 0.0);
+            assert_ne!(floor["verdict"], Value::Null);
+        }
+    }
+}
+
+/// All that was said was heard, and the figures are there; how large they are is not for a test.
+fn check_smoke(protocol: &str, outcome: &Outcome) {
+    let report = &outcome.report;
+    for key in KEYS {
+        assert!(report.get(key).is_some(), "{protocol}: {key} in {report}");
+    }
+    // A busy machine may be too slow for the bounds, and has no other excuse.
+    let slow = outcome.status == 3 || report["limited_by"] == "latency";
+    assert!(outcome.status == 0 || slow, "{protocol}: status {} of {report}", outcome.status);
+    assert_eq!(report["users_per_core"].is_null(), slow, "{protocol}");
+    assert_eq!(faults(outcome), [0; 6], "{protocol}");
+    assert_eq!(report["refused"], serde_json::json!({}), "{protocol}");
+    let (sent, room_size) = (outcome.count("messages_sent"), 8);
+    assert!(sent > 0 && outcome.count("deliveries_measured") > 0, "{protocol}");
+    assert_eq!(outcome.count("deliveries"), sent * room_size, "{protocol}");
+    assert!(report["server_cpu_us_per_user_s"].as_f64().unwrap() > 0.0, "{protocol}");
+    let threads = report["server_threads"].as_array().unwrap();
+    assert!(threads.iter().any(|thread| thread["name"] == "shard-0"), "{protocol}: {threads:?}");
+    for key in [
+        "server_allocations_per_message",
+        "server_ring_enters_per_message",
+        "server_ring_enters_per_delivery",
+        "server_turns_per_s",
+    ] {
+        assert!(report[key].is_f64(), "{protocol}: {key} in {report}");
+    }
+}
+
 #[test]
 fn a_server_without_fault_has_none_in_any_protocol() {
     for (name, protocol, generators) in [
@@ -103,6 +184,9 @@ fn a_server_without_fault_has_none_in_any_protocol() {
         let outcome = run(name, protocol, generators, Fault::None);
         assert_eq!(faults(&outcome), [0; 6], "{protocol}");
         assert_eq!(outcome.count("deliveries"), outcome.count("messages_sent") * MEMBERS);
+        assert_eq!(outcome.report["users_per_core"], Value::Null, "it has no shards");
+        assert_eq!(outcome.report["pinning"]["server"], serde_json::json!([]));
+        assert_eq!(outcome.report["server_turns_per_s"], Value::Null, "it has no metrics");
     }
 }
 

@@ -1,0 +1,150 @@
+//! What a server says of its own work: its `/metrics`, read before and after the measured part.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Serialize;
+
+use crate::clock;
+
+/// How long the server may take for each step of an answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
+/// Longest answer that is read: a few hundred shards fit.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// What the shards of a server have counted together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Heap allocations of the shard threads.
+    pub allocations: u64,
+    /// Calls of `io_uring_enter`.
+    pub ring_enters: u64,
+    /// Messages that came from clients.
+    pub messages: u64,
+    /// Copies of messages handed to connections, answers among them.
+    pub deliveries: u64,
+    /// Turns made.
+    pub turns: u64,
+}
+
+/// Counts at one moment of `CLOCK_MONOTONIC`.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    at_ns: u64,
+    counts: Counts,
+}
+
+/// What a server has done between two readings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Work {
+    /// What was counted in between.
+    pub counts: Counts,
+    /// The time in between, in nanoseconds.
+    pub elapsed_ns: u64,
+}
+
+impl Reading {
+    /// Reads `/metrics` of the server whose admin endpoint is there.
+    ///
+    /// # Errors
+    /// When it does not answer, or not with what a Warren server tells.
+    pub fn take(admin: SocketAddrV4) -> Result<Self> {
+        let text = fetch(admin).with_context(|| format!("reading http://{admin}/metrics"))?;
+        Ok(Self { at_ns: clock::monotonic_ns(), counts: Counts::parse(&text)? })
+    }
+}
+
+impl Counts {
+    fn parse(text: &str) -> Result<Self> {
+        let sum = |name: &str| {
+            let values = text.lines().filter_map(|line| sample(line, name));
+            values.reduce(u64::saturating_add).with_context(|| format!("there is no {name}"))
+        };
+        Ok(Self {
+            allocations: sum("warren_allocations_total")?,
+            ring_enters: sum("warren_ring_enters_total")?,
+            messages: sum("warren_messages_decoded_total")?,
+            deliveries: sum("warren_deliveries_total")?,
+            turns: sum("warren_turns_total")?,
+        })
+    }
+
+    /// What was counted since; nothing when the server has begun anew.
+    fn since(&self, earlier: &Self) -> Option<Self> {
+        Some(Self {
+            allocations: self.allocations.checked_sub(earlier.allocations)?,
+            ring_enters: self.ring_enters.checked_sub(earlier.ring_enters)?,
+            messages: self.messages.checked_sub(earlier.messages)?,
+            deliveries: self.deliveries.checked_sub(earlier.deliveries)?,
+            turns: self.turns.checked_sub(earlier.turns)?,
+        })
+    }
+}
+
+impl Work {
+    /// What was done from one reading to the next.
+    ///
+    /// # Errors
+    /// When the later counts are lower.
+    pub fn between(before: &Reading, after: &Reading) -> Result<Self> {
+        let counts = after.counts.since(&before.counts).context("the server has begun anew")?;
+        Ok(Self { counts, elapsed_ns: after.at_ns.saturating_sub(before.at_ns) })
+    }
+
+    /// Heap allocations of the shard threads for each message from a client.
+    #[must_use]
+    pub fn allocations_per_message(&self) -> Option<f64> {
+        ratio(self.counts.allocations, self.counts.messages)
+    }
+
+    /// Ring enters for each message from a client.
+    #[must_use]
+    pub fn ring_enters_per_message(&self) -> Option<f64> {
+        ratio(self.counts.ring_enters, self.counts.messages)
+    }
+
+    /// Ring enters for each message handed to a connection.
+    #[must_use]
+    pub fn ring_enters_per_delivery(&self) -> Option<f64> {
+        ratio(self.counts.ring_enters, self.counts.deliveries)
+    }
+
+    /// Turns a second of all shards together.
+    #[must_use]
+    pub fn turns_per_s(&self) -> Option<f64> {
+        ratio(self.counts.turns, self.elapsed_ns).map(|per_ns| per_ns * 1e9)
+    }
+}
+
+fn ratio(count: u64, of: u64) -> Option<f64> {
+    (of > 0).then(|| count as f64 / of as f64)
+}
+
+/// The value of a line `name{labels} value`, or `name value`.
+fn sample(line: &str, name: &str) -> Option<u64> {
+    let rest = line.strip_prefix(name)?;
+    let value = match rest.strip_prefix('{') {
+        Some(labels) => labels.split_once('}')?.1,
+        None => rest,
+    };
+    value.strip_prefix(' ')?.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The body of the answer. Asked by HTTP/1.0, for which the body ends with the connection.
+fn fetch(admin: SocketAddrV4) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&admin.into(), ANSWER_WAIT)?;
+    stream.set_read_timeout(Some(ANSWER_WAIT))?;
+    stream.set_write_timeout(Some(ANSWER_WAIT))?;
+    stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {admin}\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("no whole answer") };
+    let status = head.lines().next().unwrap_or_default();
+    ensure!(status.split(' ').nth(1) == Some("200"), "the answer is {status:?}");
+    Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+use std::net::{SocketAddr, TcpListener};
+
+use super::*;
+
+const METRICS: &str = "\
+# HELP warren_turns Turns made.
+# TYPE warren_turns counter
+warren_turns_total{shard=\"0\"} 70
+warren_turns_total{shard=\"1\"} 30
+warren_allocations_total{shard=\"0\"} 5
+warren_allocations_total{shard=\"1\"} 0
+warren_ring_enters_total{shard=\"0\"} 40
+warren_ring_enters_total_of_others{shard=\"0\"} 999
+warren_messages_decoded_total{shard=\"0\"} 20
+warren_deliveries_total 160
+# EOF
+";
+
+const COUNTS: Counts =
+    Counts { allocations: 5, ring_enters: 40, messages: 20, deliveries: 160, turns: 100 };
+
+#[test]
+fn counts_are_those_of_all_shards() {
+    assert_eq!(Counts::parse(METRICS).unwrap(), COUNTS);
+}
+
+#[test]
+fn a_text_without_one_of_the_counts_is_refused_by_its_name() {
+    for name in [
+        "warren_turns_total",
+        "warren_allocations_total",
+        "warren_ring_enters_total",
+        "warren_messages_decoded_total",
+        "warren_deliveries_total",
+    ] {
+        let error = Counts::parse(&METRICS.replace(name, "warren_other")).unwrap_err();
+        assert_eq!(error.to_string(), format!("there is no {name}"));
+    }
+}
+
+#[test]
+fn lines_that_are_no_whole_number_of_that_name_are_no_sample() {
+    for line in ["", "turns", "turns ", "turns x", "turns{shard=\"0\" 1", "turns{} -1", "turns_a 1"]
+    {
+        assert_eq!(sample(line, "turns"), None, "{line:?}");
+    }
+    for line in ["turns 7", "turns{shard=\"0\"} 7", "turns{shard=\"0\"} 7 1700000000"] {
+        assert_eq!(sample(line, "turns"), Some(7), "{line:?}");
+    }
+}
+
+#[test]
+fn work_is_what_was_counted_in_between() {
+    let before = Reading { at_ns: 1_000_000_000, counts: Counts::default() };
+    let after = Reading { at_ns: 3_000_000_000, counts: COUNTS };
+    let work = Work::between(&before, &after).unwrap();
+    assert_eq!(work.allocations_per_message(), Some(0.25));
+    assert_eq!(work.ring_enters_per_message(), Some(2.0));
+    assert_eq!(work.ring_enters_per_delivery(), Some(0.25));
+    assert_eq!(work.turns_per_s(), Some(50.0));
+    assert!(Work::between(&after, &before).is_err(), "a server that has begun anew");
+
+    let nothing = Work::between(&before, &before).unwrap();
+    assert_eq!(nothing.allocations_per_message(), None);
+    assert_eq!(nothing.turns_per_s(), None);
+}
+
+/// What comes of an admin endpoint that gives this answer.
+fn take(answer: &str) -> Result<Reading> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("not IPv4") };
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            assert!(request.starts_with(b"GET /metrics HTTP/1.0\r\n"));
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        Reading::take(address)
+    })
+}
+
+#[test]
+fn metrics_are_read_from_the_admin_endpoint() {
+    let reading = take(&format!("HTTP/1.0 200 OK\r\nx: y\r\n\r\n{METRICS}")).unwrap();
+    assert_eq!(reading.counts, COUNTS);
+}
+
+#[test]
+fn an_answer_that_is_none_is_an_error() {
+    let other = format!("HTTP/1.0 404 Not Found\r\n\r\n{METRICS}");
+    for answer in ["", "HTTP/1.0 200 OK", "HTTP/1.0 200 OK\r\n\r\nhello\n", &other] {
+        assert!(take(answer).is_err(), "{answer:?}");
+    }
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let SocketAddr::V4(nobody) = nobody else { panic!("not IPv4") };
+    assert!(Reading::take(nobody).is_err());
+}
