@@ -403,8 +403,13 @@ impl Ring {
             if !self.ring.submission().taskrun() {
                 break;
             }
+            let before = self.counters.completions;
             self.enter_and_wait(wait.want, Duration::ZERO, Some(Duration::ZERO));
             self.reap();
+            if self.counters.completions == before {
+                // The flag may stay set when nothing is left to do.
+                break;
+            }
         }
     }
 
