@@ -12,7 +12,8 @@
 //!    operation on it is under way, so completions never meet the slot's next user.
 //! 2. Bytes of one connection are decoded in the order in which they came, and the end of a
 //!    connection comes after them, also when a turn cannot take all of them.
-//! 3. Of a connection whose protocol became known the shard hears one `Opened` and one `Closed`.
+//! 3. Of a connection whose protocol became known the shard hears one `Opened`, perhaps one
+//!    `Ended`, and one `Closed`.
 //! 4. Warm turns allocate nothing: all lists are kept from turn to turn.
 
 mod close;
@@ -129,6 +130,7 @@ pub struct Reactor {
     counters: NetCounters,
     /// Received buffers, and ends behind them, that wait for a later turn.
     held: VecDeque<Held>,
+    held_buffer_count: usize,
     accepting_input: bool,
     /// Connections whose receive is to be armed again.
     to_receive: VecDeque<ConnectionId>,
@@ -170,6 +172,7 @@ impl Reactor {
             spare: SpareBuffers::default(),
             counters: NetCounters::default(),
             held: VecDeque::new(),
+            held_buffer_count: 0,
             accepting_input: true,
             to_receive: VecDeque::new(),
             to_tell_closed: Vec::new(),
@@ -281,6 +284,12 @@ impl Reactor {
     #[must_use]
     pub fn open_count(&self) -> usize {
         self.open_count
+    }
+
+    /// Received buffers that wait for a later turn.
+    #[must_use]
+    pub fn held_count(&self) -> usize {
+        self.held_buffer_count
     }
 
     /// What was counted so far.

@@ -73,14 +73,18 @@ impl Reactor {
                 continue;
             }
             match what {
-                HeldWhat::Bytes { buffer, length } => self.feed(id, buffer, length, intake),
-                HeldWhat::End(reason) => self.leave(id.index, reason),
+                HeldWhat::Bytes { buffer, length } => {
+                    self.held_buffer_count -= 1;
+                    self.feed(id, buffer, length, intake);
+                }
+                HeldWhat::End(reason) => self.peer_ended(id, reason, intake),
             }
         }
     }
 
     fn drop_held(&mut self, what: HeldWhat) {
         if let HeldWhat::Bytes { buffer, .. } = what {
+            self.held_buffer_count -= 1;
             self.ring.buffers_mut().give_back(buffer);
         }
     }
@@ -140,7 +144,7 @@ impl Reactor {
                 let broken = self.connections[index as usize].send_broken;
                 let orderly = completion.outcome == Outcome::Done(0) && !broken;
                 let reason = if orderly { Reason::PeerClosed } else { Reason::SocketError };
-                self.receive_ended(id, reason);
+                self.receive_ended(id, reason, intake);
             }
         }
     }
@@ -165,6 +169,7 @@ impl Reactor {
 
     fn hold(&mut self, id: ConnectionId, what: HeldWhat) {
         self.connections[id.index as usize].held_count += 1;
+        self.held_buffer_count += usize::from(matches!(what, HeldWhat::Bytes { .. }));
         self.held.push_back(Held { id, what });
     }
 
@@ -181,7 +186,7 @@ impl Reactor {
         }
     }
 
-    fn receive_ended(&mut self, id: ConnectionId, reason: Reason) {
+    fn receive_ended(&mut self, id: ConnectionId, reason: Reason, intake: &mut Intake<'_>) {
         let connection = &mut self.connections[id.index as usize];
         connection.receive_armed = false;
         connection.receive_ended = true;
@@ -189,11 +194,20 @@ impl Reactor {
             Phase::Undetected | Phase::Open(_) if connection.held_count > 0 => {
                 self.hold(id, HeldWhat::End(reason));
             }
-            Phase::Undetected | Phase::Open(_) => self.leave(id.index, reason),
+            Phase::Undetected | Phase::Open(_) => self.peer_ended(id, reason, intake),
             Phase::Lingering => self.start_closing(id.index),
             Phase::Closing => self.free_when_idle(id.index),
             // The rest of the output goes first.
-            Phase::Leaving | Phase::Draining | Phase::Free => {}
+            Phase::Ended(_) | Phase::Leaving | Phase::Draining | Phase::Free => {}
+        }
+    }
+
+    /// All that the peer said was heard.
+    fn peer_ended(&mut self, id: ConnectionId, reason: Reason, intake: &mut Intake<'_>) {
+        if reason == Reason::PeerClosed {
+            self.end_input(id, intake.now, intake.inputs);
+        } else {
+            self.leave(id.index, reason);
         }
     }
 

@@ -155,7 +155,9 @@ impl Reactor {
     /// The client takes its messages too slowly: it gets what is queued, the reason, and no more.
     fn close_overflowed(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
-        let (Phase::Open(protocol), Some(queue)) = (connection.phase, &mut connection.queue) else {
+        let (Phase::Open(protocol) | Phase::Ended(protocol), Some(queue)) =
+            (connection.phase, &mut connection.queue)
+        else {
             return;
         };
         write_notice(&mut self.notice, "closed", Reason::SlowConsumer);
@@ -219,7 +221,7 @@ impl Reactor {
     }
 
     /// A send failed, so the stream has a hole: nothing more is sent. The receive tells the end,
-    /// after what the peer said before.
+    /// after what the peer said before, unless that was heard already.
     fn break_sending(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         connection.send_broken = true;
@@ -227,6 +229,7 @@ impl Reactor {
         connection.queue = None;
         match connection.phase {
             Phase::Undetected | Phase::Open(_) => self.shut_down(index, Shutdown::Both),
+            Phase::Ended(_) => self.leave(index, Reason::SocketError),
             Phase::Draining => self.start_closing(index),
             Phase::Closing => self.free_when_idle(index),
             Phase::Free | Phase::Leaving | Phase::Lingering => {}

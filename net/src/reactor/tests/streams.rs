@@ -212,9 +212,11 @@ fn messages_before_a_close_are_heard_even_when_held() {
     client.shut_down();
     node.until("the bytes", |node| node.reactor.counters().received_bytes >= pieces.len() as u64);
     node.turns(20);
-    assert_eq!(node.closed_count, 0, "the end stays behind the bytes");
+    assert!(node.ended.is_empty() && node.closed_count == 0, "the end stays behind the bytes");
+    assert_eq!(node.reactor.held_count(), 1);
     node.accepting_input = true;
     node.until("the end", |node| node.closed_count == 1);
+    assert_eq!(node.reactor.held_count(), 0);
     node.until("the echoes and the end", |_| client.poll().ended.is_some());
     assert_eq!((client.received, client.ended), (pieces, Some(End::Orderly)));
 }
