@@ -304,6 +304,7 @@ impl Reactor {
         self.counters.submissions = ring.submissions;
         self.counters.completions = ring.completions;
         self.counters.messages_encoded = self.egress.encoded_count;
+        self.counters.gathered_bytes_peak = self.egress.gathered_bytes_peak as u64;
     }
 
     fn accept(&mut self) {

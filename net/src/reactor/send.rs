@@ -1,6 +1,7 @@
 //! The last part of a turn: outputs to sends.
 //!
 //! All that a connection gets in a turn leaves in one send, which is over when it was submitted.
+//! Only a turn with more output than there should be in memory at a time is sent in several goes.
 //! What the socket did not take goes to the connection's send queue, and so does all that follows
 //! until the queue is empty again; the queue is drained by sends that wait for room, one at a time.
 
@@ -38,6 +39,9 @@ impl Reactor {
                     }
                 }
             }
+            if self.egress.is_full() {
+                self.flush();
+            }
         }
     }
 
@@ -52,7 +56,7 @@ impl Reactor {
         self.egress.push(id.index, connection, bytes);
     }
 
-    /// Sends the turn's output.
+    /// Sends the output that there is.
     pub(super) fn flush(&mut self) {
         for entry in 0..self.egress.recipient_count() {
             let recipient = self.egress.recipient(entry);
@@ -74,18 +78,28 @@ impl Reactor {
                 start: bytes.start,
                 length: bytes.length,
             });
+            if self.egress.gathered_is_full() {
+                self.send_gathered();
+            }
         }
-        if !self.sends.is_empty() {
-            self.ring.send_now(&self.sends, &self.egress.arenas());
-            self.sends.clear();
-            self.take_send_failures();
-        }
+        self.send_gathered();
         for entry in 0..self.egress.recipient_count() {
             let index = self.egress.recipient(entry).index;
             self.connections[index as usize].egress_entry = EGRESS_NONE;
         }
         self.egress.clear();
         self.pongs = Encodings::default();
+    }
+
+    /// Makes the sends that were prepared, and frees what was copied together for them.
+    fn send_gathered(&mut self) {
+        if self.sends.is_empty() {
+            return;
+        }
+        self.ring.send_now(&self.sends, &self.egress.arenas());
+        self.sends.clear();
+        self.egress.clear_gathered();
+        self.take_send_failures();
     }
 
     /// Sends complete only when they were short. The other completions wait for the next turn.
