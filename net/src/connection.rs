@@ -83,6 +83,8 @@ pub(crate) struct Connection {
     pub(crate) receive_ended: bool,
     /// A send failed: nothing more can be sent.
     pub(crate) send_broken: bool,
+    /// It is one more than there may be, in the slot that is kept to say so: it does not linger.
+    pub(crate) is_surplus: bool,
     pub(crate) shutdown_armed: bool,
     /// Received buffers that wait for a later turn.
     pub(crate) held_count: u32,
@@ -127,6 +129,7 @@ impl Connection {
             receive_armed: false,
             receive_ended: false,
             send_broken: false,
+            is_surplus: false,
             shutdown_armed: false,
             held_count: 0,
             heard_ns: 0,

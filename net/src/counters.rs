@@ -29,9 +29,9 @@ pub struct NetCounters {
     pub messages_in: u64,
     /// Encodings of messages: one per message and protocol in use, however many recipients.
     pub messages_encoded: u64,
-    /// Connections accepted.
+    /// Connections accepted, those included that were told that there are too many.
     pub accepted: u64,
-    /// Times no connection could be accepted because the table was full.
+    /// Connections turned away because there were as many as there may be.
     pub accept_table_full: u64,
     /// Frames refused by reason, indexed by `Reason as usize`.
     pub refusals: [u64; Reason::ALL.len()],

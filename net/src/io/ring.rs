@@ -22,7 +22,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, DestinationSlot, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
 use super::buffers::{BUFFER_GROUP, BufferRing};
@@ -270,6 +270,15 @@ impl Ring {
     pub fn accept(&mut self, user_data: UserData, listener: &impl AsFd) {
         let listener = io_uring::types::Fd(listener.as_fd().as_raw_fd());
         let entry = opcode::AcceptMulti::new(listener).allocate_file_index(true).build();
+        self.push(entry.user_data(user_data.to_bits()));
+    }
+
+    /// Accepts one connection into a free slot.
+    pub fn accept_one(&mut self, user_data: UserData, listener: &impl AsFd) {
+        let listener = io_uring::types::Fd(listener.as_fd().as_raw_fd());
+        let slot = Some(DestinationSlot::auto_target());
+        let (address, length) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let entry = opcode::Accept::new(listener, address, length).file_index(slot).build();
         self.push(entry.user_data(user_data.to_bits()));
     }
 

@@ -103,10 +103,11 @@ impl Reactor {
 
     /// All is sent. If the peer has not ended its side, it is told that ours has, and what it still
     /// sends is discarded: closing at once would make the kernel reset the connection, and the
-    /// client might never see the reason.
+    /// client might never see the reason. One in the slot that is kept for those who are too many
+    /// makes room for the next; what it said before it heard the reason has been received.
     pub(super) fn drained(&mut self, index: u32, now: Now) {
         let connection = &mut self.connections[index as usize];
-        if connection.receive_ended || connection.send_broken {
+        if connection.receive_ended || connection.send_broken || connection.is_surplus {
             self.start_closing(index);
             return;
         }

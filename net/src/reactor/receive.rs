@@ -289,10 +289,17 @@ impl Reactor {
     fn accepted(&mut self, completion: Completion, intake: &mut Intake<'_>) {
         self.accept_armed = completion.more;
         match completion.outcome {
-            Outcome::Done(slot) => self.adopt(slot, intake),
+            Outcome::Done(slot) => {
+                self.adopt(slot, intake);
+                if completion.more && self.open_count >= self.settings.connections_max {
+                    // The kernel closes what does not fit its table without a word: from here on
+                    // they come one at a time.
+                    self.cancel_accept();
+                }
+            }
             Outcome::TableFull => {
                 self.counters.accept_table_full += 1;
-                if self.open_count < self.settings.connections_max {
+                if self.open_count <= self.settings.connections_max {
                     // Ours is not the full one, or a close is on its way.
                     self.accept_later(intake.now);
                 }
@@ -324,6 +331,12 @@ impl Reactor {
         self.arm_receive(slot);
         if self.listener.is_none() {
             self.close(slot, Reason::Draining);
+            return;
+        }
+        if self.open_count > self.settings.connections_max {
+            self.counters.accept_table_full += 1;
+            self.connections[slot as usize].is_surplus = true;
+            self.close(slot, Reason::Busy);
             return;
         }
         // A binary client says its preamble on a fixed port too.
