@@ -2,8 +2,10 @@
 //! sent, and where it stands in its life.
 //!
 //! ```text
-//! Undetected -> Open -> Leaving -> Draining -> Lingering -> Closing -> Free
+//! Undetected -> Open -> Ended -> Leaving -> Draining -> Lingering -> Closing -> Free
 //! ```
+//!
+//! Any may be left out but the first and the last two.
 //!
 //! Frames are decoded where they were received. Only a frame that is not whole yet is copied, to a
 //! buffer that the connection has for so long, bounded by `frame_bytes_max` and one receive buffer.
@@ -31,6 +33,8 @@ pub(crate) enum Phase {
     Undetected,
     /// It speaks.
     Open(Protocol),
+    /// It has said all it will say, and still gets its answers.
+    Ended(Protocol),
     /// Its end is decided, and what was sent to it this turn is on its way.
     Leaving,
     /// What waits in its send queue is still to go out.
@@ -79,6 +83,8 @@ pub(crate) struct Connection {
     pub(crate) receive_ended: bool,
     /// A send failed: nothing more can be sent.
     pub(crate) send_broken: bool,
+    /// It is one more than there may be, in the slot that is kept to say so: it does not linger.
+    pub(crate) is_surplus: bool,
     pub(crate) shutdown_armed: bool,
     /// Received buffers that wait for a later turn.
     pub(crate) held_count: u32,
@@ -123,6 +129,7 @@ impl Connection {
             receive_armed: false,
             receive_ended: false,
             send_broken: false,
+            is_surplus: false,
             shutdown_armed: false,
             held_count: 0,
             heard_ns: 0,
@@ -135,7 +142,7 @@ impl Connection {
 
     /// Whether it is in use and no end was decided.
     pub(crate) fn is_alive(&self) -> bool {
-        matches!(self.phase, Phase::Undetected | Phase::Open(_))
+        matches!(self.phase, Phase::Undetected | Phase::Open(_) | Phase::Ended(_))
     }
 
     /// The protocol in which messages may be sent to it now.

@@ -15,7 +15,7 @@ pub struct NetCounters {
     pub completions: u64,
     /// Receive completions that carried bytes.
     pub receives: u64,
-    /// Sends submitted: at most one per connection and turn.
+    /// Sends submitted: at most one per connection and turn, but for turns with a large output.
     pub sends: u64,
     /// Sends that the socket did not take at once as a whole.
     pub sends_deferred: u64,
@@ -29,9 +29,9 @@ pub struct NetCounters {
     pub messages_in: u64,
     /// Encodings of messages: one per message and protocol in use, however many recipients.
     pub messages_encoded: u64,
-    /// Connections accepted.
+    /// Connections accepted, those included that were told that there are too many.
     pub accepted: u64,
-    /// Times no connection could be accepted because the table was full.
+    /// Connections turned away because there were as many as there may be.
     pub accept_table_full: u64,
     /// Frames refused by reason, indexed by `Reason as usize`.
     pub refusals: [u64; Reason::ALL.len()],
@@ -45,6 +45,8 @@ pub struct NetCounters {
     pub send_queue_bytes: u64,
     /// Gauge: bytes of half-received frames.
     pub partial_frame_bytes: u64,
+    /// Most bytes of output that were ever copied together at a time.
+    pub gathered_bytes_peak: u64,
 }
 
 impl Default for NetCounters {
@@ -69,6 +71,7 @@ impl Default for NetCounters {
             connections_undetected: 0,
             send_queue_bytes: 0,
             partial_frame_bytes: 0,
+            gathered_bytes_peak: 0,
         }
     }
 }

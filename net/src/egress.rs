@@ -4,6 +4,10 @@
 //! Messages stand in one arena. A connection's pieces are a list of ranges of it, linked by index
 //! in one vector, so a warm turn allocates nothing. Pieces that lie side by side are sent from the
 //! arena as they are; others are copied together in a second arena.
+//!
+//! Memory is bounded by sending earlier than at the turn's end: [`Egress::is_full`] asks for all of
+//! it to be sent, so that one connection's output is bounded too, and [`Egress::gathered_is_full`]
+//! for what was copied together so far.
 
 use warren_core::message::{Message, MessageBuilder, Value};
 use warren_core::reason::Reason;
@@ -13,8 +17,17 @@ use crate::connection::{Connection, EGRESS_NONE};
 use crate::gateway::{GatewaySettings, Protocol, encode};
 
 const NONE: u32 = u32::MAX;
+/// Bytes of encoded messages beyond which they are sent before more are encoded. A connection's
+/// output is at most this, and what one output of the shard adds.
+pub(crate) const MESSAGES_BYTES_MAX: usize = 4 << 20;
+/// The same for pieces: 12 bytes each.
+const PIECES_MAX: usize = 1 << 18;
+/// Bytes copied together beyond which they are sent before more are copied.
+pub(crate) const GATHERED_BYTES_MAX: usize = 4 << 20;
 /// An arena that a burst has made larger than this is given back after the turn.
-const ARENA_BYTES_KEPT_MAX: usize = 16 << 20;
+const ARENA_BYTES_KEPT_MAX: usize = 8 << 20;
+const _: () = assert!(ARENA_BYTES_KEPT_MAX >= MESSAGES_BYTES_MAX);
+const _: () = assert!(ARENA_BYTES_KEPT_MAX >= GATHERED_BYTES_MAX);
 
 /// A piece of a connection's output: one whole message.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +66,10 @@ pub(crate) struct Egress {
     gathered: Vec<u8>,
     pieces: Vec<Piece>,
     recipients: Vec<Recipient>,
-    /// Most bytes that were copied together at a time.
-    pub(crate) gathered_peak_bytes: usize,
     /// Messages encoded since the start.
     pub(crate) encoded_count: u64,
+    /// Most bytes that ever stood copied together.
+    pub(crate) gathered_bytes_peak: usize,
 }
 
 impl Egress {
@@ -98,6 +111,16 @@ impl Egress {
         recipient.last = piece;
     }
 
+    /// Whether what there is should be sent before more is added.
+    pub(crate) fn is_full(&self) -> bool {
+        self.messages.len() > MESSAGES_BYTES_MAX || self.pieces.len() > PIECES_MAX
+    }
+
+    /// Whether what was copied together should be sent before more is.
+    pub(crate) fn gathered_is_full(&self) -> bool {
+        self.gathered.len() > GATHERED_BYTES_MAX
+    }
+
     /// Number of connections that get something.
     pub(crate) fn recipient_count(&self) -> usize {
         self.recipients.len()
@@ -133,17 +156,6 @@ impl Egress {
         (Arena::Messages, whole)
     }
 
-    /// Bytes copied together since the last [`clear_gathered`](Self::clear_gathered).
-    pub(crate) fn gathered_bytes(&self) -> usize {
-        self.gathered.len()
-    }
-
-    /// Forgets what was copied together. Pieces stay where they are.
-    pub(crate) fn clear_gathered(&mut self) {
-        self.gathered_peak_bytes = self.gathered_peak_bytes.max(self.gathered.len());
-        self.gathered.clear();
-    }
-
     fn copy_together(&mut self, recipient: Recipient) -> Span {
         let start = self.gathered.len();
         let mut next = recipient.first;
@@ -152,6 +164,7 @@ impl Egress {
             self.gathered.extend_from_slice(piece.bytes.of(&self.messages));
             next = piece.next;
         }
+        self.gathered_bytes_peak = self.gathered_bytes_peak.max(self.gathered.len());
         Span::since(start, &self.gathered)
     }
 
@@ -160,9 +173,14 @@ impl Egress {
         [&self.messages, &self.gathered]
     }
 
-    /// Empties the output and keeps its memory. Entries of connections are the caller's to reset.
+    /// What was copied together has been sent. The messages stay for those who get them later.
+    pub(crate) fn clear_gathered(&mut self) {
+        self.gathered.clear();
+    }
+
+    /// Empties the output, and keeps its memory unless a burst has made it large. Entries of
+    /// connections are the caller's to reset.
     pub(crate) fn clear(&mut self) {
-        self.clear_gathered();
         for arena in [&mut self.messages, &mut self.gathered] {
             arena.clear();
             if arena.capacity() > ARENA_BYTES_KEPT_MAX {
@@ -170,6 +188,7 @@ impl Egress {
             }
         }
         self.pieces.clear();
+        self.pieces.shrink_to(2 * PIECES_MAX);
         self.recipients.clear();
     }
 }

@@ -33,8 +33,9 @@
 //! ```
 //!
 //! Invariants: no bytes of a client are lost, doubled or reordered; what a connection gets in one
-//! turn leaves in one send; bad input is answered or closed with one named reason and never panics;
-//! system calls and unsafe code are in [`io`] only.
+//! turn leaves in one send, unless the turn's output is so large that it is sent in parts; bad
+//! input is answered or closed with one named reason and never panics; system calls and unsafe code
+//! are in [`io`] only.
 
 pub mod counters;
 pub mod gateway;

@@ -12,8 +12,11 @@
 //!    operation on it is under way, so completions never meet the slot's next user.
 //! 2. Bytes of one connection are decoded in the order in which they came, and the end of a
 //!    connection comes after them, also when a turn cannot take all of them.
-//! 3. Of a connection whose protocol became known the shard hears one `Opened` and one `Closed`.
+//! 3. Of a connection whose protocol became known the shard hears one `Opened`, perhaps one
+//!    `Ended`, and one `Closed`.
 //! 4. Warm turns allocate nothing: all lists are kept from turn to turn.
+//! 5. The file table has one slot more than there may be connections. A connection in it is told
+//!    so, and makes room for the next.
 
 mod close;
 mod deadlines;
@@ -46,6 +49,8 @@ use receive::Held;
 
 /// Most connections of a reactor that does not say another number.
 const CONNECTIONS_DEFAULT_MAX: usize = 65_536;
+/// Slots for connections beyond the limit, to tell them so.
+const SURPLUS_SLOTS: usize = 1;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// What the configuration says about a reactor.
@@ -55,7 +60,7 @@ pub struct ReactorSettings {
     pub gateway: GatewaySettings,
     /// The one protocol of the port; none: told by the first bytes.
     pub fixed_protocol: Option<Protocol>,
-    /// Connections open at a time; at most the descriptor limit.
+    /// Connections open at a time; below the descriptor limit.
     pub connections_max: usize,
     /// Bytes that wait to be sent on one connection before it is closed with `slow-consumer`.
     pub send_queue_bytes_max: usize,
@@ -86,7 +91,9 @@ impl Default for ReactorSettings {
         Self {
             gateway: GatewaySettings::default(),
             fixed_protocol: None,
-            connections_max: (descriptors_max() as usize).min(CONNECTIONS_DEFAULT_MAX),
+            connections_max: (descriptors_max() as usize)
+                .saturating_sub(SURPLUS_SLOTS)
+                .clamp(1, CONNECTIONS_DEFAULT_MAX),
             send_queue_bytes_max: 256 * 1024,
             inputs_per_turn_max: 16_384,
             turn_interval_us: 1000,
@@ -129,6 +136,7 @@ pub struct Reactor {
     counters: NetCounters,
     /// Received buffers, and ends behind them, that wait for a later turn.
     held: VecDeque<Held>,
+    held_buffer_count: usize,
     accepting_input: bool,
     /// Connections whose receive is to be armed again.
     to_receive: VecDeque<ConnectionId>,
@@ -170,6 +178,7 @@ impl Reactor {
             spare: SpareBuffers::default(),
             counters: NetCounters::default(),
             held: VecDeque::new(),
+            held_buffer_count: 0,
             accepting_input: true,
             to_receive: VecDeque::new(),
             to_tell_closed: Vec::new(),
@@ -261,8 +270,7 @@ impl Reactor {
     /// new connections to others on the same address.
     pub fn stop_accepting(&mut self) {
         if self.accept_armed {
-            let accept = UserData::new(OperationKind::Accept, 0, 0);
-            self.ring.cancel(UserData::new(OperationKind::Cancel, 0, 0), accept);
+            self.cancel_accept();
         }
         // An accept that still waits to be submitted must not meet another file by its number.
         self.ring.submit();
@@ -283,10 +291,10 @@ impl Reactor {
         self.open_count
     }
 
-    /// Received buffers, and ends, that wait for a later turn.
+    /// Received buffers that wait for a later turn.
     #[must_use]
     pub fn held_count(&self) -> usize {
-        self.held.len()
+        self.held_buffer_count
     }
 
     /// What was counted so far.
@@ -301,16 +309,30 @@ impl Reactor {
         self.counters.submissions = ring.submissions;
         self.counters.completions = ring.completions;
         self.counters.messages_encoded = self.egress.encoded_count;
+        self.counters.gathered_bytes_peak = self.egress.gathered_bytes_peak as u64;
     }
 
+    /// Accepts connections, as many as there may be; then one at a time, to tell it that there are
+    /// too many; and none while that one is there.
     fn accept(&mut self) {
-        if let Some(listener) = &self.listener
-            && !self.accept_armed
-            && self.accept_retry_ns.is_none()
-        {
-            self.accept_armed = true;
-            self.ring.accept(UserData::new(OperationKind::Accept, 0, 0), listener);
+        let connections_max = self.settings.connections_max;
+        let waits = self.accept_armed || self.accept_retry_ns.is_some();
+        let Some(listener) = &self.listener else { return };
+        if waits || self.open_count > connections_max {
+            return;
         }
+        self.accept_armed = true;
+        let user_data = UserData::new(OperationKind::Accept, 0, 0);
+        if self.open_count < connections_max {
+            self.ring.accept(user_data, listener);
+        } else {
+            self.ring.accept_one(user_data, listener);
+        }
+    }
+
+    fn cancel_accept(&mut self) {
+        let accept = UserData::new(OperationKind::Accept, 0, 0);
+        self.ring.cancel(UserData::new(OperationKind::Cancel, 0, 0), accept);
     }
 
     fn id_of(&self, index: u32) -> ConnectionId {
@@ -343,6 +365,7 @@ fn ring_settings(settings: &ReactorSettings) -> Result<RingSettings, ReactorErro
         submission_entries: settings.submission_entries,
         completion_entries: settings.completion_entries,
         files_max: in_range(settings.connections_max)
+            .and_then(|count| count.checked_add(SURPLUS_SLOTS as u32))
             .ok_or(invalid("the number of connections"))?,
         receive_buffer_count: count as u16,
         receive_buffer_bytes: in_range(settings.receive_buffer_bytes)

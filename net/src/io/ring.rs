@@ -22,7 +22,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, DestinationSlot, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
 use super::buffers::{BUFFER_GROUP, BufferRing};
@@ -273,6 +273,15 @@ impl Ring {
         self.push(entry.user_data(user_data.to_bits()));
     }
 
+    /// Accepts one connection into a free slot.
+    pub fn accept_one(&mut self, user_data: UserData, listener: &impl AsFd) {
+        let listener = io_uring::types::Fd(listener.as_fd().as_raw_fd());
+        let slot = Some(DestinationSlot::auto_target());
+        let (address, length) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let entry = opcode::Accept::new(listener, address, length).file_index(slot).build();
+        self.push(entry.user_data(user_data.to_bits()));
+    }
+
     /// Receives into the receive buffers until the peer closes, it fails, or no buffer is free.
     pub fn receive(&mut self, user_data: UserData, slot: u32) {
         assert!(self.buffers.is_some(), "the ring was set up with receive buffers");
@@ -403,8 +412,13 @@ impl Ring {
             if !self.ring.submission().taskrun() {
                 break;
             }
+            let before = self.counters.completions;
             self.enter_and_wait(wait.want, Duration::ZERO, Some(Duration::ZERO));
             self.reap();
+            if self.counters.completions == before {
+                // The flag may stay set when nothing is left to do.
+                break;
+            }
         }
     }
 

@@ -189,6 +189,26 @@ fn more_ready_work_than_one_call_makes_is_all_reaped() {
 }
 
 #[test]
+fn a_wait_does_not_ask_on_for_work_that_does_not_come() {
+    let mut ring = Ring::new(&RingSettings { receive_buffer_count: 256, ..SETTINGS }).unwrap();
+    let (mut client, server) = connected();
+    ring.install(0, OwnedFd::from(server)).unwrap();
+    ring.receive(UserData::new(OperationKind::Receive, 0, 0), 0);
+    ring.submit();
+    // So many pieces of one socket that the kernel puts it back in line, and says that there is
+    // more: it goes on saying so when all is done.
+    std::io::Write::write_all(&mut client, &[1; 100 * 64]).unwrap();
+    let enters = ring.counters().enters;
+    let (gather, timeout) = (Duration::from_micros(50), Some(Duration::from_millis(1)));
+    ring.wait(Wait { want: 200, gather, timeout });
+    let calls = ring.counters().enters - enters;
+    let mut received = Vec::new();
+    ring.take_completions(&mut received);
+    assert_eq!(received.len(), 100);
+    assert!(calls < 10, "{calls} calls");
+}
+
+#[test]
 fn a_wait_ends_at_the_first_completion_when_the_time_to_gather_is_over() {
     let mut ring = Ring::new(&SETTINGS).unwrap();
     let handle = ring.wake_handle();

@@ -3,16 +3,41 @@
 
 use std::net::Shutdown;
 
+use warren_core::ids::ConnectionId;
 use warren_core::message::Message;
 use warren_core::reason::Reason;
-use warren_core::turn::Now;
+use warren_core::turn::{Now, ShardInput, ShardInputs};
 
 use super::Reactor;
 use crate::connection::{Connection, EGRESS_NONE, Phase};
 use crate::egress::{Encodings, closed_line, is_told, write_notice};
 use crate::io::operation::{GENERATION_MASK, OperationKind};
 
+/// Milliseconds that the shard has to answer a client that has ended its side, and to ask for the
+/// close. It does so as soon as all is answered; this is for an answer that never comes.
+const ENDED_MS_MAX: u64 = 30_000;
+
 impl Reactor {
+    /// The peer has said all it will say. If the shard knows it, it gets its answers, and leaves
+    /// when the shard asks for the close.
+    pub(super) fn end_input(&mut self, id: ConnectionId, now: Now, inputs: &mut ShardInputs) {
+        let index = id.index;
+        let connection = &mut self.connections[index as usize];
+        let Phase::Open(protocol) = connection.phase else {
+            self.leave(index, Reason::PeerClosed);
+            return;
+        };
+        if connection.send_broken {
+            self.leave(index, Reason::SocketError);
+            return;
+        }
+        connection.phase = Phase::Ended(protocol);
+        self.counters.partial_frame_bytes -= connection.partial_bytes() as u64;
+        connection.discard_partial(&mut self.spare);
+        inputs.list.push(ShardInput::Ended { connection: id });
+        self.wheel.schedule(index, Self::deadline_after_ms(now, ENDED_MS_MAX));
+    }
+
     /// Decides the end of a connection, unless it was decided before, and tells the client.
     pub(super) fn close(&mut self, index: u32, reason: Reason) {
         let connection = &mut self.connections[index as usize];
@@ -40,13 +65,13 @@ impl Reactor {
         self.connections[index as usize].protocol = None;
     }
 
-    /// The end is decided. After a peer's close, what the shard still says in this turn is sent.
+    /// The end is decided. What the shard still says in this turn is sent.
     pub(super) fn leave(&mut self, index: u32, reason: Reason) {
         let id = self.id_of(index);
         let connection = &mut self.connections[index as usize];
         match connection.phase {
             Phase::Undetected => self.counters.connections_undetected -= 1,
-            Phase::Open(protocol) => {
+            Phase::Open(protocol) | Phase::Ended(protocol) => {
                 self.counters.connections[protocol as usize] -= 1;
                 self.to_tell_closed.push(id);
             }
@@ -78,10 +103,11 @@ impl Reactor {
 
     /// All is sent. If the peer has not ended its side, it is told that ours has, and what it still
     /// sends is discarded: closing at once would make the kernel reset the connection, and the
-    /// client might never see the reason.
+    /// client might never see the reason. One in the slot that is kept for those who are too many
+    /// makes room for the next; what it said before it heard the reason has been received.
     pub(super) fn drained(&mut self, index: u32, now: Now) {
         let connection = &mut self.connections[index as usize];
-        if connection.receive_ended || connection.send_broken {
+        if connection.receive_ended || connection.send_broken || connection.is_surplus {
             self.start_closing(index);
             return;
         }

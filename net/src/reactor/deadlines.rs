@@ -1,4 +1,4 @@
-//! What becomes due: heartbeats, silence, the ends of those that leave.
+//! What becomes due: heartbeats, silence, the ends of those that leave or wait for an answer.
 
 use warren_core::message::{Message, MessageBuilder, Value};
 use warren_core::reason::Reason;
@@ -22,6 +22,7 @@ impl Reactor {
                 Phase::Undetected => self.close(index, Reason::Timeout),
                 Phase::Open(Protocol::Binary) => self.check_silence(index, now),
                 Phase::Open(protocol) => self.send_heartbeat(index, protocol, now),
+                Phase::Ended(_) => self.close(index, Reason::PeerClosed),
                 Phase::Draining | Phase::Lingering => self.start_closing(index),
                 Phase::Free | Phase::Leaving | Phase::Closing => {}
             }

@@ -73,7 +73,10 @@ impl Reactor {
                 continue;
             }
             match what {
-                HeldWhat::Bytes { buffer, length } => self.feed(id, buffer, length, intake),
+                HeldWhat::Bytes { buffer, length } => {
+                    self.held_buffer_count -= 1;
+                    self.feed(id, buffer, length, intake);
+                }
                 HeldWhat::End(reason) => self.peer_ended(id, reason, intake),
             }
         }
@@ -81,6 +84,7 @@ impl Reactor {
 
     fn drop_held(&mut self, what: HeldWhat) {
         if let HeldWhat::Bytes { buffer, .. } = what {
+            self.held_buffer_count -= 1;
             self.ring.buffers_mut().give_back(buffer);
         }
     }
@@ -165,6 +169,7 @@ impl Reactor {
 
     fn hold(&mut self, id: ConnectionId, what: HeldWhat) {
         self.connections[id.index as usize].held_count += 1;
+        self.held_buffer_count += usize::from(matches!(what, HeldWhat::Bytes { .. }));
         self.held.push_back(Held { id, what });
     }
 
@@ -193,17 +198,14 @@ impl Reactor {
             Phase::Lingering => self.start_closing(id.index),
             Phase::Closing => self.free_when_idle(id.index),
             // The rest of the output goes first.
-            Phase::Leaving | Phase::Draining | Phase::Free => {}
+            Phase::Ended(_) | Phase::Leaving | Phase::Draining | Phase::Free => {}
         }
     }
 
-    /// The peer has said its last. When it did so in order, it may still listen for the answers:
-    /// the shard asks for the close when it has given them.
+    /// All that the peer said was heard.
     fn peer_ended(&mut self, id: ConnectionId, reason: Reason, intake: &mut Intake<'_>) {
-        let connection = &self.connections[id.index as usize];
-        let listens = matches!(connection.phase, Phase::Open(_)) && !connection.send_broken;
-        if reason == Reason::PeerClosed && listens {
-            intake.inputs.list.push(ShardInput::Ended { connection: id });
+        if reason == Reason::PeerClosed {
+            self.end_input(id, intake.now, intake.inputs);
         } else {
             self.leave(id.index, reason);
         }
@@ -287,10 +289,17 @@ impl Reactor {
     fn accepted(&mut self, completion: Completion, intake: &mut Intake<'_>) {
         self.accept_armed = completion.more;
         match completion.outcome {
-            Outcome::Done(slot) => self.adopt(slot, intake),
+            Outcome::Done(slot) => {
+                self.adopt(slot, intake);
+                if completion.more && self.open_count >= self.settings.connections_max {
+                    // The kernel closes what does not fit its table without a word: from here on
+                    // they come one at a time.
+                    self.cancel_accept();
+                }
+            }
             Outcome::TableFull => {
                 self.counters.accept_table_full += 1;
-                if self.open_count < self.settings.connections_max {
+                if self.open_count <= self.settings.connections_max {
                     // Ours is not the full one, or a close is on its way.
                     self.accept_later(intake.now);
                 }
@@ -322,6 +331,12 @@ impl Reactor {
         self.arm_receive(slot);
         if self.listener.is_none() {
             self.close(slot, Reason::Draining);
+            return;
+        }
+        if self.open_count > self.settings.connections_max {
+            self.counters.accept_table_full += 1;
+            self.connections[slot as usize].is_surplus = true;
+            self.close(slot, Reason::Busy);
             return;
         }
         // A binary client says its preamble on a fixed port too.

@@ -1,6 +1,7 @@
 //! The last part of a turn: outputs to sends.
 //!
 //! All that a connection gets in a turn leaves in one send, which is over when it was submitted.
+//! Only a turn with more output than there should be in memory at a time is sent in several goes.
 //! What the socket did not take goes to the connection's send queue, and so does all that follows
 //! until the queue is empty again; the queue is drained by sends that wait for room, one at a time.
 
@@ -17,10 +18,6 @@ use crate::egress::{Encodings, Recipient, write_notice};
 use crate::gateway::encode;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 use crate::io::ring::ImmediateSend;
-
-/// Bytes copied together for recipients of several messages before they are sent and the memory is
-/// used again. One recipient's output may be more.
-const GATHERED_BYTES_MAX: usize = 4 << 20;
 
 impl Reactor {
     pub(super) fn encode_outputs(&mut self, outputs: &ShardOutputs) {
@@ -42,6 +39,9 @@ impl Reactor {
                     }
                 }
             }
+            if self.egress.is_full() {
+                self.flush();
+            }
         }
     }
 
@@ -56,7 +56,7 @@ impl Reactor {
         self.egress.push(id.index, connection, bytes);
     }
 
-    /// Sends the turn's output.
+    /// Sends the output that there is.
     pub(super) fn flush(&mut self) {
         for entry in 0..self.egress.recipient_count() {
             let recipient = self.egress.recipient(entry);
@@ -68,10 +68,6 @@ impl Reactor {
                 self.enqueue(recipient, 0);
                 continue;
             }
-            if self.egress.gathered_bytes() > GATHERED_BYTES_MAX {
-                self.send_staged();
-                self.egress.clear_gathered();
-            }
             let (arena, bytes) = self.egress.gather(recipient);
             self.counters.sends += 1;
             self.counters.sent_bytes += u64::from(bytes.length);
@@ -82,8 +78,11 @@ impl Reactor {
                 start: bytes.start,
                 length: bytes.length,
             });
+            if self.egress.gathered_is_full() {
+                self.send_gathered();
+            }
         }
-        self.send_staged();
+        self.send_gathered();
         for entry in 0..self.egress.recipient_count() {
             let index = self.egress.recipient(entry).index;
             self.connections[index as usize].egress_entry = EGRESS_NONE;
@@ -92,14 +91,15 @@ impl Reactor {
         self.pongs = Encodings::default();
     }
 
-    /// Hands the staged sends to the sockets. They are over when this returns, and what did not go
-    /// out is in send queues: the gathered bytes are free.
-    fn send_staged(&mut self) {
-        if !self.sends.is_empty() {
-            self.ring.send_now(&self.sends, &self.egress.arenas());
-            self.sends.clear();
-            self.take_send_failures();
+    /// Makes the sends that were prepared, and frees what was copied together for them.
+    fn send_gathered(&mut self) {
+        if self.sends.is_empty() {
+            return;
         }
+        self.ring.send_now(&self.sends, &self.egress.arenas());
+        self.sends.clear();
+        self.egress.clear_gathered();
+        self.take_send_failures();
     }
 
     /// Sends complete only when they were short. The other completions wait for the next turn.
@@ -169,7 +169,9 @@ impl Reactor {
     /// The client takes its messages too slowly: it gets what is queued, the reason, and no more.
     fn close_overflowed(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
-        let (Phase::Open(protocol), Some(queue)) = (connection.phase, &mut connection.queue) else {
+        let (Phase::Open(protocol) | Phase::Ended(protocol), Some(queue)) =
+            (connection.phase, &mut connection.queue)
+        else {
             return;
         };
         write_notice(&mut self.notice, "closed", Reason::SlowConsumer);
@@ -233,17 +235,15 @@ impl Reactor {
     }
 
     /// A send failed, so the stream has a hole: nothing more is sent. The receive tells the end,
-    /// after what the peer said before.
+    /// after what the peer said before, unless that was heard already.
     fn break_sending(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         connection.send_broken = true;
         self.counters.send_queue_bytes -= connection.queue_bytes() as u64;
         connection.queue = None;
         match connection.phase {
-            Phase::Open(_) if connection.receive_ended && connection.held_count == 0 => {
-                self.leave(index, Reason::SocketError);
-            }
             Phase::Undetected | Phase::Open(_) => self.shut_down(index, Shutdown::Both),
+            Phase::Ended(_) => self.leave(index, Reason::SocketError),
             Phase::Draining => self.start_closing(index),
             Phase::Closing => self.free_when_idle(index),
             Phase::Free | Phase::Leaving | Phase::Lingering => {}

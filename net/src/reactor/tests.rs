@@ -7,7 +7,7 @@ mod load;
 mod streams;
 mod time;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
@@ -21,24 +21,34 @@ use crate::gateway::binary::{PREAMBLE, encode_request};
 use crate::io::listener::Listener;
 
 const TURN_NS: u64 = 1_000_000;
+/// Text of the messages of a `flood`.
+const LONG_TEXT_BYTES: usize = 60_000;
 /// Turns after which a condition is taken for one that never comes.
 const TURNS_MAX: usize = 20_000;
 
-/// A reactor with a shard that sends every message back. The method `all` goes to everyone,
-/// `close` closes its connection with a reason, `quit` without, and `burst` is answered by as many
-/// messages as its field `count` says.
+/// Turns between a message and its answer: as when another shard has a part in it.
+const ANSWER_TURNS: u64 = 2;
+
+/// A reactor with a shard that sends every message back, some turns later. The method `all` goes to
+/// everyone, `close` closes its connection with a reason, `quit` without, `burst` is answered by as
+/// many messages as its field `count` says, and `flood` by as many long ones for everyone. `never`
+/// is not answered, and a client that has ended is not closed while an answer is missing.
 struct Node {
     reactor: Reactor,
     address: SocketAddr,
     now: Now,
     accepting_input: bool,
+    answer_turns: u64,
+    turn_count: u64,
+    /// Messages that are not answered yet, with the turn in which they will be.
+    requests: VecDeque<(u64, ConnectionId, Vec<u8>)>,
+    unanswered: BTreeMap<(u32, u32), usize>,
+    ended: BTreeSet<(u32, u32)>,
     inputs: ShardInputs,
     outputs: ShardOutputs,
     open: BTreeSet<(u32, u32)>,
     opened_count: usize,
     closed_count: usize,
-    /// Clients that have said all they will say, to be closed in the next turn.
-    ended: Vec<ConnectionId>,
     /// Most messages of a turn.
     inputs_max: usize,
 }
@@ -64,19 +74,25 @@ impl Node {
             // Far from zero, as on a machine that has been up for a while.
             now: Now { monotonic_ns: 1_000_000_000_000_000, wall_ms: 0 },
             accepting_input: true,
+            answer_turns: ANSWER_TURNS,
+            turn_count: 0,
+            requests: VecDeque::new(),
+            unanswered: BTreeMap::new(),
+            ended: BTreeSet::new(),
             inputs: ShardInputs::default(),
             outputs: ShardOutputs::new(1),
             open: BTreeSet::new(),
             opened_count: 0,
             closed_count: 0,
-            ended: Vec::new(),
             inputs_max: 0,
         }
     }
 
     fn turn(&mut self) {
         self.now.monotonic_ns += TURN_NS;
+        self.turn_count += 1;
         self.reactor.receive(self.now, self.accepting_input, &mut self.inputs);
+        self.take_inputs();
         self.answer();
         self.reactor.send(self.now, &self.outputs);
         self.inputs.clear();
@@ -103,51 +119,93 @@ impl Node {
         }
     }
 
-    fn answer(&mut self) {
+    fn take_inputs(&mut self) {
         let messages = |input: &&ShardInput| matches!(input, ShardInput::Message { .. });
         let count = self.inputs.list.iter().filter(messages).count();
         self.inputs_max = self.inputs_max.max(count);
-        // Answers to the last questions come a turn after them, and then the end.
-        for connection in std::mem::take(&mut self.ended) {
-            let close = ShardOutput::Close { connection, reason: Reason::PeerClosed };
-            self.outputs.list.push(close);
-        }
         for input in std::mem::take(&mut self.inputs.list) {
             match input {
-                ShardInput::Ended { connection } => self.ended.push(connection),
                 ShardInput::Opened { connection, .. } => {
                     self.opened_count += 1;
-                    let new = self.open.insert((connection.index, connection.generation));
+                    let new = self.open.insert(key(connection));
                     assert!(new, "opened once: {connection:?}");
                 }
                 ShardInput::Message { connection, message } => {
-                    let known = self.open.contains(&(connection.index, connection.generation));
-                    assert!(known, "a message of no open connection: {connection:?}");
-                    self.answer_message(connection, message);
+                    let speaks = self.open.contains(&key(connection))
+                        && !self.ended.contains(&key(connection));
+                    assert!(speaks, "a message of no open connection: {connection:?}");
+                    let message = message.of(&self.inputs.bytes).to_vec();
+                    let due = self.turn_count + self.answer_turns;
+                    self.requests.push_back((due, connection, message));
+                    *self.unanswered.entry(key(connection)).or_default() += 1;
+                    self.answer();
+                }
+                ShardInput::Ended { connection } => {
+                    assert!(self.open.contains(&key(connection)), "ended while open");
+                    assert!(self.ended.insert(key(connection)), "ended once: {connection:?}");
+                    self.close_if_answered(connection);
                 }
                 ShardInput::Closed { connection } => {
                     self.closed_count += 1;
-                    let known = self.open.remove(&(connection.index, connection.generation));
+                    let known = self.open.remove(&key(connection));
                     assert!(known, "closed once, after it was opened: {connection:?}");
+                    self.ended.remove(&key(connection));
+                    self.unanswered.remove(&key(connection));
                 }
             }
         }
     }
 
-    fn answer_message(&mut self, connection: ConnectionId, span: Span) {
-        let message = Message::from_checked(span.of(&self.inputs.bytes));
+    fn answer(&mut self) {
+        while let Some((due, ..)) = self.requests.front()
+            && *due <= self.turn_count
+        {
+            let (_, connection, message) = self.requests.pop_front().unwrap();
+            let message = Message::from_checked(&message);
+            if message.method() == "never" || !self.open.contains(&key(connection)) {
+                continue;
+            }
+            self.answer_message(connection, message);
+            *self.unanswered.get_mut(&key(connection)).unwrap() -= 1;
+            self.close_if_answered(connection);
+        }
+    }
+
+    fn close_if_answered(&mut self, connection: ConnectionId) {
+        let answered = self.unanswered.get(&key(connection)).is_none_or(|count| *count == 0);
+        if answered && self.ended.contains(&key(connection)) {
+            self.outputs.list.push(ShardOutput::Close { connection, reason: Reason::PeerClosed });
+        }
+    }
+
+    fn output(&mut self, message: &[u8]) -> Span {
         let start = self.outputs.bytes.len();
-        self.outputs.bytes.extend_from_slice(message.as_bytes());
-        let echo = Span::since(start, &self.outputs.bytes);
+        self.outputs.bytes.extend_from_slice(message);
+        Span::since(start, &self.outputs.bytes)
+    }
+
+    fn send_to_all(&mut self, message: Span) {
+        let start = self.outputs.recipients.len();
+        let everyone = self.open.iter();
+        self.outputs
+            .recipients
+            .extend(everyone.map(|&(index, generation)| ConnectionId { index, generation }));
+        let recipients = Span::since(start, &self.outputs.recipients);
+        self.outputs.list.push(ShardOutput::SendMany { recipients, message });
+    }
+
+    fn answer_message(&mut self, connection: ConnectionId, message: Message<'_>) {
+        let echo = self.output(message.as_bytes());
         match message.method() {
-            "all" => {
-                let start = self.outputs.recipients.len();
-                let everyone = self.open.iter();
-                self.outputs.recipients.extend(
-                    everyone.map(|&(index, generation)| ConnectionId { index, generation }),
-                );
-                let recipients = Span::since(start, &self.outputs.recipients);
-                self.outputs.list.push(ShardOutput::SendMany { recipients, message: echo });
+            "all" => self.send_to_all(echo),
+            "flood" => {
+                let count = message.get("count").and_then(Value::as_integer).unwrap();
+                for number in 0..count as usize {
+                    let long = self.output(&packed_numbered(number, LONG_TEXT_BYTES));
+                    self.send_to_all(long);
+                    // Between two that everyone gets stands one that others do not.
+                    self.outputs.list.push(ShardOutput::Send { connection, message: echo });
+                }
             }
             "burst" => {
                 let count = message.get("count").and_then(Value::as_integer).unwrap();
@@ -186,6 +244,10 @@ impl Node {
         client.received.clear();
         client
     }
+}
+
+fn key(connection: ConnectionId) -> (u32, u32) {
+    (connection.index, connection.generation)
 }
 
 /// How a stream ended.
@@ -247,17 +309,24 @@ impl Client {
 
 /// A binary frame, which a server sends back as it is.
 fn frame(method: &str, fields: &[(&str, Value<'_>)]) -> Vec<u8> {
-    let packed = message::packed(method, fields);
+    frame_of(&message::packed(method, fields))
+}
+
+fn frame_of(packed: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode_request(Message::from_checked(&packed), &mut bytes);
+    encode_request(Message::from_checked(packed), &mut bytes);
     bytes
 }
 
 /// A numbered frame with so many bytes of text.
 fn numbered(number: usize, text_bytes: usize) -> Vec<u8> {
+    frame_of(&packed_numbered(number, text_bytes))
+}
+
+fn packed_numbered(number: usize, text_bytes: usize) -> Vec<u8> {
     let text: String =
         (0..text_bytes).map(|at| char::from(b'a' + ((number * 7 + at) % 26) as u8)).collect();
-    frame("echo", &[("n", Value::Integer(number as i64)), ("text", Value::Text(&text))])
+    message::packed("echo", &[("n", Value::Integer(number as i64)), ("text", Value::Text(&text))])
 }
 
 /// The notice that a binary client gets.

@@ -4,18 +4,91 @@ use super::*;
 
 #[test]
 fn a_half_closed_peer_gets_its_answers() {
+    for answer_turns in [0, 1, 5, 3000] {
+        let mut node = Node::start(small());
+        node.answer_turns = answer_turns;
+        let mut client = node.client();
+        let pieces = [numbered(1, 100), numbered(2, 100)].concat();
+        // Half a frame at the end is none.
+        let half = &numbered(3, 100)[..60];
+        client.send(&[PREAMBLE.as_slice(), &pieces, half].concat());
+        client.shut_down();
+        node.until("the end", |_| client.poll().ended.is_some());
+        assert_eq!((&client.received, client.ended), (&pieces, Some(End::Orderly)));
+        node.until("the end to be told", |node| node.closed_count == 1);
+        assert_eq!((node.opened_count, node.reactor.open_count()), (1, 0));
+        let counters = node.reactor.counters();
+        assert_eq!(counters.closes[Reason::PeerClosed as usize], 1);
+        assert_eq!(counters.closes.iter().sum::<u64>(), 1);
+        assert_eq!((counters.partial_frame_bytes, counters.connections.iter().sum()), (0, 0));
+    }
+}
+
+#[test]
+fn a_half_closed_peer_still_hears_the_others() {
     let mut node = Node::start(small());
-    let mut client = node.client();
-    let pieces = [numbered(1, 100), numbered(2, 100)].concat();
-    client.send(&[PREAMBLE.as_slice(), &pieces].concat());
+    let (mut ended, mut other) = (node.binary_client(), node.binary_client());
+    ended.send(&frame("never", &[]));
+    ended.shut_down();
+    node.until("the end of input", |node| !node.ended.is_empty());
+    let all = frame("all", &[]);
+    for _ in 0..3 {
+        other.send(&all);
+        node.until("the message", |_| ended.poll().received == all);
+        ended.received.clear();
+    }
+    assert_eq!((ended.ended, node.closed_count), (None, 0));
+    // The server drains: it is told like everyone else.
+    node.reactor.close_all(Reason::Draining);
+    node.until("the end", |_| ended.poll().ended.is_some());
+    assert_eq!(ended.received, notice("closed", Reason::Draining));
+}
+
+#[test]
+fn an_answer_that_never_comes_is_not_waited_for_for_ever() {
+    let mut node = Node::start(small());
+    let mut client = node.binary_client();
+    client.send(&frame("never", &[]));
     client.shut_down();
+    node.until("the end of input", |node| !node.ended.is_empty());
+    node.now.monotonic_ns += 29_000_000_000;
+    node.turns(5);
+    assert_eq!((client.poll().ended, node.closed_count), (None, 0));
+    node.now.monotonic_ns += 1_200_000_000;
     node.until("the end", |_| client.poll().ended.is_some());
-    assert_eq!((&client.received, client.ended), (&pieces, Some(End::Orderly)));
-    node.until("a free slot", |node| node.reactor.open_count() == 0);
-    // The shard hears of the end in the turn after it.
-    node.turn();
-    assert_eq!((node.opened_count, node.closed_count), (1, 1));
+    assert_eq!((&client.received, client.ended), (&Vec::new(), Some(End::Orderly)));
+    node.until("the end to be told", |node| node.closed_count == 1);
     assert_eq!(node.reactor.counters().closes[Reason::PeerClosed as usize], 1);
+}
+
+#[test]
+fn a_peer_that_is_gone_altogether_ends_at_the_first_failing_send() {
+    let mut node = Node::start(small());
+    let (mut gone, mut other) = (node.binary_client(), node.binary_client());
+    gone.send(&frame("never", &[]));
+    drop(gone);
+    node.until("the end of input", |node| !node.ended.is_empty());
+    let all = frame("all", &[]);
+    node.until("the end to be told", |node| {
+        other.send(&all);
+        node.closed_count == 1
+    });
+    assert_eq!(node.reactor.counters().closes[Reason::SocketError as usize], 1);
+    node.until("a free slot", |node| node.reactor.open_count() == 1);
+}
+
+#[test]
+fn an_end_before_the_first_words_is_the_end() {
+    let mut node = Node::start(small());
+    for bytes in [b"".as_slice(), &PREAMBLE[..2]] {
+        let mut client = node.client();
+        client.send(bytes);
+        client.shut_down();
+        node.until("the end", |_| client.poll().ended.is_some());
+        assert_eq!((&client.received, client.ended), (&Vec::new(), Some(End::Orderly)));
+    }
+    assert_eq!((node.opened_count, node.closed_count), (0, 0));
+    assert_eq!(node.reactor.counters().closes[Reason::PeerClosed as usize], 2);
 }
 
 #[test]
@@ -25,7 +98,7 @@ fn a_half_closed_slow_reader_gets_all_that_waits() {
     let burst = frame("burst", &[("count", Value::Integer(20_000)), ("a", Value::Text(TEXT))]);
     client.send(&burst);
     client.shut_down();
-    node.until("the end of input", |node| node.closed_count == 1);
+    node.until("the answers", |node| node.closed_count == 1);
     assert!(node.reactor.counters().send_queue_bytes > 0, "all of it fitted the socket");
     let start_ns = node.now.monotonic_ns;
     node.until("the end", |_| client.poll().ended.is_some());
@@ -98,6 +171,8 @@ fn a_reset_is_the_end() {
 #[test]
 fn refused_frames_are_answered_and_fatal_ones_close() {
     let mut node = Node::start(small());
+    // What is answered later than its turn is lost with the connection.
+    node.answer_turns = 0;
     let mut beside = node.binary_client();
     let mut client = node.client();
     client.send(b"{\"msg\":\"echo\"}\n{\"a\":1}\n{]\n{\"msg\":\"echo\"}\n");

@@ -1,6 +1,7 @@
 //! Full tables, slots used again, sizes out of range.
 
 use super::*;
+use crate::egress::closed_line;
 use crate::gateway::Protocol;
 use crate::reactor::ReactorError;
 
@@ -8,23 +9,57 @@ use crate::reactor::ReactorError;
 fn a_full_table_accepts_again_when_a_slot_is_free() {
     let mut node = Node::start(ReactorSettings { connections_max: 8, ..small() });
     let mut clients: Vec<Client> = (0..8).map(|_| node.binary_client()).collect();
-    // The kernel has accepted this one before it finds the table full, and closes it.
-    let mut refused = node.client();
-    node.until("the refusal", |_| refused.poll().ended.is_some());
-    node.until("the count", |node| node.reactor.counters().accept_table_full == 1);
-    let mut waiting = node.client();
-    waiting.send(PREAMBLE);
-    waiting.send(&numbered(1, 10));
-    node.turns(20);
-    assert!(waiting.poll().received.is_empty());
-    assert_eq!(node.reactor.open_count(), 8);
+    // From here on they are accepted one at a time.
+    node.turns(3);
+    // All at once, and with something to say, as clients are.
+    let mut surplus: Vec<Client> = (0..20).map(|_| node.client()).collect();
+    for (number, client) in surplus.iter_mut().enumerate() {
+        client.send(PREAMBLE);
+        client.send(&numbered(number, 10));
+    }
+    let start_ns = node.now.monotonic_ns;
+    for client in &mut surplus {
+        node.until("the refusal", |_| client.poll().ended.is_some());
+        assert_eq!(client.received, closed_line(Reason::Busy).as_bytes());
+    }
+    let waited_ns = node.now.monotonic_ns - start_ns;
+    assert!(waited_ns < 900_000_000, "those who wait for their refusal: {waited_ns} ns");
+    node.until("the slot to be free", |node| node.reactor.open_count() == 8);
+    let counters = node.reactor.counters();
+    assert_eq!((counters.accept_table_full, counters.accepted), (20, 28));
+    assert_eq!(counters.closes[Reason::Busy as usize], 20);
+    assert_eq!((node.opened_count, node.closed_count), (8, 0));
     drop(clients.pop());
-    node.until("its turn", |_| waiting.poll().received == numbered(1, 10));
+    node.until("room", |node| node.reactor.open_count() == 7);
+    clients.push(node.binary_client());
     for client in &mut clients {
         client.send(&numbered(2, 10));
         node.until("the echo", |_| client.poll().received == numbered(2, 10));
     }
-    assert_eq!(node.reactor.counters().accept_table_full, 1);
+    assert_eq!(node.reactor.counters().accept_table_full, 20);
+}
+
+#[test]
+fn a_burst_that_fills_the_table_leaves_no_client_waiting() {
+    let mut node = Node::start(ReactorSettings { connections_max: 4, ..small() });
+    let mut clients: Vec<Client> = (0..40).map(|_| node.client()).collect();
+    for client in &mut clients {
+        client.send(PREAMBLE);
+        client.send(&numbered(1, 10));
+    }
+    let line = closed_line(Reason::Busy);
+    let (mut served, mut told) = (0, 0);
+    for client in &mut clients {
+        node.until("an answer or the end", |_| {
+            client.poll().ended.is_some() || client.received == numbered(1, 10)
+        });
+        served += usize::from(client.ended.is_none());
+        told += usize::from(client.received == line.as_bytes());
+    }
+    // The kernel closes one without a word when it finds the table full in the middle of a burst.
+    assert_eq!(served, 4);
+    assert!(told >= 35, "{told} were told");
+    assert_eq!(node.reactor.counters().accept_table_full, 36);
 }
 
 #[test]
@@ -48,9 +83,7 @@ fn slots_used_again_leak_nothing_to_their_next_user() {
         node.until("a free slot", |node| node.reactor.open_count() == 0);
         assert_eq!(node.reactor.counters().partial_frame_bytes, 0);
     }
-    // The shard hears of the last end in the turn after it.
-    node.turn();
-    assert_eq!(node.opened_count, node.closed_count);
+    node.until("the last end", |node| node.closed_count == node.opened_count);
     assert_eq!(node.reactor.counters().connections, [0; Protocol::ALL.len()]);
 }
 

@@ -1,6 +1,7 @@
 //! Many connections, many messages, few system calls.
 
 use super::*;
+use crate::egress::{GATHERED_BYTES_MAX, MESSAGES_BYTES_MAX};
 
 #[test]
 fn a_thousand_connections_talk_and_leave() {
@@ -32,9 +33,8 @@ fn a_thousand_connections_talk_and_leave() {
     }
     drop(clients);
     node.until("free slots", |node| node.reactor.open_count() == 0);
-    // The shard hears of the end in the turn after it.
-    node.turn();
-    assert_eq!((node.opened_count, node.closed_count), (1000, 1000));
+    node.until("the last end", |node| node.closed_count == 1000);
+    assert_eq!(node.opened_count, 1000);
     let counters = node.reactor.counters();
     assert_eq!((counters.accepted, counters.accept_table_full), (1000, 0));
 }
@@ -63,4 +63,30 @@ fn a_system_call_serves_many_messages() {
     let completions = after.completions - before.completions;
     println!("{messages} messages: {enters} system calls, {completions} completions");
     assert!(enters * 20 < messages, "{enters} system calls for {messages} messages");
+}
+
+#[test]
+fn a_turn_of_many_long_messages_for_many_takes_little_memory() {
+    let settings = ReactorSettings { send_queue_bytes_max: 64 << 20, ..small() };
+    for (members, count) in [(24, 20), (6, 150)] {
+        let mut node = Node::start(settings);
+        let mut clients: Vec<Client> = (0..members).map(|_| node.binary_client()).collect();
+        let flood = frame("flood", &[("count", Value::Integer(count))]);
+        clients[0].send(&flood);
+        let long = |number| numbered(number, LONG_TEXT_BYTES);
+        let expected: Vec<u8> = (0..count as usize).flat_map(long).collect();
+        let first: Vec<u8> =
+            (0..count as usize).flat_map(|at| [long(at), flood.clone()].concat()).collect();
+        for (at, client) in clients.iter_mut().enumerate() {
+            let expected = if at == 0 { &first } else { &expected };
+            node.until("every byte", |_| client.poll().received.len() >= expected.len());
+            assert!(client.received == *expected, "the bytes differ");
+        }
+        // More than one connection's output stands there at a time only while it is little.
+        let one = expected.len().min(MESSAGES_BYTES_MAX + long(0).len());
+        let peak = node.reactor.counters().gathered_bytes_peak as usize;
+        assert!(peak > long(0).len(), "nothing was gathered");
+        assert!(peak <= GATHERED_BYTES_MAX + one + flood.len() * count as usize, "{peak} bytes");
+        node.until("empty queues", |node| node.reactor.counters().send_queue_bytes == 0);
+    }
 }

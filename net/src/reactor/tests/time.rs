@@ -47,7 +47,9 @@ fn a_heartbeat_is_encoded_once_for_all() {
     for client in &mut clients {
         client.send(b"{\"msg\":\"echo\"}\n");
     }
-    node.until("all", |node| node.opened_count == 20);
+    for client in &mut clients {
+        node.until("the echo", |_| client.poll().received == b"{\"msg\":\"echo\"}\n");
+    }
     let before = node.reactor.counters().clone();
     pass(&mut node, 10_500, 100);
     let after = node.reactor.counters();
