@@ -20,8 +20,8 @@ const SUBMISSION_ENTRIES: u32 = 4_096;
 const COMPLETION_ENTRIES: u32 = 65_536;
 /// Receive buffers, and bytes of each: the server's defaults of `reactor.receive_buffers` and
 /// `reactor.receive_buffer_bytes`.
-const RECEIVE_BUFFER_COUNT: u16 = 1_024;
-const RECEIVE_BUFFER_BYTES: u32 = 4_096;
+const RECEIVE_BUFFER_COUNT: u16 = 4_096;
+const RECEIVE_BUFFER_BYTES: u32 = 2_048;
 
 /// What the kernel has done.
 #[derive(Clone, Copy, Debug)]

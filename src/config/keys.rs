@@ -258,7 +258,7 @@ sections! {
         strict: bool = "false", Allowed::Switch;
     }
     LimitsSection = "limits" {
-        /// Open connections of one shard.
+        /// Open connections of one shard; fewer than the hard limit on descriptors.
         connections_max: u64 = "16384", Allowed::Range(1, 1_048_576);
         /// Bytes that wait to be sent on one connection; one with more is closed with
         /// `slow-consumer`.

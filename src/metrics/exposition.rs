@@ -84,7 +84,7 @@ pub(super) const SCALARS: &[Scalar] = &[
         turn.net.messages_encoded
     }),
     counter("accepted_connections", "Connections accepted", |turn| turn.net.accepted),
-    counter("accept_table_full", "Times no connection could be accepted", |turn| {
+    counter("accept_table_full", "Connections turned away because the table was full", |turn| {
         turn.net.accept_table_full
     }),
     gauge("send_queue_bytes", "Bytes that wait in send queues", |turn| turn.net.send_queue_bytes),
