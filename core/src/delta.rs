@@ -11,78 +11,19 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::ids::{Epoch, GroupId, Sequence};
-use crate::message::Value;
 
-/// A value on the heap.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub enum FieldValue {
-    /// See [`Value::Text`].
-    Text(String),
-    /// See [`Value::Integer`].
-    Integer(i64),
-    /// See [`Value::Float`].
-    Float(f64),
-    /// See [`Value::Boolean`].
-    Boolean(bool),
-    /// See [`Value::Bytes`].
-    Bytes(Vec<u8>),
-    /// See [`Value::Object`].
-    Object(u64),
-    /// See [`Value::List`].
-    List(Vec<String>),
-}
-
-impl FieldValue {
-    /// Copies a value; `None` for null.
-    #[must_use]
-    pub fn from_value(value: Value<'_>) -> Option<Self> {
-        Some(match value {
-            Value::Null => return None,
-            Value::Text(text) => Self::Text(text.into()),
-            Value::Integer(integer) => Self::Integer(integer),
-            Value::Float(float) => Self::Float(float),
-            Value::Boolean(boolean) => Self::Boolean(boolean),
-            Value::Bytes(bytes) => Self::Bytes(bytes.into()),
-            Value::Object(object) => Self::Object(object.0),
-            Value::List(list) => Self::List(list.iter().map(String::from).collect()),
-        })
-    }
-
-    /// Bytes that the value holds, for the limit on an object's size.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Bytes(bytes) => bytes.len(),
-            Self::List(texts) => texts.iter().map(|text| text.len() + 4).sum(),
-            Self::Integer(_) | Self::Float(_) | Self::Object(_) => 8,
-            Self::Boolean(_) => 1,
-        }
-    }
-}
-
-/// A named field.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct Field {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: FieldValue,
-}
-
-/// One change of a partition's state. Object ids and session ids are in their packed form.
+/// One change of a partition's state. Object ids and session ids are in their packed form, records
+/// and changes are packed messages.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub enum Delta {
-    /// A new object, at version 1.
+    /// A new object, or one that comes back from where it was stored.
     ObjectCreated {
         /// Its id.
         object: u64,
-        /// Its kind.
-        kind: String,
-        /// Name of the user who owns it; empty: the server.
-        owner: String,
-        /// Its fields, no two of one name.
-        fields: Vec<Field>,
+        /// 1 for a new one.
+        version: u64,
+        /// Its record: kind, owner and fields.
+        record: Vec<u8>,
     },
     /// Fields of an object were set or removed.
     ObjectChanged {
@@ -90,10 +31,9 @@ pub enum Delta {
         object: u64,
         /// Its version after the change.
         version: u64,
-        /// Fields set.
-        set: Vec<Field>,
-        /// Names of fields removed.
-        removed: Vec<String>,
+        /// A message with the object's kind as its method and the fields that are set; those that
+        /// are removed are null.
+        changes: Vec<u8>,
     },
     /// An object is gone.
     ObjectDeleted {

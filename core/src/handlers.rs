@@ -159,7 +159,7 @@ fn authorize(
 ) -> Result<(), Reason> {
     let room = request.partition.room(id);
     let session = request.header.origin.session;
-    let is_owner = *object.owner == *request.user;
+    let is_owner = object.owner() == request.user;
     let is_member = room.is_some_and(|room| room.has_member(request.user, session));
     let is_secret = room.is_some_and(|room| room.is_secret);
     match action {

@@ -15,7 +15,7 @@ pub struct Limits {
     pub rooms_per_session_max: usize,
     /// Up to this number of members a room announces who joins and leaves.
     pub presence_members_max: usize,
-    /// Bytes of an object's field names and values.
+    /// Bytes of an object's packed record: its kind, owner and fields.
     pub object_bytes_max: usize,
     /// Objects of one partition, rooms and users among them.
     pub objects_per_partition_max: usize,
@@ -49,7 +49,7 @@ impl Limits {
         mesh_staging_bytes_max: 1024,
         rooms_per_session_max: 3,
         presence_members_max: 4,
-        object_bytes_max: 64,
+        object_bytes_max: 96,
         objects_per_partition_max: 6,
         parked_bytes_max: 64,
         effects_bytes_max: 1024,

@@ -4,9 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
-use crate::delta::{Field, FieldValue};
-use crate::ids::ObjectId;
-use crate::message::{MessageBuilder, Value};
+use crate::message::{Message, MessageBuilder, Value};
 
 /// Kind of the object that every user has.
 pub const KIND_USER: &str = "user";
@@ -15,76 +13,122 @@ pub const KIND_ROOM: &str = "room";
 /// Kind of a room with positions.
 pub const KIND_WORLD: &str = "world";
 
+/// The field of an object's record that names its owner.
+pub const FIELD_OWNER: &str = "owner";
+
+/// What an object takes in memory beside its record, in bytes: its place in the partition's map
+/// and in the index by kind, and what the allocator adds. Measured, and rounded up.
+pub const OBJECT_OVERHEAD_BYTES: usize = 128;
+
 /// A record of a partition.
-#[derive(Clone, Debug)]
+///
+/// Its record is a packed message: the method is the object's kind, the first field its owner (none:
+/// the server), the others its own, in the order in which they were first set. So it is one piece
+/// of memory, and what is stored, sent and logged of an object is a copy of it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// What sort of thing it is.
-    pub kind: Box<str>,
-    /// Name of the user who owns it; empty: the server.
-    pub owner: Box<str>,
-    /// 1 at creation, one more with every change.
-    pub version: u64,
-    /// In the order in which they were first set; no two of one name.
-    pub fields: Vec<Field>,
+    version: u64,
+    record: Box<[u8]>,
 }
 
 impl Object {
+    /// An object at this version. 1 is a new one's.
+    #[must_use]
+    pub fn new(version: u64, record: Message<'_>) -> Self {
+        assert!(version > 0, "versions count from 1");
+        Self { version, record: record.as_bytes().into() }
+    }
+
+    /// 1 at creation, one more with every change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Kind, owner and fields.
+    #[must_use]
+    pub fn record(&self) -> Message<'_> {
+        Message::from_checked(&self.record)
+    }
+
+    /// What sort of thing it is.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.record().method()
+    }
+
+    /// Name of the user who owns it; empty: the server.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        record_owner(self.record())
+    }
+
     /// The field's value.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&FieldValue> {
-        self.fields.iter().find(|field| field.name == name).map(|field| &field.value)
+    pub fn get(&self, name: &str) -> Option<Value<'_>> {
+        self.record().get(name)
     }
 
-    pub(crate) fn change(&mut self, version: u64, set: &[Field], removed: &[impl AsRef<str>]) {
+    pub(crate) fn change(&mut self, version: u64, changes: Message<'_>) {
         assert!(version == self.version + 1, "a change follows the version before it");
         self.version = version;
-        self.fields.retain(|field| !removed.iter().any(|name| name.as_ref() == field.name));
-        for field in set {
-            match self.fields.iter_mut().find(|present| present.name == field.name) {
-                Some(present) => present.value = field.value.clone(),
-                None => self.fields.push(field.clone()),
-            }
+        self.record = changed_record(self.record(), changes).into();
+    }
+
+    /// Bytes that it takes in memory, against `partition_bytes_max`.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.record.len() + OBJECT_OVERHEAD_BYTES
+    }
+}
+
+/// The owner that a record names; empty: the server.
+pub(crate) fn record_owner(record: Message<'_>) -> &str {
+    match record.get(FIELD_OWNER) {
+        Some(Value::Text(owner)) => owner,
+        None => "",
+        Some(_) => panic!("an owner is a name"),
+    }
+}
+
+/// Starts the record of a new object.
+pub(crate) fn start_record<'b>(
+    out: &'b mut Vec<u8>,
+    kind: &str,
+    owner: &str,
+) -> MessageBuilder<'b> {
+    let mut record = MessageBuilder::new(out, kind);
+    if !owner.is_empty() {
+        record.field(FIELD_OWNER, Value::Text(owner));
+    }
+    record
+}
+
+/// The record with these fields set, or removed where the change is null.
+pub(crate) fn changed_record(record: Message<'_>, changes: Message<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(record.as_bytes().len() + changes.as_bytes().len());
+    let mut builder = MessageBuilder::new(&mut out, record.method());
+    let change = |name: &str| changes.fields().find(|(changed, _)| *changed == name);
+    for (name, value) in record.fields() {
+        match change(name) {
+            None => builder.field(name, value),
+            Some((_, Value::Null)) => {}
+            Some((_, changed)) => builder.field(name, changed),
         }
     }
-
-    /// Bytes of names and values, against `object_bytes_max`.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.fields.iter().map(|field| field.name.len() + field.value.size_bytes()).sum()
+    let is_new = |name: &str| record.fields().all(|(present, _)| present != name);
+    for (name, value) in changes.fields() {
+        if value != Value::Null && is_new(name) {
+            builder.field(name, value);
+        }
     }
+    out
 }
 
-/// Adds the field to a message.
-pub(crate) fn write_field(builder: &mut MessageBuilder<'_>, field: &Field) {
-    let name = &field.name;
-    match &field.value {
-        FieldValue::Text(text) => builder.field(name, Value::Text(text)),
-        FieldValue::Integer(integer) => builder.field(name, Value::Integer(*integer)),
-        FieldValue::Float(float) => builder.field(name, Value::Float(*float)),
-        FieldValue::Boolean(boolean) => builder.field(name, Value::Boolean(*boolean)),
-        FieldValue::Bytes(bytes) => builder.field(name, Value::Bytes(bytes)),
-        FieldValue::Object(object) => builder.field(name, Value::Object(ObjectId(*object))),
-        FieldValue::List(texts) => builder.list(name, texts.iter().map(|text| text.as_str())),
-    }
-}
-
-/// Whether the field's canonical text is this one. Compares piece by piece, and copies nothing.
-pub(crate) fn has_canonical_text(field: &FieldValue, text: &str) -> bool {
+/// Whether the value's canonical text is this one. Compares piece by piece, and copies nothing.
+pub(crate) fn has_canonical_text(value: Value<'_>, text: &str) -> bool {
     let mut rest = Rest(text);
-    let written = match field {
-        FieldValue::Text(own) => rest.write_str(own),
-        FieldValue::Integer(integer) => write!(rest, "{}", Value::Integer(*integer)),
-        FieldValue::Float(float) => write!(rest, "{}", Value::Float(*float)),
-        FieldValue::Boolean(boolean) => write!(rest, "{}", Value::Boolean(*boolean)),
-        FieldValue::Bytes(bytes) => write!(rest, "{}", Value::Bytes(bytes)),
-        FieldValue::Object(object) => write!(rest, "{}", ObjectId(*object)),
-        FieldValue::List(texts) => texts.iter().enumerate().try_for_each(|(index, own)| {
-            let separator = if index == 0 { "" } else { "|" };
-            rest.write_str(separator)?;
-            rest.write_str(own)
-        }),
-    };
-    written.is_ok() && rest.0.is_empty()
+    write!(rest, "{value}").is_ok() && rest.0.is_empty()
 }
 
 /// What of a text was not written yet; writing anything else fails.

@@ -7,9 +7,10 @@ use core::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
-use crate::delta::{Delta, DeltaBatch, FieldValue};
+use crate::delta::{Delta, DeltaBatch};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{Address, ObjectId, PartitionId, SessionId};
+use crate::message::{Message, Value};
 use crate::object::{KIND_ROOM, KIND_USER, Object};
 use crate::room::{Member, Room};
 
@@ -110,20 +111,14 @@ impl Partition {
     /// When the delta does not follow from the state before it: it was not made from it.
     pub fn apply(&mut self, delta: &Delta) {
         match delta {
-            Delta::ObjectCreated { object, kind, owner, fields } => {
-                let fields = fields.clone();
-                let created = Object {
-                    kind: kind.as_str().into(),
-                    owner: owner.as_str().into(),
-                    version: 1,
-                    fields,
-                };
+            Delta::ObjectCreated { object, version, record } => {
+                let created = Object::new(*version, Message::from_checked(record));
                 self.create(ObjectId(*object), created);
             }
-            Delta::ObjectChanged { object, version, set, removed } => {
+            Delta::ObjectChanged { object, version, changes } => {
                 let id = self.local(*object);
                 let object = self.objects.get_mut(&id.address()).expect("a changed object exists");
-                object.change(*version, set, removed);
+                object.change(*version, Message::from_checked(changes));
                 if let Some(room) = self.rooms.get_mut(&id) {
                     configure_room(room, object);
                 }
@@ -162,19 +157,19 @@ impl Partition {
         let id = self.local(id.0);
         assert!(id.address() >= self.next_address, "an address is used once");
         self.next_address = Address::new(id.address().get() + 1).expect("addresses do not run out");
-        match &*object.kind {
+        match object.kind() {
             KIND_USER => {
                 let user = User { object: id, session: None, login_count: 0 };
-                let known = self.users.insert(object.owner.clone(), user);
+                let known = self.users.insert(object.owner().into(), user);
                 assert!(known.is_none(), "a user has one object");
             }
             KIND_ROOM => {
-                let Some(FieldValue::Text(name)) = object.get("name") else {
+                let Some(Value::Text(name)) = object.get("name") else {
                     panic!("a room has a name");
                 };
                 let mut room = Room::new(name);
                 configure_room(&mut room, &object);
-                let known = self.room_names.insert(name.as_str().into(), id);
+                let known = self.room_names.insert(name.into(), id);
                 assert!(known.is_none(), "a room's name is its own");
                 self.rooms.insert(id, room);
             }
@@ -186,9 +181,9 @@ impl Partition {
     fn delete(&mut self, id: ObjectId) {
         let id = self.local(id.0);
         let object = self.objects.remove(&id.address()).expect("a deleted object exists");
-        match &*object.kind {
+        match object.kind() {
             KIND_USER => {
-                let user = self.users.remove(&object.owner).expect("a user's object is theirs");
+                let user = self.users.remove(object.owner()).expect("a user's object is theirs");
                 assert!(user.session.is_none(), "a present user has an object");
             }
             KIND_ROOM => {
@@ -208,19 +203,12 @@ impl Partition {
         for (id, object) in self.objects_after(BEFORE_FIRST_ADDRESS) {
             deltas.push(Delta::ObjectCreated {
                 object: id.0,
-                kind: (&*object.kind).into(),
-                owner: (&*object.owner).into(),
-                fields: object.fields.clone(),
+                version: object.version(),
+                record: object.record().as_bytes().into(),
             });
-            deltas.push(Delta::ObjectChanged {
-                object: id.0,
-                version: object.version,
-                set: alloc::vec![],
-                removed: alloc::vec![],
-            });
-            let present = self.users.get(&object.owner).filter(|user| user.object == id);
+            let present = self.users.get(object.owner()).filter(|user| user.object == id);
             if let Some(&User { session: Some(session), login_count: login, .. }) = present {
-                let user = (&*object.owner).into();
+                let user = object.owner().into();
                 let session = session.to_bits();
                 deltas.push(Delta::UserPresent { user, session, login });
             }
@@ -250,9 +238,9 @@ const FIRST_ADDRESS: Address = match Address::new(1) {
 /// Takes a room's settings from the fields of its object.
 fn configure_room(room: &mut Room, object: &Object) {
     room.members_max = match object.get("members_max") {
-        Some(FieldValue::Integer(count)) => usize::try_from(*count).ok(),
+        Some(Value::Integer(count)) => usize::try_from(count).ok(),
         _ => None,
     };
-    room.is_secret = object.get("secret") == Some(&FieldValue::Boolean(true));
-    room.is_transient = object.get("transient") == Some(&FieldValue::Boolean(true));
+    room.is_secret = object.get("secret") == Some(Value::Boolean(true));
+    room.is_transient = object.get("transient") == Some(Value::Boolean(true));
 }

@@ -269,7 +269,7 @@ sections! {
         rooms_per_session_max: u64 = "64", Allowed::Range(1, 65_536);
         /// Members up to which a room is told of each `joined` and `left`.
         presence_members_max: u64 = "100", Allowed::Range(0, 1_048_576);
-        /// Size of one object, in bytes; a larger one is answered `object-too-large`.
+        /// Size of one object in packed form, in bytes; a larger one is answered `object-too-large`.
         object_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
         /// Objects of one partition; the next is answered `partition-full`.
         objects_per_partition_max: u64 = "65536", Allowed::Range(1, 16_777_216);

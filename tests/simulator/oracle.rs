@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use warren_core::delta::{Delta, DeltaBatch, FieldValue};
+use warren_core::delta::{Delta, DeltaBatch};
 use warren_core::ids::{ObjectId, PARTITION_COUNT, PartitionId};
+use warren_core::message::{Message, Value};
 use warren_core::shard::Shard;
 
 /// What is known of an object.
@@ -123,10 +124,10 @@ impl Oracle {
 
     fn note(&mut self, index: usize, delta: &Delta) {
         match delta {
-            Delta::ObjectCreated { object, kind, owner, fields } => {
-                self.note_created(index, *object, kind, owner, |name| {
-                    fields.iter().find(|field| field.name == name).map(|field| &field.value)
-                });
+            Delta::ObjectCreated { object, version, record } => {
+                assert!(*version == 1, "a new object is at version 1");
+                let record = Message::parse(record).expect("a record is a message");
+                self.note_created(index, *object, record);
             }
             Delta::ObjectChanged { object, version, .. } => {
                 let facts = self.objects.get_mut(object).expect("a changed object exists");
@@ -164,20 +165,14 @@ impl Oracle {
         }
     }
 
-    fn note_created<'f>(
-        &mut self,
-        index: usize,
-        object: u64,
-        kind: &str,
-        owner: &str,
-        field: impl Fn(&str) -> Option<&'f FieldValue>,
-    ) {
-        let (kind, owner) = (kind.to_owned(), owner.to_owned());
+    fn note_created(&mut self, index: usize, object: u64, record: Message<'_>) {
+        let kind = record.method().to_owned();
+        let owner = record.text("owner").expect("users own what they make").to_owned();
         if kind == "room" {
-            let Some(FieldValue::Text(name)) = field("name") else { panic!("a room has a name") };
-            self.room_names.insert(name.clone());
+            let Some(Value::Text(name)) = record.get("name") else { panic!("a room has a name") };
+            self.room_names.insert(name.to_owned());
             let facts = RoomFacts {
-                name: name.clone(),
+                name: name.to_owned(),
                 home: index,
                 members: BTreeMap::new(),
                 next_sequence: 1,

@@ -5,13 +5,15 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Action, Request, authorize, page_count};
-use crate::delta::{Delta, Field, FieldValue};
+use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::ids::{Address, ObjectId};
 use crate::limits::FIND_SCAN_MAX;
-use crate::message::{Message, OBJECT_FIELDS_MAX, Value};
+use crate::message::{Message, MessageBuilder, OBJECT_FIELDS_MAX, Value};
 use crate::name::is_reserved;
-use crate::object::{KIND_ROOM, KIND_USER, KIND_WORLD, Object, has_canonical_text, write_field};
+use crate::object::{
+    KIND_ROOM, KIND_USER, KIND_WORLD, Object, changed_record, has_canonical_text, start_record,
+};
 use crate::reason::Reason;
 
 /// The id of a new object, if the partition has room for it.
@@ -26,22 +28,26 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
     let message = request.message;
     check_level(message)?;
     let kind = message.name("kind")?;
-    let mut fields = Vec::new();
+    let mut record = Vec::new();
+    let mut fields = start_record(&mut record, kind, request.user);
     match kind {
         // A user's object comes with the first login, and worlds are not made yet.
         KIND_USER | KIND_WORLD => return Err(Reason::FieldInvalid),
         KIND_ROOM => {
             let name = message.name("room")?;
             super::rooms::check_free(request.partition, name)?;
-            fields.push(Field { name: "name".into(), value: FieldValue::Text(name.into()) });
-            collect_own(message, &["id", "ack", "kind", "room"], kind, &mut fields)?;
+            fields.field("name", Value::Text(name));
+            let passed = ["id", "ack", "kind", "room"];
+            copy_own(message, &passed, kind, &mut fields, Removals::Skipped)?;
         }
-        _ => collect_own(message, &["id", "ack", "kind", "partition"], kind, &mut fields)?,
+        _ => {
+            let passed = ["id", "ack", "kind", "partition"];
+            copy_own(message, &passed, kind, &mut fields, Removals::Skipped)?;
+        }
     }
-    check_size(request, &fields)?;
+    check_size(request, &record)?;
     let object = new_object(request)?;
-    let owner = request.user.into();
-    effects.change(Delta::ObjectCreated { object: object.0, kind: kind.into(), owner, fields });
+    effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
     effects.reply(|reply| {
         reply.field("object", Value::Object(object));
         reply.field("version", Value::Integer(1));
@@ -52,10 +58,10 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
 pub(super) fn get(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let (_, object) = asked_object(request, Action::Read)?;
     effects.reply(|reply| {
-        reply.field("kind", Value::Text(&object.kind));
-        reply.field("version", Value::Integer(object.version as i64));
-        for field in &object.fields {
-            write_field(reply, field);
+        reply.field("kind", Value::Text(object.kind()));
+        reply.field("version", Value::Integer(object.version() as i64));
+        for (name, value) in object.record().fields() {
+            reply.field(name, value);
         }
     });
     Ok(())
@@ -67,25 +73,21 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
     let (id, object) = asked_object(request, Action::Change)?;
     if let Some(expected) = message.get("version") {
         let expected = expected.as_integer().ok_or(Reason::FieldInvalid)?;
-        if u64::try_from(expected) != Ok(object.version) {
+        if u64::try_from(expected) != Ok(object.version()) {
             return Err(Reason::VersionConflict);
         }
     }
     let passed = ["id", "ack", "object", "version"];
-    let mut set = Vec::new();
-    collect_own(message, &passed, &object.kind, &mut set)?;
-    let removed: Vec<String> = own_fields(message, &passed)
-        .filter(|(_, value)| value.removes())
-        .map(|(name, _)| name.into())
-        .collect();
-    if set.is_empty() && removed.is_empty() {
+    let mut changes = Vec::new();
+    let mut fields = MessageBuilder::new(&mut changes, object.kind());
+    copy_own(message, &passed, object.kind(), &mut fields, Removals::Null)?;
+    let changed = Message::from_checked(&changes);
+    if changed.fields().next().is_none() {
         return Err(Reason::FieldMissing);
     }
-    let mut changed = object.clone();
-    let version = object.version + 1;
-    changed.change(version, &set, &removed);
-    check_size(request, &changed.fields)?;
-    effects.change(Delta::ObjectChanged { object: id.0, version, set, removed });
+    check_size(request, &changed_record(object.record(), changed))?;
+    let version = object.version() + 1;
+    effects.change(Delta::ObjectChanged { object: id.0, version, changes });
     effects.reply(|reply| reply.field("version", Value::Integer(version as i64)));
     Ok(())
 }
@@ -93,7 +95,7 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
 pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     check_level(request.message)?;
     let (id, object) = asked_object(request, Action::Change)?;
-    match &*object.kind {
+    match object.kind() {
         // It is the user's name and presence: it stays as long as the partition.
         KIND_USER => return Err(Reason::NotOwner),
         KIND_ROOM if request.partition.room(id).is_some_and(|room| room.member_count() > 0) => {
@@ -122,7 +124,7 @@ pub(super) fn find(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
     let wanted: Vec<(&str, String)> =
         own_fields(message, &passed).map(|(name, value)| (name, value.to_string())).collect();
     let matches = |object: &Object| {
-        *object.kind == *kind
+        object.kind() == kind
             && wanted.iter().all(|(name, text)| match object.get(name) {
                 Some(field) => has_canonical_text(field, text),
                 None => text.is_empty(),
@@ -179,40 +181,53 @@ fn own_fields<'a>(
     message.fields().filter(move |(name, _)| !passed.contains(name))
 }
 
-/// Collects the own fields that have a value, and refuses those that belong to the protocol.
-fn collect_own(
+/// What becomes of fields without a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removals {
+    /// There is nothing to remove yet.
+    Skipped,
+    /// They are kept, as null.
+    Null,
+}
+
+/// Copies the own fields, and refuses those that belong to the protocol.
+fn copy_own(
     message: Message<'_>,
     passed: &[&str],
     kind: &str,
-    fields: &mut Vec<Field>,
+    fields: &mut MessageBuilder<'_>,
+    removals: Removals,
 ) -> Result<(), Reason> {
     for (name, value) in own_fields(message, passed) {
         let own_to_rooms = kind == KIND_ROOM && matches!(name, "name" | "transient");
         if is_reserved(name) || own_to_rooms {
             return Err(Reason::ReservedField);
         }
-        if value.removes() {
-            continue;
-        }
         let value = match name {
+            _ if value.removes() => Value::Null,
             "members_max" if kind == KIND_ROOM => {
                 let count = value.as_integer().filter(|count| *count > 0);
-                FieldValue::Integer(count.ok_or(Reason::FieldInvalid)?)
+                Value::Integer(count.ok_or(Reason::FieldInvalid)?)
             }
             "secret" if kind == KIND_ROOM => {
-                FieldValue::Boolean(value.as_boolean().ok_or(Reason::FieldInvalid)?)
+                Value::Boolean(value.as_boolean().ok_or(Reason::FieldInvalid)?)
             }
-            _ => FieldValue::from_value(value).expect("null was passed over"),
+            _ => value,
         };
-        fields.push(Field { name: name.into(), value });
+        if value != Value::Null || removals == Removals::Null {
+            fields.field(name, value);
+        }
     }
     Ok(())
 }
 
-fn check_size(request: &Request<'_>, fields: &[Field]) -> Result<(), Reason> {
-    if fields.len() > OBJECT_FIELDS_MAX {
+fn check_size(request: &Request<'_>, record: &[u8]) -> Result<(), Reason> {
+    // A record's fields are the object's own, and at most one more: the owner.
+    if Message::from_checked(record).field_count() > OBJECT_FIELDS_MAX + 1 {
         return Err(Reason::TooManyFields);
     }
-    let bytes: usize = fields.iter().map(|field| field.name.len() + field.value.size_bytes()).sum();
-    if bytes > request.limits.object_bytes_max { Err(Reason::ObjectTooLarge) } else { Ok(()) }
+    if record.len() > request.limits.object_bytes_max {
+        return Err(Reason::ObjectTooLarge);
+    }
+    Ok(())
 }

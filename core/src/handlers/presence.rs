@@ -1,13 +1,13 @@
 //! Who is here: `login`, in the partition where the user's name lives.
 
 use alloc::format;
-use alloc::vec;
+use alloc::vec::Vec;
 
 use super::Request;
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects};
 use crate::message::Value;
-use crate::object::KIND_USER;
+use crate::object::{KIND_USER, start_record};
 use crate::reason::Reason;
 
 /// The user is here with this session, and with no other: an older one is displaced.
@@ -22,12 +22,9 @@ pub(super) fn login(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
         Some(known) => known.object,
         None => {
             let object = super::objects::new_object(request)?;
-            effects.change(Delta::ObjectCreated {
-                object: object.0,
-                kind: KIND_USER.into(),
-                owner: user.into(),
-                fields: vec![],
-            });
+            let mut record = Vec::new();
+            start_record(&mut record, KIND_USER, user);
+            effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
             object
         }
     };

@@ -1,13 +1,13 @@
 //! Rooms at their home: `join`, `leave`, `who`, and the end of a member's session.
 
-use alloc::vec;
+use alloc::vec::Vec;
 
 use super::{Action, Request, authorize_room, page_after, page_count, write_page};
-use crate::delta::{Delta, Field, FieldValue};
+use crate::delta::Delta;
 use crate::effects::{Effect, Effects};
 use crate::ids::{ObjectId, SessionId};
 use crate::message::Value;
-use crate::object::KIND_ROOM;
+use crate::object::{KIND_ROOM, start_record};
 use crate::partition::Partition;
 use crate::reason::Reason;
 use crate::room::Room;
@@ -35,16 +35,11 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
                 return Err(Reason::RoomCreationDisabled);
             }
             let object = super::objects::new_object(request)?;
-            let field = |name: &str, value| Field { name: name.into(), value };
-            effects.change(Delta::ObjectCreated {
-                object: object.0,
-                kind: KIND_ROOM.into(),
-                owner: user.into(),
-                fields: vec![
-                    field("name", FieldValue::Text(name.into())),
-                    field("transient", FieldValue::Boolean(true)),
-                ],
-            });
+            let mut record = Vec::new();
+            let mut fields = start_record(&mut record, KIND_ROOM, user);
+            fields.field("name", Value::Text(name));
+            fields.field("transient", Value::Boolean(true));
+            effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
             object
         }
     };

@@ -390,7 +390,7 @@ fn objects_are_made_read_changed_found_and_deleted() {
         1 create kind=sword length=8
             1: create status=0 object=12626.2 version=1
         2 get object=171.1
-            2: get status=0 kind=sword version=1 length=7 colour=red
+            2: get status=0 kind=sword version=1 owner=ann length=7 colour=red
         2 set object=171.1 length=9
             2: set status=403 error=not-owner
         1 set object=171.1 length=9 colour= version=1
@@ -404,7 +404,7 @@ fn objects_are_made_read_changed_found_and_deleted() {
         1 set object=171.1 length=9 ack=durable
             1: set status=501 error=level-unavailable
         1 get object=171.1
-            1: get status=0 kind=sword version=2 length=9
+            1: get status=0 kind=sword version=2 owner=ann length=9
         1 find kind=sword partition=171 length=9
             1: find status=0 objects=171.1
         1 find kind=sword length=7
@@ -528,7 +528,7 @@ fn limits_are_answered_by_name() {
     let limits = Limits {
         rooms_per_session_max: 1,
         presence_members_max: 1,
-        object_bytes_max: 8,
+        object_bytes_max: 24,
         objects_per_partition_max: 1,
         ..Limits::PRODUCTION
     };
