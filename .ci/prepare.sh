@@ -62,15 +62,25 @@ require_rust() {
     exit 1
 }
 
-# True when a C program compiles and links: Rust needs the linker and the C library's start files.
-links_c() {
-    command -v cc >/dev/null || return 1
+# True when a C++20 program compiles and links: Rust needs the linker and the C library's start
+# files, RocksDB the compiler.
+links_cpp() {
+    command -v cc >/dev/null && command -v c++ >/dev/null || return 1
     local folder status=0
     folder="$(mktemp -d)"
-    printf 'int main(void) { return 0; }\n' >"$folder/probe.c"
-    cc -o "$folder/probe" "$folder/probe.c" >/dev/null 2>&1 || status=1
+    printf '#include <concepts>\nint main() { return std::same_as<int, int> ? 0 : 1; }\n' \
+        >"$folder/probe.cc"
+    c++ -std=c++20 -o "$folder/probe" "$folder/probe.cc" >/dev/null 2>&1 || status=1
     rm -r "$folder"
     return "$status"
+}
+
+# True when libclang is where bindgen looks for it: it reads RocksDB's headers.
+finds_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] ||
+        compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/*/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/libclang*.so*' >/dev/null
 }
 
 # Installs Debian packages: how to become root, why, and which. Says so first. False where that
@@ -96,15 +106,28 @@ install_packages() {
         apt-get install -y --no-install-recommends "$@" >&2
 }
 
-require_linker() {
-    if links_c; then
+require_compiler() {
+    if links_cpp; then
         return
     fi
-    install_packages sudo "A C compiler that links is needed (cc)." gcc libc6-dev || exit 1
-    if ! links_c; then
-        say "cc still links no program; gcc and libc6-dev are installed. Does another cc come first in PATH?"
+    install_packages sudo "A C++20 compiler that links is needed (cc, c++)." g++ libc6-dev || exit 1
+    if ! links_cpp; then
+        say "c++ still links no program; g++ and libc6-dev are installed. Does another c++ come first in PATH?"
         exit 1
     fi
+}
+
+require_libclang() {
+    if finds_libclang; then
+        return
+    fi
+    install_packages sudo "libclang is needed to build RocksDB." libclang-dev || exit 1
+}
+
+# RocksDB is compiled once for a target folder. Whoever waits wants to know why.
+announce_rocksdb() {
+    compgen -G "$CARGO_TARGET_DIR/release/deps/liblibrocksdb_sys-*.rlib" >/dev/null ||
+        say "Building RocksDB, once: 20 to 30 minutes of processor time, so 10 to 15 on two cores."
 }
 
 # The demo is joined by hand with nc. Without it the server runs all the same, so nobody is asked
@@ -142,7 +165,9 @@ choose_cargo_home() {
 
 prepare() {
     require_rust
-    require_linker
+    require_compiler
+    require_libclang
     choose_target_folder
     choose_cargo_home
+    announce_rocksdb
 }

@@ -99,6 +99,8 @@ pub struct ServerConfig {
     pub limits: LimitsConfig,
     /// The rings.
     pub reactor: ReactorConfig,
+    /// Milliseconds after which a changed object is handed over to be stored.
+    pub snapshot_interval_ms: u64,
     /// What the log says, and how.
     pub log: LogConfig,
 }
@@ -162,6 +164,7 @@ impl ServerConfig {
                 receive_buffers: file.reactor.receive_buffers().count()?,
                 receive_buffer_bytes: file.reactor.receive_buffer_bytes().count()?,
             },
+            snapshot_interval_ms: file.storage.snapshot_interval_ms().number()?,
             log: log_config(&file)?,
         };
         check_queues(&file)?;

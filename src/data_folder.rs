@@ -1,5 +1,5 @@
 //! The folder for the server's data: made when it is missing, and locked, so that two servers
-//! cannot share it. Nothing is stored in it yet.
+//! cannot share it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};

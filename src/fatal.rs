@@ -17,6 +17,10 @@ pub enum FatalReason {
     ListenFailed,
     /// The data folder cannot be made or written.
     DataFolderUnusable,
+    /// The stored state cannot be opened or read.
+    StateUnusable,
+    /// What changed could not be stored.
+    StateNotStored,
     /// The system refused something else: a thread, a core, a signal handler.
     SystemRefused,
     /// Another server has the data folder.
@@ -34,6 +38,8 @@ impl FatalReason {
         Self::RingUnavailable,
         Self::ListenFailed,
         Self::DataFolderUnusable,
+        Self::StateUnusable,
+        Self::StateNotStored,
         Self::SystemRefused,
         Self::DataFolderLocked,
         Self::ServiceUnavailable,
@@ -48,6 +54,8 @@ impl FatalReason {
             Self::RingUnavailable => "ring-unavailable",
             Self::ListenFailed => "listen-failed",
             Self::DataFolderUnusable => "data-folder-unusable",
+            Self::StateUnusable => "state-unusable",
+            Self::StateNotStored => "state-not-stored",
             Self::SystemRefused => "system-refused",
             Self::DataFolderLocked => "data-folder-locked",
             Self::ServiceUnavailable => "service-unavailable",
@@ -64,6 +72,7 @@ impl FatalReason {
             | Self::ListenFailed
             | Self::DataFolderUnusable
             | Self::SystemRefused => 71,
+            Self::StateUnusable | Self::StateNotStored => 74,
             Self::DataFolderLocked => 75,
             Self::ServiceUnavailable => 69,
             Self::ThreadFailed => 1,

@@ -16,4 +16,6 @@ pub mod metrics;
 pub mod server;
 pub mod shard_thread;
 pub mod shard_turn;
+pub mod snapshots;
+mod state;
 pub mod topology;

@@ -7,11 +7,14 @@
 mod exposition;
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
 
 use warren_core::counters::ShardCounters;
 use warren_core::reason::Reason;
 use warren_net::counters::NetCounters;
 use warren_net::gateway::Protocol;
+
+use crate::snapshots::SnapshotProgress;
 
 pub use exposition::CONTENT_TYPE;
 use exposition::SCALARS;
@@ -182,6 +185,7 @@ pub struct StalledShard {
 pub struct ServerState {
     phase: AtomicU8,
     shards: Box<[ShardMetrics]>,
+    snapshots: Arc<SnapshotProgress>,
     monotonic_ns: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -193,6 +197,7 @@ impl ServerState {
         Self {
             phase: AtomicU8::new(Phase::Starting as u8),
             shards: (0..shard_count).map(|_| ShardMetrics::new(now_ns)).collect(),
+            snapshots: Arc::default(),
             monotonic_ns: Box::new(monotonic_ns),
         }
     }
@@ -204,6 +209,12 @@ impl ServerState {
     #[must_use]
     pub fn shard(&self, index: usize) -> &ShardMetrics {
         &self.shards[index]
+    }
+
+    /// What the snapshot writer publishes to.
+    #[must_use]
+    pub fn snapshots(&self) -> Arc<SnapshotProgress> {
+        Arc::clone(&self.snapshots)
     }
 
     /// How far the server is.

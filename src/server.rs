@@ -1,5 +1,5 @@
-//! A server: the only place that starts threads. Start order: data folder, sockets, shards with
-//! their rings, then the word to go; it ends in the reverse order.
+//! A server: the only place that starts threads. Start order: data folder and store, sockets,
+//! shards with their rings and their state, then the word to go; it ends in the reverse order.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use warren_core::hashing::HashSeed;
-use warren_core::ids::ShardId;
+use warren_core::ids::{Epoch, ShardId};
 use warren_core::limits::Limits;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
@@ -23,8 +23,10 @@ use crate::data_folder::DataFolder;
 use crate::fatal::{Fatal, FatalReason};
 use crate::mesh::{self, MESH_SLOTS, MeshPorts};
 use crate::metrics::{Phase, ServerState};
-use crate::shard_thread::{Peers, ShardPort, ShardThread};
+use crate::shard_thread::{Peers, ShardPort, ShardThread, SnapshotOutlet};
 use crate::shard_turn::ShardTurn;
+use crate::snapshots::{SnapshotSender, SnapshotWriter};
+use crate::state::{StateFolder, StateSummary};
 use crate::topology::{Topology, inherited_cores, pin_current_thread};
 
 /// A running server.
@@ -35,6 +37,7 @@ pub struct Server {
     peers: Arc<Peers>,
     wake_handles: Vec<WakeHandle>,
     shard_ends: UnboundedReceiver<ShardEnd>,
+    snapshots: Option<SnapshotWriter>,
     _data: Option<DataFolder>,
 }
 
@@ -43,6 +46,7 @@ struct Ready {
     shard: ShardId,
     ring_fd: std::os::fd::RawFd,
     wake_handle: WakeHandle,
+    loaded: StateSummary,
 }
 
 impl Server {
@@ -52,6 +56,9 @@ impl Server {
     /// The named reason why it cannot.
     pub fn start(config: &ServerConfig) -> Result<Self, Fatal> {
         let data = config.data.as_deref().map(DataFolder::reserve).transpose()?;
+        let interval_ms = config.snapshot_interval_ms;
+        let stored = config.data.as_deref().map(|folder| StateFolder::open(folder, interval_ms));
+        let stored = stored.transpose()?;
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let topology = Topology::new(&inherited_cores(), config.shards);
         if let Some(warning) = topology.warning() {
@@ -62,6 +69,9 @@ impl Server {
         let clock = Clock::start();
         let state = Arc::new(ServerState::new(config.shards, move || clock.monotonic_ns()));
         let admin = AdminServer::bind(config.admin_listen, Arc::clone(&state))?;
+        let store = stored.as_ref().map(|stored| Arc::clone(&stored.store));
+        let writer = store.map(|store| SnapshotWriter::start(store, state.snapshots()));
+        let writer = writer.transpose()?;
         let (ready, readies) = mpsc::channel();
         let (end, shard_ends) = unbounded_channel();
         let mut starts = Vec::new();
@@ -77,6 +87,8 @@ impl Server {
                 listener,
                 state: Arc::clone(&state),
                 clock,
+                stored: stored.clone(),
+                snapshots: writer.as_ref().map(SnapshotWriter::sender),
             };
             start_shard(parts, ready.clone(), started, end.clone())?;
         }
@@ -87,6 +99,9 @@ impl Server {
             all.push(readies.recv().map_err(lost)??);
         }
         all.sort_by_key(|one| one.shard);
+        if stored.is_some() {
+            all.iter().map(|one| one.loaded).sum::<StateSummary>().log("state loaded");
+        }
         let peers = Arc::new(Peers::new(all.iter().map(|one| one.ring_fd).collect()));
         for start in &starts {
             start.send(Arc::clone(&peers)).expect("a ready shard waits for its start");
@@ -94,7 +109,8 @@ impl Server {
         state.set_phase(Phase::Serving);
         tracing::info!(%listen, admin = %admin.local_addr(), shards = shard_count, cores = ?topology.shard_cores, "serving");
         let wake_handles = all.into_iter().map(|one| one.wake_handle).collect();
-        Ok(Self { listen, admin, state, peers, wake_handles, shard_ends, _data: data })
+        let snapshots = writer;
+        Ok(Self { listen, admin, state, peers, wake_handles, shard_ends, snapshots, _data: data })
     }
 
     /// Where clients connect.
@@ -116,7 +132,7 @@ impl Server {
     /// When a shard ended by itself: a bug, which has been logged.
     pub fn run(self, beside: impl Future<Output = ()> + Send + 'static) -> Result<(), Fatal> {
         let addresses = (self.listen, self.admin.local_addr());
-        let Self { admin, state, peers, wake_handles, mut shard_ends, .. } = self;
+        let Self { admin, state, peers, wake_handles, mut shard_ends, snapshots, .. } = self;
         let shard_count = wake_handles.len();
         let mut result = Ok(());
         admin.run(async {
@@ -138,7 +154,7 @@ impl Server {
                 handle.wake();
             }
             tokio::select! {
-                drained = all_drained(shard_ends, shard_count) => result = drained,
+                drained = all_stored(shard_ends, shard_count, snapshots) => result = drained,
                 signal = signals.next() => {
                     tracing::warn!(signal = signal.name(), "stopped before the drain ended");
                     std::process::exit(signal.exit_status());
@@ -157,14 +173,23 @@ fn print_addresses((listen, admin): (SocketAddr, SocketAddr)) {
     let _ = out.flush();
 }
 
-async fn all_drained(
+/// All shards have ended, and what they had to store is stored.
+async fn all_stored(
     mut shard_ends: UnboundedReceiver<ShardEnd>,
     shard_count: usize,
+    snapshots: Option<SnapshotWriter>,
 ) -> Result<(), Fatal> {
+    let stored = snapshots.map(SnapshotWriter::drain);
+    let mut left = StateSummary::default();
     for _ in 0..shard_count {
-        if shard_ends.recv().await != Some(ShardEnd::Drained) {
-            return Err(shard_failed());
+        match shard_ends.recv().await {
+            Some(ShardEnd::Drained(state)) => left += state,
+            _ => return Err(shard_failed()),
         }
+    }
+    if let Some(stored) = stored {
+        stored.await?;
+        left.log("state stored");
     }
     Ok(())
 }
@@ -234,23 +259,27 @@ struct ShardParts {
     listener: Listener,
     state: Arc<ServerState>,
     clock: Clock,
+    stored: Option<StateFolder>,
+    snapshots: Option<SnapshotSender>,
 }
 
 /// How a shard thread has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ShardEnd {
-    Drained,
-    Panicked,
+    Drained(StateSummary),
+    Failed,
 }
 
 /// Says at its drop how the shard thread has ended.
-struct EndReport(UnboundedSender<ShardEnd>);
+struct EndReport {
+    sender: UnboundedSender<ShardEnd>,
+    end: ShardEnd,
+}
 
 impl Drop for EndReport {
     fn drop(&mut self) {
-        let end = if std::thread::panicking() { ShardEnd::Panicked } else { ShardEnd::Drained };
         // Nobody listens any more when the process is on its way out.
-        let _ = self.0.send(end);
+        let _ = self.sender.send(self.end);
     }
 }
 
@@ -262,26 +291,34 @@ fn start_shard(
 ) -> Result<(), Fatal> {
     let shard = parts.shard;
     let body = move || {
-        let _end = EndReport(end);
-        let ShardParts { config, mesh, listener, state, clock, core, .. } = parts;
-        let reactor = pin_current_thread(core).and_then(|()| make_reactor(&config, listener));
-        let reactor = match reactor {
-            Ok(reactor) => reactor,
+        let mut report = EndReport { sender: end, end: ShardEnd::Failed };
+        let ShardParts { config, mesh, listener, state, clock, core, stored, snapshots, .. } =
+            parts;
+        let made = pin_current_thread(core).and_then(|()| {
+            let reactor = make_reactor(&config, listener)?;
+            Ok((reactor, make_engine(&config, shard, stored.as_ref(), clock)?))
+        });
+        let (reactor, engine) = match made {
+            Ok(made) => made,
             Err(fatal) => {
                 let _ = ready.send(Err(fatal));
                 return;
             }
         };
+        // The worker has the store from here on.
+        drop(stored);
+        let loaded = StateSummary::of(&engine);
         let (ring_fd, wake_handle) = (reactor.ring_fd(), reactor.wake_handle());
-        let _ = ready.send(Ok(Ready { shard, ring_fd, wake_handle }));
+        let _ = ready.send(Ok(Ready { shard, ring_fd, wake_handle, loaded }));
         drop(ready);
         // The sender is gone when another shard could not start.
         let Ok(peers) = started.recv() else { return };
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
-        let engine = Shard::new(shard_settings(&config, shard, shard_count));
         let turn = ShardTurn::new(engine, mesh, shard_count);
         let port = ShardPort { reactor, peers, wakes_sent: 0 };
-        ShardThread { turn, port, state, clock }.run();
+        let snapshots = snapshots.map(SnapshotOutlet::new);
+        let left = ShardThread { turn, port, state, clock, snapshots }.run();
+        report.end = ShardEnd::Drained(left);
     };
     std::thread::Builder::new()
         .name(format!("shard-{}", shard.0))
@@ -311,10 +348,28 @@ fn make_reactor(config: &ServerConfig, listener: Listener) -> Result<Reactor, Fa
     })
 }
 
-fn shard_settings(config: &ServerConfig, shard: ShardId, shard_count: u16) -> ShardSettings {
+/// A shard with what is stored of its groups.
+fn make_engine(
+    config: &ServerConfig,
+    shard: ShardId,
+    stored: Option<&StateFolder>,
+    clock: Clock,
+) -> Result<Shard, Fatal> {
+    let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
+    let epoch = stored.map_or(Epoch(1), |stored| stored.epoch);
+    let routing = RoutingTable::even(shard_count, epoch);
+    let mut engine = Shard::new(shard_settings(config, shard, routing.clone()));
+    if let Some(stored) = stored {
+        stored.load(&mut engine, &routing, clock.now())?;
+    }
+    Ok(engine)
+}
+
+fn shard_settings(config: &ServerConfig, shard: ShardId, routing: RoutingTable) -> ShardSettings {
+    let interval_ns = config.snapshot_interval_ms * 1_000_000;
     ShardSettings {
         shard,
-        routing: RoutingTable::even(shard_count),
+        routing,
         limits: Limits {
             partition_events_max: config.limits.partition_events_max,
             mesh_staging_bytes_max: config.limits.mesh_staging_bytes_max,
@@ -326,6 +381,7 @@ fn shard_settings(config: &ServerConfig, shard: ShardId, shard_count: u16) -> Sh
             ..Limits::PRODUCTION
         },
         seed: hash_seed(),
+        snapshot_interval_ns: config.data.is_some().then_some(interval_ns),
         join_creates_rooms: config.limits.join_creates_rooms,
         frame_bytes_max: config.gateway.frame_bytes_max as u64,
         heartbeat_ms: config.heartbeat_ms,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 
 use warren_core::ids::ShardId;
 use warren_core::reason::Reason;
+use warren_core::snapshot::SnapshotBatch;
 use warren_core::turn::{Now, ShardInputs, ShardOutputs};
 use warren_net::reactor::Reactor;
 
@@ -14,6 +15,8 @@ use crate::allocation_counter::allocations_of_this_thread;
 use crate::clock::Clock;
 use crate::metrics::{ServerState, TURN_AGE_NS_MAX, TurnCounters, TurnReport};
 use crate::shard_turn::{ClientPort, ShardTurn};
+use crate::snapshots::SnapshotSender;
+use crate::state::StateSummary;
 
 /// How long a draining shard takes no more requests, but answers those under way and serves its
 /// peers, before it closes its connections: many turns of every shard.
@@ -22,6 +25,8 @@ const DRAIN_SETTLE_NS: u64 = 100_000_000;
 const DRAIN_NS_MAX: u64 = 5_000_000_000;
 /// How soon a shard looks again at a peer whose ring was full.
 const STAGED_RETRY_NS: u64 = 1_000_000;
+/// How soon a shard looks again at a snapshot writer that was busy.
+const SNAPSHOT_RETRY_NS: u64 = 5_000_000;
 /// A shard without work turns at least so often, so that `/livez` can tell it from a stuck one.
 const IDLE_NS_MAX: u64 = 1_000_000_000;
 
@@ -122,11 +127,26 @@ pub(crate) struct ShardThread {
     pub(crate) port: ShardPort,
     pub(crate) state: Arc<ServerState>,
     pub(crate) clock: Clock,
+    pub(crate) snapshots: Option<SnapshotOutlet>,
+}
+
+/// Where changed objects go.
+pub(crate) struct SnapshotOutlet {
+    sender: SnapshotSender,
+    /// What the writer had no room for.
+    unsent: Option<SnapshotBatch>,
+}
+
+impl SnapshotOutlet {
+    pub(crate) fn new(sender: SnapshotSender) -> Self {
+        Self { sender, unsent: None }
+    }
 }
 
 impl ShardThread {
-    /// Turns until the shards are told to drain and this one is done with it.
-    pub(crate) fn run(mut self) {
+    /// Turns until the shards are told to drain and this one is done with it, and says what state
+    /// it leaves.
+    pub(crate) fn run(mut self) -> StateSummary {
         let shard = self.turn.shard().id();
         let mut counters = TurnCounters::default();
         let mut drain = Drain::NotAsked;
@@ -140,6 +160,7 @@ impl ShardThread {
             let published = self.turn.turn(now, is_draining, &mut self.port);
             counters.mesh_batches_published += published.batches;
             counters.mesh_staged_bytes = published.staged_bytes;
+            self.hand_over_snapshot(now);
             self.publish(now, &mut counters);
             let ends_ns = match drain {
                 Drain::NotAsked => None,
@@ -155,6 +176,42 @@ impl ShardThread {
         }
         // Nobody wakes a shard that is gone.
         self.port.peers.announce_awake(shard);
+        self.hand_over_rest();
+        StateSummary::of(self.turn.shard())
+    }
+
+    /// Hands over the next batch of the snapshot, if it is due and the writer has room: at most one
+    /// a turn, so that no turn becomes long.
+    fn hand_over_snapshot(&mut self, now: Now) {
+        let Some(outlet) = &mut self.snapshots else { return };
+        if outlet.unsent.is_none() && !outlet.sender.is_full() {
+            outlet.unsent = self.turn.take_due_snapshot(now);
+        }
+        // Another shard may have taken the room since.
+        let sent = outlet.unsent.take().map_or(Ok(()), |batch| outlet.sender.try_send(batch));
+        outlet.unsent = sent.err();
+    }
+
+    /// Hands over what was not stored yet. The shard serves nobody any more, so it may wait.
+    fn hand_over_rest(&mut self) {
+        let Some(outlet) = self.snapshots.take() else { return };
+        let now = self.clock.now();
+        let rest = std::iter::from_fn(|| self.turn.take_snapshot(now));
+        for batch in outlet.unsent.into_iter().chain(rest) {
+            // A writer that has given up says so itself.
+            if !outlet.sender.send(batch) {
+                return;
+            }
+        }
+    }
+
+    /// When the snapshot needs a turn.
+    fn snapshot_deadline_ns(&self, now_ns: u64) -> Option<u64> {
+        let outlet = self.snapshots.as_ref()?;
+        if outlet.unsent.is_some() || outlet.sender.is_full() {
+            return Some(now_ns + SNAPSHOT_RETRY_NS);
+        }
+        self.turn.shard().snapshot_due_ns()
     }
 
     /// Takes the next step of the end, when its time has come.
@@ -201,7 +258,8 @@ impl ShardThread {
             let staged = self.turn.has_staged().then_some(now_ns + STAGED_RETRY_NS);
             let expiry = self.turn.shard().next_deadline_ns();
             let idle = Some(now_ns + IDLE_NS_MAX);
-            [staged, expiry, drain_ends_ns, idle].into_iter().flatten().min()
+            let snapshot = self.snapshot_deadline_ns(now_ns);
+            [staged, expiry, snapshot, drain_ends_ns, idle].into_iter().flatten().min()
         };
         self.port.reactor.wait(now_ns, deadline_ns);
         self.port.peers.announce_awake(shard);

@@ -3,6 +3,7 @@
 
 use warren_core::ids::ShardId;
 use warren_core::shard::Shard;
+use warren_core::snapshot::SnapshotBatch;
 use warren_core::turn::{Now, ShardInputs, ShardOutputs};
 
 use crate::mesh::{MeshPorts, Published};
@@ -55,6 +56,17 @@ impl ShardTurn {
         let sum = self.mesh.publish(&mut self.outputs, |peer| clients.wake(peer));
         clients.send(now, &self.outputs);
         sum
+    }
+
+    /// The next batch of the snapshot, when it is due.
+    pub fn take_due_snapshot(&mut self, now: Now) -> Option<SnapshotBatch> {
+        let due_ns = self.shard.snapshot_due_ns()?;
+        if due_ns <= now.monotonic_ns { self.shard.take_snapshot(now) } else { None }
+    }
+
+    /// The next batch of the snapshot, for a shard that ends.
+    pub fn take_snapshot(&mut self, now: Now) -> Option<SnapshotBatch> {
+        self.shard.take_snapshot(now)
     }
 
     /// Whether the next turn has something to do already.

@@ -27,6 +27,8 @@ pub struct ShardCounters {
     pub objects: u64,
     /// Gauge: events that wait in partition queues.
     pub queued_events: u64,
+    /// Gauge: objects that changed and were not handed over to be stored.
+    pub changed_objects: u64,
 }
 
 impl Default for ShardCounters {
@@ -43,6 +45,7 @@ impl Default for ShardCounters {
             rooms: 0,
             objects: 0,
             queued_events: 0,
+            changed_objects: 0,
         }
     }
 }

@@ -26,4 +26,5 @@ pub mod room;
 pub mod routing;
 mod session;
 pub mod shard;
+pub mod snapshot;
 pub mod turn;

@@ -23,6 +23,9 @@ pub struct Limits {
     pub parked_bytes_max: usize,
     /// Bytes of the reply and room messages of one event.
     pub effects_bytes_max: usize,
+    /// Changed objects that wait to be stored. Beyond it, requests that may change objects are
+    /// answered `busy`: the store is further behind than memory should make up for.
+    pub changed_objects_max: usize,
     /// How long an empty room that was made by `join` stays, in nanoseconds.
     pub room_grace_ns: u64,
 }
@@ -39,6 +42,7 @@ impl Limits {
         objects_per_partition_max: 65_536,
         parked_bytes_max: 4096,
         effects_bytes_max: 256 << 10,
+        changed_objects_max: 4 << 20,
         room_grace_ns: 10_000_000_000,
     };
 
@@ -53,6 +57,7 @@ impl Limits {
         objects_per_partition_max: 6,
         parked_bytes_max: 64,
         effects_bytes_max: 1024,
+        changed_objects_max: 8,
         room_grace_ns: 5_000_000,
     };
 }

@@ -29,6 +29,8 @@ pub const OBJECT_OVERHEAD_BYTES: usize = 128;
 pub struct Object {
     version: u64,
     record: Box<[u8]>,
+    /// It waits to be stored.
+    pub(crate) is_changed: bool,
 }
 
 impl Object {
@@ -36,7 +38,7 @@ impl Object {
     #[must_use]
     pub fn new(version: u64, record: Message<'_>) -> Self {
         assert!(version > 0, "versions count from 1");
-        Self { version, record: record.as_bytes().into() }
+        Self { version, record: record.as_bytes().into(), is_changed: false }
     }
 
     /// 1 at creation, one more with every change.

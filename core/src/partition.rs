@@ -11,8 +11,9 @@ use crate::delta::{Delta, DeltaBatch};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{Address, ObjectId, PartitionId, SessionId};
 use crate::message::{Message, Value};
-use crate::object::{KIND_ROOM, KIND_USER, Object};
+use crate::object::{FIELD_OWNER, KIND_ROOM, KIND_USER, Object};
 use crate::room::{Member, Room};
+use crate::snapshot::RestoreError;
 
 /// What a partition knows of a user whose name lives in it.
 #[derive(Clone, Copy, Debug)]
@@ -37,14 +38,14 @@ pub struct Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(id: PartitionId, seed: HashSeed) -> Self {
+    pub(crate) fn new(id: PartitionId, seed: HashSeed, next_address: Address) -> Self {
         Self {
             id,
             objects: BTreeMap::new(),
             rooms: HashMap::with_hasher(seed),
             room_names: HashMap::with_hasher(seed),
             users: HashMap::with_hasher(seed),
-            next_address: FIRST_ADDRESS,
+            next_address,
         }
     }
 
@@ -64,6 +65,10 @@ impl Partition {
     #[must_use]
     pub fn next_object(&self) -> Option<ObjectId> {
         (self.next_address < Address::MAX).then(|| ObjectId::new(self.id, self.next_address))
+    }
+
+    pub(crate) fn next_address(&self) -> Address {
+        self.next_address
     }
 
     /// The object.
@@ -103,6 +108,52 @@ impl Partition {
     #[must_use]
     pub fn user(&self, name: &str) -> Option<User> {
         self.users.get(name).copied()
+    }
+
+    /// Notes whether the object waits to be stored, and says whether it did; nothing when there is
+    /// no such object.
+    pub(crate) fn mark_changed(&mut self, address: Address, is_changed: bool) -> Option<bool> {
+        let object = self.objects.get_mut(&address)?;
+        Some(core::mem::replace(&mut object.is_changed, is_changed))
+    }
+
+    /// Whether an object that was stored can come back as the partition's next one.
+    pub(crate) fn check_restored(
+        &self,
+        id: ObjectId,
+        version: u64,
+        record: Message<'_>,
+    ) -> Result<(), RestoreError> {
+        if id.address() < self.next_address || id.address() == Address::MAX {
+            return Err(RestoreError::ObjectTwice);
+        }
+        if version == 0 {
+            return Err(RestoreError::VersionMissing);
+        }
+        if !matches!(record.get(FIELD_OWNER), None | Some(Value::Text(_))) {
+            return Err(RestoreError::RecordMalformed);
+        }
+        let field = match record.method() {
+            KIND_USER => FIELD_OWNER,
+            KIND_ROOM => "name",
+            _ => return Ok(()),
+        };
+        let name = record.name(field).map_err(|_| RestoreError::NameInvalid)?;
+        if PartitionId::of_name(name) != self.id {
+            return Err(RestoreError::NameInvalid);
+        }
+        if self.users.contains_key(name) || self.room_names.contains_key(name) {
+            return Err(RestoreError::NameTwice);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn restore_addresses(&mut self, next: Address) -> Result<(), RestoreError> {
+        if next < self.next_address {
+            return Err(RestoreError::AddressUnknown);
+        }
+        self.next_address = next;
+        Ok(())
     }
 
     /// Changes the state.
@@ -224,13 +275,27 @@ impl Partition {
         hasher.write(&state.encode());
         hasher.finish()
     }
+
+    /// A number that is equal for equal objects, in whatever order they are looked at.
+    #[must_use]
+    pub(crate) fn objects_digest(&self) -> u64 {
+        let digests = self.objects_after(BEFORE_FIRST_ADDRESS).map(|(id, object)| {
+            let mut hasher = SipHasher24::new();
+            hasher.write_u64(id.0);
+            hasher.write_u64(object.version());
+            hasher.write(object.record().as_bytes());
+            hasher.finish()
+        });
+        digests.fold(0, u64::wrapping_add)
+    }
 }
 
 const BEFORE_FIRST_ADDRESS: Address = match Address::new(0) {
     Some(address) => address,
     None => unreachable!(),
 };
-const FIRST_ADDRESS: Address = match Address::new(1) {
+/// The address of a partition's first object.
+pub const FIRST_ADDRESS: Address = match Address::new(1) {
     Some(address) => address,
     None => unreachable!(),
 };

@@ -11,7 +11,8 @@
 //!
 //! What a shard has for itself goes through a batch like any other's, so local and remote take one
 //! way. Files: `shard/requests.rs` from connections to events, `shard/deliver.rs` from mesh
-//! messages to connections, `shard/events.rs` from events to effects and changes.
+//! messages to connections, `shard/events.rs` from events to effects and changes,
+//! `shard/snapshots.rs` from changes to what is stored and back.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -23,20 +24,22 @@ use crate::delta::{Delta, DeltaBatch};
 use crate::effects::Effects;
 use crate::event_queue::EventQueue;
 use crate::hashing::HashSeed;
-use crate::ids::{GROUP_COUNT, ObjectId, PARTITION_COUNT, PartitionId, ShardId};
+use crate::ids::{Address, GROUP_COUNT, ObjectId, PARTITION_COUNT, PartitionId, ShardId};
 use crate::limits::{ARENA_BYTES_KEPT_MAX, Limits, TURN_OUTPUT_BYTES_MAX};
 use crate::mesh::{MeshBatch, MeshMessage};
 use crate::message::Message;
-use crate::partition::Partition;
+use crate::partition::{FIRST_ADDRESS, Partition};
 use crate::relay::Relays;
 use crate::routing::RoutingTable;
 use crate::session::{Connections, Sessions};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
+use snapshots::ChangedObjects;
 
 mod deliver;
 mod events;
 mod reply;
 mod requests;
+mod snapshots;
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
@@ -51,6 +54,8 @@ pub struct ShardSettings {
     pub seed: HashSeed,
     /// Whether `join` makes rooms.
     pub join_creates_rooms: bool,
+    /// How soon a changed object is handed over to be stored, in nanoseconds; none: nothing is.
+    pub snapshot_interval_ns: Option<u64>,
     /// Told in `hello`: longest frame, in bytes.
     pub frame_bytes_max: u64,
     /// Told in `hello`: how often a binary client has to be heard, in milliseconds.
@@ -69,6 +74,10 @@ pub struct Shard {
     partitions: Vec<Option<Box<Partition>>>,
     /// Sequence of each group's last delta batch.
     group_sequences: Vec<u64>,
+    /// Objects that wait to be stored; none when nothing is.
+    changed: Option<ChangedObjects>,
+    /// Where partitions begin of which nothing is known.
+    first_address: Address,
     /// Names of the rooms whose home is here and that are not secret: for `rooms`.
     public_rooms: BTreeSet<Box<str>>,
     /// Empty rooms to look at, with the time for it. The grace time is the same for all, so the
@@ -95,6 +104,8 @@ impl Shard {
             queue,
             partitions: (0..PARTITION_COUNT).map(|_| None).collect(),
             group_sequences: vec![0; GROUP_COUNT],
+            changed: settings.snapshot_interval_ns.map(|_| ChangedObjects::new()),
+            first_address: FIRST_ADDRESS,
             public_rooms: BTreeSet::new(),
             room_expiries: VecDeque::new(),
             effects: Effects::default(),
@@ -140,6 +151,7 @@ impl Shard {
         }
         self.counters.sessions = self.sessions.len() as u64;
         self.counters.queued_events = self.queue.len() as u64;
+        self.counters.changed_objects = self.changed_object_count() as u64;
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
@@ -189,6 +201,7 @@ impl Shard {
         for delta in &batch.deltas {
             self.apply(delta_partition(delta, batch), delta);
         }
+        self.note_changes(batch);
     }
 
     fn take_input(&mut self, input: ShardInput, bytes: &[u8], outputs: &mut ShardOutputs) {
@@ -228,8 +241,9 @@ impl Shard {
     }
 
     fn partition_mut(&mut self, id: PartitionId) -> &mut Partition {
-        let seed = self.settings.seed;
-        self.partitions[usize::from(id.0)].get_or_insert_with(|| Box::new(Partition::new(id, seed)))
+        let (seed, first) = (self.settings.seed, self.first_address);
+        let partition = &mut self.partitions[usize::from(id.0)];
+        partition.get_or_insert_with(|| Box::new(Partition::new(id, seed, first)))
     }
 
     /// Changes a partition, and what the shard derives from all of its partitions.

@@ -229,8 +229,8 @@ sections! {
         /// Number of shards, each a pinned thread. Default: the number of cores that the process
         /// may run on.
         shards: u64 = "", Allowed::Range(1, 256);
-        /// Folder for the server's data: created, and locked against a second server. Nothing is
-        /// stored in it yet.
+        /// Folder for the server's data: created, and locked against a second server. Default: none,
+        /// and everything is forgotten at the end.
         data: PathBuf = "", Allowed::Folder;
         /// Serve clients that say who they are without proof, on an address that other machines
         /// can reach.
@@ -289,6 +289,11 @@ sections! {
         /// Size of one receive buffer, in bytes.
         receive_buffer_bytes: u64 = "2048", Allowed::Range(256, 65_536);
     }
+    StorageSection = "storage" {
+        /// How soon a changed object is handed over to be stored, in milliseconds: about as much is
+        /// lost when the process is killed. Without `server.data` nothing is stored.
+        snapshot_interval_ms: u64 = "5000", Allowed::Range(10, 600_000);
+    }
     LogSection = "log" {
         /// How the lines on standard error look: for people, or one JSON object each.
         format: String = r#""text""#, Allowed::Words(LOG_FORMATS);
@@ -306,5 +311,6 @@ pub(super) struct ConfigFile {
     pub(super) protocol: ProtocolSection,
     pub(super) limits: LimitsSection,
     pub(super) reactor: ReactorSection,
+    pub(super) storage: StorageSection,
     pub(super) log: LogSection,
 }

@@ -67,6 +67,8 @@ fn every_key_can_be_set() {
         turn_interval_us = 21
         receive_buffers = 32
         receive_buffer_bytes = 1023
+        [storage]
+        snapshot_interval_ms = 24
         [log]
         format = "json"
         level = "debug"
@@ -104,6 +106,7 @@ fn every_key_can_be_set() {
             receive_buffers: 32,
             receive_buffer_bytes: 1023,
         },
+        snapshot_interval_ms: 24,
         log: LogConfig { format: LogFormat::Json, level: tracing::Level::DEBUG },
     };
     assert_eq!(config, expected);

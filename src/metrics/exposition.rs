@@ -13,6 +13,8 @@ use prometheus_client::registry::Registry;
 use warren_core::reason::Reason;
 use warren_net::gateway::Protocol;
 
+use crate::snapshots::SnapshotProgress;
+
 use super::{DURATION_BUCKETS, DurationHistogram, ServerState, ShardMetrics, TurnReport};
 
 /// The media type of the text.
@@ -51,6 +53,9 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("rooms", "Rooms whose home is on this shard", |turn| turn.shard.rooms),
     gauge("objects", "Objects, rooms among them", |turn| turn.shard.objects),
     gauge("queued_events", "Events that wait in partition queues", |turn| turn.shard.queued_events),
+    gauge("changed_objects", "Objects that changed and wait to be stored", |turn| {
+        turn.shard.changed_objects
+    }),
     gauge("held_inputs", "Received buffers held back while other shards are behind", |turn| {
         turn.turn.inputs_held
     }),
@@ -130,8 +135,29 @@ impl Collector for StateCollector {
         encode_by_reason(&mut encoder, shards, "closes", "Connections closed", |shard| {
             &shard.closes
         })?;
-        encode_connections(&mut encoder, shards)
+        encode_connections(&mut encoder, shards)?;
+        encode_snapshots(&mut encoder, &self.0.snapshots)
     }
+}
+
+/// The snapshot writer's numbers: one of each for all shards.
+fn encode_snapshots(
+    encoder: &mut DescriptorEncoder<'_>,
+    snapshots: &SnapshotProgress,
+) -> Result<(), fmt::Error> {
+    for (name, help, count) in [
+        ("snapshot_batches", "Batches of changed objects on the disk", &snapshots.batches),
+        ("snapshot_objects", "Changed objects on the disk", &snapshots.objects),
+        ("snapshot_record_bytes", "Bytes of objects on the disk", &snapshots.record_bytes),
+        ("snapshot_failures", "Attempts to store that failed", &snapshots.failures),
+    ] {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        encode_number(metric, MetricType::Counter, count.load(Relaxed))?;
+    }
+    let help = "When the last batch on the disk was taken, in seconds since 1970";
+    let name = "snapshot_synced_timestamp_seconds";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    metric.encode_gauge(&(snapshots.synced_ms.load(Relaxed) as f64 / 1e3))
 }
 
 fn encode_number(

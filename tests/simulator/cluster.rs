@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use warren::shard_turn::ShardTurn;
 use warren_core::hashing::HashSeed;
-use warren_core::ids::ShardId;
+use warren_core::ids::{Epoch, ShardId};
 use warren_core::message::Message;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
@@ -21,6 +21,7 @@ use crate::oracle::Oracle;
 use crate::plan::Plan;
 use crate::planted::PlantedBug;
 use crate::prng::Prng;
+use crate::store::ModelStore;
 use crate::trace::Trace;
 use crate::workload::Workload;
 
@@ -44,6 +45,10 @@ pub(crate) struct Cluster {
     prng: Prng,
     clock: SimulatedClock,
     shards: Vec<ShardTurn>,
+    /// What each shard has stored.
+    stores: Vec<ModelStore>,
+    store_prng: Prng,
+    hash_seed: HashSeed,
     links: Links,
     clients: Clients,
     /// The conversation of each client.
@@ -79,17 +84,7 @@ impl Cluster {
         let trace = Trace::new(is_printed);
         trace.line(format_args!("{plan:#?}"));
         let seed = HashSeed(prng.next(), prng.next());
-        let new_shard = |shard: u16| {
-            Shard::new(ShardSettings {
-                shard: ShardId(shard),
-                routing: RoutingTable::even(plan.shard_count),
-                limits: plan.limits.clone(),
-                seed,
-                join_creates_rooms: plan.join_creates_rooms,
-                frame_bytes_max: 1 << 16,
-                heartbeat_ms: 10_000,
-            })
-        };
+        let new_shard = |shard: u16| new_shard(&plan, seed, shard);
         let (links, ports) = Links::new(plan.shard_count, plan.slots, planted, prng.fork());
         let shards = (0..plan.shard_count)
             .zip(ports)
@@ -98,6 +93,9 @@ impl Cluster {
         let oracle = Oracle::new((0..plan.shard_count).map(new_shard).collect());
         Self {
             clock: SimulatedClock::default(),
+            stores: (0..plan.shard_count).map(|_| ModelStore::default()).collect(),
+            store_prng: prng.fork(),
+            hash_seed: seed,
             shards,
             links,
             clients: Clients::new(usize::from(plan.shard_count), planted, prng.fork()),
@@ -140,6 +138,11 @@ impl Cluster {
         invariants::check_empty(&self.shards, &self.auditor.oracle);
         for (index, shard) in self.shards.iter().enumerate() {
             self.auditor.oracle.check_replica(index, shard.shard());
+        }
+        let now = self.clock.now();
+        for (index, (shard, store)) in self.shards.iter_mut().zip(&mut self.stores).enumerate() {
+            let fresh = new_shard(&self.plan, self.hash_seed, index as u16);
+            store.check_complete(shard, fresh, now);
         }
         self.trace.line(format_args!("all is well after {} turns", self.turns));
     }
@@ -218,11 +221,25 @@ impl Cluster {
             batches = batches.split_last().map_or(batches, |(_, rest)| rest);
         }
         self.auditor.oracle.absorb(index, shard.shard(), batches);
+        self.store(index);
         self.judge_deliveries();
         let limits = &self.plan.limits;
         invariants::check_staging(&self.shards[index], limits, self.peaks[index]);
         if self.plan.is_mesh_eager {
             self.links.pump_all(&self.staged());
+        }
+    }
+
+    /// A shard may hand over what is due, and the writer may write some of it.
+    fn store(&mut self, index: usize) {
+        let store = &mut self.stores[index];
+        if self.store_prng.chance(30)
+            && let Some(batch) = self.shards[index].take_due_snapshot(self.clock.now())
+        {
+            store.push(batch);
+        }
+        if self.store_prng.chance(30) {
+            store.write_next();
         }
     }
 
@@ -329,7 +346,25 @@ impl Cluster {
     fn check_at_rest(&mut self) {
         self.auditor.check_at_rest();
         invariants::check_at_rest(&self.shards, &self.auditor);
+        // A crash at this moment.
+        for (index, store) in self.stores.iter().enumerate() {
+            let fresh = new_shard(&self.plan, self.hash_seed, index as u16);
+            store.check_restores(fresh, self.clock.now());
+        }
     }
+}
+
+fn new_shard(plan: &Plan, seed: HashSeed, shard: u16) -> Shard {
+    Shard::new(ShardSettings {
+        shard: ShardId(shard),
+        routing: RoutingTable::even(plan.shard_count, Epoch(1)),
+        limits: plan.limits.clone(),
+        seed,
+        join_creates_rooms: plan.join_creates_rooms,
+        snapshot_interval_ns: Some(plan.step_ns_max),
+        frame_bytes_max: 1 << 16,
+        heartbeat_ms: 10_000,
+    })
 }
 
 fn mix_output(trace: &mut Trace, output: &ShardOutput) {

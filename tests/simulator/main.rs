@@ -31,6 +31,7 @@ mod oracle;
 mod plan;
 mod planted;
 mod prng;
+mod store;
 mod trace;
 mod workload;
 

@@ -88,6 +88,7 @@ fn draw_limits(prng: &mut Prng) -> Limits {
         ),
         parked_bytes_max: draw(tiny.parked_bytes_max, production.parked_bytes_max),
         effects_bytes_max: draw(tiny.effects_bytes_max, production.effects_bytes_max),
+        changed_objects_max: draw(tiny.changed_objects_max, production.changed_objects_max),
         room_grace_ns: draw_between(prng, tiny.room_grace_ns, production.room_grace_ns),
     }
 }

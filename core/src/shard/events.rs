@@ -10,6 +10,7 @@ use crate::handlers::{Method, Request, Staging, handle, session_left};
 use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
 use crate::limits::SCANNED_PER_EVENT;
 use crate::mesh::{EventKind, MeshMessage};
+use crate::reason::Reason;
 use crate::turn::ShardOutputs;
 
 impl Shard {
@@ -56,7 +57,12 @@ impl Shard {
             },
             join_creates_rooms: self.settings.join_creates_rooms,
         };
-        match handle(method, &request, effects) {
+        let result = if method.may_change_objects() && self.is_storage_behind() {
+            Err(Reason::Busy)
+        } else {
+            handle(method, &request, effects)
+        };
+        match result {
             Ok(()) => {
                 self.post_reply(header.origin, message, effects.reply_message(), outputs);
                 self.commit(event, effects, outputs);
@@ -177,16 +183,21 @@ impl Shard {
         *sequence += 1;
         self.counters.delta_batches += 1;
         let batch = DeltaBatch { group: group.0, epoch: epoch.0, sequence: *sequence, deltas };
+        self.note_changes(&batch);
         outputs.deltas.push(batch);
     }
 
     /// Notes when a room that was made by `join` became empty.
     fn watch_for_empty_room(&mut self, delta: &Delta) {
-        let Delta::MemberLeft { room: id, .. } = delta else { return };
-        let id = ObjectId(*id);
+        if let Delta::MemberLeft { room, .. } = delta {
+            self.watch_if_empty(ObjectId(*room));
+        }
+    }
+
+    /// Looks after the grace time whether the room is still empty, if it is a room that goes then.
+    pub(super) fn watch_if_empty(&mut self, id: ObjectId) {
         let now_ns = self.now.monotonic_ns;
-        let partition = self.partition_mut(id.partition());
-        let room = partition.room_mut(id).expect("a room that was left exists");
+        let Some(room) = self.partition_mut(id.partition()).room_mut(id) else { return };
         if room.member_count() > 0 || !room.is_transient {
             return;
         }

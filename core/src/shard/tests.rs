@@ -8,22 +8,30 @@ use alloc::format;
 use alloc::string::String;
 
 use super::*;
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, Epoch};
 use crate::message::{MessageBuilder, Value};
 use crate::turn::{ConnectionTraits, ShardOutput};
+
+mod snapshots;
+
+const SNAPSHOT_INTERVAL_NS: u64 = 5_000_000_000;
 
 struct World {
     shard: Shard,
     outputs: ShardOutputs,
     now: Now,
     deltas: Vec<DeltaBatch>,
+    store: snapshots::Store,
+    takes_snapshots: bool,
 }
 
 impl World {
     fn new(limits: Limits) -> Self {
         let shard = Shard::new(settings(limits));
         let now = Now { monotonic_ns: 0, wall_ms: 1_700_000_000_000 };
-        Self { shard, outputs: ShardOutputs::new(1), now, deltas: Vec::new() }
+        let (outputs, deltas) = (ShardOutputs::new(1), Vec::new());
+        let store = snapshots::Store::default();
+        Self { shard, outputs, now, deltas, store, takes_snapshots: true }
     }
 
     fn run(&mut self, line: &str) -> String {
@@ -34,7 +42,16 @@ impl World {
         self.outputs.clear();
         self.shard.turn(self.now, &inputs, &mut self.outputs);
         self.deltas.append(&mut self.outputs.deltas.clone());
+        // One batch a turn: some changes wait while others are stored.
+        if self.takes_snapshots {
+            self.store_next_batch();
+        }
         self.heard()
+    }
+
+    fn store_next_batch(&mut self) -> bool {
+        let batch = self.shard.take_snapshot(self.now);
+        batch.map(|batch| self.store.write(&batch)).is_some()
     }
 
     fn step(&mut self, step: &str, inputs: &mut ShardInputs) {
@@ -98,12 +115,13 @@ impl World {
 fn settings(limits: Limits) -> ShardSettings {
     ShardSettings {
         shard: ShardId(0),
-        routing: RoutingTable::even(1),
+        routing: RoutingTable::even(1, Epoch(1)),
         limits,
         seed: HashSeed(1, 2),
         join_creates_rooms: true,
         frame_bytes_max: 65536,
         heartbeat_ms: 10_000,
+        snapshot_interval_ns: Some(SNAPSHOT_INTERVAL_NS),
     }
 }
 
@@ -125,7 +143,10 @@ fn check_with(limits: Limits, script: &str) {
         }
         assert_eq!(world.run(line.trim()), expected, "after: {}", line.trim());
     }
-    replays_to_the_same_state(&world, limits);
+    replays_to_the_same_state(&world, limits.clone());
+    while world.store_next_batch() {}
+    let restored = world.store.restored(limits, world.now);
+    assert_eq!(restored.objects_digest(), world.shard.objects_digest(), "restored from the store");
 }
 
 /// Every script is a test of recovery too.
@@ -139,7 +160,7 @@ fn replays_to_the_same_state(world: &World, limits: Limits) {
         let digest = |shard: &Shard| shard.partition(partition).map(Partition::digest);
         let (live, replayed) = (digest(&world.shard), digest(&replica));
         // Partitions that were only read are empty in the one and not there in the other.
-        let empty = Partition::new(partition, HashSeed(0, 0)).digest();
+        let empty = Partition::new(partition, HashSeed(0, 0), FIRST_ADDRESS).digest();
         assert_eq!(live.unwrap_or(empty), replayed.unwrap_or(empty), "{partition:?}");
     }
     let (live, replayed) = (world.shard.counters(), replica.counters());

@@ -1,0 +1,126 @@
+use std::sync::Mutex;
+
+use warren_core::ids::{Epoch, GroupId, Sequence};
+
+use super::*;
+
+/// A store that fails as often as it is told, and writes down what it was asked for.
+#[derive(Default)]
+struct FaultyStore {
+    failures_left: AtomicU64,
+    calls: Mutex<Vec<String>>,
+}
+
+impl FaultyStore {
+    fn failing(times: u64) -> Arc<Self> {
+        Arc::new(Self { failures_left: times.into(), ..Self::default() })
+    }
+
+    fn call(&self, name: String) -> Result<(), StoreError> {
+        let take_one = |left: u64| left.checked_sub(1);
+        if self.failures_left.fetch_update(Relaxed, Relaxed, take_one).is_ok() {
+            let (path, why) = ("store".into(), "told so".to_owned());
+            return Err(StoreError::Damaged { path, row: name, why });
+        }
+        self.calls.lock().unwrap().push(name);
+        Ok(())
+    }
+
+    fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+impl BatchStore for FaultyStore {
+    fn write(&self, batch: &SnapshotBatch) -> Result<(), StoreError> {
+        self.call(format!("write {}", batch.group.0))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.call("sync".to_owned())
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.call("close".to_owned())
+    }
+}
+
+fn batch(group: u16) -> SnapshotBatch {
+    SnapshotBatch {
+        group: GroupId(group),
+        epoch: Epoch(1),
+        position: Sequence(1),
+        taken_ms: u64::from(group),
+        objects: vec![],
+        next_addresses: vec![],
+        bytes: vec![0; 3],
+    }
+}
+
+fn wait(end: impl Future<Output = Result<(), Fatal>>) -> Result<(), Fatal> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(end)
+}
+
+#[test]
+fn what_is_handed_over_is_written_in_order_synced_and_closed() {
+    let store = FaultyStore::failing(0);
+    let progress = Arc::new(SnapshotProgress::default());
+    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::clone(&progress)).unwrap();
+    let sender = writer.sender();
+    for group in 0..5 {
+        assert!(sender.send(batch(group)));
+    }
+    drop(sender);
+    wait(writer.drain()).unwrap();
+    let calls = store.calls();
+    let writes: Vec<_> = calls.iter().filter(|call| call.starts_with("write")).collect();
+    assert_eq!(writes, ["write 0", "write 1", "write 2", "write 3", "write 4"]);
+    assert_eq!(calls[calls.len() - 2..], ["sync", "close"]);
+    let SnapshotProgress { batches, record_bytes, failures, synced_ms, .. } = &*progress;
+    let read = |number: &AtomicU64| number.load(Relaxed);
+    assert_eq!((read(batches), read(record_bytes), read(failures), read(synced_ms)), (5, 15, 0, 4));
+}
+
+#[test]
+fn a_failure_is_tried_again_and_nothing_is_lost() {
+    let store = FaultyStore::failing(1);
+    let progress = Arc::new(SnapshotProgress::default());
+    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::clone(&progress)).unwrap();
+    let sender = writer.sender();
+    assert!(sender.send(batch(7)));
+    drop(sender);
+    // Draining is told only when the second attempt was made.
+    while progress.batches.load(Relaxed) == 0 {
+        std::thread::yield_now();
+    }
+    wait(writer.drain()).unwrap();
+    assert_eq!(store.calls(), ["write 7", "sync", "close"]);
+    assert_eq!(progress.failures.load(Relaxed), 1);
+}
+
+#[test]
+fn a_store_that_fails_while_the_server_drains_is_told() {
+    let store = FaultyStore::failing(u64::MAX);
+    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::default()).unwrap();
+    let sender = writer.sender();
+    assert!(sender.send(batch(7)));
+    let end = writer.drain();
+    // A shard that still has something does not wait for ever.
+    while sender.send(batch(8)) {}
+    drop(sender);
+    let fatal = wait(end).unwrap_err();
+    assert_eq!(fatal.reason, FatalReason::StateNotStored);
+    assert!(fatal.detail.contains("told so"), "{fatal}");
+    assert!(store.calls().is_empty());
+}
+
+#[test]
+fn a_full_channel_gives_the_batch_back() {
+    let (sender, _batches) = bounded(1);
+    let sender = SnapshotSender(sender);
+    assert!(!sender.is_full());
+    sender.try_send(batch(1)).unwrap();
+    assert!(sender.is_full());
+    assert_eq!(sender.try_send(batch(2)), Err(batch(2)));
+}

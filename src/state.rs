@@ -1,0 +1,113 @@
+//! What outlives the process: opened and loaded at the start, and told in the log so that an
+//! operator sees what is there and from when.
+
+use std::iter::Sum;
+use std::ops::AddAssign;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use warren_core::ids::Epoch;
+use warren_core::routing::RoutingTable;
+use warren_core::shard::Shard;
+use warren_core::turn::Now;
+use warren_storage::{StateOpened, StateStore, StoreError};
+
+use crate::fatal::{Fatal, FatalReason};
+
+/// The store's folder in the data folder.
+const STATE_FOLDER: &str = "state";
+
+/// How much state there is, and its digest: equal for equal objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StateSummary {
+    pub(crate) objects: u64,
+    pub(crate) rooms: u64,
+    pub(crate) digest: u64,
+}
+
+impl StateSummary {
+    pub(crate) fn of(shard: &Shard) -> Self {
+        let counters = shard.counters();
+        Self { objects: counters.objects, rooms: counters.rooms, digest: shard.objects_digest() }
+    }
+
+    /// Writes a line to the log.
+    pub(crate) fn log(self, message: &str) {
+        let Self { objects, rooms, digest } = self;
+        tracing::info!(objects, rooms, digest = format_args!("{digest:016x}"), "{message}");
+    }
+}
+
+impl AddAssign for StateSummary {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.rooms += other.rooms;
+        self.digest = self.digest.wrapping_add(other.digest);
+    }
+}
+
+impl Sum for StateSummary {
+    fn sum<I: Iterator<Item = Self>>(summaries: I) -> Self {
+        summaries.fold(Self::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    }
+}
+
+/// The state of a data folder.
+#[derive(Clone, Debug)]
+pub(crate) struct StateFolder {
+    pub(crate) store: Arc<StateStore>,
+    /// Of all groups, until the next start.
+    pub(crate) epoch: Epoch,
+}
+
+impl StateFolder {
+    /// Opens the store, and says in the log from when it is.
+    pub(crate) fn open(folder: &Path, snapshot_interval_ms: u64) -> Result<Self, Fatal> {
+        let (store, opened) = StateStore::open(&folder.join(STATE_FOLDER)).map_err(unusable)?;
+        let epoch = u32::try_from(opened.start).map(Epoch).map_err(|_| {
+            Fatal::new(FatalReason::StateUnusable, "the store was opened 2^32 times")
+        })?;
+        log_age(&opened, snapshot_interval_ms);
+        Ok(Self { store: Arc::new(store), epoch })
+    }
+
+    /// Loads the shard's groups.
+    pub(crate) fn load(
+        &self,
+        shard: &mut Shard,
+        routing: &RoutingTable,
+        now: Now,
+    ) -> Result<(), Fatal> {
+        let groups = routing.groups_of(shard.id());
+        self.store.restore(shard, groups, now).map(drop).map_err(unusable)
+    }
+}
+
+fn unusable(error: StoreError) -> Fatal {
+    Fatal::new(FatalReason::StateUnusable, error)
+}
+
+fn log_age(opened: &StateOpened, snapshot_interval_ms: u64) {
+    let StateOpened { start, is_complete, taken_ms } = *opened;
+    let Some(taken_ms) = taken_ms else {
+        tracing::info!(start, "no state is stored yet");
+        return;
+    };
+    let from = UNIX_EPOCH + Duration::from_millis(taken_ms);
+    let from = humantime::format_rfc3339_millis(from);
+    if is_complete {
+        tracing::info!(start, %from, "the state is complete: the last server stored all it had");
+    } else {
+        tracing::warn!(
+            start,
+            %from,
+            snapshot_interval_ms,
+            "the last server did not stop by itself: what changed since, and for one snapshot \
+             interval before, may be missing"
+        );
+    }
+}

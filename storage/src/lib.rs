@@ -1,0 +1,18 @@
+//! The data tier of a Warren: what outlives the process. Its calls block, so they run on worker
+//! threads, never on a shard's.
+//!
+//! ```text
+//! shards ──SnapshotBatch, a bounded channel──► a worker ──StateStore::write──► RocksDB
+//! shards ◄──StateStore::restore, at the start, each shard its own groups────── RocksDB
+//! ```
+//!
+//! [`state_store`] is the one file that knows RocksDB, [`object_record`] the one that knows the
+//! format of what stands in it.
+//!
+//! Invariants: a batch is stored as a whole or not at all; bytes from the disk are checked before
+//! they are read; an address that was given away is never given away again.
+
+pub mod object_record;
+pub mod state_store;
+
+pub use state_store::{StateOpened, StateStore, StoreError};

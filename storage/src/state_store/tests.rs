@@ -1,0 +1,217 @@
+//! Over a real RocksDB in a folder of its own.
+
+use warren_core::hashing::HashSeed;
+use warren_core::ids::{Epoch, ShardId};
+use warren_core::limits::Limits;
+use warren_core::message::{Value, packed};
+use warren_core::routing::RoutingTable;
+use warren_core::shard::ShardSettings;
+use warren_core::turn::Span;
+
+use super::*;
+
+const NOW: Now = Now { monotonic_ns: 0, wall_ms: 0 };
+
+/// A folder that goes when the test has passed.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("warren-store-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn open(&self) -> (StateStore, StateOpened) {
+        StateStore::open(&self.0).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+}
+
+fn shard() -> Shard {
+    Shard::new(ShardSettings {
+        shard: ShardId(0),
+        routing: RoutingTable::even(1, Epoch(1)),
+        limits: Limits::PRODUCTION,
+        seed: HashSeed(1, 2),
+        join_creates_rooms: true,
+        snapshot_interval_ns: Some(0),
+        frame_bytes_max: 65_536,
+        heartbeat_ms: 10_000,
+    })
+}
+
+fn restored(store: &StateStore) -> Result<(Shard, Restored), StoreError> {
+    let mut shard = shard();
+    let groups = (0..GROUP_COUNT as u16).map(GroupId);
+    let restored = store.restore(&mut shard, groups, NOW)?;
+    Ok((shard, restored))
+}
+
+fn id(partition: u16, address: u64) -> ObjectId {
+    ObjectId::new(PartitionId(partition), Address::new(address).unwrap())
+}
+
+/// A batch of a group's objects: present at the version with the record, or deleted.
+fn batch(group: u16, taken_ms: u64, objects: &[(ObjectId, Option<(u64, &[u8])>)]) -> SnapshotBatch {
+    let mut batch = SnapshotBatch {
+        group: GroupId(group),
+        epoch: Epoch(1),
+        position: Sequence(taken_ms),
+        taken_ms,
+        objects: vec![],
+        next_addresses: vec![],
+        bytes: vec![],
+    };
+    for (id, state) in objects {
+        let state = state.map_or(StoredState::Deleted, |(version, record)| {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(record);
+            StoredState::Present { version, record: Span::since(start, &batch.bytes) }
+        });
+        batch.objects.push((*id, state));
+        let next = Address::new(id.address().get() + 1).unwrap();
+        batch.next_addresses.push((id.partition(), next));
+    }
+    batch
+}
+
+fn record(text: &str) -> Vec<u8> {
+    packed("sword", &[("owner", Value::Text("ann")), ("name", Value::Text(text))])
+}
+
+#[test]
+fn what_was_written_comes_back_from_all_ends_of_the_object_space() {
+    let folder = Folder::new("ends");
+    let (store, opened) = folder.open();
+    assert_eq!(opened, StateOpened { start: 1, is_complete: true, taken_ms: None });
+    let (a, b, c) = (record("a"), record("b"), record("c"));
+    store.write(&batch(0, 5, &[(id(0, 1), Some((1, &a))), (id(63, 7), Some((9, &b)))])).unwrap();
+    store.write(&batch(1, 6, &[(id(64, 1), Some((1, &a))), (id(64, 2), None)])).unwrap();
+    store.write(&batch(1023, 7, &[(id(65535, 3), Some((2, &c)))])).unwrap();
+    store.write(&batch(0, 8, &[(id(0, 1), None)])).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let (store, opened) = folder.open();
+    assert_eq!(opened, StateOpened { start: 2, is_complete: true, taken_ms: Some(8) });
+    let (shard, restored) = restored(&store).unwrap();
+    assert_eq!(restored.objects, 3);
+    assert_eq!(restored.record_bytes as usize, a.len() + b.len() + c.len());
+    let object = |id: ObjectId| shard.partition(id.partition()).unwrap().object(id);
+    assert!(object(id(0, 1)).is_none());
+    assert_eq!(object(id(63, 7)).unwrap().version(), 9);
+    assert_eq!(object(id(65535, 3)).unwrap().record().as_bytes(), c);
+    let next = |partition| shard.partition(PartitionId(partition)).unwrap().next_object().unwrap();
+    assert_eq!([next(0), next(64), next(65535)], [id(0, 2), id(64, 3), id(65535, 4)]);
+}
+
+#[test]
+fn each_crash_passes_over_addresses_once() {
+    let folder = Folder::new("crashes");
+    let a = record("a");
+    let next = |store: &StateStore, partition| {
+        let (shard, _) = restored(store).unwrap();
+        shard.partition(PartitionId(partition)).and_then(|p| p.next_object())
+    };
+    let (store, _) = folder.open();
+    store.write(&batch(0, 5, &[(id(0, 1), Some((1, &a)))])).unwrap();
+    drop(store);
+    let (store, opened) = folder.open();
+    assert_eq!((opened.start, opened.is_complete), (2, false));
+    assert_eq!(next(&store, 0), Some(id(0, 2 + CRASH_ADDRESSES)));
+    // A second crash, in which addresses were given away and nothing was stored.
+    drop(store);
+    let (store, _) = folder.open();
+    assert_eq!(next(&store, 0), Some(id(0, 2 + 2 * CRASH_ADDRESSES)));
+    store.write(&batch(0, 6, &[(id(0, 2 + 2 * CRASH_ADDRESSES), Some((1, &a)))])).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let (store, opened) = folder.open();
+    assert!(opened.is_complete);
+    assert_eq!(next(&store, 0), Some(id(0, 3 + 2 * CRASH_ADDRESSES)));
+}
+
+#[test]
+fn partitions_without_a_row_begin_beyond_what_crashes_may_have_given_away() {
+    let folder = Folder::new("new-partitions");
+    for crashes in 0..3 {
+        let (store, _) = folder.open();
+        let (mut shard, _) = restored(&store).unwrap();
+        let a = record("a");
+        let first = FIRST_ADDRESS.get() + crashes * CRASH_ADDRESSES;
+        // The engine is asked by what it would refuse: an address below its first.
+        if crashes > 0 {
+            let refused = shard.restore_object(NOW, id(9, first - 1), 1, &a);
+            assert_eq!(refused, Err(RestoreError::ObjectTwice));
+        }
+        assert_eq!(shard.restore_object(NOW, id(9, first), 1, &a), Ok(()));
+    }
+}
+
+#[test]
+fn damage_is_told_with_its_row() {
+    let record = record("a");
+    let user = packed("user", &[("owner", Value::Text("ann"))]);
+    let object = |version, record: &[u8]| {
+        let mut value = vec![];
+        ObjectRecordV1 { version, record }.encode(&mut value);
+        value
+    };
+    let at = id(7, 1);
+    let addresses = (partition_key(PartitionId(7)), 9u64.to_le_bytes().to_vec());
+    let cases: [(&str, Vec<(Vec<u8>, Vec<u8>)>, &str); 9] = [
+        ("flipped", vec![(object_key(at), vec![1, 2, 3])], "object 7.1 is damaged: it is not of"),
+        ("newer", vec![(object_key(at), vec![77])], "object 7.1 is damaged: its format 77"),
+        ("message", vec![(object_key(at), object(1, b"x"))], "its record is malformed"),
+        ("version", vec![(object_key(at), object(0, &record))], "it has no version"),
+        ("name", vec![(object_key(at), object(1, &user))], "its name is missing or belongs"),
+        ("key", vec![(b"o\x00\x07\x01".to_vec(), vec![])], "its length"),
+        ("next", vec![(partition_key(PartitionId(7)), vec![1])], "its length or its value"),
+        ("group", vec![(group_key(GroupId(0)), vec![1])], "group 0 is damaged: its length"),
+        (
+            "given-away",
+            vec![(object_key(id(7, 9)), object(1, &record))],
+            "partition 7 is damaged: its address was never given away",
+        ),
+    ];
+    for (name, rows, expected) in cases {
+        let folder = Folder::new(&format!("damage-{name}"));
+        let (store, _) = folder.open();
+        store.db.put(&addresses.0, &addresses.1).unwrap();
+        for (key, value) in rows {
+            store.db.put(key, value).unwrap();
+        }
+        let error = restored(&store).unwrap_err().to_string();
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+#[test]
+fn an_object_in_a_partition_without_a_row_is_damage() {
+    let folder = Folder::new("no-partition");
+    let (store, _) = folder.open();
+    let mut value = vec![];
+    ObjectRecordV1 { version: 1, record: &record("a") }.encode(&mut value);
+    store.db.put(object_key(id(7, 1)), value).unwrap();
+    let error = restored(&store).unwrap_err().to_string();
+    assert!(error.contains("object 7.1 is damaged: its address was never given away"), "{error}");
+}
+
+#[test]
+fn a_newer_format_and_a_second_opening_are_refused() {
+    let folder = Folder::new("refused");
+    let (store, _) = folder.open();
+    let second = StateStore::open(&folder.0).unwrap_err().to_string();
+    assert!(second.contains("LOCK"), "{second}");
+    store.db.put(META_FORMAT, 2u64.to_le_bytes()).unwrap();
+    drop(store);
+    let newer = StateStore::open(&folder.0).unwrap_err().to_string();
+    assert!(newer.ends_with("its format is 2; this version reads 1"), "{newer}");
+}
