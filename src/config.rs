@@ -91,6 +91,8 @@ pub struct ServerConfig {
     pub admin_listen: SocketAddr,
     /// The one protocol of the port; none: told by the first bytes.
     pub protocol_fixed: Option<Protocol>,
+    /// What a Flash player hears that asks for the socket policy.
+    pub flash_policy: String,
     /// How protocols are spoken.
     pub gateway: GatewaySettings,
     /// Milliseconds between two heartbeats.
@@ -156,6 +158,7 @@ impl ServerConfig {
             insecure_open: overrides.insecure_open || file.server.insecure_open().get(),
             admin_listen: overrides.admin_listen.unwrap_or_else(|| file.admin.listen().get()),
             protocol_fixed: file.protocol.fixed().word_index()?.map(|index| Protocol::ALL[index]),
+            flash_policy: file.protocol.flash_policy().document()?,
             gateway: gateway_settings(&file)?,
             heartbeat_ms: file.protocol.heartbeat_ms().number()?,
             limits: limits_config(&file)?,

@@ -14,7 +14,9 @@ use warren_core::limits::Limits;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
 use warren_net::io::listener::Listener;
-use warren_net::reactor::{Reactor, ReactorError, ReactorSettings, WakeHandle};
+use warren_net::reactor::{
+    Reactor, ReactorError, ReactorSettings, WakeHandle, flash_policy_answer,
+};
 
 use crate::admin::AdminServer;
 use crate::clock::Clock;
@@ -331,6 +333,7 @@ fn make_reactor(config: &ServerConfig, listener: Listener) -> Result<Reactor, Fa
     let settings = ReactorSettings {
         gateway: config.gateway,
         fixed_protocol: config.protocol_fixed,
+        flash_policy: flash_policy_answer(&config.flash_policy),
         heartbeat_ms: config.heartbeat_ms,
         connections_max: config.limits.connections_max,
         send_queue_bytes_max: config.limits.send_queue_bytes_max,

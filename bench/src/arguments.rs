@@ -170,6 +170,15 @@ mod tests {
     }
 
     #[test]
+    fn every_protocol_is_chosen_by_its_name() {
+        for protocol in Protocol::value_variants() {
+            let line = format!("warren-bench floor chat --users 8 --protocol {}", protocol.label());
+            let Action::Floor(load) = parse(&line).unwrap().action else { panic!("not floor") };
+            assert_eq!(load.protocol, *protocol);
+        }
+    }
+
+    #[test]
     fn what_makes_no_run_is_refused() {
         for arguments in [
             "run chat",
@@ -178,6 +187,7 @@ mod tests {
             "run chat --users 8 --duration 0",
             "run chat --users 8 --room-size 0",
             "run chat --users 8 --shards 0",
+            "run chat --users 8 --protocol soap",
             "run chat --users 8 --server-pid 1",
             "run chat --users 8 --admin 127.0.0.1:1",
             "run chat --users 8 --connect nowhere",

@@ -5,6 +5,7 @@ mod binary;
 mod connserver;
 pub mod floor;
 mod json;
+mod xml;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub enum Protocol {
     Connserver,
     /// One JSON object a frame.
     Json,
+    /// One XML document a frame.
+    Xml,
 }
 
 impl Protocol {
@@ -33,6 +36,7 @@ impl Protocol {
             Self::Binary => "binary",
             Self::Connserver => "connserver",
             Self::Json => "json",
+            Self::Xml => "xml",
         }
     }
 }
@@ -164,6 +168,7 @@ impl Wire {
             Self::Server(Protocol::Binary) => binary::request("login", &[("user", &user)], out),
             Self::Server(Protocol::Connserver) => connserver::request("login", "user", &user, out),
             Self::Server(Protocol::Json) => json::request("login", "user", &user, out),
+            Self::Server(Protocol::Xml) => xml::request("login", "user", &user, out),
             Self::Floor(lengths) => floor::announce(seat.room, lengths, out),
         }
     }
@@ -175,6 +180,7 @@ impl Wire {
             Self::Server(Protocol::Binary) => binary::request("join", &[("room", &room)], out),
             Self::Server(Protocol::Connserver) => connserver::request("join", "room", &room, out),
             Self::Server(Protocol::Json) => json::request("join", "room", &room, out),
+            Self::Server(Protocol::Xml) => xml::request("join", "room", &room, out),
             Self::Floor(_) => floor::request(floor::KIND_JOIN, out),
         }
     }
@@ -186,6 +192,7 @@ impl Wire {
             Self::Server(Protocol::Binary) => binary::say(&room, text, out),
             Self::Server(Protocol::Connserver) => connserver::say(&room, text, out),
             Self::Server(Protocol::Json) => json::say(&room, text, out),
+            Self::Server(Protocol::Xml) => xml::say(&room, text, out),
             Self::Floor(lengths) => floor::say(text, lengths, out),
         }
     }
@@ -196,6 +203,7 @@ impl Wire {
             Self::Server(Protocol::Binary) => binary::request("ping", &[], out),
             Self::Server(Protocol::Connserver) => out.extend_from_slice(b"msg:ping\n\0"),
             Self::Server(Protocol::Json) => out.extend_from_slice(b"{\"msg\":\"ping\"}\n"),
+            Self::Server(Protocol::Xml) => out.extend_from_slice(b"<msg method=\"ping\"/>\0"),
             Self::Floor(_) => floor::request(floor::KIND_PING, out),
         }
     }
@@ -207,6 +215,7 @@ impl Wire {
             Self::Server(Protocol::Binary) => binary::decode(bytes),
             Self::Server(Protocol::Connserver) => connserver::decode(bytes),
             Self::Server(Protocol::Json) => json::decode(bytes),
+            Self::Server(Protocol::Xml) => xml::decode(bytes),
             Self::Floor(_) => floor::decode(bytes),
         }
     }
@@ -227,6 +236,7 @@ pub fn floor_lengths(protocol: Protocol, payload_bytes: usize) -> floor::Lengths
         Protocol::Binary => (gateway::Protocol::Binary, packed("chat", &[seq, status])),
         Protocol::Connserver => (gateway::Protocol::ConnServerC, packed("chat", &echo)),
         Protocol::Json => (gateway::Protocol::Json, packed("chat", &[seq, status])),
+        Protocol::Xml => (gateway::Protocol::Xml, packed("chat", &[seq, status])),
     };
     let length = |message: &[u8]| {
         let mut out = Vec::new();

@@ -72,6 +72,14 @@ reasons! {
     ControlCharacter = "control-character", 400;
     /// Text is not UTF-8.
     NotUtf8 = "not-utf8", 400;
+    /// A document type definition, which no message has.
+    DoctypeRefused = "doctype", 400;
+    /// An entity other than the five that XML itself defines.
+    UnknownEntity = "unknown-entity", 400;
+    /// A namespace declaration, which no message has.
+    NamespaceRefused = "namespace", 400;
+    /// A processing instruction, which no message has.
+    InstructionRefused = "processing-instruction", 400;
     /// More fields than a message may have.
     TooManyFields = "too-many-fields", 400;
     /// The first bytes belong to no protocol that this port speaks.
@@ -132,6 +140,8 @@ reasons! {
     Draining = "draining", 503;
     /// The client said `quit`.
     Quit = "quit", 0;
+    /// The client asked for the Flash socket policy, and has it.
+    PolicyRequest = "policy-request", 0;
     /// The client closed the connection.
     PeerClosed = "peer-closed", 0;
     /// The connection broke.

@@ -103,7 +103,7 @@ impl Default for Connection {
     }
 }
 
-/// Why the bytes of a connection lead nowhere.
+/// Why a connection is closed by what came on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault(pub(crate) Reason);
 
@@ -230,6 +230,11 @@ impl Connection {
                 {
                     self.open(id, protocol, settings, decoding.inputs);
                     at = skip;
+                }
+                Detected::PolicyRequest
+                    if decoding.fixed_protocol.is_none_or(|fixed| fixed == Protocol::Xml) =>
+                {
+                    return Err(Fault(Reason::PolicyRequest));
                 }
                 Detected::NeedMore if bytes.len() < settings.frame_bytes_max => return Ok(0),
                 _ => return Err(Fault(Reason::UnknownProtocol)),

@@ -8,8 +8,9 @@ pub mod binary;
 mod connserver;
 mod detect;
 mod json;
+mod xml;
 
-pub use detect::{DETECTION_BYTES_MAX, Detected, detect};
+pub use detect::{DETECTION_BYTES_MAX, Detected, POLICY_REQUEST, detect};
 
 /// The protocols spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,14 +24,22 @@ pub enum Protocol {
     ConnServerC,
     /// One JSON object a frame, ended by NUL or LF.
     Json,
+    /// One XML document a frame, ended by NUL.
+    Xml,
     /// Length-prefixed frames after `WRN1`.
     Binary,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: &[Self] =
-        &[Self::ConnServerA, Self::ConnServerB, Self::ConnServerC, Self::Json, Self::Binary];
+    pub const ALL: &[Self] = &[
+        Self::ConnServerA,
+        Self::ConnServerB,
+        Self::ConnServerC,
+        Self::Json,
+        Self::Xml,
+        Self::Binary,
+    ];
 
     /// The name in the configuration, the log and the metrics.
     #[must_use]
@@ -40,8 +49,17 @@ impl Protocol {
             Self::ConnServerB => "connserver-b",
             Self::ConnServerC => "connserver-c",
             Self::Json => "json",
+            Self::Xml => "xml",
             Self::Binary => "binary",
         }
+    }
+
+    /// Whether connections of the protocol begin with bytes of which some are no frame: the binary
+    /// preamble, or the Flash policy request in place of XML. So they are looked at on a port of
+    /// this one protocol too.
+    #[must_use]
+    pub const fn is_always_detected(self) -> bool {
+        matches!(self, Self::Xml | Self::Binary)
     }
 
     /// Whether the protocol is one of the three ConnServer dialects.
@@ -115,6 +133,7 @@ pub fn decode(
             connserver::decode(protocol, settings, bytes, scanned, out)
         }
         Protocol::Json => json::decode(settings, bytes, scanned, out),
+        Protocol::Xml => xml::decode(settings, bytes, scanned, out),
         Protocol::Binary => binary::decode(settings, bytes, out),
     }
 }
@@ -131,6 +150,7 @@ pub fn encode(
             connserver::encode(protocol, settings, message, out);
         }
         Protocol::Json => json::encode(message, out),
+        Protocol::Xml => xml::encode(message, out),
         Protocol::Binary => binary::encode(message, out),
     }
 }

@@ -25,6 +25,7 @@ mod send;
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use warren_core::ids::ConnectionId;
@@ -53,13 +54,20 @@ const CONNECTIONS_DEFAULT_MAX: usize = 65_536;
 const SURPLUS_SLOTS: usize = 1;
 const NS_PER_MS: u64 = 1_000_000;
 
+/// What a Flash player is told that asks for the socket policy, unless the configuration says
+/// otherwise: that nothing is permitted.
+pub const FLASH_POLICY_CLOSED: &str = "<?xml version=\"1.0\"?><cross-domain-policy>\
+    <site-control permitted-cross-domain-policies=\"none\"/></cross-domain-policy>";
+
 /// What the configuration says about a reactor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReactorSettings {
     /// How protocols are spoken.
     pub gateway: GatewaySettings,
     /// The one protocol of the port; none: told by the first bytes.
     pub fixed_protocol: Option<Protocol>,
+    /// The answer to a Flash policy request, its NUL included.
+    pub flash_policy: Arc<[u8]>,
     /// Connections open at a time; below the descriptor limit.
     pub connections_max: usize,
     /// Bytes that wait to be sent on one connection before it is closed with `slow-consumer`.
@@ -91,6 +99,7 @@ impl Default for ReactorSettings {
         Self {
             gateway: GatewaySettings::default(),
             fixed_protocol: None,
+            flash_policy: flash_policy_answer(FLASH_POLICY_CLOSED),
             connections_max: (descriptors_max() as usize)
                 .saturating_sub(SURPLUS_SLOTS)
                 .clamp(1, CONNECTIONS_DEFAULT_MAX),
@@ -106,6 +115,12 @@ impl Default for ReactorSettings {
             detection_ms: 60_000,
         }
     }
+}
+
+/// The answer that carries this policy.
+#[must_use]
+pub fn flash_policy_answer(policy: &str) -> Arc<[u8]> {
+    policy.bytes().chain([0]).collect()
 }
 
 /// Why a reactor cannot be made.

@@ -28,6 +28,8 @@ pub enum Allowed {
     PowerOfTwo(u64, u64),
     /// One of these words.
     Words(&'static [&'static str]),
+    /// An XML document of at most so many bytes.
+    Document(usize),
 }
 
 impl Allowed {
@@ -37,7 +39,9 @@ impl Allowed {
         match *self {
             Self::Range(min, max) => min <= value && value <= max,
             Self::PowerOfTwo(min, max) => min <= value && value <= max && value.is_power_of_two(),
-            Self::Address | Self::Folder | Self::Switch | Self::Words(_) => false,
+            Self::Address | Self::Folder | Self::Switch | Self::Words(_) | Self::Document(_) => {
+                false
+            }
         }
     }
 }
@@ -51,6 +55,9 @@ impl fmt::Display for Allowed {
             Self::Range(min, max) => write!(f, "{min} to {max}"),
             Self::PowerOfTwo(min, max) => write!(f, "a power of two, {min} to {max}"),
             Self::Words(words) => f.write_str(&words.join(", ")),
+            Self::Document(bytes_max) => {
+                write!(f, "an XML document of at most {bytes_max} bytes, without NUL")
+            }
         }
     }
 }
@@ -157,6 +164,20 @@ impl Setting<'_, String> {
             None => Err(self.out_of_range(&format_args!("{value:?}"))),
         }
     }
+
+    /// The document, checked as far as a client would notice: the rest is its author's.
+    pub(super) fn document(&self) -> Result<String, Located> {
+        const SHOWN_CHARS: usize = 40;
+        let value = self.get();
+        let Allowed::Document(bytes_max) = self.key.allowed else {
+            panic!("{} is a key without a document", self.key.path);
+        };
+        if value.starts_with('<') && !value.contains('\0') && value.len() <= bytes_max {
+            return Ok(value);
+        }
+        let shown: String = value.chars().take(SHOWN_CHARS).collect();
+        Err(self.out_of_range(&format_args!("{shown:?} ({} bytes)", value.len())))
+    }
 }
 
 macro_rules! sections {
@@ -217,6 +238,9 @@ pub(super) const LOG_FORMATS: &[&str] = &["text", "json"];
 /// The words of `log.level`.
 pub(super) const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
+/// Longest Flash policy, in bytes.
+const FLASH_POLICY_BYTES_MAX: usize = 16 * 1024;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -247,6 +271,9 @@ sections! {
         frame_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
         /// Time between two heartbeats, in milliseconds; after two without one a client is gone.
         heartbeat_ms: u64 = "10000", Allowed::Range(1000, 600_000);
+        /// What a Flash player hears that asks for the socket policy, on a port of every protocol
+        /// or of `xml`. Default: that nothing is permitted.
+        flash_policy: String = r#"'<?xml version="1.0"?><cross-domain-policy><site-control permitted-cross-domain-policies="none"/></cross-domain-policy>'"#, Allowed::Document(FLASH_POLICY_BYTES_MAX);
         table connserver: ConnserverSection;
     }
     ConnserverSection = "protocol.connserver" {

@@ -1,5 +1,5 @@
 use warren_core::limits::Limits;
-use warren_net::reactor::ReactorSettings;
+use warren_net::reactor::{ReactorSettings, flash_policy_answer};
 
 use super::*;
 
@@ -48,6 +48,7 @@ fn every_key_can_be_set() {
         fixed = "json"
         frame_bytes_max = 1024
         heartbeat_ms = 2000
+        flash_policy = "<policy/>"
         [protocol.connserver]
         percent = false
         legacy = true
@@ -82,6 +83,7 @@ fn every_key_can_be_set() {
         insecure_open: true,
         admin_listen: "127.0.0.2:1001".parse().unwrap(),
         protocol_fixed: Some(Protocol::Json),
+        flash_policy: "<policy/>".to_owned(),
         gateway: GatewaySettings {
             frame_bytes_max: 1024,
             percent: false,
@@ -182,9 +184,19 @@ fn values_out_of_range_are_refused_with_the_range() {
             "2:9: `log.level` is \"loud\"; allowed: error, warn, info, debug, trace",
         ),
         (
-            "[protocol]\nfixed = \"xml\"",
-            "2:9: `protocol.fixed` is \"xml\"; allowed: connserver-a, connserver-b, \
-             connserver-c, json, binary",
+            "[protocol]\nfixed = \"soap\"",
+            "2:9: `protocol.fixed` is \"soap\"; allowed: connserver-a, connserver-b, \
+             connserver-c, json, xml, binary",
+        ),
+        (
+            "[protocol]\nflash_policy = \"policy.xml\"",
+            "2:16: `protocol.flash_policy` is \"policy.xml\" (10 bytes); allowed: an XML document \
+             of at most 16384 bytes, without NUL",
+        ),
+        (
+            "[protocol]\nflash_policy = \"<a>\\u0000\"",
+            "2:16: `protocol.flash_policy` is \"<a>\\0\" (4 bytes); allowed: an XML document of \
+             at most 16384 bytes, without NUL",
         ),
     ] {
         check_refused(text, expected);
@@ -278,6 +290,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         receive_buffer_bytes: reactor.receive_buffer_bytes,
     };
     assert_eq!(config.reactor, expected);
+    assert_eq!(flash_policy_answer(&config.flash_policy), reactor.flash_policy);
     assert_eq!(config.gateway, reactor.gateway);
     assert_eq!(config.heartbeat_ms, reactor.heartbeat_ms);
     assert_eq!(config.protocol_fixed, reactor.fixed_protocol);
@@ -305,6 +318,7 @@ fn every_key_of_the_table_is_known_to_the_file() {
             Allowed::Switch => "true".to_owned(),
             Allowed::Range(min, _) | Allowed::PowerOfTwo(min, _) => min.to_string(),
             Allowed::Words(words) => format!("{:?}", words[0]),
+            Allowed::Document(_) => "\"<a/>\"".to_owned(),
         };
         // A minimum may be too small beside the other defaults, but it is no unknown key.
         if let Err(error) = load(&format!("{} = {value}", key.path)) {

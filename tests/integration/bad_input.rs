@@ -1,20 +1,13 @@
-//! Bad input over real sockets: each frame of `tests/vectors/refusals.json` gets its named error or
-//! close reason, and the connection beside it notices nothing.
+//! Bad input over real sockets: each frame of `tests/vectors/refusals.json` and of
+//! `tests/vectors/xml_corpus.json` gets its named error or close reason, and the connection beside
+//! it notices nothing.
 
 use serde_json::Value;
 use warren_core::message::{self, Message};
 
 use crate::client::Client;
 use crate::server::TestServer;
-
-fn wire(vector: &Value) -> Vec<u8> {
-    if let Some(text) = vector["wire"].as_str() {
-        return text.as_bytes().to_vec();
-    }
-    let digits = vector["wire_hex"].as_str().unwrap().replace(' ', "");
-    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-    (0..digits.len()).step_by(2).map(byte).collect()
-}
+use crate::wire::wire_of;
 
 /// A `ping` that makes the connection's protocol known.
 fn hello(protocol: &str) -> Vec<u8> {
@@ -23,6 +16,7 @@ fn hello(protocol: &str) -> Vec<u8> {
         "connserver-b" => b"msg:ping,a:b~".to_vec(),
         "connserver-c" => b"msg:ping\n\0".to_vec(),
         "json" => b"{\"msg\":\"ping\"}\n".to_vec(),
+        "xml" => b"<msg method=\"ping\"/>\0".to_vec(),
         "binary" => {
             let mut bytes = b"WRN1".to_vec();
             bytes.extend(ping_frame());
@@ -51,24 +45,18 @@ fn frame_text(client: &mut Client, protocol: &str) -> String {
     }
 }
 
-#[test]
-fn every_malformed_frame_gets_its_reason_and_the_neighbour_notices_nothing() {
-    let text = include_str!("../vectors/refusals.json");
-    let vectors: Vec<Value> = serde_json::from_str(text).unwrap();
-    let server = TestServer::start(1);
+/// Sends each vector's frame on a connection of its own, and returns how many were refused, and how
+/// many were fatal.
+fn refuse_all(server: &TestServer, vectors: &[Value]) -> (u64, u64) {
     let mut neighbour = Client::log_in(server.listen, "neighbour");
     neighbour.join("r");
     let (mut refused, mut fatal) = (0, 0);
-    for vector in &vectors {
-        // Other limits than the server's are the unit tests' part.
-        if !vector["settings"].is_null() {
-            continue;
-        }
+    for vector in vectors {
         let protocol = vector["protocol"].as_str().unwrap();
         let mut client = Client::connect(server.listen);
         client.send(hello(protocol));
         assert!(frame_text(&mut client, protocol).contains("ping"), "{vector}");
-        client.send(wire(vector));
+        client.send(wire_of(vector));
         if let Some(reason) = vector["refused"].as_str() {
             let answer = frame_text(&mut client, protocol);
             assert!(answer.contains(reason), "{vector}: {answer}");
@@ -86,9 +74,67 @@ fn every_malformed_frame_gets_its_reason_and_the_neighbour_notices_nothing() {
         assert_eq!(neighbour.json()["status"], 0, "{vector}");
         assert_eq!(neighbour.json()["text"], "still here", "{vector}");
     }
-    assert!(refused > 40, "{refused} of {} vectors were tried", vectors.len());
+    (refused, fatal)
+}
+
+#[test]
+fn every_malformed_frame_gets_its_reason_and_the_neighbour_notices_nothing() {
+    let text = include_str!("../vectors/refusals.json");
+    let mut vectors: Vec<Value> = serde_json::from_str(text).unwrap();
+    // Other limits than the server's are the unit tests' part.
+    vectors.retain(|vector| vector["settings"].is_null());
+    let server = TestServer::start(1);
+    let (refused, fatal) = refuse_all(&server, &vectors);
+    assert!(refused > 200, "{refused} of {} vectors were tried", vectors.len());
     server.metric_becomes("warren_refusals_total", "", refused + fatal);
-    server.metric_becomes("warren_closes_total", "frame-too-large", fatal);
+    for reason in ["frame-too-large", "not-utf8"] {
+        let count = vectors.iter().filter(|vector| vector["fatal"] == reason).count();
+        assert!(count > 0, "{reason}");
+        server.metric_becomes("warren_closes_total", &format!("\"{reason}\""), count as u64);
+    }
+    server.stop();
+}
+
+#[test]
+fn what_attacks_xml_is_refused_by_name_and_the_neighbour_notices_nothing() {
+    let text = include_str!("../vectors/xml_corpus.json");
+    let vectors: Vec<Value> = serde_json::from_str(text).unwrap();
+    // The documents are as long as a server can be made to take.
+    let server = TestServer::start_with(
+        1,
+        "[protocol]\nframe_bytes_max = 1048576\n[limits]\nsend_queue_bytes_max = 4194304\n",
+    );
+    let (refused, fatal) = refuse_all(&server, &vectors);
+    assert_eq!((refused, fatal), (vectors.len() as u64, 0));
+    for vector in &vectors {
+        let reason = vector["refused"].as_str().unwrap();
+        let count = vectors.iter().filter(|vector| vector["refused"] == reason).count();
+        server.metric_becomes("warren_refusals_total", &format!("\"{reason}\""), count as u64);
+    }
+    server.stop();
+}
+
+#[test]
+fn what_attacks_xml_with_long_documents_meets_the_ordinary_limit_first() {
+    let text = include_str!("../vectors/xml_corpus.json");
+    let vectors: Vec<Value> = serde_json::from_str(text).unwrap();
+    let server = TestServer::start(1);
+    let mut long_count = 0;
+    for bytes in vectors.iter().map(wire_of).filter(|bytes| bytes.len() > 100_000) {
+        let mut client = Client::connect(server.listen);
+        client.send(hello("xml"));
+        assert!(frame_text(&mut client, "xml").contains("ping"));
+        // The server closes in the middle, which the client may meet while it sends.
+        client.send_until_closed(&bytes);
+        let last = String::from_utf8(client.rest()).unwrap();
+        assert!(
+            last.contains("error=\"frame-too-large\" limit=\"protocol.frame_bytes_max\""),
+            "{last}"
+        );
+        long_count += 1;
+    }
+    assert!(long_count > 15);
+    server.metric_becomes("warren_closes_total", "frame-too-large", long_count);
     server.stop();
 }
 
@@ -102,6 +148,7 @@ fn a_frame_over_the_limit_closes_its_connection_by_name() {
         ("connserver-b", format!("msg:ping,a:{long}")),
         ("connserver-c", format!("msg:ping\na:{long}")),
         ("json", format!("{{\"msg\":\"ping\",\"a\":\"{long}\"}}")),
+        ("xml", format!("<msg method='ping' a='{long}'/>")),
     ] {
         let mut client = Client::connect(server.listen);
         client.send(hello(protocol));
@@ -124,7 +171,9 @@ fn first_bytes_of_no_protocol_are_told_so() {
         b"\0\0\0".as_slice(),
         b"GET / HTTP/1.1\r\n\r\n",
         b"\x16\x03\x01",
-        b"<msg/>\0",
+        b"\xef\xbb\xbfmsg",
+        b"\xff\xfe<\0m\0s\0g\0",
+        b"\xfe\xff\0<\0m\0s\0g",
         b"9lives\n",
         b"hello world\n",
         b"WRN2\n",
@@ -139,6 +188,6 @@ fn first_bytes_of_no_protocol_are_told_so() {
             "{bytes:?}"
         );
     }
-    server.metric_becomes("warren_closes_total", "unknown-protocol", 8);
+    server.metric_becomes("warren_closes_total", "unknown-protocol", 10);
     server.stop();
 }

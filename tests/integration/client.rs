@@ -39,6 +39,11 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Sends as much as the server takes before it closes.
+    pub(crate) fn send_until_closed(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
     /// Says that no more will be sent.
     pub(crate) fn close_sending(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();

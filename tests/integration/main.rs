@@ -10,3 +10,6 @@ mod life;
 mod protocols;
 mod rooms;
 mod server;
+#[path = "../vectors/wire.rs"]
+mod wire;
+mod xml;

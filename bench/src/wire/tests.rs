@@ -102,6 +102,34 @@ fn what_json_servers_send_is_understood() {
 }
 
 #[test]
+fn what_xml_servers_send_is_understood() {
+    let wire = Wire::Server(Protocol::Xml);
+    let heard = Frame::Heard { sequence: 17, place: Some(PLACE), text: TEXT };
+    let chat =
+        "<msg from=\"u000009\" method=\"chat\" room=\"r000001\" seq=\"17\" text=\"TEXT\"/>\0";
+    check(wire, &text(chat), heard);
+    for (bytes, frame) in [
+        (
+            "<msg method=\"login\" object=\"1.2\" status=\"0\" token=\"&quot;\"/>\0",
+            reply(Request::Login, 0, ""),
+        ),
+        (
+            "<msg error=\"busy\" method=\"join\" status=\"503\"/>\0",
+            reply(Request::Join, 503, "busy"),
+        ),
+        ("<msg method=\"chat\" seq=\"17\" status=\"0\"/>\0", reply(Request::Say, 0, "")),
+        (
+            "<msg method=\"ping\" status=\"0\"><l><item>a</item></l></msg>\0",
+            reply(Request::Ping, 0, ""),
+        ),
+        ("<msg method=\"pong\" status=\"0\"/>\0", Frame::Heartbeat),
+        ("<msg method=\"joined\" user=\"u1\"/>\0", Frame::Presence),
+    ] {
+        check(wire, bytes.as_bytes(), frame);
+    }
+}
+
+#[test]
 fn what_no_server_sends_is_a_fault() {
     let huge = vec![b'a'; FRAME_BYTES_MAX + 1];
     for (protocol, bytes) in [
@@ -121,6 +149,16 @@ fn what_no_server_sends_is_a_fault() {
         (Protocol::Json, b"{\"msg\":\"chat\"\n"),
         (Protocol::Json, b"{\"status\":0}\n"),
         (Protocol::Json, &huge),
+        (Protocol::Xml, b"\0"),
+        (Protocol::Xml, b"<msg status=\"0\"/>\0"),
+        (Protocol::Xml, b"<msg method=\"chat\"\0"),
+        (Protocol::Xml, b"<msg method=\"chat\">\0"),
+        (Protocol::Xml, b"<msg method=\"chat\" status=\"x\"/>\0"),
+        (Protocol::Xml, b"<msg method=\"chat\"  status=\"0\"/>\0"),
+        (Protocol::Xml, b"<msg method=\"chat/>\0"),
+        (Protocol::Xml, b"<msg method=\"chat\"/><msg method=\"chat\"/>\0"),
+        (Protocol::Xml, b"<msg method=\"\xff\"/>\0"),
+        (Protocol::Xml, &huge),
     ] {
         let decoded = Wire::Server(protocol).decode(bytes);
         assert_eq!(decoded, Decoded::Fault, "{protocol:?} {:?}", &bytes[..bytes.len().min(20)]);
@@ -152,6 +190,12 @@ fn requests_are_the_bytes_of_the_protocols() {
             text("{\"msg\":\"join\",\"room\":\"r000001\"}\n"),
             text("{\"msg\":\"chat\",\"to\":\"r000001\",\"text\":\"TEXT\"}\n"),
         ),
+        (
+            Protocol::Xml,
+            text("<msg method=\"login\" user=\"u000009\"/>\0"),
+            text("<msg method=\"join\" room=\"r000001\"/>\0"),
+            text("<msg method=\"chat\" to=\"r000001\" text=\"TEXT\"/>\0"),
+        ),
     ] {
         let wire = Wire::Server(protocol);
         let encoded = |encode: &dyn Fn(&mut Vec<u8>)| {
@@ -171,7 +215,7 @@ fn requests_are_the_bytes_of_the_protocols() {
 
 #[test]
 fn frames_of_the_floor_are_as_long_as_the_protocols() {
-    for protocol in [Protocol::Binary, Protocol::Connserver, Protocol::Json] {
+    for protocol in [Protocol::Binary, Protocol::Connserver, Protocol::Json, Protocol::Xml] {
         let lengths = floor_lengths(protocol, TEXT.len());
         let mut say = Vec::new();
         Wire::Floor(lengths).say(Seat { user: 1, room: 0 }, TEXT, &mut say);

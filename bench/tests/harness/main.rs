@@ -130,9 +130,12 @@ fn warren_holds_the_smoke_size_in_every_protocol() {
          `cargo build --bins` with the tests' profile does too",
         program.display()
     );
-    for (protocol, floor) in
-        [("binary", &[][..]), ("connserver", &["--no-floor"]), ("json", &["--no-floor"])]
-    {
+    for (protocol, floor) in [
+        ("binary", &[][..]),
+        ("connserver", &["--no-floor"]),
+        ("json", &["--no-floor"]),
+        ("xml", &["--no-floor"]),
+    ] {
         let size = ["--users", "64", "--duration", "2", "--warm-up", "1"];
         let arguments = [&["run", "chat", "--protocol", protocol], floor, &size].concat();
         let outcome = harness_of_size(&format!("warren-{protocol}"), &arguments);
@@ -180,6 +183,7 @@ fn a_server_without_fault_has_none_in_any_protocol() {
         ("good-binary", "binary", "1"),
         ("good-connserver", "connserver", "2"),
         ("good-json", "json", "2"),
+        ("good-xml", "xml", "2"),
     ] {
         let outcome = run(name, protocol, generators, Fault::None);
         assert_eq!(faults(&outcome), [0; 6], "{protocol}");

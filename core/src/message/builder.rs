@@ -31,6 +31,18 @@ pub struct MessageBuilder<'b> {
     /// name twice looks at names only.
     checked_starts: [u32; REQUEST_FIELDS_MAX],
     checked_count: usize,
+    open: Option<OpenField>,
+}
+
+/// A field whose value is still coming.
+#[derive(Clone, Copy)]
+struct OpenField {
+    /// Where its type stands.
+    type_at: usize,
+    /// Where the length of the text that grows now stands: the field's own, or an item's.
+    length_at: usize,
+    /// Texts of the list so far, once it is one.
+    item_count: Option<u16>,
 }
 
 impl<'b> MessageBuilder<'b> {
@@ -60,17 +72,21 @@ impl<'b> MessageBuilder<'b> {
 
     fn at(out: &'b mut Vec<u8>, start: usize, method_bytes: usize, field_count: usize) -> Self {
         let checked_starts = [0; REQUEST_FIELDS_MAX];
-        Self { out, start, method_bytes, field_count, checked_starts, checked_count: 0 }
+        Self { out, start, method_bytes, field_count, checked_starts, checked_count: 0, open: None }
     }
 
     /// Sets the method, before, between or after the fields.
     ///
     /// # Errors
     /// [`Reason::BadName`], [`Reason::DuplicateField`] when there is a method.
+    ///
+    /// # Panics
+    /// When a field is open.
     pub fn set_method(&mut self, method: &[u8]) -> Result<(), Reason> {
         if self.method_bytes != 0 {
             return Err(Reason::DuplicateField);
         }
+        assert!(self.open.is_none(), "the method is no part of a field");
         check_name(method)?;
         write_name(self.out, method);
         self.method_bytes = 1 + method.len();
@@ -105,6 +121,88 @@ impl<'b> MessageBuilder<'b> {
         self.claim(name.as_bytes())?;
         self.list(name, texts);
         Ok(())
+    }
+
+    /// Begins a field that came from outside and whose value comes in pieces: a text, or with
+    /// [`begin_item`](Self::begin_item) a list of texts. [`end_field`](Self::end_field) ends it. So
+    /// text that has to be decoded needs no place but the message. After an error there is no
+    /// message.
+    ///
+    /// # Errors
+    /// The reason by which its name is refused.
+    ///
+    /// # Panics
+    /// When another field is open.
+    pub fn begin_field(&mut self, name: &[u8]) -> Result<(), Reason> {
+        assert!(self.open.is_none(), "one field is open at a time");
+        self.claim(name)?;
+        write_name(self.out, name);
+        let type_at = self.out.len();
+        self.out.push(TYPE_TEXT);
+        let length_at = self.begin_length();
+        self.open = Some(OpenField { type_at, length_at, item_count: None });
+        self.field_count += 1;
+        Ok(())
+    }
+
+    /// Appends to the text of the open field, or to the last text of its list.
+    ///
+    /// # Errors
+    /// [`Reason::ControlCharacter`].
+    pub fn append_text(&mut self, piece: &str) -> Result<(), Reason> {
+        debug_assert!(self.open.is_some());
+        check_text(piece)?;
+        self.out.extend_from_slice(piece.as_bytes());
+        Ok(())
+    }
+
+    /// Begins the next text of a list. The first makes the open field a list; what was appended
+    /// before it is dropped.
+    ///
+    /// # Errors
+    /// [`Reason::FieldInvalid`] when the list has as many texts as a list may have.
+    ///
+    /// # Panics
+    /// When no field is open.
+    pub fn begin_item(&mut self) -> Result<(), Reason> {
+        let mut open = self.open.expect("an item is in a field");
+        if open.item_count.is_some() {
+            self.end_length(open.length_at);
+        } else {
+            self.out.truncate(open.type_at);
+            self.out.push(TYPE_LIST);
+            self.out.extend_from_slice(&[0, 0]);
+        }
+        let count = open.item_count.unwrap_or(0).checked_add(1).ok_or(Reason::FieldInvalid)?;
+        open.item_count = Some(count);
+        open.length_at = self.begin_length();
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Ends the open field.
+    ///
+    /// # Panics
+    /// When no field is open.
+    pub fn end_field(&mut self) {
+        let open = self.open.take().expect("a field that was begun");
+        self.end_length(open.length_at);
+        if let Some(count) = open.item_count {
+            let count_at = open.type_at + 1;
+            self.out[count_at..count_at + 2].copy_from_slice(&count.to_le_bytes());
+        }
+    }
+
+    fn begin_length(&mut self) -> usize {
+        let length_at = self.out.len();
+        self.out.extend_from_slice(&[0; 4]);
+        length_at
+    }
+
+    fn end_length(&mut self, length_at: usize) {
+        let length = self.out.len() - length_at - 4;
+        let length = u32::try_from(length).expect("a value is shorter than 4 GiB");
+        self.out[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
     }
 
     /// Whether a field of this name from outside may come next; if so, it has to.

@@ -137,6 +137,52 @@ fn lists_from_outside_are_checked() {
 }
 
 #[test]
+fn values_may_come_in_pieces() {
+    let mut bytes = vec![9];
+    let mut builder = MessageBuilder::without_method(&mut bytes);
+    builder.begin_field(b"a").unwrap();
+    for piece in ["", "h", "ä", "h"] {
+        builder.append_text(piece).unwrap();
+    }
+    builder.end_field();
+    builder.begin_field(b"l").unwrap();
+    builder.append_text("dropped").unwrap();
+    for item in [["b", "c"], ["", ""], ["", "d"]] {
+        builder.begin_item().unwrap();
+        item.iter().for_each(|piece| builder.append_text(piece).unwrap());
+    }
+    builder.end_field();
+    builder.begin_field(b"e").unwrap();
+    builder.end_field();
+    builder.set_method(b"m").unwrap();
+    builder.try_field(b"z", Value::Null).unwrap();
+    let list = packed_list(&["bc", "", "d"]);
+    let list = Message::parse(&list).unwrap().get("l").unwrap();
+    let text = |text| Value::Text(text);
+    let fields = [("a", text("häh")), ("l", list), ("e", text("")), ("z", Value::Null)];
+    assert_eq!(bytes[1..], packed("m", &fields));
+    let message = Message::parse_request(&bytes[1..]).unwrap();
+    assert_eq!(message.field_count(), 4);
+}
+
+#[test]
+fn pieces_from_outside_are_checked() {
+    let mut bytes = Vec::new();
+    let mut builder = MessageBuilder::new(&mut bytes, "m");
+    builder.begin_field(b"a").unwrap();
+    assert_eq!(builder.append_text("\u{1}"), Err(Reason::ControlCharacter));
+    builder.end_field();
+    assert_eq!(builder.begin_field(b"a"), Err(Reason::DuplicateField));
+    assert_eq!(builder.begin_field(b"a b"), Err(Reason::BadName));
+    assert_eq!(builder.begin_field(b"msg"), Err(Reason::ReservedField));
+    builder.begin_field(b"l").unwrap();
+    for _ in 0..65_535 {
+        builder.begin_item().unwrap();
+    }
+    assert_eq!(builder.begin_item(), Err(Reason::FieldInvalid));
+}
+
+#[test]
 fn every_prefix_of_a_message_is_read_or_refused() {
     let bytes = packed("chat", &[("to", Value::Text("room1")), ("n", Value::Integer(7))]);
     let whole = (0..=bytes.len()).filter(|end| Message::parse(&bytes[..*end]).is_ok());

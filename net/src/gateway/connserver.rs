@@ -64,7 +64,9 @@ fn dialect_of(protocol: Protocol) -> &'static Dialect {
         Protocol::ConnServerA => &DIALECT_A,
         Protocol::ConnServerB => &DIALECT_B,
         Protocol::ConnServerC => &DIALECT_C,
-        Protocol::Json | Protocol::Binary => unreachable!("the gateway asks for its dialects only"),
+        Protocol::Json | Protocol::Xml | Protocol::Binary => {
+            unreachable!("the gateway asks for its dialects only")
+        }
     }
 }
 

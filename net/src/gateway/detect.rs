@@ -12,6 +12,10 @@ use super::binary::PREAMBLE;
 /// Most bytes by which a protocol is told. Only ConnServer text whose first value is very long is
 /// undecided for more than a name's length; what a client sends before its login is short.
 pub const DETECTION_BYTES_MAX: usize = 4096;
+/// What a Flash player sends to ask for the socket policy, on a connection of its own.
+pub const POLICY_REQUEST: &[u8] = b"<policy-file-request/>\0";
+/// The byte order mark of UTF-8, which some put before XML.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const _: () = assert!(DETECTION_BYTES_MAX > NAME_BYTES_MAX + 1);
 
@@ -25,6 +29,8 @@ pub enum Detected {
         /// Bytes before the first frame.
         skip: usize,
     },
+    /// [`POLICY_REQUEST`]: no protocol, but something that is answered.
+    PolicyRequest,
     /// Not to be told yet.
     NeedMore,
     /// None that is spoken here, or not to be told within the limit.
@@ -46,7 +52,7 @@ pub fn detect(first_bytes: &[u8], frame_bytes_max: usize) -> Detected {
             Detected::Protocol { protocol, skip: blank + skip }
         }
         Detected::NeedMore if window.len() == limit => Detected::Unknown,
-        Detected::NeedMore | Detected::Unknown => detected,
+        Detected::PolicyRequest | Detected::NeedMore | Detected::Unknown => detected,
     }
 }
 
@@ -54,6 +60,13 @@ fn detect_protocol(bytes: &[u8]) -> Detected {
     match bytes {
         [] => Detected::NeedMore,
         [b'{', ..] => Detected::Protocol { protocol: Protocol::Json, skip: 0 },
+        _ if bytes.starts_with(POLICY_REQUEST) => Detected::PolicyRequest,
+        _ if POLICY_REQUEST.starts_with(bytes) => Detected::NeedMore,
+        [b'<', ..] => Detected::Protocol { protocol: Protocol::Xml, skip: 0 },
+        _ if BYTE_ORDER_MARK.starts_with(bytes) => Detected::NeedMore,
+        _ if bytes.starts_with(BYTE_ORDER_MARK) && bytes[BYTE_ORDER_MARK.len()] == b'<' => {
+            Detected::Protocol { protocol: Protocol::Xml, skip: 0 }
+        }
         _ if bytes.starts_with(PREAMBLE) => {
             Detected::Protocol { protocol: Protocol::Binary, skip: PREAMBLE.len() }
         }

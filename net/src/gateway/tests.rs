@@ -8,6 +8,11 @@ mod limits;
 mod random;
 mod streams;
 mod vectors;
+#[path = "../../../tests/vectors/wire.rs"]
+pub(super) mod wire;
+mod xml;
+
+use wire::{from_hexadecimal, wire_of};
 
 /// What a client's bytes came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,12 +127,6 @@ fn text_of(json: &Json) -> &str {
     json.as_str().expect("a string")
 }
 
-fn from_hexadecimal(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
-    let pairs = digits.chunks(2).map(|pair| str::from_utf8(pair).unwrap());
-    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
-}
-
 fn vectors_of(file: &str) -> Vec<Vector> {
     let path = format!("{}/../tests/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).expect("the vectors are there");
@@ -137,10 +136,7 @@ fn vectors_of(file: &str) -> Vec<Vector> {
 }
 
 fn vector_of(json: Json) -> Vector {
-    let bytes = match json["wire"].as_str() {
-        Some(text) => text.as_bytes().to_vec(),
-        None => from_hexadecimal(text_of(&json["wire_hex"])),
-    };
+    let bytes = wire_of(&json);
     let mut settings = GatewaySettings::default();
     for (key, value) in json["settings"].as_object().into_iter().flatten() {
         match key.as_str() {
@@ -154,5 +150,6 @@ fn vector_of(json: Json) -> Vector {
 }
 
 fn message_vectors() -> Vec<Vector> {
-    ["connserver.json", "json.json", "binary.json"].into_iter().flat_map(vectors_of).collect()
+    let files = ["connserver.json", "json.json", "xml.json", "binary.json"];
+    files.into_iter().flat_map(vectors_of).collect()
 }

@@ -52,6 +52,9 @@ impl Reactor {
                     let gateway = &self.settings.gateway;
                     self.egress.encoding(&mut Encodings::default(), protocol, gateway, notice)
                 }
+                None if reason == Reason::PolicyRequest => {
+                    self.egress.raw(&self.settings.flash_policy)
+                }
                 None => self.egress.raw(closed_line(reason).as_bytes()),
             };
             self.egress.push(index, connection, bytes);

@@ -339,8 +339,7 @@ impl Reactor {
             self.close(slot, Reason::Busy);
             return;
         }
-        // A binary client says its preamble on a fixed port too.
-        let fixed = self.settings.fixed_protocol.filter(|fixed| *fixed != Protocol::Binary);
+        let fixed = self.settings.fixed_protocol.filter(|fixed| !fixed.is_always_detected());
         if let Some(protocol) = fixed {
             let id = self.id_of(slot);
             let connection = &mut self.connections[slot as usize];

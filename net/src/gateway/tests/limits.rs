@@ -11,6 +11,7 @@ fn a_frame_of_the_greatest_length_is_taken() {
         (Protocol::ConnServerB, b"msg:m,a:12\0"),
         (Protocol::ConnServerC, b"msg:m\na:12\0"),
         (Protocol::Json, b"{\"msg\":\"m\"}\n"),
+        (Protocol::Xml, b"<msg method='m'/>\0"),
         (Protocol::Binary, &[3, 0, 0, 0, 1, 1, b'm']),
     ] {
         let mut settings =

@@ -6,21 +6,21 @@ use super::binary::{ServerFrame, decode_server_frame, encode_request};
 use super::*;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 }
@@ -71,10 +71,39 @@ const TOKENS: &[&[u8]] = &[
     b"\x01\0\0\0",
     b"\0\0\0\0",
     b"WRN1",
+    b"<",
+    b">",
+    b"/>",
+    b"</",
+    b"<msg",
+    b"<msg method=\"m\"",
+    b"<msg method='m'>",
+    b"</msg>",
+    b"<a>",
+    b"</a>",
+    b"<item>",
+    b"</item>",
+    b"method",
+    b" a='",
+    b" b=\"",
+    b"'",
+    b"&amp;",
+    b"&#10;",
+    b"&#x41;",
+    b"&",
+    b";",
+    b"<!--",
+    b"-->",
+    b"<![CDATA[",
+    b"]]>",
+    b"<?xml version='1.0'?>",
+    b"<!DOCTYPE",
+    b"<policy-file-request/>",
+    b"\xef\xbb\xbf",
 ];
 
 /// Bytes of no sense, of pieces that have some, and of frames with up to three faults.
-fn random_bytes(random: &mut Random, valid: &[u8]) -> Vec<u8> {
+pub(super) fn random_bytes(random: &mut Random, valid: &[u8]) -> Vec<u8> {
     match random.below(4) {
         0 => (0..random.below(60)).map(|_| random.next() as u8).collect(),
         1 => (0..random.below(30)).flat_map(|_| *random.pick(TOKENS)).copied().collect(),
@@ -123,8 +152,8 @@ fn random_bytes_never_panic_and_mean_the_same_in_pieces() {
 }
 
 const TEXTS: &[&str] = &[
-    "", "a", "hi there", "~", "&", ",", "=", ":", "%", "%41", "\n", "\r", "\t", "\"", "\\", "|",
-    "é", "🐇", "\u{7f}", "{}", "null", "\u{2028}",
+    "<", ">", "'", "]]>", "&amp;", "", "a", "hi there", "~", "&", ",", "=", ":", "%", "%41", "\n",
+    "\r", "\t", "\"", "\\", "|", "é", "🐇", "\u{7f}", "{}", "null", "\u{2028}",
 ];
 
 fn random_text(random: &mut Random) -> String {
@@ -142,8 +171,11 @@ fn random_message(random: &mut Random) -> Vec<u8> {
         }
         builder.field("seq", Value::Integer(random.next() as i64));
     }
-    let mut names: Vec<&str> =
-        if is_heard { vec![] } else { vec!["to", "room", "from", "text", "seq"] };
+    let mut names: Vec<&str> = if is_heard {
+        vec![]
+    } else {
+        vec!["to", "room", "from", "text", "seq", "method", "xmlns"]
+    };
     names.extend(["a", "B", "_", "z.9-_"]);
     for _ in 0..random.below(names.len()) {
         let name = names.swap_remove(random.below(names.len()));
@@ -194,6 +226,24 @@ fn without_objects(message: Message<'_>) -> Vec<u8> {
     out
 }
 
+/// The message as XML has it: sorted attributes, then sorted elements; all are texts but lists, and
+/// a list of nothing is a text of nothing.
+fn as_xml(message: Message<'_>) -> Vec<u8> {
+    let is_list = |value| matches!(value, Value::List(_));
+    let is_element = |name, value| is_list(value) || matches!(name, "method" | "xmlns");
+    let mut fields: Vec<_> = message.fields().collect();
+    fields.sort_by_key(|(name, value)| (is_element(*name, *value), *name));
+    let mut out = Vec::new();
+    let mut builder = MessageBuilder::new(&mut out, message.method());
+    for (name, value) in fields {
+        match value {
+            Value::List(list) if !list.is_empty() => builder.field(name, value),
+            _ => builder.field(name, Value::Text(&value.to_string())),
+        }
+    }
+    out
+}
+
 fn check_round_trips(expected_of: impl Fn(Message<'_>) -> Vec<u8>, protocols: &[Protocol]) {
     let settings = GatewaySettings::default();
     for seed in 0..10_000 {
@@ -221,6 +271,11 @@ fn a_message_comes_back_from_text_with_its_texts() {
 #[test]
 fn a_message_comes_back_from_json_as_it_went() {
     check_round_trips(without_objects, &[Protocol::Json]);
+}
+
+#[test]
+fn a_message_comes_back_from_xml_with_its_texts_and_lists() {
+    check_round_trips(as_xml, &[Protocol::Xml]);
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn the_end_is_found_wherever_it_stands() {
         (Protocol::ConnServerB, b"~\r\n\0"),
         (Protocol::ConnServerC, b"\0"),
         (Protocol::Json, b"\n\0"),
+        (Protocol::Xml, b"\0"),
     ] {
         for end in ends {
             for other in ends {

@@ -35,7 +35,7 @@ fn messages_leave_as_the_bytes_of_the_vector() {
 
 #[test]
 fn frames_that_are_no_message_have_the_outcome_of_the_vector() {
-    for vector in vectors_of("refusals.json") {
+    for vector in vectors_of("refusals.json").into_iter().chain(vectors_of("xml_corpus.json")) {
         let protocol = vector.protocol().unwrap();
         let mut out = Vec::new();
         let consumed = vector.bytes.len();
@@ -61,6 +61,8 @@ fn the_first_bytes_tell_the_protocol_of_the_vector() {
         let expected = if let Some(protocol) = vector.protocol() {
             let skip = vector.json["skip"].as_u64().unwrap() as usize;
             Detected::Protocol { protocol, skip }
+        } else if vector.json["policy_request"] == true {
+            Detected::PolicyRequest
         } else if vector.json["undecided"] == true {
             Detected::NeedMore
         } else {
@@ -78,6 +80,7 @@ fn names_of_vectors_are_distinct() {
         .iter()
         .chain(&vectors_of("refusals.json"))
         .chain(&vectors_of("detection.json"))
+        .chain(&vectors_of("xml_corpus.json"))
         .map(Vector::name)
         .collect();
     names.sort();

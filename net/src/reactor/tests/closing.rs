@@ -1,6 +1,58 @@
 //! How connections end.
 
 use super::*;
+use crate::gateway::{POLICY_REQUEST, Protocol};
+use crate::reactor::FLASH_POLICY_CLOSED;
+
+#[test]
+fn a_policy_request_is_answered_and_closed_however_it_comes() {
+    let closed = [FLASH_POLICY_CLOSED.as_bytes(), b"\0"].concat();
+    let own: std::sync::Arc<[u8]> = b"<own/>\0".as_slice().into();
+    for (settings, expected) in [
+        (small(), closed.as_slice()),
+        (ReactorSettings { fixed_protocol: Some(Protocol::Xml), ..small() }, &closed),
+        (ReactorSettings { flash_policy: own, ..small() }, b"<own/>\0"),
+    ] {
+        let mut node = Node::start(settings);
+        let behind = [POLICY_REQUEST, b"<msg method='echo'/>\0"].concat();
+        for (count, (bytes, piece)) in
+            [(POLICY_REQUEST, 100), (POLICY_REQUEST, 1), (&behind, 100)].into_iter().enumerate()
+        {
+            let mut client = node.client();
+            for bytes in bytes.chunks(piece) {
+                assert!(client.poll().received.is_empty());
+                client.send(bytes);
+                node.turns(3);
+            }
+            node.until("the end", |_| client.poll().ended.is_some());
+            assert_eq!((client.received.as_slice(), client.ended), (expected, Some(End::Orderly)));
+            drop(client);
+            node.until("a free slot", |node| node.reactor.open_count() == 0);
+            let counters = node.reactor.counters();
+            assert_eq!(counters.closes[Reason::PolicyRequest as usize], count as u64 + 1);
+            assert_eq!(counters.closes.iter().sum::<u64>(), count as u64 + 1);
+            assert_eq!(counters.refusals.iter().sum::<u64>(), 0);
+            assert_eq!((counters.connections_undetected, node.opened_count), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn a_port_of_another_protocol_knows_no_policy() {
+    for (fixed, expected) in [
+        (
+            Protocol::Json,
+            b"{\"msg\":\"error\",\"status\":400,\"error\":\"malformed\"}\n".as_slice(),
+        ),
+        (Protocol::Binary, b"{\"msg\":\"closed\",\"status\":400,\"error\":\"unknown-protocol\"}\n"),
+    ] {
+        let mut node = Node::start(ReactorSettings { fixed_protocol: Some(fixed), ..small() });
+        let mut client = node.client();
+        client.send(POLICY_REQUEST);
+        node.until("the answer", |_| client.poll().received == expected);
+        assert_eq!(node.reactor.counters().closes[Reason::PolicyRequest as usize], 0);
+    }
+}
 
 #[test]
 fn a_half_closed_peer_gets_its_answers() {

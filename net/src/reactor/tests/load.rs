@@ -69,7 +69,7 @@ fn a_system_call_serves_many_messages() {
 fn a_turn_of_many_long_messages_for_many_takes_little_memory() {
     let settings = ReactorSettings { send_queue_bytes_max: 64 << 20, ..small() };
     for (members, count) in [(24, 20), (6, 150)] {
-        let mut node = Node::start(settings);
+        let mut node = Node::start(settings.clone());
         let mut clients: Vec<Client> = (0..members).map(|_| node.binary_client()).collect();
         let flood = frame("flood", &[("count", Value::Integer(count))]);
         clients[0].send(&flood);

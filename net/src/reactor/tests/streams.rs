@@ -12,6 +12,7 @@ fn every_message_is_answered_in_its_protocol() {
         (Protocol::ConnServerB, "msg:echo,a:1~", "a:1,msg:echo~\0"),
         (Protocol::ConnServerC, "msg:echo\na:1\n\0", "a:1\nmsg:echo\n\0"),
         (Protocol::Json, "{\"msg\":\"echo\",\"a\":1}\n", "{\"msg\":\"echo\",\"a\":1}\n"),
+        (Protocol::Xml, "<msg method='echo' a='1'/>\0", "<msg a=\"1\" method=\"echo\"/>\0"),
     ] {
         let mut client = node.client();
         client.send(request.as_bytes());
@@ -23,7 +24,23 @@ fn every_message_is_answered_in_its_protocol() {
     let _binary = node.binary_client();
     assert_eq!(node.reactor.counters().connections, [1; Protocol::ALL.len()]);
     assert_eq!(node.reactor.counters().connections_undetected, 0);
-    assert_eq!(node.reactor.counters().messages_in, 5);
+    assert_eq!(node.reactor.counters().messages_in, 6);
+}
+
+#[test]
+fn a_document_may_be_cut_at_every_byte() {
+    let mut node = Node::start(small());
+    let document = b"<msg method='echo' a='&lt;\xc3\xa9'><b><![CDATA[<]]></b></msg>\0";
+    let expected = "<msg a=\"&lt;é\" b=\"&lt;\" method=\"echo\"/>\0";
+    for at in 1..document.len() {
+        let mut client = node.client();
+        let (first, second) = document.split_at(at);
+        client.send(first);
+        node.turns(2);
+        assert_eq!(client.poll().received, b"", "{at}");
+        client.send(second);
+        node.until("the echo", |_| client.poll().received == expected.as_bytes());
+    }
 }
 
 #[test]
@@ -181,7 +198,7 @@ fn held_input_keeps_its_order() {
 fn exhausted_buffers_lose_nothing() {
     let settings = ReactorSettings { receive_buffers: 4, receive_buffer_bytes: 64, ..small() };
     for holds in [false, true] {
-        let mut node = Node::start(settings);
+        let mut node = Node::start(settings.clone());
         let mut clients: Vec<Client> = (0..8).map(|_| node.binary_client()).collect();
         node.accepting_input = !holds;
         let mut expected = Vec::new();
