@@ -48,7 +48,7 @@ fn load_rows(report: &Report) -> Vec<(&'static str, String)> {
         (
             "neighbours",
             match report.neighbours {
-                0 => "none: users ping, and are answered".to_owned(),
+                0 if report.payload_bytes == 0 => "none: users ping, and are answered".to_owned(),
                 count => format!("{count} others hear each message"),
             },
         ),
