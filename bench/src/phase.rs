@@ -208,14 +208,16 @@ fn plans(setup: &Setup) -> Vec<Plan> {
     (0..).zip(&setup.pinning.generators).map(plan).collect()
 }
 
-/// The last progress of each generator.
+/// The last progress of each generator, and its report once it has come to its end.
 struct Standing {
     progress: Vec<Progress>,
+    reports: Vec<Option<Report>>,
 }
 
 impl Standing {
     fn new(generator_count: usize) -> Self {
-        Self { progress: vec![Progress::default(); generator_count] }
+        let reports = (0..generator_count).map(|_| None).collect();
+        Self { progress: vec![Progress::default(); generator_count], reports }
     }
 
     /// Takes in an event; what is not progress is given back.
@@ -273,8 +275,13 @@ fn watch(
     until_ns: u64,
 ) -> Result<()> {
     while let Some((number, event)) = generators.event_before(until_ns)? {
-        if standing.take(number, event).is_some() {
-            bail!("generator {number} ended early");
+        match standing.take(number, event) {
+            // One that has heard everything ends at once, perhaps before this process looks.
+            Some(Event::Finished(report)) if clock::monotonic_ns() >= until_ns => {
+                standing.reports[number] = Some(*report);
+            }
+            Some(_) => bail!("generator {number} ended early"),
+            None => {}
         }
         meter.show(clock::monotonic_ns().saturating_sub(from_ns), &standing.sum());
         if clock::monotonic_ns() >= until_ns {
@@ -290,19 +297,18 @@ fn reports(
     meter: &mut Meter,
 ) -> Result<Vec<Report>> {
     let until_ns = clock::monotonic_ns() + REPORT_WAIT_NS;
-    let mut reports: Vec<Option<Report>> = standing.progress.iter().map(|_| None).collect();
-    while reports.iter().any(Option::is_none) {
+    while standing.reports.iter().any(Option::is_none) {
         let Some((number, event)) = generators.event_before(until_ns)? else {
             bail!("a generator does not come to its end");
         };
         match standing.take(number, event) {
-            Some(Event::Finished(report)) => reports[number] = Some(*report),
+            Some(Event::Finished(report)) => standing.reports[number] = Some(*report),
             Some(_) => bail!("generator {number} told what does not belong to an end"),
             None => meter.show(0, &standing.sum()),
         }
     }
     meter.end();
-    Ok(reports.into_iter().flatten().collect())
+    Ok(std::mem::take(&mut standing.reports).into_iter().flatten().collect())
 }
 
 /// What was read besides the generators' reports.
