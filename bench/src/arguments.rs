@@ -3,9 +3,10 @@
 use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs as _};
 use std::path::PathBuf;
 
+use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
-use crate::profile::{Profile, chat};
+use crate::profile::{Profile, chat, crowd, idle};
 use crate::wire::Protocol;
 
 /// Most users that room and user names of one length have numbers for.
@@ -31,9 +32,11 @@ pub struct Arguments {
 pub enum Action {
     /// Measure a server, and the floor beside it
     Run(RunArguments),
+    /// Compare two servers: turn by turn, by the same generators, without the floor
+    Ab(AbArguments),
     /// Measure the floor alone: the same traffic between bare sockets, no server
     Floor(LoadArguments),
-    /// Be a generator; started by `run` and `floor`
+    /// Be a generator; started by the others
     #[command(hide = true)]
     Generate,
     /// Be the floor's server; started by `run` and `floor`
@@ -45,14 +48,21 @@ pub enum Action {
         /// Connections of each.
         #[arg(long)]
         connections_max: u32,
+        /// Milliseconds between two heartbeats.
+        #[arg(long)]
+        heartbeat_ms: u64,
     },
 }
 
 /// What users do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProfileName {
+    /// No rooms; heartbeats, and pings
+    Idle,
     /// Rooms of 8; each user says 64 bytes every 10 s
     Chat,
+    /// One room with everyone; each user says 64 bytes every 100 s
+    Crowd,
 }
 
 /// The load, of `run` and of `floor`.
@@ -70,9 +80,12 @@ pub struct LoadArguments {
     /// Seconds of the same load before that
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(0..=3600))]
     pub warm_up: u32,
-    /// Users in a room
-    #[arg(long, default_value_t = chat::ROOM_SIZE, value_parser = value_parser!(u32).range(1..=1000))]
-    pub room_size: u32,
+    /// Users in a room, for `chat` [default: 8]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
+    pub room_size: Option<u32>,
+    /// Milliseconds between two heartbeats: of servers that are started, or as the server has it
+    #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u64).range(1_000..=600_000))]
+    pub heartbeat_ms: u64,
     /// Shards of the server, each on a core of its own
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]
     pub shards: u16,
@@ -110,6 +123,23 @@ pub struct RunArguments {
     pub no_floor: bool,
 }
 
+/// What `ab` takes.
+#[derive(Clone, Debug, Args)]
+pub struct AbArguments {
+    /// The load.
+    #[command(flatten)]
+    pub load: LoadArguments,
+    /// One server
+    #[arg(long, value_name = "PATH")]
+    pub old: PathBuf,
+    /// The other
+    #[arg(long, value_name = "PATH")]
+    pub new: PathBuf,
+    /// Runs of each
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    pub runs: u32,
+}
+
 /// Most connections of one generator: a part of the usual limit of descriptors, and of a core.
 const CONNECTIONS_PER_GENERATOR_MAX: u32 = 8_000;
 
@@ -117,9 +147,26 @@ impl LoadArguments {
     /// The profile with the arguments that bear on it.
     #[must_use]
     pub fn profile(&self) -> Profile {
+        let heartbeat_ns = self.heartbeat_ms * 1_000_000;
         match self.profile {
-            ProfileName::Chat => chat::profile(self.room_size),
+            ProfileName::Idle => idle::profile(self.protocol, heartbeat_ns),
+            ProfileName::Chat => {
+                chat::profile(self.room_size.unwrap_or(chat::ROOM_SIZE), heartbeat_ns)
+            }
+            ProfileName::Crowd => crowd::profile(self.users, heartbeat_ns),
         }
+    }
+
+    /// Refuses options that do not bear on the profile.
+    ///
+    /// # Errors
+    /// The option, in words.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            self.room_size.is_none() || self.profile == ProfileName::Chat,
+            "--room-size is for chat: other profiles have no choice of rooms"
+        );
+        Ok(())
     }
 
     /// Number of generator processes: no more than users.
@@ -130,7 +177,7 @@ impl LoadArguments {
     }
 }
 
-fn parse_address(text: &str) -> Result<SocketAddrV4, String> {
+fn parse_address(text: &str) -> std::result::Result<SocketAddrV4, String> {
     let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
     let found = addresses.find_map(|address| match address {
         SocketAddr::V4(address) => Some(address),
@@ -143,7 +190,7 @@ fn parse_address(text: &str) -> Result<SocketAddrV4, String> {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+    fn parse(line: &str) -> std::result::Result<Arguments, clap::Error> {
         Arguments::try_parse_from(line.split(' '))
     }
 
@@ -194,10 +241,32 @@ mod tests {
             "run chat --users 8 --connect 127.0.0.1:1 --admin nowhere",
             "run chat --users 8 --connect 127.0.0.1:1 --server x",
             "floor chat --users 8 --connect 127.0.0.1:1",
+            "run chat --users 8 --heartbeat-ms 999",
+            "ab chat --users 8 --old x",
+            "ab chat --users 8 --old x --new y --runs 0",
         ] {
             assert!(parse(&format!("warren-bench {arguments}")).is_err(), "{arguments}");
         }
         let connect = "run chat --users 8 --connect 127.0.0.1:1 --server-pid 5";
         assert!(parse(&format!("warren-bench {connect} --admin 127.0.0.1:2")).is_ok());
+    }
+
+    #[test]
+    fn the_size_of_rooms_is_for_chat() {
+        for (profile, good) in [("chat", true), ("idle", false), ("crowd", false)] {
+            let line = format!("warren-bench floor {profile} --users 8 --room-size 4");
+            let Action::Floor(load) = parse(&line).unwrap().action else { panic!("not floor") };
+            assert_eq!(load.check().is_ok(), good, "{profile}");
+        }
+    }
+
+    #[test]
+    fn users_ping_as_often_as_somebody_has_to() {
+        for (protocol, rate_hz) in [("binary", 0.5), ("json", 0.05), ("connserver", 0.05)] {
+            let options = format!("--users 8 --heartbeat-ms 2000 --protocol {protocol}");
+            let line = format!("warren-bench floor idle {options}");
+            let Action::Floor(load) = parse(&line).unwrap().action else { panic!("not floor") };
+            assert_eq!(load.profile().message_rate_hz(), rate_hz, "{protocol}");
+        }
     }
 }

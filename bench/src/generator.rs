@@ -2,6 +2,7 @@
 //! by its first line of input, and the times by a later one, and tells what it did by lines of
 //! JSON. Its users are spread over the rooms, so that rooms span generators.
 
+pub mod beats;
 pub mod connections;
 pub mod control;
 mod engine;

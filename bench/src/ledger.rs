@@ -1,5 +1,6 @@
 //! Who heard what, so that lost, doubled, mixed-up and disordered messages are counted exactly.
-//! Pure, and bounded: 16 bytes for each pair of a listener and a speaker of its room.
+//! Pure, and bounded: one bit for each pair of a listener and a message that the schedule has for its
+//! room.
 //!
 //! A listener's part is here as [`Listener`]; each generator process adds its listeners up in a
 //! [`Tally`]; the tallies of all processes are reconciled by [`Account::reconcile`].
@@ -8,10 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::mix;
 use crate::profile::Rooms;
-
-/// Messages of one speaker that may be missing behind the newest one and still be placed when they
-/// come late. More than a run of ten minutes has.
-const LATE_WINDOW: u32 = 64;
 
 /// What the arrival of a message means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,68 +19,86 @@ pub enum Arrival {
     Again,
 }
 
-/// What a listener has heard of one speaker.
-#[derive(Clone, Copy, Debug, Default)]
-struct Heard {
-    /// One above the highest number heard.
-    next: u32,
-    /// Bit i: number `next - 1 - i` was not heard.
-    missing: u64,
+/// Which place each scheduled message has among those of its room.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// By user: the place of its first message.
+    first: Vec<u32>,
+    /// By room: how many there are.
+    counts: Vec<u32>,
 }
 
-impl Heard {
-    fn note(&mut self, number: u32) -> Arrival {
-        if number >= self.next {
-            let skipped = number - self.next;
-            let shifted = self.missing.checked_shl(skipped + 1).unwrap_or(0);
-            let gap = 1u64.checked_shl(skipped).map_or(u64::MAX, |bit| bit - 1);
-            self.missing = shifted | gap << 1;
-            self.next = number + 1;
-            return Arrival::First;
+impl Places {
+    /// The places of a run in which each user says so many messages.
+    #[must_use]
+    pub fn new(rooms: Rooms, message_count: impl Fn(u32) -> u32) -> Self {
+        let mut places = Self::default();
+        for room in 0..rooms.count() {
+            let mut next = 0;
+            for user in rooms.members(room) {
+                places.first.push(next);
+                next += message_count(user);
+            }
+            places.counts.push(next);
         }
-        let behind = self.next - 1 - number;
-        let bit = if behind < LATE_WINDOW { 1u64 << behind } else { 0 };
-        if self.missing & bit == 0 {
-            return Arrival::Again;
-        }
-        self.missing &= !bit;
-        Arrival::First
+        places
+    }
+
+    /// How many messages a room has.
+    #[must_use]
+    pub fn count(&self, room: u32) -> u32 {
+        self.counts[room as usize]
+    }
+
+    /// The place of a user's message of this number, which has to be one of the schedule.
+    #[must_use]
+    pub fn of(&self, user: u32, number: u32) -> u32 {
+        self.first[user as usize] + number
     }
 }
 
 /// What one member of a room has heard.
 #[derive(Debug, Default)]
 pub struct Listener {
-    speakers: Box<[Heard]>,
+    /// A bit for each message of the room, by its place.
+    heard: Box<[u64]>,
     /// The room's number that comes next, once one was heard.
     sequence_next: Option<u64>,
-    /// Over everything heard, in order: members of one room end with the same.
+    /// Over everything that was said here, in order: members of one room end with the same.
     digest: u64,
 }
 
 impl Listener {
-    /// A member of a room with this many speakers.
-    #[must_use]
-    pub fn new(speaker_count: usize) -> Self {
-        Self {
-            speakers: vec![Heard::default(); speaker_count].into(),
-            sequence_next: None,
-            digest: 0,
-        }
+    /// From now on messages are heard: the room has so many.
+    pub fn begin(&mut self, message_count: u32) {
+        self.heard = vec![0; message_count.div_ceil(u64::BITS) as usize].into();
     }
 
-    /// Notes a verified message of the room: its number in the room, the speaker's place in the
-    /// room and the number of the speaker's message.
-    pub fn note(&mut self, tally: &mut Tally, sequence: u64, user: u32, slot: usize, number: u32) {
+    /// Notes the number of anything that the room has numbered.
+    pub fn number(&mut self, tally: &mut Tally, sequence: u64) {
         if self.sequence_next.is_some_and(|next| next != sequence) {
             tally.out_of_order += 1;
         }
         self.sequence_next = Some(sequence.wrapping_add(1));
+    }
+
+    /// Notes a verified message of the room: its number in the room, its place among the messages
+    /// of the room, the speaker and the number of the speaker's message.
+    pub fn note(&mut self, tally: &mut Tally, sequence: u64, place: u32, user: u32, number: u32) {
+        self.number(tally, sequence);
         self.digest = mix(mix(self.digest, sequence), u64::from(user) << 32 | u64::from(number));
-        match self.speakers[slot].note(number) {
+        match self.arrival(place) {
             Arrival::First => tally.delivered[user as usize] += 1,
             Arrival::Again => tally.duplicated += 1,
         }
+    }
+
+    fn arrival(&mut self, place: u32) -> Arrival {
+        let word = &mut self.heard[(place / u64::BITS) as usize];
+        let bit = 1 << (place % u64::BITS);
+        let arrival = if *word & bit == 0 { Arrival::First } else { Arrival::Again };
+        *word |= bit;
+        arrival
     }
 
     /// The digest of all that was heard, in order; never 0.

@@ -2,14 +2,15 @@
 //! latency?
 //!
 //! ```text
-//! run | floor ── starts ──> server (warren, or floor-server)      on the first cores
-//!      │                        ^ sockets
-//!      └─────── starts ──> generate (one process a core or more)  on the others
+//! run | floor | ab ── starts ──> server (warren, or floor-server)      on the first cores
+//!         │                     ^ sockets
+//!         └──── starts ──> generate (one process a core or more)  on the others
 //! ```
 //!
 //! The method is in `docs/benchmark.md`. Pure parts (capacity, pacing, payload, ledger, wire, verdict) know
 //! neither sockets nor clocks; `generator/engine.rs` and `floor_server.rs` have the rings.
 
+pub mod ab;
 pub mod arguments;
 pub mod capacity;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod generator;
 pub mod histogram;
 pub mod ledger;
 pub mod machine;
+pub mod memory;
 pub mod metrics;
 pub mod pacing;
 pub mod payload;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use warren_bench::arguments::{Action, Arguments};
+use warren_bench::floor_server::FloorSettings;
 use warren_bench::{floor_server, generator, runner};
 
 /// The run could not be made, so there is no verdict.
@@ -14,8 +15,11 @@ fn main() -> ExitCode {
         Action::Run(arguments) => runner::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Floor(arguments) => runner::floor(&arguments).map(|verdict| verdict.exit_status()),
         Action::Generate => generator::run().map(|()| 0),
-        Action::FloorServer { shards, connections_max } => {
-            floor_server::run(shards, connections_max).map(|()| 0)
+        Action::Ab(arguments) => runner::ab(&arguments).map(|verdict| verdict.exit_status()),
+        Action::FloorServer { shards, connections_max, heartbeat_ms } => {
+            let heartbeat_ns = heartbeat_ms * 1_000_000;
+            let settings = FloorSettings { shards, connections_max, heartbeat_ns };
+            floor_server::run(settings).map(|()| 0)
         }
     };
     result.map_or_else(

@@ -52,7 +52,7 @@ impl Schedule {
 /// One message to be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Who, as the position in the list that the pacer was made of.
+    /// Who, as the position in the caller's list.
     pub index: usize,
     /// The user's message number, from 0.
     pub number: u32,
@@ -71,11 +71,12 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// A walk for these users, from the schedule's start.
+    /// A walk for these users, each after its position in the caller's list, from the schedule's
+    /// start.
     #[must_use]
-    pub fn new(schedule: Schedule, users: impl Iterator<Item = u32>) -> Self {
+    pub fn new(schedule: Schedule, users: impl Iterator<Item = (usize, u32)>) -> Self {
         let mut order: Vec<(u64, usize)> =
-            users.enumerate().map(|(index, user)| (schedule.phase_ns(user), index)).collect();
+            users.map(|(index, user)| (schedule.phase_ns(user), index)).collect();
         order.sort_unstable();
         Self { schedule, order, position: 0, number: 0 }
     }

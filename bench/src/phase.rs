@@ -9,6 +9,7 @@ use crate::cpu::{MachineReading, ProcessReading, ThreadUse};
 use crate::generator::control::{Command, Counters, Event, Plan, Progress, Report};
 use crate::histogram::Latencies;
 use crate::ledger::{Account, Tally};
+use crate::memory;
 use crate::metrics::{self, Work};
 use crate::pacing::Schedule;
 use crate::pinning::Pinning;
@@ -73,6 +74,8 @@ pub struct Outcome {
     pub elapsed_ns: u64,
     /// What the server counted of its own work; if not, why not.
     pub server_work: Result<Work, String>,
+    /// The server's memory; if it could not be read, why not.
+    pub memory: Result<memory::Course, String>,
     /// Cores' worth of CPU that neither server nor generators took, on their cores, if those are
     /// known.
     pub foreign_cores: Option<f64>,
@@ -102,6 +105,8 @@ impl Outcome {
             account: self.account.clone(),
             disconnects: self.counters.disconnects,
             faults: self.counters.faults,
+            heartbeats_missing: self.counters.heartbeats_missing,
+            heartbeats_surplus: self.counters.heartbeats_surplus,
             refused: self.counters.refused.clone(),
             measured: self.latencies.count(),
             latency_ns: both(&self.latencies),
@@ -135,16 +140,24 @@ fn server_counts(setup: &Setup) -> Result<metrics::Reading, String> {
     metrics::Reading::take(admin).map_err(|error| format!("{error:#}"))
 }
 
+/// The server's memory now; if it cannot be read, why not.
+fn memory_now(setup: &Setup) -> Result<memory::Reading, String> {
+    let process = setup.server.ok_or("nobody said which process the server is")?;
+    memory::Reading::take(process).map_err(|error| format!("{error:#}"))
+}
+
 /// Plays the load and reads what it takes.
 ///
 /// # Errors
 /// When not all users come into their rooms, or a generator or the server is gone.
 pub fn play(setup: &Setup, meter: &mut Meter) -> Result<Outcome> {
+    let memory_before = memory_now(setup);
     let begun_ns = clock::monotonic_ns();
     let plans = plans(setup);
     let mut generators = Generators::start(&plans).context("starting the generators")?;
     let mut standing = Standing::new(plans.len());
     let ready_ns = ramp(setup, &generators, &mut standing, meter)?;
+    let memory_connected = memory_now(setup);
 
     let start_ns = clock::monotonic_ns() + START_LEAD_NS;
     let measure_from_ns = start_ns + setup.warm_up_ns;
@@ -167,8 +180,13 @@ pub fn play(setup: &Setup, meter: &mut Meter) -> Result<Outcome> {
     });
     meter.begin(Stage::Drain, 0);
     let reports = reports(&generators, &mut standing, meter)?;
+    let memory_end = memory_now(setup);
     drop(generators);
-    let measured = Measured { before, after, server_work, ramp_ns: ready_ns - begun_ns };
+    let memory = memory_before.and_then(|before| {
+        Ok(memory::Course { before, connected: memory_connected?, end: memory_end? })
+    });
+    let ramp_ns = ready_ns - begun_ns;
+    let measured = Measured { before, after, server_work, memory, ramp_ns };
     Ok(outcome(setup, measured, reports))
 }
 
@@ -190,14 +208,16 @@ fn plans(setup: &Setup) -> Vec<Plan> {
     (0..).zip(&setup.pinning.generators).map(plan).collect()
 }
 
-/// The last progress of each generator.
+/// The last progress of each generator, and its report once it has come to its end.
 struct Standing {
     progress: Vec<Progress>,
+    reports: Vec<Option<Report>>,
 }
 
 impl Standing {
     fn new(generator_count: usize) -> Self {
-        Self { progress: vec![Progress::default(); generator_count] }
+        let reports = (0..generator_count).map(|_| None).collect();
+        Self { progress: vec![Progress::default(); generator_count], reports }
     }
 
     /// Takes in an event; what is not progress is given back.
@@ -255,8 +275,13 @@ fn watch(
     until_ns: u64,
 ) -> Result<()> {
     while let Some((number, event)) = generators.event_before(until_ns)? {
-        if standing.take(number, event).is_some() {
-            bail!("generator {number} ended early");
+        match standing.take(number, event) {
+            // One that has heard everything ends at once, perhaps before this process looks.
+            Some(Event::Finished(report)) if clock::monotonic_ns() >= until_ns => {
+                standing.reports[number] = Some(*report);
+            }
+            Some(_) => bail!("generator {number} ended early"),
+            None => {}
         }
         meter.show(clock::monotonic_ns().saturating_sub(from_ns), &standing.sum());
         if clock::monotonic_ns() >= until_ns {
@@ -272,19 +297,18 @@ fn reports(
     meter: &mut Meter,
 ) -> Result<Vec<Report>> {
     let until_ns = clock::monotonic_ns() + REPORT_WAIT_NS;
-    let mut reports: Vec<Option<Report>> = standing.progress.iter().map(|_| None).collect();
-    while reports.iter().any(Option::is_none) {
+    while standing.reports.iter().any(Option::is_none) {
         let Some((number, event)) = generators.event_before(until_ns)? else {
             bail!("a generator does not come to its end");
         };
         match standing.take(number, event) {
-            Some(Event::Finished(report)) => reports[number] = Some(*report),
+            Some(Event::Finished(report)) => standing.reports[number] = Some(*report),
             Some(_) => bail!("generator {number} told what does not belong to an end"),
             None => meter.show(0, &standing.sum()),
         }
     }
     meter.end();
-    Ok(reports.into_iter().flatten().collect())
+    Ok(std::mem::take(&mut standing.reports).into_iter().flatten().collect())
 }
 
 /// What was read besides the generators' reports.
@@ -292,11 +316,12 @@ struct Measured {
     before: Reading,
     after: Reading,
     server_work: Result<Work, String>,
+    memory: Result<memory::Course, String>,
     ramp_ns: u64,
 }
 
 fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
-    let Measured { before, after, server_work, ramp_ns } = measured;
+    let Measured { before, after, server_work, memory, ramp_ns } = measured;
     let elapsed_ns = after.at_ns - before.at_ns;
     let server_threads = match (&after.server, &before.server) {
         (Some(after), Some(before)) => Some(after.since(before)),
@@ -328,6 +353,7 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
         server_threads,
         elapsed_ns,
         server_work,
+        memory,
         foreign_cores,
         ramp_ns,
     }

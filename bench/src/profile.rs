@@ -1,33 +1,57 @@
 //! What is measured: what each user does, with whom, and within which bound. Pure data.
 
 pub mod chat;
+pub mod crowd;
+pub mod idle;
 
 use serde::{Deserialize, Serialize};
+
+/// What users do when their time comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activity {
+    /// They say something to their room, and every member is to hear it.
+    Say,
+    /// They ping, in no room, and are to be answered. In the ledger that is a message of a room of
+    /// one.
+    Ping,
+}
 
 /// What one user does and what has to be held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The name on the command line and in the report.
     pub name: String,
-    /// Time between two messages of one user, in nanoseconds.
+    /// What users do.
+    pub activity: Activity,
+    /// Time between two messages of one user who is active, in nanoseconds.
     pub message_period_ns: u64,
+    /// One user in so many is active.
+    pub active_one_in: u32,
     /// Bytes of text in a message.
     pub payload_bytes: usize,
     /// Users in a room; the last room may have fewer.
     pub room_size: u32,
     /// Ticks a second, where there are ticks.
     pub tick_hz: Option<u32>,
-    /// Longest median latency, in nanoseconds.
-    pub bound_p50_ns: u64,
+    /// Time between two signs of life, of the server or of the client, in nanoseconds.
+    pub heartbeat_ns: u64,
+    /// Longest median latency, in nanoseconds, where there is a bound.
+    pub bound_p50_ns: Option<u64>,
     /// Longest 99th percentile of the latency, in nanoseconds.
     pub bound_p99_ns: u64,
 }
 
 impl Profile {
-    /// Messages a second of one user.
+    /// Messages a second of one user, on average.
     #[must_use]
     pub fn message_rate_hz(&self) -> f64 {
-        1e9 / self.message_period_ns as f64
+        1e9 / self.message_period_ns as f64 / f64::from(self.active_one_in)
+    }
+
+    /// Whether this user says or asks something.
+    #[must_use]
+    pub fn is_active(&self, user: u32) -> bool {
+        user.is_multiple_of(self.active_one_in)
     }
 
     /// How many others hear what a user says.
@@ -67,12 +91,6 @@ impl Rooms {
         user / self.room_size
     }
 
-    /// The user's place in its room.
-    #[must_use]
-    pub fn slot(self, user: u32) -> usize {
-        (user % self.room_size) as usize
-    }
-
     /// The room's members.
     #[must_use]
     pub fn members(self, room: u32) -> std::ops::Range<u32> {
@@ -93,8 +111,7 @@ mod tests {
             let members: Vec<u32> = (0..count).flat_map(|room| rooms.members(room)).collect();
             assert_eq!(members, (0..users).collect::<Vec<u32>>());
             for user in 0..users {
-                let members = rooms.members(rooms.of(user));
-                assert_eq!(members.start + rooms.slot(user) as u32, user);
+                assert!(rooms.members(rooms.of(user)).contains(&user));
             }
         }
     }

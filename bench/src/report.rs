@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cpu::ThreadUse;
 use crate::histogram::Percentiles;
 use crate::machine::Machine;
+use crate::memory;
 use crate::metrics::{Counts, Work};
 use crate::phase::Outcome;
 use crate::pinning::Pinning;
@@ -41,8 +42,8 @@ pub struct Report {
     pub tick_hz: Option<u32>,
     /// Longest 99th percentile of the latency, in milliseconds.
     pub bound_ms: f64,
-    /// Longest median of the latency, in milliseconds.
-    pub bound_p50_ms: f64,
+    /// Longest median of the latency, in milliseconds, where there is a bound.
+    pub bound_p50_ms: Option<f64>,
     /// Latency from intended send to each member, in microseconds.
     pub latency_us: Option<Percentiles>,
     /// Share of the heard messages whose latency was recorded.
@@ -67,6 +68,16 @@ pub struct Report {
     pub rooms_disagreeing: u64,
     /// Connections lost.
     pub disconnects: u64,
+    /// Time between two signs of life, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// Heartbeats of the server, and answers to signs of life that are not measured.
+    pub heartbeats: u64,
+    /// Heartbeats that were due and did not come.
+    pub heartbeats_missing: u64,
+    /// Heartbeats that came and were not due.
+    pub heartbeats_surplus: u64,
+    /// Room messages about who came and went, how many there are, and what became of objects.
+    pub presence: u64,
     /// Messages refused, by reason.
     pub refused: BTreeMap<String, u64>,
     /// The highest share of a core that its generators took.
@@ -77,9 +88,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// Every rule that was broken.
     pub reasons: Vec<String>,
-    /// Messages said in the whole run, and deliveries of them.
+    /// Messages said in the whole run; in `idle`, pings.
     pub messages_sent: u64,
-    /// Deliveries in the whole run.
+    /// Deliveries in the whole run; in `idle`, answers.
     pub deliveries: u64,
     /// Deliveries whose latency was recorded.
     pub deliveries_measured: u64,
@@ -99,6 +110,9 @@ pub struct Report {
     pub server_counts: Option<Counts>,
     /// Why it is not known what the server counted.
     pub server_counts_missing: Option<String>,
+    /// What users cost in memory.
+    #[serde(flatten)]
+    pub memory: MemoryReport,
     /// CPU of the server in cores.
     pub server_cpu_cores: Option<f64>,
     /// CPU of the server by thread name.
@@ -117,11 +131,39 @@ pub struct Report {
     pub floor: Option<FloorReport>,
 }
 
+/// What users cost in memory.
+#[derive(Debug, Serialize)]
+pub struct MemoryReport {
+    /// What each user has added to the server's own memory, in bytes.
+    pub server_memory_per_session_bytes: Option<f64>,
+    /// What each has added to the buffers of the kernel's sockets, at both ends, in bytes.
+    pub kernel_memory_per_connection_bytes: Option<f64>,
+    /// The server's memory before the first connection, with all of them, and at the end.
+    pub server_memory: Option<memory::Course>,
+    /// Where memory was read, or why it was not.
+    pub server_memory_source: String,
+}
+
+impl MemoryReport {
+    fn new(users: u32, course: std::result::Result<&memory::Course, &String>) -> Self {
+        let known = course.ok();
+        Self {
+            server_memory_per_session_bytes: known.map(|it| it.per_session_bytes(users)),
+            kernel_memory_per_connection_bytes: known
+                .map(|it| it.kernel_per_connection_bytes(users)),
+            server_memory: known.copied(),
+            server_memory_source: course.err().map_or(memory::SOURCE, |why| why).to_owned(),
+        }
+    }
+}
+
 /// What is told of the floor.
 #[derive(Clone, Debug, Serialize)]
 pub struct FloorReport {
     /// CPU of the bare server for each user and second, in microseconds.
     pub server_cpu_us_per_user_s: Option<f64>,
+    /// What each user has added to the bare server's own memory, in bytes.
+    pub server_memory_per_session_bytes: Option<f64>,
     /// Latency, in microseconds.
     pub latency_us: Option<Percentiles>,
     /// The highest share of a core that its generators took.
@@ -162,6 +204,11 @@ impl FloorReport {
         let Judgement { verdict, reasons, .. } = judge(&circumstances.profile, &outcome.evidence());
         Self {
             server_cpu_us_per_user_s: outcome.server_cpu_us_per_user_s(circumstances.users),
+            server_memory_per_session_bytes: outcome
+                .memory
+                .as_ref()
+                .ok()
+                .map(|memory| memory.per_session_bytes(circumstances.users)),
             latency_us: outcome.latencies.percentiles_us(),
             generator_cpu: outcome.generator_cpu,
             foreign_cpu_cores: outcome.foreign_cores,
@@ -193,7 +240,7 @@ impl Report {
         let limited_by = if unknown { Some(Limit::ServerUnknown) } else { limited_by };
         let work = outcome.server_work.as_ref();
         let per = |figure: fn(&Work) -> Option<f64>| work.ok().and_then(figure);
-        let account = &outcome.account;
+        let (account, counters) = (&outcome.account, &outcome.counters);
         Self {
             subject,
             users,
@@ -204,7 +251,7 @@ impl Report {
             payload_bytes: profile.payload_bytes,
             tick_hz: profile.tick_hz,
             bound_ms: profile.bound_p99_ns as f64 / 1e6,
-            bound_p50_ms: profile.bound_p50_ns as f64 / 1e6,
+            bound_p50_ms: profile.bound_p50_ns.map(|bound_ns| bound_ns as f64 / 1e6),
             profile: profile.name,
             latency_us: outcome.latencies.percentiles_us(),
             latency_sample: 1.0,
@@ -217,8 +264,13 @@ impl Report {
             corrupted: account.corrupted,
             out_of_order: account.out_of_order,
             rooms_disagreeing: account.rooms_disagreeing,
-            disconnects: outcome.counters.disconnects,
-            refused: outcome.counters.refused.clone(),
+            disconnects: counters.disconnects,
+            heartbeat_ms: profile.heartbeat_ns / 1_000_000,
+            heartbeats: counters.heartbeats,
+            heartbeats_missing: counters.heartbeats_missing,
+            heartbeats_surplus: counters.heartbeats_surplus,
+            presence: counters.presence,
+            refused: counters.refused.clone(),
             generator_cpu: outcome.generator_cpu,
             generator_lateness_us: outcome.lateness.percentiles_us(),
             verdict,
@@ -234,6 +286,7 @@ impl Report {
             server_turns_per_s: per(Work::turns_per_s),
             server_counts: work.ok().map(|work| work.counts),
             server_counts_missing: work.err().cloned(),
+            memory: MemoryReport::new(users, outcome.memory.as_ref()),
             server_cpu_cores: outcome.server_cores(),
             server_threads: outcome.server_threads.clone().unwrap_or_default(),
             foreign_cpu_cores: outcome.foreign_cores,

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use warren_net::io::buffers::BufferId;
@@ -150,6 +151,17 @@ impl Ring {
     pub fn send_now(&mut self, arena: &[u8]) {
         self.ring.send_now(&self.sends, &[arena]);
         self.sends.clear();
+    }
+
+    /// By which another thread's ring wakes this one.
+    #[must_use]
+    pub fn descriptor(&self) -> RawFd {
+        self.ring.descriptor()
+    }
+
+    /// Wakes another thread's ring with the next turn.
+    pub fn wake_peer(&mut self, peer: RawFd) {
+        self.ring.peer_wake(peer);
     }
 
     /// Ends a connection. Its slot stays taken.

@@ -1,17 +1,20 @@
-//! The commands `run` and `floor`: which phases there are, and in which order.
+//! The commands `run`, `floor` and `ab`: which phases there are, and in which order.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use warren_net::io::ring::{descriptors_max, descriptors_raise};
 
-use crate::arguments::{LoadArguments, RunArguments};
+use crate::ab::{self, Comparison};
+use crate::arguments::{AbArguments, LoadArguments, RunArguments};
 use crate::capacity;
 use crate::cpu::ProcessReading;
 use crate::machine::Machine;
+use crate::memory;
 use crate::phase::{self, Outcome, Setup};
 use crate::pinning::{self, Pinning};
-use crate::process::server::ServerProcess;
+use crate::process::server::{ServerProcess, Size};
 use crate::progress::Meter;
 use crate::report::{Circumstances, FloorReport, Report};
 use crate::verdict::Verdict;
@@ -52,6 +55,39 @@ pub fn floor(load: &LoadArguments) -> Result<Verdict> {
     finish(Report::new("floor", circumstances, &outcome, None), load, &outcome)
 }
 
+/// Measures two servers in turn, without the floor: what matters is the one to the other.
+///
+/// # Errors
+/// When a run cannot be made.
+pub fn ab(arguments: &AbArguments) -> Result<Verdict> {
+    let load = &arguments.load;
+    let circumstances = prepare(load)?;
+    let pinning = &circumstances.pinning;
+    let mut runs = Vec::new();
+    for side in ab::order(arguments.runs) {
+        let program = match side {
+            ab::Side::Old => &arguments.old,
+            ab::Side::New => &arguments.new,
+        };
+        let sockets = memory::sockets_allocated()?;
+        let server = start_warren(program, load, pinning)?;
+        let setup = setup_started(&server, load, pinning);
+        let outcome = phase::play(&setup, &mut Meter::new(side.label()))
+            .with_context(|| format!("the {} server", side.label()))?;
+        drop(server);
+        memory::sockets_settle(sockets)?;
+        runs.push(ab::Run::new(side, &circumstances.profile, load.users, &outcome));
+    }
+    let programs = [&arguments.old, &arguments.new].map(|program| program.display().to_string());
+    let comparison = Comparison::new(&circumstances, programs, runs);
+    print!("{}", comparison.to_table());
+    if let Some(path) = &load.json {
+        let json = serde_json::to_string_pretty(&comparison)? + "\n";
+        fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(comparison.verdict)
+}
+
 /// Shards of the server under test: as many as we start, or as the process that runs already has.
 fn server_shards(arguments: &RunArguments) -> Result<Option<u16>> {
     /// How the server names the threads of its shards.
@@ -70,6 +106,7 @@ fn server_shards(arguments: &RunArguments) -> Result<Option<u16>> {
 
 /// Plans the cores, and goes to those of the generators: the server's are left to it.
 fn prepare(load: &LoadArguments) -> Result<Circumstances> {
+    load.check()?;
     let machine = Machine::read();
     let available = pinning::available_cores();
     let generator_count = load.generator_count() as usize;
@@ -88,23 +125,37 @@ fn prepare(load: &LoadArguments) -> Result<Circumstances> {
 }
 
 fn floor_phase(load: &LoadArguments, pinning: &Pinning) -> Result<Outcome> {
-    let connections_max = connections_per_shard(load)?;
-    let server = ServerProcess::start_floor(load.shards, connections_max, &pinning.server)?;
+    let sockets = memory::sockets_allocated()?;
+    let server = ServerProcess::start_floor(size(load)?, &pinning.server)?;
     let lengths = wire::floor_lengths(load.protocol, load.profile().payload_bytes);
-    let setup = Setup {
-        wire: Wire::Floor(lengths),
-        addresses: server.addresses().to_vec(),
-        server: Some(server.id()),
-        ..setup(load, pinning)
-    };
-    phase::play(&setup, &mut Meter::new("floor")).context("the floor")
+    let setup = Setup { wire: Wire::Floor(lengths), ..setup_started(&server, load, pinning) };
+    let outcome = phase::play(&setup, &mut Meter::new("floor")).context("the floor");
+    drop(server);
+    memory::sockets_settle(sockets)?;
+    outcome
 }
 
-/// Connections that a shard of a server of ours is set up for.
-fn connections_per_shard(load: &LoadArguments) -> Result<u32> {
+/// What a server of ours is set up for.
+fn size(load: &LoadArguments) -> Result<Size> {
     // To the hard limit: the server does the same.
     descriptors_raise(u32::MAX);
-    capacity::connections_per_shard(load.users, load.shards, descriptors_max())
+    let connections_max =
+        capacity::connections_per_shard(load.users, load.shards, descriptors_max())?;
+    Ok(Size { shards: load.shards, connections_max, heartbeat_ms: load.heartbeat_ms })
+}
+
+fn start_warren(program: &Path, load: &LoadArguments, pinning: &Pinning) -> Result<ServerProcess> {
+    ServerProcess::start_warren(program, size(load)?, &pinning.server)
+}
+
+/// The load on a server of ours.
+fn setup_started(server: &ServerProcess, load: &LoadArguments, pinning: &Pinning) -> Setup {
+    Setup {
+        addresses: server.addresses().to_vec(),
+        server: Some(server.id()),
+        admin: server.admin(),
+        ..setup(load, pinning)
+    }
 }
 
 fn server_phase(
@@ -112,24 +163,20 @@ fn server_phase(
     load: &LoadArguments,
     pinning: &Pinning,
 ) -> Result<Outcome> {
-    let mut setup = Setup { wire: Wire::Server(load.protocol), ..setup(load, pinning) };
-    let started = match arguments.connect {
+    let (setup, started) = match arguments.connect {
         Some(address) => {
-            setup.addresses = vec![address];
-            setup.server = arguments.server_pid;
-            setup.admin = arguments.admin;
-            None
+            let setup = Setup {
+                addresses: vec![address],
+                server: arguments.server_pid,
+                admin: arguments.admin,
+                ..setup(load, pinning)
+            };
+            (setup, None)
         }
         None => {
             let program = arguments.server.clone().map_or_else(program_beside, Ok)?;
-            let connections_max = connections_per_shard(load)?;
-            let cores = &pinning.server;
-            let server =
-                ServerProcess::start_warren(&program, load.shards, connections_max, cores)?;
-            setup.addresses = server.addresses().to_vec();
-            setup.server = Some(server.id());
-            setup.admin = server.admin();
-            Some(server)
+            let server = start_warren(&program, load, pinning)?;
+            (setup_started(&server, load, pinning), Some(server))
         }
     };
     let outcome = phase::play(&setup, &mut Meter::new("server"));

@@ -83,6 +83,10 @@ pub struct Evidence {
     pub disconnects: u64,
     /// Frames that are none of the protocol.
     pub faults: u64,
+    /// Heartbeats that were due and did not come.
+    pub heartbeats_missing: u64,
+    /// Heartbeats that came and were not due.
+    pub heartbeats_surplus: u64,
     /// Messages that the server refused, by reason.
     pub refused: BTreeMap<String, u64>,
     /// Messages whose latency was measured.
@@ -135,6 +139,8 @@ fn broken_integrity(evidence: &Evidence) -> Vec<String> {
         (account.rooms_disagreeing, "rooms whose members heard different orders"),
         (evidence.disconnects, "connections lost"),
         (evidence.faults, "frames that are none of the protocol"),
+        (evidence.heartbeats_missing, "heartbeats missing"),
+        (evidence.heartbeats_surplus, "heartbeats too many"),
     ];
     let counted = counts.into_iter().filter(|(count, _)| *count > 0);
     let mut reasons: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
@@ -149,9 +155,7 @@ fn broken_integrity(evidence: &Evidence) -> Vec<String> {
 
 fn generator_faults(profile: &Profile, evidence: &Evidence) -> Vec<String> {
     let mut reasons = Vec::new();
-    let bounds = [profile.bound_p50_ns, profile.bound_p99_ns];
-    let names = ["median", "99th percentile"];
-    for ((late_ns, bound_ns), name) in evidence.lateness_ns.into_iter().zip(bounds).zip(names) {
+    for (name, late_ns, bound_ns) in bounded(profile, evidence.lateness_ns) {
         let late_max_ns = bound_ns as f64 * LATENESS_FRACTION;
         if late_ns as f64 > late_max_ns {
             reasons.push(format!(
@@ -171,13 +175,20 @@ fn generator_faults(profile: &Profile, evidence: &Evidence) -> Vec<String> {
     reasons
 }
 
+/// Median and 99th percentile, each by name and with its bound, if it has one.
+fn bounded(
+    profile: &Profile,
+    figures_ns: [u64; 2],
+) -> impl Iterator<Item = (&'static str, u64, u64)> {
+    let bounds = [profile.bound_p50_ns, Some(profile.bound_p99_ns)];
+    let named = ["median", "99th percentile"].into_iter().zip(figures_ns).zip(bounds);
+    named.filter_map(|((name, figure_ns), bound_ns)| Some((name, figure_ns, bound_ns?)))
+}
+
 fn broken_bounds(profile: &Profile, evidence: &Evidence) -> Vec<String> {
-    let bounds = [profile.bound_p50_ns, profile.bound_p99_ns];
-    let names = ["median", "99th percentile"];
-    let bounded = evidence.latency_ns.into_iter().zip(bounds).zip(names);
-    bounded
-        .filter(|((latency_ns, bound_ns), _)| latency_ns > bound_ns)
-        .map(|((latency_ns, bound_ns), name)| {
+    bounded(profile, evidence.latency_ns)
+        .filter(|(_, latency_ns, bound_ns)| latency_ns > bound_ns)
+        .map(|(name, latency_ns, bound_ns)| {
             format!(
                 "latency: {name} {:.3} ms, bound {:.3} ms",
                 latency_ns as f64 / 1e6,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use warren_core::message::{Message, Value, packed};
 use warren_net::gateway::{self, GatewaySettings};
 
-use crate::payload::Payload;
+use crate::payload::{PAYLOAD_BYTES_MIN, Payload};
 
 /// What is spoken with the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -86,10 +86,32 @@ pub enum Frame<'a> {
     },
     /// A sign of life that nobody asked for.
     Heartbeat,
-    /// Someone came or went.
+    /// Someone came or went, without a number.
     Presence,
+    /// Anything else that has a number in the order of a room: who came and went, how many members
+    /// there are, what became of an object.
+    Numbered {
+        /// The room's number for it.
+        sequence: u64,
+        /// The room's name, when it says so.
+        room: Option<&'a str>,
+    },
     /// Anything else.
     Other,
+}
+
+impl<'a> Frame<'a> {
+    /// The same frame of a message with these fields: what a room has numbered counts in its
+    /// order, whatever the method is.
+    #[must_use]
+    fn numbered(self, status: Option<u16>, sequence: Option<u64>, room: Option<&'a str>) -> Self {
+        match (self, status, sequence) {
+            (Self::Presence | Self::Other, None, Some(sequence)) => {
+                Self::Numbered { sequence, room }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// Where and by whom something was said.
@@ -197,6 +219,15 @@ impl Wire {
         }
     }
 
+    /// Whether clients have to give signs of life, for the server gives none.
+    #[must_use]
+    pub fn client_beats(self) -> bool {
+        match self {
+            Self::Server(protocol) => protocol == Protocol::Binary,
+            Self::Floor(lengths) => lengths.beat == 0,
+        }
+    }
+
     /// Appends a sign of life.
     pub fn ping(self, out: &mut Vec<u8>) {
         match self {
@@ -204,7 +235,7 @@ impl Wire {
             Self::Server(Protocol::Connserver) => out.extend_from_slice(b"msg:ping\n\0"),
             Self::Server(Protocol::Json) => out.extend_from_slice(b"{\"msg\":\"ping\"}\n"),
             Self::Server(Protocol::Xml) => out.extend_from_slice(b"<msg method=\"ping\"/>\0"),
-            Self::Floor(_) => floor::request(floor::KIND_PING, out),
+            Self::Floor(lengths) => floor::ping(lengths, out),
         }
     }
 
@@ -221,12 +252,13 @@ impl Wire {
     }
 }
 
-/// The lengths of what a client of this protocol sends to say something, and of what a server sends
-/// to a member and back to the speaker: those that the floor's frames have. Room numbers of three
-/// digits stand for all.
+/// The lengths of what a client of this protocol sends to say something and as a sign of life, and
+/// of what a server sends to a member, back to who asked, and as its own sign of life: those that
+/// the floor's frames have. Room numbers of three digits stand for all.
 #[must_use]
 pub fn floor_lengths(protocol: Protocol, payload_bytes: usize) -> floor::Lengths {
     let (room, from) = (room_name(0), user_name(1));
+    let payload_bytes = payload_bytes.max(PAYLOAD_BYTES_MIN);
     let said = Payload { user: 1, number: 0, intended_ns: 0 }.to_text(0, payload_bytes);
     let (room, from, text) = (Value::Text(&room), Value::Text(&from), Value::Text(&said));
     let (seq, status) = (("seq", Value::Integer(100)), ("status", Value::Integer(0)));
@@ -244,9 +276,20 @@ pub fn floor_lengths(protocol: Protocol, payload_bytes: usize) -> floor::Lengths
         gateway::encode(spoken, &GatewaySettings::default(), message, &mut out);
         out.len()
     };
-    let mut say = Vec::new();
-    Wire::Server(protocol).say(Seat { user: 1, room: 0 }, &said, &mut say);
-    floor::Lengths::new(say.len(), length(&heard), length(&reply))
+    let wire = Wire::Server(protocol);
+    let (mut say, mut ping) = (Vec::new(), Vec::new());
+    wire.say(Seat { user: 1, room: 0 }, &said, &mut say);
+    wire.ping(&mut ping);
+    let time = ("time_ms", Value::Integer(1_700_000_000_000));
+    let beat = if wire.client_beats() { 0 } else { length(&packed("pong", &[status])) };
+    floor::Lengths::new(floor::Bytes {
+        say: say.len(),
+        heard: length(&heard),
+        reply: length(&reply),
+        ping: ping.len(),
+        ping_reply: length(&packed("ping", &[time, status])),
+        beat,
+    })
 }
 
 /// Sorts a message by its method and fields, for all protocols that name them.

@@ -3,17 +3,15 @@
 
 use std::collections::VecDeque;
 
+use super::beats::Beats;
 use super::control::{Counters, Plan, Report};
 use crate::histogram::Latencies;
-use crate::ledger::{Listener, Tally};
+use crate::ledger::{Listener, Places, Tally};
 use crate::pacing::{Due, Schedule};
 use crate::payload::Payload;
-use crate::profile::Rooms;
+use crate::profile::{Activity, Rooms};
 use crate::wire::{Decoded, Frame, Place, Request, Seat, name_number};
 
-/// A user that has sent nothing for so long gives a sign of life: servers close a connection after
-/// two heartbeats of 10 s.
-const SILENCE_NS: u64 = 15_000_000_000;
 /// What was refused with `busy` on the way into the room is tried again after this.
 const RETRY_NS: u64 = 20_000_000;
 /// The status with which a server says that it is busy.
@@ -39,6 +37,10 @@ struct Connection {
     output: Vec<u8>,
     sent_last_ns: u64,
     listener: Listener,
+    beats: Beats,
+    /// Pings whose answers have not come, oldest first: the numbers of those that the schedule
+    /// has; the others are signs of life.
+    awaited: VecDeque<Option<u32>>,
 }
 
 /// The connection cannot go on.
@@ -55,6 +57,7 @@ pub struct Connections {
     plan: Plan,
     rooms: Rooms,
     schedule: Option<Schedule>,
+    places: Places,
     list: Vec<Connection>,
     /// Connections with output, each once.
     waiting: Vec<u32>,
@@ -70,6 +73,8 @@ struct Checks {
     lateness: Latencies,
     counters: Counters,
     joined: u32,
+    /// Answers to pings that are yet to come.
+    awaited: u64,
     latency_max_ns: u64,
 }
 
@@ -87,7 +92,9 @@ impl Connections {
                 partial: Vec::new(),
                 output: Vec::new(),
                 sent_last_ns: 0,
-                listener: Listener::new(rooms.members(room).len()),
+                listener: Listener::default(),
+                beats: Beats::default(),
+                awaited: VecDeque::new(),
             }
         });
         let checks = Checks {
@@ -96,6 +103,7 @@ impl Connections {
             lateness: Latencies::default(),
             counters: Counters::default(),
             joined: 0,
+            awaited: 0,
             latency_max_ns: 0,
         };
         Self {
@@ -103,6 +111,7 @@ impl Connections {
             plan,
             rooms,
             schedule: None,
+            places: Places::default(),
             waiting: Vec::new(),
             retries: VecDeque::new(),
             checks,
@@ -135,15 +144,21 @@ impl Connections {
     /// From now on, messages are expected to be those of this schedule.
     pub fn start(&mut self, schedule: Schedule) {
         self.schedule = Some(schedule);
+        let profile = &self.plan.profile;
+        self.places = Places::new(self.rooms, |user| {
+            if profile.is_active(user) { schedule.message_count(user) } else { 0 }
+        });
+        if profile.activity == Activity::Say {
+            for connection in &mut self.list {
+                connection.listener.begin(self.places.count(connection.seat.room));
+            }
+        }
     }
 
-    /// How many first deliveries there are when nothing is lost.
+    /// How many first deliveries there are when nothing is lost, from the start on.
     #[must_use]
     pub fn deliveries_expected(&self) -> u64 {
-        let Some(schedule) = self.schedule else { return 0 };
-        let said_in = |room: u32| -> u64 {
-            self.rooms.members(room).map(|user| u64::from(schedule.message_count(user))).sum()
-        };
+        let said_in = |room| u64::from(self.places.count(room));
         self.list.iter().map(|connection| said_in(connection.seat.room)).sum()
     }
 
@@ -153,10 +168,17 @@ impl Connections {
         self.checks.tally.delivered_total()
     }
 
+    /// Pings that are not answered yet.
+    #[must_use]
+    pub fn awaited(&self) -> u64 {
+        self.checks.awaited
+    }
+
     /// The connection stands: the user logs in.
     pub fn opened(&mut self, index: u32, now_ns: u64) {
         let wire = self.plan.wire;
         self.list[index as usize].state = State::LoggingIn;
+        self.list[index as usize].beats = Beats::opened(now_ns);
         self.output(index, now_ns, |seat, out| {
             wire.greet(out);
             wire.login(seat, out);
@@ -170,13 +192,15 @@ impl Connections {
             self.checks.joined -= 1;
             self.checks.counters.disconnects += 1;
         }
+        self.checks.awaited -= connection.awaited.len() as u64;
+        connection.awaited = VecDeque::new();
         connection.state = State::Gone;
         connection.partial = Vec::new();
         connection.output = Vec::new();
     }
 
-    /// Says a message whose time has come, unless the connection is lost.
-    pub fn say(&mut self, due: Due, now_ns: u64) {
+    /// Says a message or pings, when its time has come, unless the connection is lost.
+    pub fn act(&mut self, due: Due, now_ns: u64) {
         let index = due.index;
         let schedule = self.schedule.expect("what is due is of a schedule");
         let measured = schedule.is_measured(due.intended_ns);
@@ -185,15 +209,44 @@ impl Connections {
             self.checks.counters.unsent += 1;
             return;
         }
-        let payload = Payload { user: seat.user, number: due.number, intended_ns: due.intended_ns };
-        let text = payload.to_text(self.plan.run, self.plan.profile.payload_bytes);
-        let wire = self.plan.wire;
-        self.output(index as u32, now_ns, |seat, out| wire.say(seat, &text, out));
+        match self.plan.profile.activity {
+            Activity::Say => self.say(seat.user, due, now_ns),
+            Activity::Ping => self.ping(index, Some(due.number), now_ns),
+        }
         self.checks.tally.sent[seat.user as usize] += 1;
         self.checks.counters.sent += 1;
         if measured {
             self.checks.lateness.record_ns(now_ns - due.intended_ns);
         }
+    }
+
+    fn say(&mut self, user: u32, due: Due, now_ns: u64) {
+        let payload = Payload { user, number: due.number, intended_ns: due.intended_ns };
+        let text = payload.to_text(self.plan.run, self.plan.profile.payload_bytes);
+        let wire = self.plan.wire;
+        self.output(due.index as u32, now_ns, |seat, out| wire.say(seat, &text, out));
+    }
+
+    /// Pings, whether or not it is in the schedule.
+    fn ping(&mut self, index: usize, number: Option<u32>, now_ns: u64) {
+        let wire = self.plan.wire;
+        self.list[index].awaited.push_back(number);
+        self.checks.awaited += 1;
+        self.output(index as u32, now_ns, |_, out| wire.ping(out));
+    }
+
+    /// Gives a sign of life whose time has come, unless the connection is lost.
+    pub fn sign(&mut self, due: Due, now_ns: u64) {
+        if self.list[due.index].state == State::Joined {
+            self.ping(due.index, None, now_ns);
+        }
+    }
+
+    /// Whether users have to give signs of life because they speak too seldom.
+    #[must_use]
+    pub fn signs_are_due(&self) -> bool {
+        let profile = &self.plan.profile;
+        self.plan.wire.client_beats() && profile.message_period_ns > profile.heartbeat_ns
     }
 
     /// Tries again what a busy server refused.
@@ -211,14 +264,20 @@ impl Connections {
         }
     }
 
-    /// Lets users who were silent for long give a sign of life.
+    /// Lets users who were silent for one and a half heartbeats give a sign of life, where servers
+    /// close their connections after two: before the start and at the end, when no schedule does.
+    /// Those who ping by the schedule do nothing else, so that the answers are to their pings.
     pub fn ping_silent(&mut self, now_ns: u64) {
-        let wire = self.plan.wire;
+        let scheduled = self.schedule.is_some() && self.plan.profile.activity == Activity::Ping;
+        if scheduled || !self.plan.wire.client_beats() {
+            return;
+        }
+        let silence_ns = self.plan.profile.heartbeat_ns / 2 * 3;
         for index in 0..self.list.len() {
             let connection = &self.list[index];
-            let silent = now_ns.saturating_sub(connection.sent_last_ns) >= SILENCE_NS;
+            let silent = now_ns.saturating_sub(connection.sent_last_ns) >= silence_ns;
             if silent && connection.state == State::Joined {
-                self.output(index as u32, now_ns, |_, out| wire.ping(out));
+                self.ping(index, None, now_ns);
             }
         }
     }
@@ -307,10 +366,26 @@ impl Connections {
             Frame::Reply { request: Request::Login | Request::Join, status, reason } => {
                 return self.entered(index, status, reason, now_ns);
             }
-            Frame::Reply { request: Request::Ping, .. } | Frame::Heartbeat => {
+            Frame::Reply { request: Request::Ping, status, reason } => {
+                if status != 0 {
+                    *counters.refused.entry(describe(status, reason)).or_default() += 1;
+                }
+                self.answered(index, now_ns);
+            }
+            Frame::Heartbeat => {
                 counters.heartbeats += 1;
+                self.list[index as usize].beats.beat();
             }
             Frame::Presence => counters.presence += 1,
+            Frame::Numbered { sequence, room } => {
+                counters.presence += 1;
+                let Connection { seat, listener, .. } = &mut self.list[index as usize];
+                if room.is_none_or(|room| name_number(room, 'r') == Some(seat.room)) {
+                    listener.number(&mut self.checks.tally, sequence);
+                } else {
+                    self.checks.tally.corrupted += 1;
+                }
+            }
             Frame::Other => {}
         }
         Ok(())
@@ -320,7 +395,14 @@ impl Connections {
     fn entered(&mut self, index: u32, status: u16, reason: &str, now_ns: u64) -> Result<(), Fault> {
         let wire = self.plan.wire;
         let connection = &mut self.list[index as usize];
+        if connection.state == State::LoggingIn {
+            connection.beats.answered(now_ns);
+        }
         match (connection.state, status) {
+            (State::LoggingIn, 0) if self.plan.profile.activity == Activity::Ping => {
+                connection.state = State::Joined;
+                self.checks.joined += 1;
+            }
             (State::LoggingIn, 0) => {
                 connection.state = State::Joining;
                 self.output(index, now_ns, |seat, out| wire.join(seat, out));
@@ -339,6 +421,24 @@ impl Connections {
             _ => return Err(Fault::Protocol),
         }
         Ok(())
+    }
+
+    /// A ping was answered: the oldest, since a server answers them in their order.
+    fn answered(&mut self, index: u32, now_ns: u64) {
+        let Connection { seat, awaited, .. } = &mut self.list[index as usize];
+        let Some(number) = awaited.pop_front() else {
+            self.checks.tally.duplicated += 1;
+            return;
+        };
+        self.checks.awaited -= 1;
+        let (Some(number), Some(schedule)) = (number, self.schedule) else {
+            self.checks.counters.heartbeats += 1;
+            return;
+        };
+        let user = seat.user;
+        self.checks.counters.heard += 1;
+        self.checks.tally.delivered[user as usize] += 1;
+        self.checks.measure(schedule, schedule.intended_ns(user, number), now_ns);
     }
 
     /// Checks a message and notes it; false when it is not one that was said here.
@@ -360,6 +460,7 @@ impl Connections {
         });
         if !placed
             || said.user >= self.plan.users
+            || !self.plan.profile.is_active(said.user)
             || self.rooms.of(said.user) != seat.room
             || said.number >= schedule.message_count(said.user)
             || said.intended_ns != schedule.intended_ns(said.user, said.number)
@@ -367,30 +468,53 @@ impl Connections {
             return false;
         }
         let checks = &mut self.checks;
-        let slot = self.rooms.slot(said.user);
-        listener.note(&mut checks.tally, sequence, said.user, slot, said.number);
-        if schedule.is_measured(said.intended_ns) {
-            let latency_ns = now_ns.saturating_sub(said.intended_ns);
-            checks.latencies.record_ns(latency_ns);
-            checks.latency_max_ns = checks.latency_max_ns.max(latency_ns);
-        }
+        let place = self.places.of(said.user, said.number);
+        listener.note(&mut checks.tally, sequence, place, said.user, said.number);
+        checks.measure(schedule, said.intended_ns, now_ns);
         true
     }
 
     /// The end: everything that was counted, with the CPU and the time that measuring took.
     #[must_use]
-    pub fn report(&self, cpu_ns: u64, elapsed_ns: u64) -> Report {
+    pub fn report(&self, now_ns: u64, cpu_ns: u64, elapsed_ns: u64) -> Report {
         let mut tally = self.checks.tally.clone();
+        let mut counters = self.checks.counters.clone();
         for connection in &self.list {
             tally.note_digest(connection.seat.room, connection.listener.digest());
+            if connection.state == State::Joined {
+                self.count_beats(connection, now_ns, &mut counters);
+            }
         }
         Report {
             tally,
             latencies: self.checks.latencies.clone(),
             lateness: self.checks.lateness.clone(),
-            counters: self.checks.counters.clone(),
+            counters,
             cpu_ns,
             elapsed_ns,
+        }
+    }
+
+    /// Adds the heartbeats that are due and did not come, or came and are not due.
+    fn count_beats(&self, connection: &Connection, now_ns: u64, counters: &mut Counters) {
+        if self.plan.wire.client_beats() {
+            let unanswered = connection.awaited.iter().filter(|number| number.is_none());
+            counters.heartbeats_missing += unanswered.count() as u64;
+        } else {
+            let amiss = connection.beats.amiss(now_ns, self.plan.profile.heartbeat_ns);
+            counters.heartbeats_missing += amiss.missing;
+            counters.heartbeats_surplus += amiss.surplus;
+        }
+    }
+}
+
+impl Checks {
+    /// Records a latency, unless what it is of was warm-up.
+    fn measure(&mut self, schedule: Schedule, intended_ns: u64, now_ns: u64) {
+        if schedule.is_measured(intended_ns) {
+            let latency_ns = now_ns.saturating_sub(intended_ns);
+            self.latencies.record_ns(latency_ns);
+            self.latency_max_ns = self.latency_max_ns.max(latency_ns);
         }
     }
 }

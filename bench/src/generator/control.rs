@@ -11,7 +11,7 @@ use crate::histogram::Latencies;
 use crate::ledger::Tally;
 use crate::pacing::Schedule;
 use crate::profile::{Profile, Rooms};
-use crate::wire::Wire;
+use crate::wire::{Seat, Wire};
 
 /// The first line: what to play.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Plan {
     pub run: u64,
     /// How they speak.
     pub wire: Wire,
-    /// Where the server listens: room r connects to the address r modulo their number.
+    /// Where the server listens.
     pub addresses: Vec<SocketAddrV4>,
     /// The core to run on.
     pub core: usize,
@@ -43,6 +43,15 @@ impl Plan {
     #[must_use]
     pub fn rooms(&self) -> Rooms {
         Rooms::new(self.users, self.profile.room_size)
+    }
+
+    /// Where a user connects: the members of a room to one address, room by room in turn; users in
+    /// turn when there are fewer rooms than addresses.
+    #[must_use]
+    pub fn address(&self, seat: Seat) -> SocketAddrV4 {
+        let few = (self.rooms().count() as usize) < self.addresses.len();
+        let number = if few { seat.user } else { seat.room };
+        self.addresses[number as usize % self.addresses.len()]
     }
 
     /// Number of users that this generator plays.
@@ -125,7 +134,11 @@ pub struct Counters {
     pub faults: u64,
     /// Heartbeats of the server, and answers to ours.
     pub heartbeats: u64,
-    /// Messages about who came and went.
+    /// Heartbeats that were due and did not come: the server's, or its answers to ours.
+    pub heartbeats_missing: u64,
+    /// Heartbeats that came and were not due.
+    pub heartbeats_surplus: u64,
+    /// Messages about who came and went, and whatever else a room has numbered.
     pub presence: u64,
     /// Logins and joins that were tried again because the server was busy.
     pub ramp_retries: u64,
@@ -144,6 +157,8 @@ impl Counters {
         self.disconnects += other.disconnects;
         self.faults += other.faults;
         self.heartbeats += other.heartbeats;
+        self.heartbeats_missing += other.heartbeats_missing;
+        self.heartbeats_surplus += other.heartbeats_surplus;
         self.presence += other.presence;
         self.ramp_retries += other.ramp_retries;
         self.unsent += other.unsent;
@@ -183,7 +198,7 @@ mod tests {
                         generator,
                         generator_count,
                         users,
-                        profile: crate::profile::chat::profile(8),
+                        profile: crate::profile::chat::profile(8, 1),
                         run: 0,
                         wire: Wire::Server(crate::wire::Protocol::Json),
                         addresses: Vec::new(),

@@ -10,6 +10,7 @@ use super::connections::{Connections, Fault};
 use super::control::{Command, Event, Plan, Progress, Report};
 use crate::clock;
 use crate::pacing::{Pacer, Schedule};
+use crate::profile::Activity;
 use crate::ring::{Completion, ReceivedBytes, Ring, Turn, source_address};
 
 /// Time between two events of progress.
@@ -17,7 +18,7 @@ const PROGRESS_NS: u64 = 1_000_000_000;
 /// Longest time between two turns until the schedule is there: a command does not wake the ring.
 const IDLE_WAIT_NS: u64 = 5_000_000;
 /// How long a message may take before it counts as lost, after the last was said.
-const DRAIN_NS: u64 = 10_000_000_000;
+const DRAIN_NS_MAX: u64 = 10_000_000_000;
 
 /// One socket, by connection.
 #[derive(Clone, Default)]
@@ -30,6 +31,8 @@ struct Socket {
 struct Run {
     schedule: Schedule,
     pacer: Pacer,
+    /// When users who speak too seldom give signs of life.
+    signs: Option<Pacer>,
     deliveries_expected: u64,
     /// CPU and time at the beginning of the measured part, then what it took.
     begun: Option<(u64, u64)>,
@@ -47,6 +50,7 @@ pub(super) struct Engine {
     connected_next: u32,
     begun_ns: u64,
     progress_at_ns: u64,
+    silence_at_ns: u64,
     ready: bool,
     run: Option<Run>,
 }
@@ -64,6 +68,7 @@ impl Engine {
             connected_next: 0,
             begun_ns: now_ns,
             progress_at_ns: now_ns + PROGRESS_NS,
+            silence_at_ns: now_ns,
             ready: false,
             run: None,
         })
@@ -78,6 +83,7 @@ impl Engine {
             self.ramp(now_ns)?;
             self.speak(now_ns);
             self.connections.retry(now_ns);
+            self.break_silence(now_ns);
             self.report_progress(now_ns)?;
             if self.measure(now_ns) {
                 break;
@@ -93,17 +99,25 @@ impl Engine {
         }
         let taken = self.run.as_ref().and_then(|run| run.taken);
         let (cpu_ns, elapsed_ns) = taken.expect("a run ends after its measured part");
-        Ok(self.connections.report(cpu_ns, elapsed_ns))
+        Ok(self.connections.report(clock::monotonic_ns(), cpu_ns, elapsed_ns))
     }
 
     fn obey(&mut self, commands: &Receiver<Command>) -> Result<()> {
         match commands.try_recv() {
             Ok(Command::Start(schedule)) => {
                 self.connections.start(schedule);
-                let users = (0..self.plan.user_count()).map(|index| self.plan.user(index));
+                let profile = &self.plan.profile;
+                let users = || {
+                    let user = |index| (index as usize, self.plan.user(index));
+                    (0..self.plan.user_count()).map(user)
+                };
+                let active = users().filter(|(_, user)| profile.is_active(*user));
+                let signs = Schedule { period_ns: profile.heartbeat_ns, ..schedule };
+                let signs_are_due = self.connections.signs_are_due();
                 self.run = Some(Run {
                     schedule,
-                    pacer: Pacer::new(schedule, users),
+                    pacer: Pacer::new(schedule, active),
+                    signs: signs_are_due.then(|| Pacer::new(signs, users())),
                     deliveries_expected: self.connections.deliveries_expected(),
                     begun: None,
                     taken: None,
@@ -127,8 +141,7 @@ impl Engine {
         while self.connected_next < until.min(self.plan.user_count()) {
             let index = self.connected_next;
             let seat = self.connections.seat(index);
-            let addresses = &self.plan.addresses;
-            let address = addresses[seat.room as usize % addresses.len()];
+            let address = self.plan.address(seat);
             let source = match address.ip().is_loopback() {
                 true => source_address(seat.user),
                 false => Ipv4Addr::UNSPECIFIED,
@@ -148,7 +161,18 @@ impl Engine {
     fn speak(&mut self, now_ns: u64) {
         let Some(run) = &mut self.run else { return };
         while let Some(due) = run.pacer.next_due(now_ns) {
-            self.connections.say(due, now_ns);
+            self.connections.act(due, now_ns);
+        }
+        while let Some(due) = run.signs.as_mut().and_then(|signs| signs.next_due(now_ns)) {
+            self.connections.sign(due, now_ns);
+        }
+    }
+
+    /// Looks for users who were silent for long, several times in a heartbeat.
+    fn break_silence(&mut self, now_ns: u64) {
+        if now_ns >= self.silence_at_ns {
+            self.silence_at_ns = now_ns + (self.plan.profile.heartbeat_ns / 8).min(PROGRESS_NS);
+            self.connections.ping_silent(now_ns);
         }
     }
 
@@ -157,7 +181,6 @@ impl Engine {
             return Ok(());
         }
         self.progress_at_ns = now_ns + PROGRESS_NS;
-        self.connections.ping_silent(now_ns);
         let latency_max_ns = self.connections.take_latency_max_ns();
         let counters = self.connections.counters();
         let progress = Progress {
@@ -182,20 +205,30 @@ impl Engine {
             return false;
         }
         run.taken.get_or_insert_with(|| (clock::process_cpu_ns() - cpu_ns, now_ns - begun_ns));
-        let heard_all = self.connections.deliveries() >= run.deliveries_expected;
-        run.pacer.peek().is_none() && (heard_all || now_ns >= schedule.end_ns + DRAIN_NS)
+        let heard_all = self.connections.deliveries() >= run.deliveries_expected
+            && self.connections.awaited() == 0;
+        run.pacer.peek().is_none() && (heard_all || now_ns >= schedule.end_ns + self.drain_ns())
+    }
+
+    /// Those who only ping are silent at the end: servers bear that for a heartbeat more.
+    fn drain_ns(&self) -> u64 {
+        match self.plan.profile.activity {
+            Activity::Say => DRAIN_NS_MAX,
+            Activity::Ping => DRAIN_NS_MAX.min(self.plan.profile.heartbeat_ns),
+        }
     }
 
     fn deadline_ns(&self, now_ns: u64) -> u64 {
-        let mut deadline_ns = self.progress_at_ns;
+        let mut deadline_ns = self.progress_at_ns.min(self.silence_at_ns);
         match &self.run {
             None => deadline_ns = deadline_ns.min(now_ns + IDLE_WAIT_NS),
             Some(run) => {
-                if let Some(due) = run.pacer.peek() {
+                let signs = run.signs.as_ref().and_then(Pacer::peek);
+                for due in run.pacer.peek().into_iter().chain(signs) {
                     deadline_ns = deadline_ns.min(due.intended_ns);
                 }
                 let Schedule { measure_from_ns, end_ns, .. } = run.schedule;
-                for edge_ns in [measure_from_ns, end_ns, end_ns + DRAIN_NS] {
+                for edge_ns in [measure_from_ns, end_ns, end_ns + self.drain_ns()] {
                     if edge_ns > now_ns {
                         deadline_ns = deadline_ns.min(edge_ns);
                     }

@@ -13,7 +13,7 @@ fn schedule(duration_ns: u64) -> Schedule {
 }
 
 fn all_due(schedule: Schedule, users: impl Iterator<Item = u32>) -> Vec<Due> {
-    let mut pacer = Pacer::new(schedule, users);
+    let mut pacer = Pacer::new(schedule, users.enumerate());
     std::iter::from_fn(|| pacer.next_due(u64::MAX)).collect()
 }
 
@@ -65,7 +65,7 @@ fn the_walk_is_in_order_of_time_and_says_each_message_once() {
 #[test]
 fn nothing_is_due_before_its_time_and_lateness_moves_no_later_message() {
     let schedule = schedule(10 * SECOND_NS);
-    let mut pacer = Pacer::new(schedule, 0..2);
+    let mut pacer = Pacer::new(schedule, (0..2).enumerate());
     let first = pacer.peek().unwrap();
     assert_eq!(pacer.next_due(first.intended_ns - 1), None);
     assert_eq!(pacer.next_due(first.intended_ns), Some(first));

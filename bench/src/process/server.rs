@@ -20,6 +20,17 @@ const LOG_LINES: usize = 20;
 const LISTENING: &str = "listening on ";
 const ADMIN: &str = "admin on ";
 
+/// How large a server is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Number of shards.
+    pub shards: u16,
+    /// Connections of each, at most.
+    pub connections_max: u32,
+    /// Milliseconds between two heartbeats.
+    pub heartbeat_ms: u64,
+}
+
 /// What a server tells before it is ready.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
@@ -43,22 +54,19 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts `warren serve` as it is by default, but for the connections of each shard.
+    /// Starts `warren serve` as it is by default, but for its size.
     ///
     /// # Errors
     /// When it cannot be started, or does not listen in time.
-    pub fn start_warren(
-        program: &Path,
-        shard_count: u16,
-        connections_max: u32,
-        cores: &[usize],
-    ) -> Result<Self> {
+    pub fn start_warren(program: &Path, size: Size, cores: &[usize]) -> Result<Self> {
+        let Size { shards, connections_max, heartbeat_ms } = size;
         let folder = Folder::create()?;
         let config = folder.path.join("warren.toml");
-        fs::write(&config, format!("[limits]\nconnections_max = {connections_max}\n"))?;
+        let limits = format!("[limits]\nconnections_max = {connections_max}\n");
+        fs::write(&config, format!("{limits}[protocol]\nheartbeat_ms = {heartbeat_ms}\n"))?;
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
-        command.arg(folder.path.join("data")).args(["--shards", &shard_count.to_string()]);
+        command.arg(folder.path.join("data")).args(["--shards", &shards.to_string()]);
         command.arg("--config").arg(config);
         Self::start_in(command, cores, Expected { listening: 1, admin: true }, folder)
             .with_context(|| format!("starting {}", program.display()))
@@ -68,11 +76,13 @@ impl ServerProcess {
     ///
     /// # Errors
     /// As [`start_warren`](Self::start_warren).
-    pub fn start_floor(shard_count: u16, connections_max: u32, cores: &[usize]) -> Result<Self> {
+    pub fn start_floor(size: Size, cores: &[usize]) -> Result<Self> {
+        let Size { shards, connections_max, heartbeat_ms } = size;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["floor-server", "--shards", &shard_count.to_string()]);
+        command.args(["floor-server", "--shards", &shards.to_string()]);
+        command.args(["--heartbeat-ms", &heartbeat_ms.to_string()]);
         command.args(["--connections-max", &connections_max.to_string()]);
-        Self::start(command, cores, usize::from(shard_count)).context("starting the floor's server")
+        Self::start(command, cores, usize::from(shards)).context("starting the floor's server")
     }
 
     /// Starts a program that prints this many addresses.

@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
-use super::server::ServerProcess;
+use super::server::{ServerProcess, Size};
 use super::*;
 
 #[test]
@@ -49,11 +49,15 @@ fn warren_is_configured_for_the_connections_and_ready_when_its_admin_endpoint_is
     );
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let server = ServerProcess::start_warren(&program, 2, 17_000, &cores()).unwrap();
+    let size = Size { shards: 2, connections_max: 17_000, heartbeat_ms: 2_000 };
+    let server = ServerProcess::start_warren(&program, size, &cores()).unwrap();
     assert_eq!(server.admin().map(|address| address.port()), Some(701));
     let told = std::fs::read_to_string(told).unwrap();
     assert!(told.starts_with("serve ") && told.contains(" --shards 2 --config "), "{told}");
-    assert!(told.ends_with("\n[limits]\nconnections_max = 17000\n"), "{told}");
+    assert!(
+        told.ends_with("\n[limits]\nconnections_max = 17000\n[protocol]\nheartbeat_ms = 2000\n"),
+        "{told}"
+    );
     drop(server);
     std::fs::remove_dir_all(folder).unwrap();
 }

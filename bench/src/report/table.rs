@@ -45,10 +45,16 @@ fn load_rows(report: &Report) -> Vec<(&'static str, String)> {
             ),
         ),
         ("message rate", format!("{} Hz a user", report.message_rate_hz)),
-        ("neighbours", format!("{} others hear each message", report.neighbours)),
+        (
+            "neighbours",
+            match report.neighbours {
+                0 if report.payload_bytes == 0 => "none: users ping, and are answered".to_owned(),
+                count => format!("{count} others hear each message"),
+            },
+        ),
         ("payload", format!("{} B", report.payload_bytes)),
         ("tick rate", report.tick_hz.map_or("no ticks".to_owned(), |hz| format!("{hz} Hz"))),
-        ("latency bound", format!("p50 {} ms, p99 {} ms", report.bound_p50_ms, report.bound_ms)),
+        ("latency bound", bound(report)),
         ("measured", format!("{} s after {} s", report.duration_s, report.warm_up_s)),
         (
             "machine",
@@ -59,6 +65,11 @@ fn load_rows(report: &Report) -> Vec<(&'static str, String)> {
         ),
         ("cores", format!("server {server_cores}, generators {:?}", report.pinning.generators)),
     ]
+}
+
+fn bound(report: &Report) -> String {
+    let p50 = report.bound_p50_ms.map(|ms| format!("p50 {ms} ms, "));
+    format!("{}p99 {} ms", p50.unwrap_or_default(), report.bound_ms)
 }
 
 fn result_rows(report: &Report) -> Vec<(&'static str, String)> {
@@ -83,6 +94,16 @@ fn result_rows(report: &Report) -> Vec<(&'static str, String)> {
                 report.disconnects
             ),
         ),
+        (
+            "heartbeats",
+            format!(
+                "{} heard, due every {} ms, {} missing, {} too many",
+                report.heartbeats,
+                report.heartbeat_ms,
+                report.heartbeats_missing,
+                report.heartbeats_surplus
+            ),
+        ),
     ]
 }
 
@@ -97,6 +118,7 @@ fn cost_rows(report: &Report) -> Vec<(&'static str, String)> {
         rows.push(("", format!("{:<16} x{} {cpu_ms:>10.1} ms", thread.name, thread.count)));
     }
     rows.extend(work_rows(report));
+    rows.extend(memory_rows(report));
     if let Some(floor) = &report.floor {
         rows.push(("floor CPU", figure(floor.server_cpu_us_per_user_s, "us a user and s")));
         rows.push(("floor latency", percentiles(floor.latency_us)));
@@ -131,6 +153,22 @@ fn work_rows(report: &Report) -> Option<(&'static str, String)> {
     Some(("server work", work))
 }
 
+/// What a user costs in memory.
+fn memory_rows(report: &Report) -> Option<(&'static str, String)> {
+    let memory = report.memory.server_memory?;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let each = report.memory.server_memory_per_session_bytes? / 1024.0;
+    let kernel = report.memory.kernel_memory_per_connection_bytes? / 1024.0;
+    let text = format!(
+        "{each:.2} KiB a session ({:.1} MiB before, {:.1} with all, {:.1} at the end); \
+         kernel {kernel:.2} KiB a connection",
+        mib(memory.before.anonymous_bytes),
+        mib(memory.connected.anonymous_bytes),
+        mib(memory.end.anonymous_bytes),
+    );
+    Some(("server memory", text))
+}
+
 fn percentiles(percentiles: Option<Percentiles>) -> String {
     let Some(Percentiles { p50, p99, p999, max, .. }) = percentiles else {
         return "none".to_owned();
@@ -159,6 +197,10 @@ fn notes(report: &Report) -> Vec<String> {
         && let Some(why) = &report.server_counts_missing
     {
         notes.push(format!("the server's work is not known: {why}"));
+    }
+    if report.memory.server_memory.is_none() {
+        let why = &report.memory.server_memory_source;
+        notes.push(format!("the server's memory is not known: {why}"));
     }
     if report.foreign_cpu_cores.is_some_and(|cores| cores > FOREIGN_CORES_MAX) {
         notes.push("others were busy on these cores: run it again on a quiet machine".to_owned());

@@ -2,11 +2,12 @@ use super::*;
 use crate::generator::control::Counters;
 use crate::histogram::Latencies;
 use crate::ledger::Account;
-use crate::profile::chat;
+use crate::profile::{chat, crowd, idle};
+use crate::wire::Protocol;
 
 fn circumstances() -> Circumstances {
     Circumstances {
-        profile: chat::profile(8),
+        profile: chat::profile(8, 10_000_000_000),
         users: 1_000,
         duration_s: 30,
         warm_up_s: 10,
@@ -20,6 +21,11 @@ fn circumstances() -> Circumstances {
             memory_mib: 1,
         },
     }
+}
+
+fn memory(anonymous_bytes: u64) -> memory::Reading {
+    let kernel_tcp_bytes = anonymous_bytes / 2;
+    memory::Reading { anonymous_bytes, resident_bytes: 5_000_000, kernel_tcp_bytes }
 }
 
 /// A server that took half a core for 10 s.
@@ -44,6 +50,11 @@ fn outcome() -> Outcome {
                 turns: 3_000,
             },
             elapsed_ns: 10_000_000_000,
+        }),
+        memory: Ok(memory::Course {
+            before: memory(1_000_000),
+            connected: memory(2_024_000),
+            end: memory(3_000_000),
         }),
         foreign_cores: Some(0.0),
         ramp_ns: 1,
@@ -82,6 +93,11 @@ fn the_keys_that_others_read_are_there() {
         ("server_ring_enters_per_message", "0.2"),
         ("server_ring_enters_per_delivery", "0.025"),
         ("server_turns_per_s", "300.0"),
+        ("server_memory_per_session_bytes", "1024.0"),
+        ("kernel_memory_per_connection_bytes", "512.0"),
+        ("heartbeat_ms", "10000"),
+        ("heartbeats_missing", "0"),
+        ("heartbeats_surplus", "0"),
         ("verdict", "\"pass\""),
     ] {
         assert_eq!(json.get(key).map(ToString::to_string).as_deref(), Some(value), "{key}");
@@ -145,6 +161,36 @@ fn what_the_server_counted_is_null_with_the_reason_when_it_cannot_be_read() {
 }
 
 #[test]
+fn memory_is_null_with_the_reason_when_it_cannot_be_read() {
+    let mut silent = outcome();
+    silent.memory = Err("it is somebody else's".to_owned());
+    let report = Report::new("server", circumstances(), &silent, None);
+    let json = serde_json::to_value(&report).unwrap();
+    for key in
+        ["server_memory_per_session_bytes", "kernel_memory_per_connection_bytes", "server_memory"]
+    {
+        assert!(json[key].is_null() && json.get(key).is_some(), "{key}");
+    }
+    assert_eq!(json["server_memory_source"], "it is somebody else's");
+    let note = "note: the server's memory is not known: it is somebody else's\n";
+    assert!(report.to_table().contains(note));
+}
+
+#[test]
+fn a_bound_that_a_profile_does_not_have_is_not_told() {
+    let crowd = Circumstances { profile: crowd::profile(1_000, 1), ..circumstances() };
+    let report = Report::new("server", crowd, &outcome(), None);
+    assert_eq!((report.bound_p50_ms, report.bound_ms, report.neighbours), (None, 250.0, 999));
+    assert_eq!(report.message_rate_hz, 0.01);
+    assert!(report.to_table().contains("latency bound           p99 250 ms\n"));
+    let json =
+        Circumstances { profile: idle::profile(Protocol::Json, 2_000_000_000), ..circumstances() };
+    let report = Report::new("server", json, &outcome(), None);
+    assert_eq!((report.message_rate_hz, report.neighbours), (0.05, 0));
+    assert!(report.to_table().contains("neighbours              none: users ping"));
+}
+
+#[test]
 fn a_ratio_needs_two_figures_that_may_be_given() {
     let ratio = |outcome: &Outcome, floor| {
         Report::new("server", circumstances(), outcome, floor).floor_ratio
@@ -173,6 +219,9 @@ fn the_table_says_what_was_played_and_what_came_of_it() {
         "latency bound           p50 5 ms, p99 100 ms\n",
         "latency                 p50 1.0",
         "server CPU              500.00 us a user and s\n",
+        "server memory           1.00 KiB a session (1.0 MiB before, 1.9 with all, 2.9 at the end); \
+         kernel 0.50 KiB a connection\n",
+        "heartbeats              0 heard, due every 10000 ms, 0 missing, 0 too many\n",
         "server work             0.050 allocations a message, 0.200 ring enters a message, \
          0.025 a delivery, 300 turns a s\n",
         "none held, limited by integrity\n",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::profile::chat;
+use crate::profile::{chat, crowd};
 
 const MS: u64 = 1_000_000;
 
@@ -16,7 +16,7 @@ fn good() -> Evidence {
 fn check(change: impl FnOnce(&mut Evidence), verdict: Verdict, limit: Option<Limit>, reason: &str) {
     let mut evidence = good();
     change(&mut evidence);
-    let judgement = judge(&chat::profile(8), &evidence);
+    let judgement = judge(&chat::profile(8, 10_000_000_000), &evidence);
     assert_eq!((judgement.verdict, judgement.limited_by), (verdict, limit), "{judgement:?}");
     let found = judgement.reasons.iter().any(|text| text.contains(reason));
     assert!(found || reason.is_empty(), "{reason} in {judgement:?}");
@@ -44,6 +44,8 @@ fn any_fault_in_the_messages_fails() {
         |evidence| evidence.refused = [("busy (503)".to_owned(), 8)].into(),
         "refused: busy (503)",
     );
+    fail(|evidence| evidence.heartbeats_missing = 9, "9 heartbeats missing");
+    fail(|evidence| evidence.heartbeats_surplus = 10, "10 heartbeats too many");
     fail(|evidence| evidence.measured = 0, "nothing was measured");
 }
 
@@ -52,6 +54,17 @@ fn a_latency_above_either_bound_fails() {
     let limit = Some(Limit::Latency);
     check(|evidence| evidence.latency_ns[0] += 1, Verdict::Fail, limit, "median");
     check(|evidence| evidence.latency_ns[1] += 1, Verdict::Fail, limit, "99th percentile");
+}
+
+#[test]
+fn a_profile_without_a_bound_on_the_median_has_none() {
+    let mut evidence = good();
+    evidence.latency_ns = [250 * MS, 250 * MS];
+    evidence.lateness_ns = [25 * MS, 25 * MS];
+    let crowd = crowd::profile(1_000, 10_000_000_000);
+    assert_eq!(judge(&crowd, &evidence).verdict, Verdict::Pass);
+    evidence.latency_ns[1] += 1;
+    assert_eq!(judge(&crowd, &evidence).reasons.len(), 1);
 }
 
 #[test]

@@ -48,5 +48,9 @@ fn classify_message(message: Message<'_>) -> Frame<'_> {
         }
         _ => None,
     };
-    classify(message.method(), status, text("error").unwrap_or_default(), heard)
+    classify(message.method(), status, text("error").unwrap_or_default(), heard).numbered(
+        status,
+        sequence,
+        text("room"),
+    )
 }

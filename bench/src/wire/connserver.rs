@@ -47,5 +47,5 @@ fn decode_fields(bytes: &[u8]) -> Option<Frame<'_>> {
         }
         _ => None,
     };
-    Some(classify(method?, status, reason, heard))
+    Some(classify(method?, status, reason, heard).numbered(status, sequence, room))
 }

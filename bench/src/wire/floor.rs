@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! frame    = u32 length of the rest, u8 kind, payload          little-endian
-//! announce = u32 room, u16 heard_bytes, u16 reply_bytes        to the server, once, first
-//! join, ping                                                   to the server, empty
+//! announce = u32 room, u16 heard, reply, ping reply, beat bytes to the server, once, first
+//! join     =                                                   to the server
+//! ping     = padding                                           to the server
 //! say      = u16 text length, text, padding                    to the server
 //! heard    = u64 sequence, u16 text length, text, padding      to each member
 //! reply    = u8 kind of the request, padding                   to who asked
+//! beat     = padding                                           to each, if it is not 0 bytes
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -26,17 +28,28 @@ pub const KIND_PING: u8 = 4;
 pub const KIND_HEARD: u8 = 5;
 /// An answer.
 pub const KIND_REPLY: u8 = 6;
+/// A sign of life of the server.
+pub const KIND_BEAT: u8 = 7;
 
 /// Lengths of whole frames, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lengths {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bytes<Length> {
     /// Of a message to the server.
-    pub say: u16,
+    pub say: Length,
     /// Of a message to a member.
-    pub heard: u16,
+    pub heard: Length,
     /// Of the answer to the speaker.
-    pub reply: u16,
+    pub reply: Length,
+    /// Of a sign of life to the server.
+    pub ping: Length,
+    /// Of the answer to it.
+    pub ping_reply: Length,
+    /// Of the server's own sign of life; 0 when it gives none.
+    pub beat: Length,
 }
+
+/// The same as they are on the wire.
+pub type Lengths = Bytes<u16>;
 
 impl Lengths {
     /// Lengths of a protocol's frames.
@@ -44,9 +57,17 @@ impl Lengths {
     /// # Panics
     /// When one does not fit 16 bits: a profile's payload is far smaller.
     #[must_use]
-    pub fn new(say: usize, heard: usize, reply: usize) -> Self {
+    pub fn new(lengths: Bytes<usize>) -> Self {
         let narrow = |length| u16::try_from(length).expect("frames of a profile are short");
-        Self { say: narrow(say), heard: narrow(heard), reply: narrow(reply) }
+        let Bytes { say, heard, reply, ping, ping_reply, beat } = lengths;
+        Self {
+            say: narrow(say),
+            heard: narrow(heard),
+            reply: narrow(reply),
+            ping: narrow(ping),
+            ping_reply: narrow(ping_reply),
+            beat: narrow(beat),
+        }
     }
 }
 
@@ -57,10 +78,8 @@ pub enum ClientFrame<'a> {
     Announce {
         /// The room.
         room: u32,
-        /// Bytes of each `heard`.
-        heard_bytes: u16,
-        /// Bytes of each `reply`.
-        reply_bytes: u16,
+        /// What the server sends; `say` and `ping` are not told.
+        lengths: Lengths,
     },
     /// Asks for an answer only.
     Ask {
@@ -81,9 +100,15 @@ pub struct NotAFrame;
 pub(super) fn announce(room: u32, lengths: Lengths, out: &mut Vec<u8>) {
     let start = begin(KIND_ANNOUNCE, out);
     out.extend_from_slice(&room.to_le_bytes());
-    out.extend_from_slice(&lengths.heard.to_le_bytes());
-    out.extend_from_slice(&lengths.reply.to_le_bytes());
+    for length in [lengths.heard, lengths.reply, lengths.ping_reply, lengths.beat] {
+        out.extend_from_slice(&length.to_le_bytes());
+    }
     end(start, 0, out);
+}
+
+pub(super) fn ping(lengths: Lengths, out: &mut Vec<u8>) {
+    let start = begin(KIND_PING, out);
+    end(start, usize::from(lengths.ping), out);
 }
 
 pub(super) fn request(kind: u8, out: &mut Vec<u8>) {
@@ -109,6 +134,12 @@ pub fn heard(sequence: u64, text: &str, length: u16, out: &mut Vec<u8>) {
 pub fn reply(kind: u8, length: u16, out: &mut Vec<u8>) {
     let start = begin(KIND_REPLY, out);
     out.push(kind);
+    end(start, usize::from(length), out);
+}
+
+/// Appends a sign of life, at least `length` bytes long.
+pub fn beat(length: u16, out: &mut Vec<u8>) {
+    let start = begin(KIND_BEAT, out);
     end(start, usize::from(length), out);
 }
 
@@ -158,11 +189,14 @@ pub fn decode_client(bytes: &[u8]) -> Result<Option<(ClientFrame<'_>, usize)>, N
     let Some((kind, payload, consumed)) = split(bytes)? else { return Ok(None) };
     let frame = match kind {
         KIND_ANNOUNCE => {
-            let &[a, b, c, d, e, f, g, h] = payload else { return Err(NotAFrame) };
+            let (room, rest) = payload.split_first_chunk().ok_or(NotAFrame)?;
+            let (lengths, []) = rest.as_chunks::<2>() else { return Err(NotAFrame) };
+            let &[heard, reply, ping_reply, beat] = lengths else { return Err(NotAFrame) };
+            let [heard, reply, ping_reply, beat] =
+                [heard, reply, ping_reply, beat].map(u16::from_le_bytes);
             ClientFrame::Announce {
-                room: u32::from_le_bytes([a, b, c, d]),
-                heard_bytes: u16::from_le_bytes([e, f]),
-                reply_bytes: u16::from_le_bytes([g, h]),
+                room: u32::from_le_bytes(*room),
+                lengths: Lengths { heard, reply, ping_reply, beat, ..Lengths::default() },
             }
         }
         KIND_JOIN | KIND_PING => ClientFrame::Ask { kind },
@@ -185,6 +219,9 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
 }
 
 fn decode_payload(kind: u8, payload: &[u8]) -> Option<Frame<'_>> {
+    if kind == KIND_BEAT {
+        return Some(Frame::Heartbeat);
+    }
     if kind == KIND_HEARD {
         let (sequence, rest) = payload.split_first_chunk()?;
         let sequence = u64::from_le_bytes(*sequence);

@@ -44,6 +44,10 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
         _ => None,
     };
     let reason = fields.error.unwrap_or_default();
-    let frame: Frame<'_> = classify(fields.msg, fields.status, reason, heard);
+    let frame: Frame<'_> = classify(fields.msg, fields.status, reason, heard).numbered(
+        fields.status,
+        fields.seq,
+        fields.room,
+    );
     Decoded::Frame { consumed: end + 1, frame }
 }

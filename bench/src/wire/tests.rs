@@ -38,6 +38,10 @@ fn reply(request: Request, status: u16, reason: &str) -> Frame<'_> {
     Frame::Reply { request, status, reason }
 }
 
+fn numbered(sequence: u64) -> Frame<'static> {
+    Frame::Numbered { sequence, room: Some(PLACE.room) }
+}
+
 #[test]
 fn what_binary_servers_send_is_understood() {
     let wire = Wire::Server(Protocol::Binary);
@@ -58,6 +62,12 @@ fn what_binary_servers_send_is_understood() {
     );
     check(wire, &binary_message("ping", &[zero]), reply(Request::Ping, 0, ""));
     check(wire, &binary_message("joined", &[("user", from)]), Frame::Presence);
+    let seq = ("seq", Value::Integer(18));
+    let count = ("count", Value::Integer(5_000));
+    check(wire, &binary_message("members", &[("room", room), count, seq]), numbered(18));
+    check(wire, &binary_message("left", &[("room", room), ("user", from), seq]), numbered(18));
+    let unplaced = Frame::Numbered { sequence: 18, room: None };
+    check(wire, &binary_message("deleted", &[seq]), unplaced);
     check(wire, &binary_message("notice", &[]), Frame::Other);
 }
 
@@ -75,6 +85,9 @@ fn what_connserver_servers_send_is_understood() {
         ("msg:pong\nstatus:0\n\0", Frame::Heartbeat),
         ("msg:ping\nstatus:0\ntime_ms:5\n\0", reply(Request::Ping, 0, "")),
         ("msg:left\nroom:r000001\nuser:u1\n\0", Frame::Presence),
+        ("msg:left\nroom:r000001\nseq:18\nuser:u1\n\0", numbered(18)),
+        ("count:5000\nmsg:members\nroom:r000001\nseq:19\n\0", numbered(19)),
+        ("msg:members\nroom:r000001\nseq:19\nstatus:0\n\0", Frame::Other),
     ] {
         check(wire, bytes.as_bytes(), frame);
     }
@@ -96,6 +109,8 @@ fn what_json_servers_send_is_understood() {
         ("{\"msg\":\"chat\",\"status\":0,\"seq\":17}\n", reply(Request::Say, 0, "")),
         ("{\"msg\":\"pong\",\"status\":0}\n", Frame::Heartbeat),
         ("{\"msg\":\"joined\",\"user\":\"u1\"}\n", Frame::Presence),
+        ("{\"msg\":\"joined\",\"room\":\"r000001\",\"seq\":18}\n", numbered(18)),
+        ("{\"msg\":\"members\",\"room\":\"r000001\",\"count\":5000,\"seq\":19}\n", numbered(19)),
     ] {
         check(wire, bytes.as_bytes(), frame);
     }
@@ -231,6 +246,18 @@ fn frames_of_the_floor_are_as_long_as_the_protocols() {
         floor::reply(floor::KIND_SAY, lengths.reply, &mut answer);
         assert_eq!(answer.len(), usize::from(lengths.reply));
         check(Wire::Floor(lengths), &answer, reply(Request::Say, 0, ""));
+        let (mut ping, mut real) = (Vec::new(), Vec::new());
+        Wire::Floor(lengths).ping(&mut ping);
+        Wire::Server(protocol).ping(&mut real);
+        assert_eq!(ping.len(), real.len());
+        let asked = ClientFrame::Ask { kind: floor::KIND_PING };
+        assert_eq!(decode_client(&ping), Ok(Some((asked, ping.len()))));
+        assert_eq!(Wire::Floor(lengths).client_beats(), Wire::Server(protocol).client_beats());
+        if lengths.beat > 0 {
+            let mut beat = Vec::new();
+            floor::beat(lengths.beat, &mut beat);
+            check(Wire::Floor(lengths), &beat, Frame::Heartbeat);
+        }
     }
     assert_eq!(
         usize::from(floor_lengths(Protocol::Binary, TEXT.len()).heard),

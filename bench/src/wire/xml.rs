@@ -56,5 +56,5 @@ fn decode_document(bytes: &[u8]) -> Option<Frame<'_>> {
         }
         _ => None,
     };
-    is_whole.then_some(classify(method?, status, reason, heard))
+    is_whole.then_some(classify(method?, status, reason, heard).numbered(status, sequence, room))
 }

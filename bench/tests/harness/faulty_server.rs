@@ -2,15 +2,18 @@
 //! gateways, one lock for everything, so that rooms have one order.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
+use warren_bench::clock;
 use warren_core::message::{Message, Value, packed};
 use warren_net::gateway::{Detected, Frame, GatewaySettings, Protocol, decode, detect, encode};
 
-/// What goes wrong, once: with the second message of a room, for one of its members.
+/// What goes wrong, once: with the second message of a room, for one of its members, or with the
+/// second ping; but with all heartbeats of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Nothing.
@@ -31,6 +34,29 @@ pub(crate) enum Fault {
     HangUp,
     /// The speaker is told that the server is busy, and nobody hears it.
     Refuse,
+    /// The member does not hear how many they are.
+    LosePresence,
+    /// A ping is not answered.
+    Ignore,
+    /// A ping is answered twice.
+    AnswerTwice,
+    /// The connection that pinged is closed.
+    HangUpPing,
+    /// One user hears no heartbeat.
+    Silence,
+    /// One user hears every heartbeat twice.
+    BeatTwice,
+}
+
+/// What the server does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Behaviour {
+    /// What goes wrong.
+    pub(crate) fault: Fault,
+    /// Time between two heartbeats, in nanoseconds, for protocols that get them.
+    pub(crate) heartbeat_ns: u64,
+    /// Whether rooms tell who came, and how many there are after each message.
+    pub(crate) presence: bool,
 }
 
 struct Member {
@@ -43,6 +69,8 @@ struct Member {
 struct Hall {
     members: Vec<Member>,
     sequences: HashMap<String, i64>,
+    /// Messages said in a room, and pings, under no name.
+    said: HashMap<String, u32>,
     planted: bool,
     /// What a member will hear after the next message.
     held: Option<(usize, Vec<u8>)>,
@@ -55,14 +83,14 @@ pub(crate) struct FaultyServer {
 
 impl FaultyServer {
     #[expect(clippy::disallowed_methods, reason = "its threads end with the process of the tests")]
-    pub(crate) fn start(fault: Fault) -> Self {
+    pub(crate) fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let hall = Arc::new(Mutex::new(Hall::default()));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, hall) = (stream.unwrap(), Arc::clone(&hall));
-                thread::spawn(move || serve(&stream, &hall, fault));
+                thread::spawn(move || serve(&stream, &hall, behaviour));
             }
         });
         Self { address }
@@ -73,13 +101,26 @@ impl FaultyServer {
     }
 }
 
-fn serve(stream: &TcpStream, hall: &Mutex<Hall>, fault: Fault) {
+fn serve(stream: &TcpStream, hall: &Mutex<Hall>, behaviour: Behaviour) {
+    let mut beat_ns = clock::monotonic_ns() + behaviour.heartbeat_ns;
     let (mut bytes, mut protocol, mut user) = (Vec::new(), None, String::new());
     let mut buffer = [0; 4096];
     let mut stream_read = stream;
     loop {
+        let now_ns = clock::monotonic_ns();
+        if now_ns >= beat_ns {
+            beat_ns += behaviour.heartbeat_ns;
+            let _order = hall.lock().unwrap();
+            beat(stream, protocol, &user, behaviour.fault);
+            continue;
+        }
+        stream.set_read_timeout(Some(Duration::from_nanos(beat_ns - now_ns))).unwrap();
         // The end of the harness looks like an error or an end.
-        let Ok(length @ 1..) = stream_read.read(&mut buffer) else { return };
+        let length = match stream_read.read(&mut buffer) {
+            Ok(length @ 1..) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            _ => return,
+        };
         bytes.extend_from_slice(&buffer[..length]);
         if protocol.is_none()
             && let Detected::Protocol { protocol: detected, skip } = detect(&bytes, 4096)
@@ -96,7 +137,8 @@ fn serve(stream: &TcpStream, hall: &Mutex<Hall>, fault: Fault) {
                 Frame::Message { consumed } => {
                     bytes.drain(..consumed);
                     let request = Message::from_checked(&request);
-                    answer(stream, protocol, &mut user, request, &mut hall.lock().unwrap(), fault);
+                    let hall = &mut hall.lock().unwrap();
+                    answer(stream, protocol, &mut user, request, hall, behaviour);
                 }
                 frame => panic!("the harness sent {frame:?}"),
             }
@@ -122,25 +164,86 @@ fn answer(
     user: &mut String,
     request: Message<'_>,
     hall: &mut Hall,
-    fault: Fault,
+    behaviour: Behaviour,
 ) {
+    let fault = behaviour.fault;
     let done = ("status", Value::Integer(0));
     match request.method() {
         "login" => *user = request.text("user").unwrap().to_owned(),
         "join" => {
             let (room, stream) = (request.text("room").unwrap(), stream.try_clone().unwrap());
+            if behaviour.presence {
+                hall.tell(protocol, room, ("user", Value::Text(user)), "joined", None);
+            }
             hall.members.push(Member { room: room.to_owned(), protocol, stream });
         }
         "chat" => {
             let (room, text) = (request.text("to").unwrap(), request.text("text").unwrap());
-            return hall.say(stream, protocol, room, user, text, fault);
+            hall.say(stream, protocol, room, user, text, fault);
+            if behaviour.presence {
+                let planted = (fault == Fault::LosePresence).then_some(0);
+                let count = Value::Integer(hall.members.len() as i64);
+                hall.tell(protocol, room, ("count", count), "members", planted);
+            }
+            return;
         }
+        "ping" if hall.is_second("") => match fault {
+            Fault::Ignore => return,
+            Fault::AnswerTwice => send(stream, &encoded(protocol, "ping", &[done])),
+            // It fails only when the other end was first.
+            Fault::HangUpPing => drop(stream.shutdown(Shutdown::Both)),
+            _ => {}
+        },
         _ => {}
     }
     send(stream, &encoded(protocol, request.method(), &[done]));
 }
 
+/// A heartbeat, for protocols that get one.
+fn beat(stream: &TcpStream, protocol: Option<Protocol>, user: &str, fault: Fault) {
+    let Some(protocol) = protocol.filter(|protocol| *protocol != Protocol::Binary) else { return };
+    let pong = encoded(protocol, "pong", &[("status", Value::Integer(0))]);
+    let fault = if user == "u000001" { fault } else { Fault::None };
+    match fault {
+        Fault::Silence => {}
+        Fault::BeatTwice => send(stream, &[&pong[..], &pong].concat()),
+        _ => send(stream, &pong),
+    }
+}
+
 impl Hall {
+    /// Whether this is the second thing said in the room.
+    fn is_second(&mut self, room: &str) -> bool {
+        let said = self.said.entry(room.to_owned()).or_default();
+        *said += 1;
+        *said == 2
+    }
+
+    fn number(&mut self, room: &str) -> i64 {
+        let sequence = self.sequences.entry(room.to_owned()).or_default();
+        *sequence += 1;
+        *sequence
+    }
+
+    /// Tells all members of a room something with the room's number; but not this one, once.
+    fn tell(
+        &mut self,
+        protocol: Protocol,
+        room: &str,
+        field: (&str, Value<'_>),
+        method: &str,
+        victim: Option<usize>,
+    ) {
+        let victim = victim.filter(|_| !std::mem::replace(&mut self.planted, true));
+        let seq = Value::Integer(self.number(room));
+        let frame = encoded(protocol, method, &[("room", Value::Text(room)), field, ("seq", seq)]);
+        for (index, member) in self.members.iter().enumerate() {
+            if member.room == room && Some(index) != victim {
+                send(&member.stream, &frame);
+            }
+        }
+    }
+
     fn say(
         &mut self,
         speaker: &TcpStream,
@@ -150,15 +253,14 @@ impl Hall {
         text: &str,
         fault: Fault,
     ) {
-        let sequence = *self.sequences.get(room).unwrap_or(&0) + 1;
-        let planted = sequence == 2 && !self.planted;
+        let planted = self.is_second(room) && !self.planted && fault != Fault::LosePresence;
         self.planted |= planted;
         let fault = if planted { fault } else { Fault::None };
         if fault == Fault::Refuse {
             let busy = [("status", Value::Integer(503)), ("error", Value::Text("busy"))];
             return send(speaker, &encoded(protocol, "chat", &busy));
         }
-        self.sequences.insert(room.to_owned(), sequence);
+        let sequence = self.number(room);
         let frame = |from: &str, text: &str| {
             let (room, from, text) = (Value::Text(room), Value::Text(from), Value::Text(text));
             let fields = [("room", room), ("from", from), ("text", text)];

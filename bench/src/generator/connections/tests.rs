@@ -1,5 +1,7 @@
+use warren_core::message::{Value, packed};
+
 use super::*;
-use crate::profile::chat;
+use crate::profile::{Profile, chat, crowd, idle};
 use crate::wire::{Protocol, Wire, room_name, user_name};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -15,15 +17,22 @@ fn schedule() -> Schedule {
     }
 }
 
+/// Time between two signs of life.
+const HEARTBEAT_NS: u64 = 8 * SECOND_NS;
+
 /// A generator that plays all of these users, with rooms of two.
 fn connections(users: u32) -> Connections {
+    connections_of(users, chat::profile(2, HEARTBEAT_NS), WIRE)
+}
+
+fn connections_of(users: u32, profile: Profile, wire: Wire) -> Connections {
     Connections::new(Plan {
         generator: 0,
         generator_count: 1,
         users,
-        profile: chat::profile(2),
+        profile,
         run: RUN,
-        wire: WIRE,
+        wire,
         addresses: Vec::new(),
         core: 0,
         ramp_rate_hz: 1,
@@ -46,8 +55,8 @@ fn joined(users: u32) -> Connections {
     let mut connections = connections(users);
     for index in 0..users {
         connections.opened(index, SECOND_NS);
-        receive(&mut connections, index, "msg:login\nstatus:0\n\0").unwrap();
-        receive(&mut connections, index, "msg:join\nstatus:0\n\0").unwrap();
+        connections.received(index, b"msg:login\nstatus:0\n\0", SECOND_NS).unwrap();
+        connections.received(index, b"msg:join\nstatus:0\n\0", SECOND_NS).unwrap();
     }
     assert_eq!(connections.joined(), users);
     output(&mut connections);
@@ -105,10 +114,10 @@ fn any_other_refusal_ends_the_ramp() {
 fn a_said_message_counts_as_sent_and_late_by_how_much_it_was() {
     let mut connections = joined(2);
     let due = Due { index: 1, number: 1, intended_ns: schedule().intended_ns(1, 1) };
-    connections.say(due, due.intended_ns + 3_000_000);
+    connections.act(due, due.intended_ns + 3_000_000);
     let said = output(&mut connections);
     assert!(said[0].1.starts_with("msg:chat\ntext:0000000100000001"), "{said:?}");
-    let report = connections.report(0, 1);
+    let report = connections.report(50 * SECOND_NS, 0, 1);
     assert_eq!(report.tally.sent, [0, 1]);
     assert_eq!(report.lateness.quantile_ns(1.0) / 1_000_000, 3);
 }
@@ -122,7 +131,7 @@ fn a_heard_message_is_measured_from_its_intended_time() {
     connections.received(0, frames.as_bytes(), intended_ns + 2_000_000).unwrap();
     assert_eq!(connections.take_latency_max_ns(), 2_000_000);
     assert_eq!(connections.deliveries(), 2);
-    let report = connections.report(0, 1);
+    let report = connections.report(50 * SECOND_NS, 0, 1);
     assert_eq!(report.latencies.count(), 1, "the first was warm-up");
     assert_eq!((report.tally.corrupted, report.tally.out_of_order), (0, 0));
 }
@@ -142,13 +151,13 @@ fn what_was_not_said_here_is_corrupt() {
     ] {
         let mut connections = joined(4);
         receive(&mut connections, 0, &frame).unwrap();
-        let report = connections.report(0, 1);
+        let report = connections.report(50 * SECOND_NS, 0, 1);
         assert_eq!(report.tally.corrupted, 1, "{frame}");
         assert_eq!(report.tally.delivered_total(), 0);
     }
     let mut connections = joined(4);
     receive(&mut connections, 0, &heard_as(5, 0, 1, good)).unwrap();
-    assert_eq!(connections.report(0, 1).tally.corrupted, 0);
+    assert_eq!(connections.report(50 * SECOND_NS, 0, 1).tally.corrupted, 0);
 }
 
 #[test]
@@ -176,7 +185,7 @@ fn a_lost_connection_is_counted_once_and_says_nothing_more() {
     let mut connections = joined(2);
     connections.closed(1);
     connections.closed(1);
-    connections.say(Due { index: 1, number: 0, intended_ns: 0 }, 0);
+    connections.act(Due { index: 1, number: 0, intended_ns: 0 }, 0);
     assert!(output(&mut connections).is_empty());
     let counters = connections.counters();
     assert_eq!((counters.disconnects, counters.unsent, counters.sent), (1, 1, 0));
@@ -193,15 +202,144 @@ fn a_refused_message_is_counted_by_its_reason() {
     assert_eq!(counters.replies, 2);
 }
 
+/// Users of the binary protocol, logged in and, where there are rooms, in them.
+fn joined_binary(users: u32, profile: Profile) -> Connections {
+    let profile_has_rooms = profile.activity == Activity::Say;
+    let mut connections = connections_of(users, profile, Wire::Server(Protocol::Binary));
+    for index in 0..users {
+        connections.opened(index, SECOND_NS);
+        answer_at(&mut connections, index, "login", SECOND_NS);
+        if profile_has_rooms {
+            answer_at(&mut connections, index, "join", SECOND_NS);
+        }
+    }
+    connections.take_waiting();
+    (0..users).for_each(|index| drop(connections.take_output(index)));
+    assert_eq!(connections.joined(), users);
+    connections
+}
+
+/// A good answer of a binary server.
+fn answer_at(connections: &mut Connections, index: u32, method: &str, now_ns: u64) {
+    let payload = packed(method, &[("status", Value::Integer(0))]);
+    let length = u32::try_from(payload.len() + 1).unwrap();
+    let frame = [&length.to_le_bytes(), &[1][..], &payload].concat();
+    connections.received(index, &frame, now_ns).unwrap();
+}
+
+fn pinging(connections: &mut Connections) -> Vec<u32> {
+    let waiting = connections.take_waiting();
+    waiting.iter().for_each(|index| drop(connections.take_output(*index)));
+    waiting
+}
+
 #[test]
-fn only_those_who_were_silent_for_long_ping() {
-    let mut connections = joined(3);
-    let due = Due { index: 1, number: 0, intended_ns: 0 };
-    connections.say(due, 60 * SECOND_NS);
-    output(&mut connections);
+fn only_those_who_were_silent_for_long_ping_and_only_where_somebody_has_to() {
+    let mut connections = joined_binary(3, chat::profile(2, HEARTBEAT_NS));
+    connections.start(schedule());
+    connections.act(Due { index: 1, number: 0, intended_ns: 0 }, 60 * SECOND_NS);
+    pinging(&mut connections);
     connections.closed(2);
-    connections.ping_silent(60 * SECOND_NS + SILENCE_NS - 1);
-    assert_eq!(output(&mut connections), [(0, "msg:ping\n\0".to_owned())]);
+    connections.ping_silent(60 * SECOND_NS + HEARTBEAT_NS / 2 * 3 - 1);
+    assert_eq!(pinging(&mut connections), [0]);
+    let often = connections_of(1, chat::profile(2, 10 * SECOND_NS), connections.plan.wire);
+    assert!(!often.signs_are_due(), "each message is a sign of life");
+    let mut text = joined(3);
+    text.ping_silent(600 * SECOND_NS);
+    assert!(output(&mut text).is_empty());
+}
+
+#[test]
+fn who_speaks_seldom_gives_signs_of_life_and_misses_those_that_nobody_answers() {
+    let mut connections = joined_binary(2, crowd::profile(2, HEARTBEAT_NS));
+    connections.start(schedule());
+    assert!(connections.signs_are_due());
+    for index in [0, 1] {
+        connections.sign(Due { index, number: 0, intended_ns: 0 }, 105 * SECOND_NS);
+    }
+    assert_eq!((pinging(&mut connections), connections.awaited()), (vec![0, 1], 2));
+    answer_at(&mut connections, 1, "ping", 111 * SECOND_NS);
+    let counters = connections.report(120 * SECOND_NS, 0, 1).counters;
+    assert_eq!((counters.heartbeats, counters.heartbeats_missing), (1, 1));
+    connections.closed(0);
+    assert_eq!(connections.awaited(), 0);
+    let counters = connections.report(120 * SECOND_NS, 0, 1).counters;
+    assert_eq!((counters.disconnects, counters.heartbeats_missing), (1, 0), "it is counted once");
+}
+
+#[test]
+fn the_servers_heartbeats_are_counted_against_the_time() {
+    let mut connections = joined(4);
+    for (index, count) in [(0, 2), (1, 1), (2, 4), (3, 0)] {
+        for _ in 0..count {
+            receive(&mut connections, index, "msg:pong\nstatus:0\n\0").unwrap();
+        }
+    }
+    connections.closed(3);
+    let counters = connections.report(SECOND_NS + 20 * SECOND_NS, 0, 1).counters;
+    let amiss = (counters.heartbeats_missing, counters.heartbeats_surplus);
+    assert_eq!((counters.heartbeats, amiss), (7, (1, 2)));
+}
+
+#[test]
+fn the_answer_to_a_ping_is_measured_from_its_intended_time() {
+    let mut connections = joined_binary(2, idle::profile(Protocol::Binary, 10 * SECOND_NS));
+    assert!(!connections.signs_are_due(), "its pings are signs of life");
+    // A sign of life from before the start, not answered yet.
+    connections.ping_silent(99 * SECOND_NS);
+    connections.start(schedule());
+    assert_eq!(connections.deliveries_expected(), 4);
+    let due = |number| Due { index: 1, number, intended_ns: schedule().intended_ns(1, number) };
+    connections.act(due(0), due(0).intended_ns);
+    connections.act(due(1), due(1).intended_ns + 3_000_000);
+    let frames = pinging(&mut connections);
+    assert_eq!((frames, connections.awaited()), (vec![0, 1], 4));
+    for _ in 0..2 {
+        answer_at(&mut connections, 1, "ping", 111 * SECOND_NS);
+    }
+    assert_eq!((connections.deliveries(), connections.awaited()), (1, 2));
+    connections.ping_silent(900 * SECOND_NS);
+    assert!(pinging(&mut connections).is_empty(), "the schedule has begun");
+    answer_at(&mut connections, 1, "ping", 111 * SECOND_NS);
+    let report = connections.report(112 * SECOND_NS, 0, 1);
+    assert_eq!((report.tally.sent, report.tally.delivered), (vec![0, 2], vec![0, 2]));
+    assert_eq!((report.latencies.count(), report.lateness.count()), (1, 1), "one was warm-up");
+    assert_eq!((report.counters.heartbeats, report.counters.heartbeats_missing), (1, 1));
+    assert_eq!(report.tally.duplicated, 0);
+    answer_at(&mut connections, 1, "ping", 111 * SECOND_NS);
+    assert_eq!(connections.report(112 * SECOND_NS, 0, 1).tally.duplicated, 1);
+}
+
+#[test]
+fn where_the_server_beats_one_user_in_ten_pings() {
+    let profile = idle::profile(Protocol::Connserver, 10 * SECOND_NS);
+    let mut connections = connections_of(20, profile, WIRE);
+    connections.opened(3, SECOND_NS);
+    receive(&mut connections, 3, "msg:login\nstatus:0\n\0").unwrap();
+    assert_eq!(connections.joined(), 1, "there is no room to join");
+    connections.start(schedule());
+    let pings = |user| u64::from(schedule().message_count(user));
+    assert_eq!(connections.deliveries_expected(), pings(0) + pings(10));
+}
+
+#[test]
+fn what_a_room_numbers_is_in_its_order_with_what_is_said() {
+    let numbered =
+        |method, room, sequence| format!("msg:{method}\nroom:r00000{room}\nseq:{sequence}\n\0");
+    for (frames, out_of_order, corrupted) in [
+        (vec![numbered("joined", 0, 4), heard(5, 1, 0), numbered("members", 0, 6)], 0, 0),
+        (vec![heard(5, 1, 0), numbered("members", 0, 6), heard(7, 1, 1)], 0, 0),
+        (vec![heard(5, 1, 0), heard(7, 1, 1)], 1, 0),
+        (vec![heard(5, 1, 0), numbered("members", 0, 5), heard(6, 1, 1)], 1, 0),
+        (vec![heard(5, 1, 0), numbered("changed", 1, 6), heard(6, 1, 1)], 0, 1),
+    ] {
+        let mut connections = joined(4);
+        for frame in &frames {
+            receive(&mut connections, 0, frame).unwrap();
+        }
+        let tally = connections.report(50 * SECOND_NS, 0, 1).tally;
+        assert_eq!((tally.out_of_order, tally.corrupted), (out_of_order, corrupted), "{frames:?}");
+    }
 }
 
 #[test]

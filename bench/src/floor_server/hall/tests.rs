@@ -1,14 +1,21 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::wire::{Decoded, Frame, Request, Seat, Wire, floor::Lengths};
+use crate::wire::{Decoded, Frame, Request, Seat, Wire};
 
-const LENGTHS: Lengths = Lengths { say: 100, heard: 120, reply: 40 };
+const LENGTHS: Lengths =
+    Lengths { say: 100, heard: 120, reply: 40, ping: 9, ping_reply: 30, beat: 0 };
 const WIRE: Wire = Wire::Floor(LENGTHS);
+
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// A hall with this many connections.
 fn hall(connections: u32) -> Hall {
-    let mut hall = Hall::default();
+    hall_of(0, 1, connections)
+}
+
+fn hall_of(shard: usize, shard_count: usize, connections: u32) -> Hall {
+    let mut hall = Hall::new(shard, shard_count, SECOND_NS);
     (0..connections).for_each(|index| hall.open(index));
     hall
 }
@@ -20,7 +27,7 @@ fn bytes(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 fn enter(hall: &mut Hall, index: u32, room: u32) {
-    assert!(hall.received(index, &bytes(|out| WIRE.login(Seat { user: index, room }, out))));
+    assert!(hall.received(index, &bytes(|out| WIRE.login(Seat { user: index, room }, out)), 0));
     sent(hall);
 }
 
@@ -54,7 +61,7 @@ fn each_member_hears_what_is_said_and_the_speaker_gets_its_answer_in_the_same_se
         enter(&mut hall, index, room);
     }
     let say = bytes(|out| WIRE.say(Seat { user: 1, room: 7 }, "text", out));
-    assert!(hall.received(1, &[&say[..], &say[..]].concat()));
+    assert!(hall.received(1, &[&say[..], &say[..]].concat(), 0));
     let heard = |sequence| (120, Frame::Heard { sequence, place: None, text: "text" });
     let reply = (40, Frame::Reply { request: Request::Say, status: 0, reason: "" });
     let now = sent(&mut hall);
@@ -72,7 +79,7 @@ fn a_frame_is_written_once_however_many_hear_it() {
     (0..8).for_each(|index| enter(&mut hall, index, 1));
     let say = bytes(|out| WIRE.say(Seat { user: 3, room: 1 }, "text", out));
     for _ in 0..2 {
-        assert!(hall.received(3, &say));
+        assert!(hall.received(3, &say, 0));
         let mut parts = Vec::new();
         let arena = hall.flush(|index, start, length| parts.push((index, start, length)));
         assert_eq!(arena.len(), 120 + 40, "the message and the answer");
@@ -90,7 +97,7 @@ fn what_lies_apart_is_copied_together_in_its_order() {
     enter(&mut hall, 2, 2);
     for (speaker, room) in [(0, 1), (2, 2), (1, 1), (1, 1), (2, 2), (0, 1)] {
         let say = bytes(|out| WIRE.say(Seat { user: speaker, room }, "text", out));
-        assert!(hall.received(speaker, &say));
+        assert!(hall.received(speaker, &say, 0));
     }
     let heard = |sequence| (120, Frame::Heard { sequence, place: None, text: "text" });
     let reply = (40, Frame::Reply { request: Request::Say, status: 0, reason: "" });
@@ -110,7 +117,7 @@ fn a_frame_in_pieces_is_taken_when_it_is_whole() {
     for _ in 0..2 {
         for (at, byte) in say.iter().enumerate() {
             assert!(sent(&mut hall).is_empty(), "byte {at}");
-            assert!(hall.received(0, &[*byte]));
+            assert!(hall.received(0, &[*byte], 0));
         }
         assert_eq!(decode_all(&sent(&mut hall)[&0]).len(), 2);
     }
@@ -123,7 +130,7 @@ fn who_is_gone_hears_nothing_and_others_go_on() {
     enter(&mut hall, 1, 1);
     hall.close(0);
     hall.close(0);
-    assert!(hall.received(1, &bytes(|out| WIRE.say(Seat { user: 1, room: 1 }, "text", out))));
+    assert!(hall.received(1, &bytes(|out| WIRE.say(Seat { user: 1, room: 1 }, "text", out)), 0));
     assert_eq!(hall.waiting, [1]);
     let now = sent(&mut hall);
     assert_eq!(now.keys().copied().collect::<Vec<u32>>(), [1]);
@@ -138,6 +145,73 @@ fn what_no_generator_sends_is_refused() {
     let room_unknown = bytes(|out| WIRE.login(Seat { user: 0, room }, out));
     for bytes in [vec![0; 8], say, [&announce[..], &announce[..]].concat(), room_unknown] {
         let mut hall = hall(1);
-        assert!(!hall.received(0, &bytes), "{bytes:?}");
+        assert!(!hall.received(0, &bytes, 0), "{bytes:?}");
     }
+}
+
+#[test]
+fn a_ping_is_answered_with_its_own_length() {
+    let mut hall = hall(1);
+    enter(&mut hall, 0, 1);
+    assert!(hall.received(0, &bytes(|out| WIRE.ping(out)), 0));
+    let answer = Frame::Reply { request: Request::Ping, status: 0, reason: "" };
+    assert_eq!(decode_all(&sent(&mut hall)[&0]), [(30, answer)]);
+    assert_eq!(hall.beat_next_ns(), None, "who gives signs of life gets none");
+}
+
+#[test]
+fn heartbeats_come_a_period_after_the_login_and_each_period_from_then_on() {
+    let wire = Wire::Floor(Lengths { beat: 20, ..LENGTHS });
+    let mut hall = hall(3);
+    let slot = |number: u64| number * BEAT_SLOT_NS;
+    for (index, now_ns) in [(0, slot(1)), (1, slot(2) + 7), (2, slot(2) + 8)] {
+        let login = bytes(|out| wire.login(Seat { user: index, room: index }, out));
+        assert!(hall.received(index, &login, now_ns));
+    }
+    sent(&mut hall);
+    hall.close(2);
+    let mut beaten = |now_ns, expected: &[u32]| {
+        hall.beat(now_ns);
+        let sent = sent(&mut hall);
+        assert_eq!(sent.keys().copied().collect::<Vec<u32>>(), expected, "{now_ns}");
+        assert!(sent.values().all(|bytes| decode_all(bytes) == [(20, Frame::Heartbeat)]));
+        hall.beat_next_ns()
+    };
+    assert_eq!(beaten(slot(11) - 1, &[]), Some(slot(11)));
+    assert_eq!(beaten(slot(11), &[0]), Some(slot(13)));
+    assert_eq!(beaten(slot(13) - 1, &[]), Some(slot(13)), "it is due, and waits for company");
+    assert_eq!(beaten(slot(13), &[1]), Some(slot(21)), "the third is gone");
+    assert_eq!(beaten(slot(30), &[0, 1]), Some(slot(31)));
+}
+
+/// Hands over what halls have for each other until there is nothing left.
+fn hand_over(halls: &mut [Hall; 2]) {
+    while halls.iter().any(|hall| hall.staged.iter().any(|words| !words.is_empty())) {
+        for from in 0..2 {
+            let words = std::mem::take(&mut halls[from].staged[1 - from]);
+            words.into_iter().for_each(|word| halls[1 - from].told(word));
+        }
+    }
+}
+
+#[test]
+fn a_room_on_two_threads_has_one_order_that_its_home_gives() {
+    let mut halls = [hall_of(0, 2, 2), hall_of(1, 2, 2)];
+    for hall in &mut halls {
+        (0..2).for_each(|index| enter(hall, index, 4));
+    }
+    hand_over(&mut halls);
+    for (shard, text) in [(1, "b"), (0, "a")] {
+        let say = bytes(|out| WIRE.say(Seat { user: 0, room: 4 }, text, out));
+        assert!(halls[shard].received(0, &say, 0));
+    }
+    hand_over(&mut halls);
+    let heard = |sequence, text| (120, Frame::Heard { sequence, place: None, text });
+    let reply = (40, Frame::Reply { request: Request::Say, status: 0, reason: "" });
+    let there = sent(&mut halls[1]);
+    assert_eq!(decode_all(&there[&0]), [reply, heard(1, "a"), heard(2, "b")]);
+    assert_eq!(decode_all(&there[&1]), [heard(1, "a"), heard(2, "b")]);
+    let home = sent(&mut halls[0]);
+    assert_eq!(decode_all(&home[&0]), [heard(1, "a"), reply, heard(2, "b")]);
+    assert_eq!(decode_all(&home[&1]), [heard(1, "a"), heard(2, "b")]);
 }
