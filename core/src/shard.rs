@@ -11,7 +11,8 @@
 //!
 //! What a shard has for itself goes through a batch like any other's, so local and remote take one
 //! way. Files: `shard/requests.rs` from connections to events, `shard/deliver.rs` from mesh
-//! messages to connections, `shard/events.rs` from events to effects and changes.
+//! messages to connections, `shard/events.rs` from events to effects and changes,
+//! `shard/crowds.rs` rooms with many members.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -33,10 +34,13 @@ use crate::routing::RoutingTable;
 use crate::session::{Connections, Sessions};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
 
+mod crowds;
 mod deliver;
 mod events;
 mod reply;
 mod requests;
+
+use crowds::Crowds;
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
@@ -74,6 +78,7 @@ pub struct Shard {
     /// Empty rooms to look at, with the time for it. The grace time is the same for all, so the
     /// first is the earliest.
     room_expiries: VecDeque<(u64, ObjectId)>,
+    crowds: Crowds,
     effects: Effects,
     /// The other half of our own mesh batch: one is read while the other is written.
     own_batch: MeshBatch,
@@ -97,6 +102,7 @@ impl Shard {
             group_sequences: vec![0; GROUP_COUNT],
             public_rooms: BTreeSet::new(),
             room_expiries: VecDeque::new(),
+            crowds: Crowds::default(),
             effects: Effects::default(),
             own_batch: MeshBatch::default(),
             counters: ShardCounters::default(),
@@ -117,6 +123,8 @@ impl Shard {
         assert!(outputs.mesh.len() == usize::from(self.settings.routing.shard_count()));
         self.now = now;
         let staged_bytes = outputs.size_bytes();
+        self.relays.start_turn();
+        self.advance_crowds(outputs);
         self.expire_rooms(outputs);
         for input in &inputs.list {
             self.take_input(*input, &inputs.bytes, outputs);
@@ -152,7 +160,8 @@ impl Shard {
     /// When the shard needs a turn although nothing came in, in nanoseconds.
     #[must_use]
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        self.room_expiries.front().map(|(due_ns, _)| *due_ns)
+        let expiry_ns = self.room_expiries.front().map(|(due_ns, _)| *due_ns);
+        [expiry_ns, self.crowds.next_deadline_ns()].into_iter().flatten().min()
     }
 
     /// Whether new client input is welcome: no way to another shard is half full.

@@ -97,14 +97,11 @@ impl Shard {
     }
 
     fn send_to_members(&mut self, room: ObjectId, message: &[u8], outputs: &mut ShardOutputs) {
-        let members = self.relays.members(room);
-        if members.is_empty() {
+        let recipients = self.relays.list(room, &mut outputs.recipients);
+        if recipients.length == 0 {
             return;
         }
-        self.counters.deliveries += members.len() as u64;
-        let start = outputs.recipients.len();
-        outputs.recipients.extend_from_slice(members);
-        let recipients = Span::since(start, &outputs.recipients);
+        self.counters.deliveries += u64::from(recipients.length);
         let start = outputs.bytes.len();
         outputs.bytes.extend_from_slice(message);
         let message = Span::since(start, &outputs.bytes);
@@ -225,8 +222,7 @@ impl Shard {
         use core::ops::Bound;
         let next = ShardId((self.id().0 + 1) % self.settings.routing.shard_count());
         // Pages of other shards' clients pass here, so that these are not held back by our way on.
-        let staged_bytes = outputs.mesh[next.index()].size_bytes();
-        if shards_left > 0 && staged_bytes >= self.settings.limits.mesh_staging_bytes_max {
+        if shards_left > 0 && self.staging(outputs).check_shard(next).is_err() {
             self.post_refusal(origin, request, Reason::Busy, outputs);
             return;
         }

@@ -7,6 +7,8 @@
 use alloc::format;
 use alloc::string::String;
 
+mod crowd;
+
 use super::*;
 use crate::ids::ConnectionId;
 use crate::message::{MessageBuilder, Value};
@@ -115,6 +117,12 @@ fn check(script: &str) {
 #[track_caller]
 fn check_with(limits: Limits, script: &str) {
     let mut world = World::new(limits.clone());
+    check_in(&mut world, script);
+    replays_to_the_same_state(&world, limits);
+}
+
+#[track_caller]
+fn check_in(world: &mut World, script: &str) {
     let mut lines = script.lines().filter(|line| !line.trim().is_empty()).peekable();
     let indent = lines.peek().map_or(0, |line| line.len() - line.trim_start().len());
     while let Some(line) = lines.next() {
@@ -125,7 +133,6 @@ fn check_with(limits: Limits, script: &str) {
         }
         assert_eq!(world.run(line.trim()), expected, "after: {}", line.trim());
     }
-    replays_to_the_same_state(&world, limits);
 }
 
 /// Every script is a test of recovery too.
@@ -543,6 +550,8 @@ fn limits_are_answered_by_name() {
             1: join status=0 room=r members=1
         2 join room=r
             2: join status=0 room=r members=2
+            1: members room=r count=2 seq=1
+            2: members room=r count=2 seq=1
         1 create kind=k partition=9 name=12345
             1: create status=413 error=object-too-large limit=limits.object_bytes_max
         1 create kind=k
