@@ -12,7 +12,7 @@
 //! What a shard has for itself goes through a batch like any other's, so local and remote take one
 //! way. Files: `shard/requests.rs` from connections to events, `shard/deliver.rs` from mesh
 //! messages to connections, `shard/events.rs` from events to effects and changes,
-//! `shard/crowds.rs` rooms with many members.
+//! `shard/crowds.rs` rooms with many members, `shard/pages.rs` pages of `rooms`.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -37,10 +37,12 @@ use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
 mod crowds;
 mod deliver;
 mod events;
+mod pages;
 mod reply;
 mod requests;
 
 use crowds::Crowds;
+use pages::Pages;
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ pub struct Shard {
     /// first is the earliest.
     room_expiries: VecDeque<(u64, ObjectId)>,
     crowds: Crowds,
+    pages: Pages,
     effects: Effects,
     /// The other half of our own mesh batch: one is read while the other is written.
     own_batch: MeshBatch,
@@ -103,6 +106,7 @@ impl Shard {
             public_rooms: BTreeSet::new(),
             room_expiries: VecDeque::new(),
             crowds: Crowds::default(),
+            pages: Pages::default(),
             effects: Effects::default(),
             own_batch: MeshBatch::default(),
             counters: ShardCounters::default(),
@@ -140,7 +144,11 @@ impl Shard {
             if events_left == 0 || put_out_bytes > TURN_OUTPUT_BYTES_MAX {
                 break;
             }
-            let Some(cost) = self.run_next_event(outputs) else { break };
+            let costs = (self.run_next_event(outputs), self.run_next_page(outputs));
+            if costs == (None, None) {
+                break;
+            }
+            let cost = costs.0.unwrap_or(0) + costs.1.unwrap_or(0);
             events_left = events_left.saturating_sub(cost);
         }
         if self.own_batch.size_bytes() > ARENA_BYTES_KEPT_MAX {
@@ -151,10 +159,10 @@ impl Shard {
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
-    /// Whether events wait for the next turn.
+    /// Whether events or pages wait for the next turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.queue.len() > 0
+        self.queue.len() > 0 || !self.pages.is_empty()
     }
 
     /// When the shard needs a turn although nothing came in, in nanoseconds.

@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::String;
 
 mod crowd;
+mod pages;
 
 use super::*;
 use crate::ids::ConnectionId;

@@ -77,8 +77,13 @@ impl Auditor {
             "members" => stay.count = integer_of(message, "count").expect("members are counted"),
             _ => {}
         }
-        assert!(stay.count >= 1, "client {conversation} is in {room} and hears {message:?}");
+        let count = stay.count;
+        assert!(count >= 1, "client {conversation} is in {room} and hears {message:?}");
         let home = self.oracle.rooms.get_mut(&facts.room).expect("a stay is in a room");
+        if matches!(message.method(), "joined" | "left" | "members") {
+            let first = *home.counts.entry(sequence).or_insert(count);
+            assert!(first == count, "client {conversation} counts {count}, others {first}");
+        }
         let bytes = message.as_bytes();
         let first = home.heard.entry(sequence).or_insert_with(|| bytes.to_vec());
         assert!(
