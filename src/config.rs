@@ -53,6 +53,10 @@ pub struct LimitsConfig {
     pub rooms_per_session_max: usize,
     /// Members up to which a room is told of each `joined` and `left`.
     pub presence_members_max: usize,
+    /// Members above which a room gathers its messages.
+    pub gather_members_min: usize,
+    /// Milliseconds for which it gathers them.
+    pub gather_ms: u64,
     /// Bytes of one object.
     pub object_bytes_max: usize,
     /// Objects of one partition.
@@ -204,6 +208,8 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         partition_events_max: limits.partition_events_max().count()?,
         rooms_per_session_max: limits.rooms_per_session_max().count()?,
         presence_members_max: limits.presence_members_max().count()?,
+        gather_members_min: limits.gather_members_min().count()?,
+        gather_ms: limits.gather_ms().number()?,
         object_bytes_max: limits.object_bytes_max().count()?,
         objects_per_partition_max: limits.objects_per_partition_max().count()?,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max().count()?,

@@ -378,6 +378,8 @@ fn shard_settings(config: &ServerConfig, shard: ShardId, routing: RoutingTable) 
             mesh_staging_bytes_max: config.limits.mesh_staging_bytes_max,
             rooms_per_session_max: config.limits.rooms_per_session_max,
             presence_members_max: config.limits.presence_members_max,
+            gather_members_min: config.limits.gather_members_min,
+            gather_ns: config.limits.gather_ms * 1_000_000,
             object_bytes_max: config.limits.object_bytes_max,
             objects_per_partition_max: config.limits.objects_per_partition_max,
             room_grace_ns: config.limits.room_grace_ms * 1_000_000,

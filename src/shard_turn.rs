@@ -47,6 +47,9 @@ impl ShardTurn {
     ) -> Published {
         self.outputs.clear();
         let accepts_input = !is_draining && self.shard.accepts_clients(&self.outputs);
+        if is_draining {
+            self.shard.stop_gathering();
+        }
         clients.receive(now, accepts_input, &mut self.inputs);
         self.mesh.receive(&mut self.inputs);
         self.shard.turn(now, &self.inputs, &mut self.outputs);

@@ -9,6 +9,8 @@ pub struct ShardCounters {
     pub events: u64,
     /// Room messages numbered here.
     pub room_messages: u64,
+    /// Room messages that waited for others at their room's home.
+    pub room_messages_gathered: u64,
     /// Copies of room and direct messages handed to connections of this shard.
     pub deliveries: u64,
     /// Delta batches made.
@@ -36,6 +38,7 @@ impl Default for ShardCounters {
         Self {
             events: 0,
             room_messages: 0,
+            room_messages_gathered: 0,
             deliveries: 0,
             delta_batches: 0,
             mesh_messages_out: 0,

@@ -21,6 +21,8 @@ pub(crate) enum Effect {
     RelayJoin { room: ObjectId, session: SessionId },
     /// The session no longer hears the room.
     RelayLeave { room: ObjectId, session: SessionId },
+    /// The room has more members or fewer, and nothing told it so.
+    CountChanged { room: ObjectId },
     /// Close a session whose user logged in elsewhere.
     Displace { session: SessionId },
     /// The asking session is open.

@@ -125,20 +125,28 @@ fn named(message: Message<'_>, field: &str) -> Result<Route, Reason> {
 pub(crate) struct Staging<'a> {
     pub(crate) own: ShardId,
     pub(crate) batches: &'a [MeshBatch],
+    /// What rooms have gathered: it may go to any shard, and all at once.
+    pub(crate) gathered_bytes: usize,
     pub(crate) bytes_max: usize,
 }
 
 impl Staging<'_> {
     /// [`Reason::Busy`] when the shard cannot take another message.
     pub(crate) fn check_shard(self, shard: ShardId) -> Result<(), Reason> {
-        let staged_bytes = self.batches[shard.index()].size_bytes();
+        self.check_catch_up(shard, 0)
+    }
+
+    /// The same, when so much more goes there first.
+    fn check_catch_up(self, shard: ShardId, more_bytes: usize) -> Result<(), Reason> {
+        let batch_bytes = self.batches[shard.index()].size_bytes();
+        let staged_bytes = batch_bytes + self.gathered_bytes + more_bytes;
         let is_full = shard != self.own && staged_bytes >= self.bytes_max;
         if is_full { Err(Reason::Busy) } else { Ok(()) }
     }
 
     /// [`Reason::Busy`] when a shard with members of the room cannot take another message: asked
     /// before the message gets its number, since a numbered message is never lost.
-    fn check_room(self, room: &Room) -> Result<(), Reason> {
+    pub(crate) fn check_room(self, room: &Room) -> Result<(), Reason> {
         room.shards().try_for_each(|shard| self.check_shard(shard))
     }
 }

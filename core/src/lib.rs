@@ -11,6 +11,7 @@ pub mod counters;
 pub mod delta;
 mod effects;
 mod event_queue;
+mod gathered;
 mod handlers;
 pub mod hashing;
 pub mod ids;

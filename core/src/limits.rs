@@ -15,6 +15,14 @@ pub struct Limits {
     pub rooms_per_session_max: usize,
     /// Up to this number of members a room announces who joins and leaves.
     pub presence_members_max: usize,
+    /// How often a room with more members than that is told their number, in nanoseconds.
+    pub count_interval_ns: u64,
+    /// A room with more members than this gathers its messages.
+    pub gather_members_min: usize,
+    /// For how long, in nanoseconds; nothing is gathered when it is 0.
+    pub gather_ns: u64,
+    /// Bytes beyond which a room sends what it has gathered before its time.
+    pub gather_bytes_max: usize,
     /// Bytes of an object's packed record: its kind, owner and fields.
     pub object_bytes_max: usize,
     /// Objects of one partition, rooms and users among them.
@@ -38,6 +46,10 @@ impl Limits {
         mesh_staging_bytes_max: 4 << 20,
         rooms_per_session_max: 64,
         presence_members_max: 100,
+        count_interval_ns: 1_000_000_000,
+        gather_members_min: 1000,
+        gather_ns: 50_000_000,
+        gather_bytes_max: 64 << 10,
         object_bytes_max: 64 << 10,
         objects_per_partition_max: 65_536,
         parked_bytes_max: 4096,
@@ -53,6 +65,10 @@ impl Limits {
         mesh_staging_bytes_max: 1024,
         rooms_per_session_max: 3,
         presence_members_max: 4,
+        count_interval_ns: 3_000_000,
+        gather_members_min: 3,
+        gather_ns: 2_000_000,
+        gather_bytes_max: 512,
         object_bytes_max: 96,
         objects_per_partition_max: 6,
         parked_bytes_max: 64,

@@ -240,6 +240,7 @@ impl Partition {
             KIND_ROOM => {
                 let room = self.rooms.remove(&id).expect("a room's object is its own");
                 assert!(room.member_count() == 0, "a room goes when it is empty");
+                assert!(room.gathered_bytes() == 0, "what was said leaves before its room goes");
                 self.room_names.remove(room.name());
             }
             _ => {}

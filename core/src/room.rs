@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::gathered::Gathered;
 use crate::ids::{SessionId, ShardId};
 
 /// The lobby is where everyone is after login. It is no room.
@@ -36,6 +37,12 @@ pub struct Room {
     pub(crate) empty_since_ns: u64,
     /// Whether the shard is going to look whether it stayed empty.
     pub(crate) is_watched: bool,
+    /// What is numbered and not yet sent, while a window is open.
+    pub(crate) gathered: Option<Box<Gathered>>,
+    /// Its members are to be told how many they are, before they are told who joins or leaves.
+    pub(crate) is_count_untold: bool,
+    /// Whether the shard is going to look whether that is so.
+    pub(crate) is_count_timed: bool,
 }
 
 impl Room {
@@ -50,6 +57,9 @@ impl Room {
             is_transient: false,
             empty_since_ns: 0,
             is_watched: false,
+            gathered: None,
+            is_count_untold: false,
+            is_count_timed: false,
         }
     }
 
@@ -104,6 +114,11 @@ impl Room {
     pub(crate) fn take_sequence(&mut self, sequence: u64) {
         assert!(sequence == self.next_sequence(), "a room numbers its messages densely");
         self.last_sequence = sequence;
+    }
+
+    /// Bytes that are gathered, on their way to each shard with members.
+    pub(crate) fn gathered_bytes(&self) -> usize {
+        self.gathered.as_ref().map_or(0, |gathered| gathered.size_bytes())
     }
 
     pub(crate) fn insert_member(&mut self, user: &str, member: Member) {

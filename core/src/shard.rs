@@ -12,7 +12,8 @@
 //! What a shard has for itself goes through a batch like any other's, so local and remote take one
 //! way. Files: `shard/requests.rs` from connections to events, `shard/deliver.rs` from mesh
 //! messages to connections, `shard/events.rs` from events to effects and changes,
-//! `shard/snapshots.rs` from changes to what is stored and back.
+//! `shard/snapshots.rs` from changes to what is stored and back, `shard/crowds.rs` rooms with many
+//! members, `shard/pages.rs` pages of `rooms`.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -33,13 +34,18 @@ use crate::relay::Relays;
 use crate::routing::RoutingTable;
 use crate::session::{Connections, Sessions};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
-use snapshots::ChangedObjects;
 
+mod crowds;
 mod deliver;
 mod events;
+mod pages;
 mod reply;
 mod requests;
 mod snapshots;
+
+use crowds::Crowds;
+use pages::Pages;
+use snapshots::ChangedObjects;
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
@@ -83,6 +89,8 @@ pub struct Shard {
     /// Empty rooms to look at, with the time for it. The grace time is the same for all, so the
     /// first is the earliest.
     room_expiries: VecDeque<(u64, ObjectId)>,
+    crowds: Crowds,
+    pages: Pages,
     effects: Effects,
     /// The other half of our own mesh batch: one is read while the other is written.
     own_batch: MeshBatch,
@@ -108,6 +116,8 @@ impl Shard {
             first_address: FIRST_ADDRESS,
             public_rooms: BTreeSet::new(),
             room_expiries: VecDeque::new(),
+            crowds: Crowds::default(),
+            pages: Pages::default(),
             effects: Effects::default(),
             own_batch: MeshBatch::default(),
             counters: ShardCounters::default(),
@@ -128,6 +138,8 @@ impl Shard {
         assert!(outputs.mesh.len() == usize::from(self.settings.routing.shard_count()));
         self.now = now;
         let staged_bytes = outputs.size_bytes();
+        self.relays.start_turn();
+        self.advance_crowds(outputs);
         self.expire_rooms(outputs);
         for input in &inputs.list {
             self.take_input(*input, &inputs.bytes, outputs);
@@ -143,7 +155,11 @@ impl Shard {
             if events_left == 0 || put_out_bytes > TURN_OUTPUT_BYTES_MAX {
                 break;
             }
-            let Some(cost) = self.run_next_event(outputs) else { break };
+            let costs = (self.run_next_event(outputs), self.run_next_page(outputs));
+            if costs == (None, None) {
+                break;
+            }
+            let cost = costs.0.unwrap_or(0) + costs.1.unwrap_or(0);
             events_left = events_left.saturating_sub(cost);
         }
         if self.own_batch.size_bytes() > ARENA_BYTES_KEPT_MAX {
@@ -155,16 +171,17 @@ impl Shard {
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
-    /// Whether events wait for the next turn.
+    /// Whether events or pages wait for the next turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.queue.len() > 0
+        self.queue.len() > 0 || !self.pages.is_empty()
     }
 
     /// When the shard needs a turn although nothing came in, in nanoseconds.
     #[must_use]
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        self.room_expiries.front().map(|(due_ns, _)| *due_ns)
+        let expiry_ns = self.room_expiries.front().map(|(due_ns, _)| *due_ns);
+        [expiry_ns, self.crowds.next_deadline_ns()].into_iter().flatten().min()
     }
 
     /// Whether new client input is welcome: no way to another shard is half full.

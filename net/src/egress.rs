@@ -1,5 +1,6 @@
 //! What leaves in one turn: each message encoded once per protocol, and for each connection the
-//! pieces that it gets, so that all of them go out in one send. Pure: no sockets.
+//! pieces that it gets, so that all of them go out in one send. Messages that follow each other to
+//! the same connections are a run: one piece, however many they are. Pure: no sockets.
 //!
 //! Messages stand in one arena. A connection's pieces are a list of ranges of it, linked by index
 //! in one vector, so a warm turn allocates nothing. Pieces that lie side by side are sent from the
@@ -29,7 +30,11 @@ const ARENA_BYTES_KEPT_MAX: usize = 8 << 20;
 const _: () = assert!(ARENA_BYTES_KEPT_MAX >= MESSAGES_BYTES_MAX);
 const _: () = assert!(ARENA_BYTES_KEPT_MAX >= GATHERED_BYTES_MAX);
 
-/// A piece of a connection's output: one whole message.
+/// Packed bytes of messages that are one run, but for the last. A connection's send queue may grow
+/// beyond its limit by a run that has begun to leave.
+pub(crate) const RUN_BYTES_MAX: usize = 64 << 10;
+
+/// A piece of a connection's output: one whole message, or a run of them.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     bytes: Span,
@@ -55,7 +60,7 @@ pub(crate) enum Arena {
     Gathered = 1,
 }
 
-/// Where one message stands in each protocol in which somebody gets it.
+/// Where one message or run stands in each protocol in which somebody gets it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Encodings([Option<Span>; Protocol::ALL.len()]);
 
@@ -73,19 +78,21 @@ pub(crate) struct Egress {
 }
 
 impl Egress {
-    /// The message in this protocol: encoded if it was not yet.
-    pub(crate) fn encoding(
+    /// The messages in this protocol, one after the other: encoded if they were not yet.
+    pub(crate) fn encoding<'m>(
         &mut self,
         encodings: &mut Encodings,
         protocol: Protocol,
         settings: &GatewaySettings,
-        message: Message<'_>,
+        messages: impl Iterator<Item = Message<'m>>,
     ) -> Span {
         let known = &mut encodings.0[protocol as usize];
         *known.get_or_insert_with(|| {
-            self.encoded_count += 1;
             let start = self.messages.len();
-            encode(protocol, settings, message, &mut self.messages);
+            for message in messages {
+                self.encoded_count += 1;
+                encode(protocol, settings, message, &mut self.messages);
+            }
             Span::since(start, &self.messages)
         })
     }
@@ -131,7 +138,7 @@ impl Egress {
         self.recipients[entry]
     }
 
-    /// The messages that a recipient gets, in order.
+    /// The messages and runs that a recipient gets, in order.
     pub(crate) fn messages_of(&self, recipient: Recipient) -> impl Iterator<Item = &[u8]> {
         let mut next = recipient.first;
         std::iter::from_fn(move || {

@@ -294,8 +294,13 @@ sections! {
         partition_events_max: u64 = "1024", Allowed::Range(1, 1_048_576);
         /// Rooms in which one session is; the next is answered `too-many-rooms`.
         rooms_per_session_max: u64 = "64", Allowed::Range(1, 65_536);
-        /// Members up to which a room is told of each `joined` and `left`.
+        /// Members up to which a room is told of each `joined` and `left`; a larger one is told its
+        /// number of `members`, at most once a second.
         presence_members_max: u64 = "100", Allowed::Range(0, 1_048_576);
+        /// Members above which a room gathers its messages.
+        gather_members_min: u64 = "1000", Allowed::Range(0, 1_048_576);
+        /// Longest time for which a message is gathered, in milliseconds. 0: none is.
+        gather_ms: u64 = "50", Allowed::Range(0, 1000);
         /// Size of one object in packed form, in bytes; a larger one is answered `object-too-large`.
         object_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
         /// Objects of one partition; the next is answered `partition-full`.

@@ -59,6 +59,8 @@ fn every_key_can_be_set() {
         partition_events_max = 13
         rooms_per_session_max = 14
         presence_members_max = 15
+        gather_members_min = 12
+        gather_ms = 18
         object_bytes_max = 1016
         objects_per_partition_max = 17
         mesh_staging_bytes_max = 8192
@@ -97,6 +99,8 @@ fn every_key_can_be_set() {
             partition_events_max: 13,
             rooms_per_session_max: 14,
             presence_members_max: 15,
+            gather_members_min: 12,
+            gather_ms: 18,
             object_bytes_max: 1016,
             objects_per_partition_max: 17,
             mesh_staging_bytes_max: 8192,
@@ -277,6 +281,8 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         partition_events_max: limits.partition_events_max,
         rooms_per_session_max: limits.rooms_per_session_max,
         presence_members_max: limits.presence_members_max,
+        gather_members_min: limits.gather_members_min,
+        gather_ms: limits.gather_ns / 1_000_000,
         object_bytes_max: limits.object_bytes_max,
         objects_per_partition_max: limits.objects_per_partition_max,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max,

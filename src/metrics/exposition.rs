@@ -47,6 +47,9 @@ const fn gauge(name: &'static str, help: &'static str, read: fn(&TurnReport<'_>)
 pub(super) const SCALARS: &[Scalar] = &[
     counter("events", "Events handled", |turn| turn.shard.events),
     counter("room_messages", "Room messages numbered", |turn| turn.shard.room_messages),
+    counter("room_messages_gathered", "Room messages that waited for others", |turn| {
+        turn.shard.room_messages_gathered
+    }),
     counter("deliveries", "Copies of messages handed to connections", |turn| turn.shard.deliveries),
     counter("delta_batches", "Delta batches made", |turn| turn.shard.delta_batches),
     gauge("sessions", "Sessions", |turn| turn.shard.sessions),

@@ -5,6 +5,7 @@ mod allocations;
 mod bad_input;
 mod client;
 mod connserver;
+mod crowd;
 mod half_sent;
 mod life;
 mod protocols;

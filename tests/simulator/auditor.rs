@@ -27,6 +27,8 @@ pub(crate) struct StayView {
     pub(crate) stay: usize,
     /// The number after the last that it heard.
     pub(crate) next_sequence: Option<u64>,
+    /// How many members it believes the room to have, by all that it was told.
+    pub(crate) count: i64,
 }
 
 /// A request without an answer.
@@ -213,7 +215,7 @@ impl Auditor {
                 room.unwrap_or_else(|| panic!("client {conversation} did not ask: {reply:?}"));
             assert!(reply.method() == "join");
             if status == 0 {
-                self.begin_stay(conversation, &room);
+                self.begin_stay(conversation, &room, reply);
             }
             return;
         };

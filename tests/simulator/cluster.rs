@@ -121,6 +121,10 @@ impl Cluster {
             self.drain();
             self.check_at_rest();
         }
+        let shards = self.shards.iter().map(|shard| shard.shard().counters());
+        if shards.into_iter().any(|counters| counters.room_messages_gathered > 0) {
+            self.auditor.reached.insert(("gather".into(), "gathered"), 1);
+        }
         for client in 0..self.plan.client_count {
             if let Some(conversation) = self.open_conversation(client) {
                 self.close(conversation);
@@ -129,8 +133,10 @@ impl Cluster {
         self.drain();
         self.check_at_rest();
         // A room that emptied while its look was due is looked at once more.
+        let limits = &self.plan.limits;
+        let wait_ns = limits.room_grace_ns.max(limits.count_interval_ns).max(limits.gather_ns);
         for _ in 0..2 {
-            self.clock.advance_ns(self.plan.limits.room_grace_ns);
+            self.clock.advance_ns(wait_ns);
             for shard in 0..self.shards.len() {
                 self.turn(shard);
             }
@@ -225,6 +231,7 @@ impl Cluster {
         self.judge_deliveries();
         let limits = &self.plan.limits;
         invariants::check_staging(&self.shards[index], limits, self.peaks[index]);
+        invariants::check_deadlines(&self.shards[index], limits, now.monotonic_ns);
         if self.plan.is_mesh_eager {
             self.links.pump_all(&self.staged());
         }
@@ -325,7 +332,10 @@ impl Cluster {
                 self.turn((first + offset) % self.shards.len());
             }
             self.links.pump_all(&self.staged());
-            if self.is_quiet() {
+            if !self.is_quiet() {
+                continue;
+            }
+            if !self.await_crowds() {
                 self.clients.is_draining = false;
                 return;
             }
@@ -341,6 +351,18 @@ impl Cluster {
     fn is_quiet(&self) -> bool {
         let is_idle = |shard: &ShardTurn| !shard.has_work() && !shard.has_staged();
         self.clients.are_drained() && self.links.are_empty() && self.shards.iter().all(is_idle)
+    }
+
+    /// Lets time pass until a crowded room says what it owes; not at all if none owes anything.
+    fn await_crowds(&mut self) -> bool {
+        let shards = self.shards.iter().map(ShardTurn::shard);
+        let owing = shards.filter(|shard| shard.owes_crowds());
+        let due_ns = owing.filter_map(Shard::next_deadline_ns).min();
+        let now_ns = self.clock.now().monotonic_ns;
+        if let Some(due_ns) = due_ns {
+            self.clock.advance_ns(due_ns.saturating_sub(now_ns));
+        }
+        due_ns.is_some()
     }
 
     fn check_at_rest(&mut self) {

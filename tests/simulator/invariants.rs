@@ -58,6 +58,16 @@ pub(crate) fn check_staging(shard: &ShardTurn, limits: &Limits, peaks: Peaks) {
     }
 }
 
+/// A turn leaves nothing undone whose time had come, and no message waits for longer than rooms
+/// gather.
+pub(crate) fn check_deadlines(shard: &ShardTurn, limits: &Limits, now_ns: u64) {
+    let shard = shard.shard();
+    let due_ns = shard.next_deadline_ns();
+    assert!(due_ns.is_none_or(|due_ns| due_ns > now_ns), "due at {due_ns:?}, and it is {now_ns}");
+    let is_soon = due_ns.is_some_and(|due_ns| due_ns <= now_ns + limits.gather_ns);
+    assert!(shard.gathered_bytes() == 0 || is_soon, "what is gathered waits until {due_ns:?}");
+}
+
 /// Bytes of talk and of requests in a batch.
 fn staged_bytes(batch: &MeshBatch) -> (usize, usize) {
     let (mut talk, mut asked) = (0, 0);
@@ -103,6 +113,7 @@ pub(crate) fn check_empty(shards: &[ShardTurn], oracle: &Oracle) {
         assert!(counters.sessions == 0 && counters.queued_events == 0);
         assert!(shard.shard().relay_count() == 0, "rooms are relayed to nobody");
         assert!(shard.shard().next_deadline_ns().is_none(), "a room is looked at for ever");
+        assert!(shard.shard().gathered_bytes() == 0 && !shard.shard().owes_crowds());
         assert!(!shard.has_staged() && !shard.has_work());
     }
     let mut counts = vec![0; shards.len()];

@@ -51,6 +51,8 @@ const REACHED: &[(&str, &[&str])] = &[
     ("say", &["granted", "busy", "not-a-member", "not-logged-in"]),
     ("emit", &["granted", "heard", "busy", "not-a-member", "unknown-recipient"]),
     ("joined", &["heard"]),
+    ("members", &["heard"]),
+    ("gather", &["gathered"]),
     ("left", &["heard"]),
     ("join", &["granted", "busy", "already-member", "displaced", "name-taken", "room-full"]),
     ("join", &["room-creation-disabled", "too-many-rooms", "not-logged-in", "lobby"]),

@@ -30,6 +30,8 @@ pub(crate) struct RoomFacts {
     is_deleted: bool,
     /// What was heard under each number: the same for all.
     pub(crate) heard: BTreeMap<u64, Vec<u8>>,
+    /// How many members it has to those who heard such a number of its members: the same for all.
+    pub(crate) counts: BTreeMap<u64, i64>,
 }
 
 /// One session's time in a room. It hears what is numbered between its two moments; each moment
@@ -178,6 +180,7 @@ impl Oracle {
                 next_sequence: 1,
                 is_deleted: false,
                 heard: BTreeMap::new(),
+                counts: BTreeMap::new(),
             };
             self.rooms.insert(object, facts);
         }

@@ -81,6 +81,8 @@ fn draw_limits(prng: &mut Prng) -> Limits {
         ),
         rooms_per_session_max: draw(tiny.rooms_per_session_max, production.rooms_per_session_max),
         presence_members_max: draw(tiny.presence_members_max, production.presence_members_max),
+        gather_members_min: draw(tiny.gather_members_min, production.gather_members_min),
+        gather_bytes_max: draw(tiny.gather_bytes_max, production.gather_bytes_max),
         object_bytes_max: draw(tiny.object_bytes_max, production.object_bytes_max),
         objects_per_partition_max: draw(
             tiny.objects_per_partition_max,
@@ -89,6 +91,8 @@ fn draw_limits(prng: &mut Prng) -> Limits {
         parked_bytes_max: draw(tiny.parked_bytes_max, production.parked_bytes_max),
         effects_bytes_max: draw(tiny.effects_bytes_max, production.effects_bytes_max),
         changed_objects_max: draw(tiny.changed_objects_max, production.changed_objects_max),
+        count_interval_ns: draw_between(prng, tiny.count_interval_ns, production.count_interval_ns),
+        gather_ns: draw_between(prng, tiny.gather_ns, production.gather_ns),
         room_grace_ns: draw_between(prng, tiny.room_grace_ns, production.room_grace_ns),
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn check_free(partition: &Partition, name: &str) -> Result<(), Reason
 }
 
 pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    let Request { header, user, partition, message, .. } = *request;
+    let Request { header, user, partition, message, limits, .. } = *request;
     let name = message.name("room")?;
     let session = header.origin.session;
     let room = match partition.room_named(name) {
@@ -53,6 +53,12 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
     let present = partition.room(room);
     let others =
         present.map_or(0, |room| room.member_count() - usize::from(room.member(user).is_some()));
+    // The first to come hears the count in the reply.
+    if let Some(present) = present.filter(|present| others > 0 && present.member(user).is_none())
+        && !announces(present, others + 1, limits.presence_members_max)
+    {
+        effects.list.push(Effect::CountChanged { room });
+    }
     effects.reply(|reply| {
         reply.field("room", Value::Text(name));
         reply.field("members", Value::Integer(others as i64 + 1));
@@ -75,14 +81,14 @@ fn join_present(
         Some(newer) if newer.login > header.login => return Err(Reason::Displaced),
         // A displaced session whose end has not come here yet: the user stays, the session changes.
         Some(displaced) => {
+            request.staging.check_catch_up(displaced.session.shard, room.gathered_bytes())?;
             effects.list.push(Effect::RelayLeave { room: id, session: displaced.session });
         }
         None => {
             if room.members_max.is_some_and(|most| room.member_count() >= most) {
                 return Err(Reason::RoomFull);
             }
-            let heard_by_someone = room.member_count() > 0;
-            if heard_by_someone && room.member_count() < limits.presence_members_max {
+            if announces(room, room.member_count() + 1, limits.presence_members_max) {
                 announce("joined", id, room, user, effects);
             }
         }
@@ -98,6 +104,7 @@ pub(super) fn leave(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
         return Err(Reason::NotAMember);
     }
     request.staging.check_room(room)?;
+    request.staging.check_catch_up(session.shard, room.gathered_bytes())?;
     effects.list.push(Effect::RelayLeave { room: id, session });
     member_left(id, room, user, limits.presence_members_max, effects);
     Ok(())
@@ -125,10 +132,18 @@ fn member_left(
     effects: &mut Effects,
 ) {
     effects.change(Delta::MemberLeft { room: id.0, user: user.into() });
-    let left = room.member_count() - 1;
-    if left > 0 && room.member_count() <= presence_members_max {
+    if announces(room, room.member_count(), presence_members_max) {
         announce("left", id, room, user, effects);
+    } else {
+        effects.list.push(Effect::CountChanged { room: id });
     }
+}
+
+/// Whether the room's others hear who joins or leaves. `count` is the greater number of members,
+/// of those before and after. While they have not been told how many they are, a name would only
+/// mislead whoever counts.
+fn announces(room: &Room, count: usize, presence_members_max: usize) -> bool {
+    count > 1 && count <= presence_members_max && !room.is_count_untold
 }
 
 fn announce(method: &str, id: ObjectId, room: &Room, user: &str, effects: &mut Effects) {

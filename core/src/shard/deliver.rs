@@ -1,13 +1,10 @@
 //! From mesh messages to queues, sessions and connections.
 
-use alloc::vec::Vec;
-
 use super::Shard;
 use super::reply::{write_refusal, write_reply};
-use crate::handlers::{page_after, page_count, write_page};
-use crate::ids::{ConnectionId, ObjectId, SessionId, ShardId};
+use crate::ids::{ConnectionId, ObjectId, SessionId};
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
-use crate::message::{Message, Value};
+use crate::message::Message;
 use crate::reason::Reason;
 use crate::session::Phase;
 use crate::turn::{ShardOutput, ShardOutputs, Span};
@@ -56,9 +53,8 @@ impl Shard {
                 }
             }
             MeshMessage::RoomsPage { origin, shards_left, request, gathered } => {
-                let request = Message::from_checked(request.of(bytes));
-                let gathered = Message::from_checked(gathered.of(bytes));
-                self.gather_rooms(origin, shards_left, request, gathered, outputs);
+                let (request, gathered) = (request.of(bytes), gathered.of(bytes));
+                self.enqueue_page(origin, shards_left, (request, gathered), outputs);
             }
         }
     }
@@ -97,14 +93,11 @@ impl Shard {
     }
 
     fn send_to_members(&mut self, room: ObjectId, message: &[u8], outputs: &mut ShardOutputs) {
-        let members = self.relays.members(room);
-        if members.is_empty() {
+        let recipients = self.relays.list(room, &mut outputs.recipients);
+        if recipients.length == 0 {
             return;
         }
-        self.counters.deliveries += members.len() as u64;
-        let start = outputs.recipients.len();
-        outputs.recipients.extend_from_slice(members);
-        let recipients = Span::since(start, &outputs.recipients);
+        self.counters.deliveries += u64::from(recipients.length);
         let start = outputs.bytes.len();
         outputs.bytes.extend_from_slice(message);
         let message = Span::since(start, &outputs.bytes);
@@ -211,46 +204,5 @@ impl Shard {
             "join" => self.post(origin.shard(), outputs, MeshMessage::JoinRefused { session }),
             _ => {}
         }
-    }
-
-    /// Adds this shard's rooms to a page, and passes it on or answers.
-    fn gather_rooms(
-        &mut self,
-        origin: Origin,
-        shards_left: u16,
-        request: Message<'_>,
-        gathered: Message<'_>,
-        outputs: &mut ShardOutputs,
-    ) {
-        use core::ops::Bound;
-        let next = ShardId((self.id().0 + 1) % self.settings.routing.shard_count());
-        // Pages of other shards' clients pass here, so that these are not held back by our way on.
-        let staged_bytes = outputs.mesh[next.index()].size_bytes();
-        if shards_left > 0 && staged_bytes >= self.settings.limits.mesh_staging_bytes_max {
-            self.post_refusal(origin, request, Reason::Busy, outputs);
-            return;
-        }
-        let count = page_count(request).expect("checked where the page began");
-        let after = page_after(request).expect("checked where the page began");
-        let Some(Value::List(earlier)) = gathered.get("rooms") else {
-            panic!("a page holds a list");
-        };
-        // One more than the page holds, so that the last shard knows whether there are more.
-        let rooms = core::mem::take(&mut self.public_rooms);
-        let own = rooms.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
-        let own = own.take(count + 1).map(|name| &**name);
-        let mut names: Vec<&str> = earlier.iter().chain(own).collect();
-        names.sort_unstable();
-        names.truncate(count + 1);
-        if shards_left > 0 {
-            self.post_rooms_page(next, origin, shards_left - 1, request, &names, outputs);
-        } else {
-            let mut effects = core::mem::take(&mut self.effects);
-            effects.start(request.method());
-            effects.reply(|reply| write_page(reply, "rooms", names.iter().copied(), count));
-            self.post_reply(origin, request, effects.reply_message(), outputs);
-            self.effects = effects;
-        }
-        self.public_rooms = rooms;
     }
 }

@@ -6,7 +6,7 @@ use super::Shard;
 use crate::delta::{Delta, DeltaBatch};
 use crate::effects::{Effect, Effects};
 use crate::event_queue::QueuedEvent;
-use crate::handlers::{Method, Request, Staging, handle, session_left};
+use crate::handlers::{Method, Request, handle, session_left};
 use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
 use crate::limits::SCANNED_PER_EVENT;
 use crate::mesh::{EventKind, MeshMessage};
@@ -50,11 +50,7 @@ impl Shard {
             message,
             partition: self.partition(partition).expect("it was made a moment ago"),
             limits: &self.settings.limits,
-            staging: Staging {
-                own: self.id(),
-                batches: &outputs.mesh,
-                bytes_max: self.settings.limits.mesh_staging_bytes_max,
-            },
+            staging: self.staging(outputs),
             join_creates_rooms: self.settings.join_creates_rooms,
         };
         let result = if method.may_change_objects() && self.is_storage_behind() {
@@ -64,6 +60,7 @@ impl Shard {
         };
         match result {
             Ok(()) => {
+                self.catch_up(effects, outputs);
                 self.post_reply(header.origin, message, effects.reply_message(), outputs);
                 self.commit(event, effects, outputs);
             }
@@ -112,7 +109,10 @@ impl Shard {
             match effect {
                 Effect::Change(delta) => {
                     self.apply(partition, delta);
-                    self.watch_for_empty_room(delta);
+                    if let Delta::MemberLeft { room, .. } = delta {
+                        self.send_if_small(ObjectId(*room), outputs);
+                        self.watch_for_empty_room(ObjectId(*room));
+                    }
                 }
                 Effect::Broadcast { room, sequence, message } => {
                     self.broadcast(*room, *sequence, effects.bytes_of(*message), outputs);
@@ -121,15 +121,12 @@ impl Shard {
                     self.direct(*session, effects.bytes_of(*message), outputs);
                 }
                 Effect::RelayJoin { room, session } => {
-                    let user = event.user().as_bytes();
-                    let user = outputs.mesh[session.shard.index()].push_bytes(user);
-                    let join = MeshMessage::RelayJoin { room: *room, session: *session, user };
-                    self.post(session.shard, outputs, join);
+                    self.relay_join_in_turn(*room, *session, event.user(), outputs);
                 }
                 Effect::RelayLeave { room, session } => {
-                    let leave = MeshMessage::RelayLeave { room: *room, session: *session };
-                    self.post(session.shard, outputs, leave);
+                    self.relay_leave_in_turn(*room, *session, outputs);
                 }
+                Effect::CountChanged { room } => self.count_changed(*room, outputs),
                 Effect::Displace { session } => {
                     let displace = MeshMessage::Displace { session: *session };
                     self.post(session.shard, outputs, displace);
@@ -152,21 +149,7 @@ impl Shard {
         self.record(partition, deltas, outputs);
     }
 
-    /// Gives the room's next number away, and sends the message once to every shard with members.
-    fn broadcast(&mut self, id: ObjectId, sequence: u64, bytes: &[u8], outputs: &mut ShardOutputs) {
-        let mut partition = self.partitions[usize::from(id.partition().0)].take();
-        let state = partition.as_mut().expect("a room that speaks exists");
-        let room = state.room_mut(id).expect("a room that speaks exists");
-        room.take_sequence(sequence);
-        self.counters.room_messages += 1;
-        for shard in room.shards() {
-            let message = outputs.mesh[shard.index()].push_bytes(bytes);
-            self.post(shard, outputs, MeshMessage::RoomMessage { room: id, sequence, message });
-        }
-        self.partitions[usize::from(id.partition().0)] = partition;
-    }
-
-    fn direct(&mut self, session: SessionId, bytes: &[u8], outputs: &mut ShardOutputs) {
+    pub(super) fn direct(&mut self, session: SessionId, bytes: &[u8], outputs: &mut ShardOutputs) {
         let to: ShardId = session.shard;
         let message = outputs.mesh[to.index()].push_bytes(bytes);
         self.post(to, outputs, MeshMessage::Direct { session, message });
@@ -187,15 +170,8 @@ impl Shard {
         outputs.deltas.push(batch);
     }
 
-    /// Notes when a room that was made by `join` became empty.
-    fn watch_for_empty_room(&mut self, delta: &Delta) {
-        if let Delta::MemberLeft { room, .. } = delta {
-            self.watch_if_empty(ObjectId(*room));
-        }
-    }
-
     /// Looks after the grace time whether the room is still empty, if it is a room that goes then.
-    pub(super) fn watch_if_empty(&mut self, id: ObjectId) {
+    pub(super) fn watch_for_empty_room(&mut self, id: ObjectId) {
         let now_ns = self.now.monotonic_ns;
         let Some(room) = self.partition_mut(id.partition()).room_mut(id) else { return };
         if room.member_count() > 0 || !room.is_transient {

@@ -12,6 +12,8 @@ use crate::ids::{ConnectionId, Epoch};
 use crate::message::{MessageBuilder, Value};
 use crate::turn::{ConnectionTraits, ShardOutput};
 
+mod crowd;
+mod pages;
 mod snapshots;
 
 const SNAPSHOT_INTERVAL_NS: u64 = 5_000_000_000;
@@ -133,6 +135,15 @@ fn check(script: &str) {
 #[track_caller]
 fn check_with(limits: Limits, script: &str) {
     let mut world = World::new(limits.clone());
+    check_in(&mut world, script);
+    replays_to_the_same_state(&world, limits.clone());
+    while world.store_next_batch() {}
+    let restored = world.store.restored(limits, world.now);
+    assert_eq!(restored.objects_digest(), world.shard.objects_digest(), "restored from the store");
+}
+
+#[track_caller]
+fn check_in(world: &mut World, script: &str) {
     let mut lines = script.lines().filter(|line| !line.trim().is_empty()).peekable();
     let indent = lines.peek().map_or(0, |line| line.len() - line.trim_start().len());
     while let Some(line) = lines.next() {
@@ -143,10 +154,6 @@ fn check_with(limits: Limits, script: &str) {
         }
         assert_eq!(world.run(line.trim()), expected, "after: {}", line.trim());
     }
-    replays_to_the_same_state(&world, limits.clone());
-    while world.store_next_batch() {}
-    let restored = world.store.restored(limits, world.now);
-    assert_eq!(restored.objects_digest(), world.shard.objects_digest(), "restored from the store");
 }
 
 /// Every script is a test of recovery too.
@@ -564,6 +571,8 @@ fn limits_are_answered_by_name() {
             1: join status=0 room=r members=1
         2 join room=r
             2: join status=0 room=r members=2
+            1: members room=r count=2 seq=1
+            2: members room=r count=2 seq=1
         1 create kind=k partition=9 name=12345
             1: create status=413 error=object-too-large limit=limits.object_bytes_max
         1 create kind=k

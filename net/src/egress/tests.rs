@@ -36,19 +36,19 @@ fn pieces_side_by_side_are_sent_as_they_are_and_others_together() {
 }
 
 #[test]
-fn a_message_is_encoded_once_per_protocol() {
+fn messages_are_encoded_once_per_protocol() {
     let mut egress = Egress::default();
     let settings = GatewaySettings::default();
     let hello = packed("hello", &[]);
     let mut encodings = Encodings::default();
     let mut spans = Vec::new();
     for protocol in [Protocol::Json, Protocol::Binary, Protocol::Json, Protocol::Json] {
-        let message = Message::from_checked(&hello);
-        spans.push(egress.encoding(&mut encodings, protocol, &settings, message));
+        let messages = [&hello, &hello].map(|hello| Message::from_checked(hello));
+        spans.push(egress.encoding(&mut encodings, protocol, &settings, messages.into_iter()));
     }
     assert_eq!((spans[0], spans[0]), (spans[2], spans[3]));
     assert_ne!(spans[0], spans[1]);
-    assert_eq!(egress.encoded_count, 2);
+    assert_eq!(egress.encoded_count, 4, "two messages in two protocols");
 }
 
 #[test]

@@ -50,7 +50,12 @@ impl Reactor {
                     write_notice(&mut self.notice, "closed", reason);
                     let notice = Message::from_checked(&self.notice);
                     let gateway = &self.settings.gateway;
-                    self.egress.encoding(&mut Encodings::default(), protocol, gateway, notice)
+                    self.egress.encoding(
+                        &mut Encodings::default(),
+                        protocol,
+                        gateway,
+                        std::iter::once(notice),
+                    )
                 }
                 None if reason == Reason::PolicyRequest => {
                     self.egress.raw(&self.settings.flash_policy)

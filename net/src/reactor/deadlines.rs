@@ -60,7 +60,7 @@ impl Reactor {
         MessageBuilder::new(&mut self.notice, "pong").field("status", Value::Integer(0));
         let pong = Message::from_checked(&self.notice);
         let gateway = &self.settings.gateway;
-        let bytes = self.egress.encoding(&mut self.pongs, protocol, gateway, pong);
+        let bytes = self.egress.encoding(&mut self.pongs, protocol, gateway, std::iter::once(pong));
         self.egress.push(index, connection, bytes);
     }
 }

@@ -282,7 +282,12 @@ impl Reactor {
         write_notice(&mut self.notice, "error", reason);
         let notice = Message::from_checked(&self.notice);
         let gateway = &self.settings.gateway;
-        let bytes = self.egress.encoding(&mut Encodings::default(), protocol, gateway, notice);
+        let bytes = self.egress.encoding(
+            &mut Encodings::default(),
+            protocol,
+            gateway,
+            std::iter::once(notice),
+        );
         self.egress.push(index, connection, bytes);
     }
 

@@ -14,23 +14,32 @@ use warren_core::turn::{Now, ShardOutput, ShardOutputs};
 
 use super::Reactor;
 use crate::connection::{EGRESS_NONE, Phase};
-use crate::egress::{Encodings, Recipient, write_notice};
+use crate::egress::{Encodings, RUN_BYTES_MAX, Recipient, write_notice};
 use crate::gateway::encode;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 use crate::io::ring::ImmediateSend;
 
 impl Reactor {
     pub(super) fn encode_outputs(&mut self, outputs: &ShardOutputs) {
-        for output in &outputs.list {
+        let mut rest = &outputs.list[..];
+        while let Some((output, mut after)) = rest.split_first() {
             let mut encodings = Encodings::default();
             match *output {
                 ShardOutput::Send { connection, message } => {
-                    self.push_message(connection, outputs.message(message), &mut encodings);
+                    let message = std::iter::once(outputs.message(message));
+                    self.push_messages(connection, message, &mut encodings);
                 }
-                ShardOutput::SendMany { recipients, message } => {
-                    let message = outputs.message(message);
+                ShardOutput::SendMany { recipients, .. } => {
+                    let run = run_of(rest);
+                    after = &rest[run.len()..];
                     for connection in recipients.of(&outputs.recipients) {
-                        self.push_message(*connection, message, &mut encodings);
+                        let messages = run.iter().filter_map(|output| match output {
+                            ShardOutput::SendMany { message, .. } => {
+                                Some(outputs.message(*message))
+                            }
+                            _ => None,
+                        });
+                        self.push_messages(*connection, messages, &mut encodings);
                     }
                 }
                 ShardOutput::Close { connection, reason } => {
@@ -39,20 +48,26 @@ impl Reactor {
                     }
                 }
             }
+            rest = after;
             if self.egress.is_full() {
                 self.flush();
             }
         }
     }
 
-    fn push_message(&mut self, id: ConnectionId, message: Message<'_>, encodings: &mut Encodings) {
+    fn push_messages<'m>(
+        &mut self,
+        id: ConnectionId,
+        messages: impl Iterator<Item = Message<'m>>,
+        encodings: &mut Encodings,
+    ) {
         let Some(connection) = self.connections.get_mut(id.index as usize) else { return };
         if connection.generation != id.generation {
             return;
         }
         let Some(protocol) = connection.output_protocol() else { return };
         let gateway = &self.settings.gateway;
-        let bytes = self.egress.encoding(encodings, protocol, gateway, message);
+        let bytes = self.egress.encoding(encodings, protocol, gateway, messages);
         self.egress.push(id.index, connection, bytes);
     }
 
@@ -249,4 +264,19 @@ impl Reactor {
             Phase::Free | Phase::Leaving | Phase::Lingering => {}
         }
     }
+}
+
+/// The outputs at the front that are for the same connections as the first: these get all of them
+/// as one piece, so that each is looked up once.
+fn run_of(outputs: &[ShardOutput]) -> &[ShardOutput] {
+    let mut first = None;
+    let mut bytes = 0;
+    let is_further = |output: &&ShardOutput| {
+        let ShardOutput::SendMany { recipients, message } = **output else { return false };
+        let fits = bytes <= RUN_BYTES_MAX && *first.get_or_insert(recipients) == recipients;
+        bytes += message.length as usize;
+        fits
+    };
+    let count = outputs.iter().take_while(is_further).count();
+    &outputs[..count]
 }

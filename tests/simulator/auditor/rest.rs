@@ -49,7 +49,10 @@ impl Auditor {
         for (room, stay) in &view.stays {
             let facts = self.oracle.stays[stay.stay];
             assert!(facts.end.is_none(), "client {conversation} lost {room} in silence");
-            let next = self.oracle.rooms[&facts.room].next_sequence;
+            let home = &self.oracle.rooms[&facts.room];
+            let (told, count) = (stay.count, home.members.len() as i64);
+            assert!(told == count, "client {conversation} counts {told} in {room}, not {count}");
+            let next = home.next_sequence;
             match stay.next_sequence {
                 Some(heard) => assert!(
                     heard == next,

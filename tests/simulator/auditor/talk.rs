@@ -17,11 +17,14 @@ impl Auditor {
     }
 
     /// A join was granted: from the next message on, the client hears the room.
-    pub(super) fn begin_stay(&mut self, conversation: usize, room: &str) {
+    pub(super) fn begin_stay(&mut self, conversation: usize, room: &str, reply: Message<'_>) {
+        let count = integer_of(reply, "members").expect("a join says how many are in the room");
+        assert!(count >= 1, "whoever joins is in the room");
         let view = &mut self.views[conversation];
         let session = view.session.expect("only who is logged in is let in");
         let stay = self.oracle.claim_stay(session, room);
-        let known = view.stays.insert(room.to_owned(), StayView { stay, next_sequence: None });
+        let known =
+            view.stays.insert(room.to_owned(), StayView { stay, next_sequence: None, count });
         assert!(view.stays.len() <= self.limits.rooms_per_session_max, "in too many rooms");
         if let Some(known) = known {
             // Its user's newer session took its place there and has left since.
@@ -68,7 +71,19 @@ impl Auditor {
             ),
         }
         stay.next_sequence = Some(sequence + 1);
+        match message.method() {
+            "joined" => stay.count += 1,
+            "left" => stay.count -= 1,
+            "members" => stay.count = integer_of(message, "count").expect("members are counted"),
+            _ => {}
+        }
+        let count = stay.count;
+        assert!(count >= 1, "client {conversation} is in {room} and hears {message:?}");
         let home = self.oracle.rooms.get_mut(&facts.room).expect("a stay is in a room");
+        if matches!(message.method(), "joined" | "left" | "members") {
+            let first = *home.counts.entry(sequence).or_insert(count);
+            assert!(first == count, "client {conversation} counts {count}, others {first}");
+        }
         let bytes = message.as_bytes();
         let first = home.heard.entry(sequence).or_insert_with(|| bytes.to_vec());
         assert!(
@@ -89,6 +104,7 @@ impl Auditor {
                 let user = text_of(message, "user").expect("someone joined or left");
                 assert!(self.oracle.users.contains_key(user), "nobody is {user}");
             }
+            "members" => {}
             other => panic!("a room said {other}"),
         }
     }

@@ -66,6 +66,50 @@ fn a_system_call_serves_many_messages() {
 }
 
 #[test]
+fn messages_for_the_same_connections_are_sent_from_where_they_are_encoded() {
+    let mut node = Node::start(small());
+    let mut binary: Vec<Client> = (0..5).map(|_| node.binary_client()).collect();
+    let mut json: Vec<Client> = (0..5).map(|_| node.client()).collect();
+    for client in &mut json {
+        client.send(b"{\"msg\":\"echo\"}\n");
+        node.until("the echo", |_| client.poll().received == b"{\"msg\":\"echo\"}\n");
+        client.received.clear();
+    }
+    let before = node.reactor.counters().clone();
+    let words = [("one", 3), ("two", 5), ("three", 7)];
+    let mut outputs = ShardOutputs::new(1);
+    let open = node.open.iter();
+    outputs.recipients =
+        open.map(|&(index, generation)| ConnectionId { index, generation }).collect();
+    let recipients = Span::since(0, &outputs.recipients);
+    for (word, count) in words {
+        for _ in 0..count {
+            let start = outputs.bytes.len();
+            outputs.bytes.extend_from_slice(&message::packed(word, &[]));
+            let message = Span::since(start, &outputs.bytes);
+            outputs.list.push(ShardOutput::SendMany { recipients, message });
+        }
+    }
+    node.reactor.send(node.now, &outputs);
+    let frames = |(word, count): &(&str, usize)| frame(word, &[]).repeat(*count);
+    let repeated: Vec<u8> = words.iter().flat_map(frames).collect();
+    for client in &mut binary {
+        node.until("every frame", |_| client.poll().received == repeated);
+    }
+    let lines: String = words
+        .iter()
+        .map(|(word, count)| format!("{{\"msg\":\"{word}\"}}\n").repeat(*count))
+        .collect();
+    for client in &mut json {
+        node.until("every line", |_| client.poll().received == lines.as_bytes());
+    }
+    let after = node.reactor.counters();
+    assert_eq!(after.sends - before.sends, 10, "one send each");
+    assert_eq!(after.messages_encoded - before.messages_encoded, 30, "once per protocol");
+    assert_eq!(after.gathered_bytes_peak, 0, "nothing was copied together");
+}
+
+#[test]
 fn a_turn_of_many_long_messages_for_many_takes_little_memory() {
     let settings = ReactorSettings { send_queue_bytes_max: 64 << 20, ..small() };
     for (members, count) in [(24, 20), (6, 150)] {
