@@ -13,11 +13,35 @@ Examples:
   warren serve                                  a server on 127.0.0.1:7171
   warren serve --config warren.toml --shards 2
   warren serve --listen 0.0.0.0:7171 --insecure-open
+  warren doctor                                 is this machine ready?
+  warren check-config --config warren.toml
 
-Every key of the configuration file: docs/configuration.md.
+Every key of the configuration file: docs/configuration.md. How to operate a server:
+docs/operations.md.
+
+Signals: SIGTERM and SIGINT drain and stop; a second one stops at once. SIGHUP reads the
+configuration file again, SIGQUIT writes the server's state to the log.
+
 Exit status: 0 after a clean stop, 2 for a wrong command line, 78 for a wrong configuration,
 71 when the system lacks something, 75 when another server has the data folder, 69 when a service
-that is needed is not there, 1 for anything else.";
+that is needed is not there, 130 and 143 when a second SIGINT or SIGTERM cut the drain short, 1 for
+anything else.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  warren doctor
+  warren doctor --config warren.toml --data /var/lib/warren
+  warren doctor --json
+
+Exit status: 0 when nothing failed, whatever there is to look at; 71 when something did; 78 for a
+wrong configuration.";
+
+const CHECK_CONFIG_EXAMPLES: &str = "\
+Examples:
+  warren check-config --config warren.toml
+  warren check-config --config warren.toml --json
+
+Exit status: 0 when a server could have this configuration, otherwise 78.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -60,9 +84,37 @@ pub enum Command {
     /// Start a server and some bots that talk in rooms, and tell how to join them
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(ServerArguments),
+    /// Examine this machine for a server with this configuration: what is ready, what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(ReportArguments),
+    /// Check a configuration as `serve` does, and print each key's value and where it is from
+    #[command(after_help = CHECK_CONFIG_EXAMPLES)]
+    CheckConfig(ReportArguments),
 }
 
-/// What both commands take.
+impl Command {
+    /// The configuration that the command is about.
+    #[must_use]
+    pub const fn server(&self) -> &ServerArguments {
+        match self {
+            Self::Serve(server) | Self::Demo(server) => server,
+            Self::Doctor(report) | Self::CheckConfig(report) => &report.server,
+        }
+    }
+}
+
+/// What commands that report take: what a server would, and how to print.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportArguments {
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// What the server would be started with.
+    #[command(flatten)]
+    pub server: ServerArguments,
+}
+
+/// What a server is started with.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerArguments {
     /// Configuration file (TOML)
@@ -131,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn reports_take_what_a_server_takes() {
+        for command in ["doctor", "check-config"] {
+            let line = format!("warren {command} --json --config w.toml --shards 3");
+            let arguments = Arguments::try_parse_from(line.split_whitespace()).unwrap();
+            let (Command::Doctor(report) | Command::CheckConfig(report)) = &arguments.command
+            else {
+                panic!("another command")
+            };
+            assert!(report.json);
+            assert_eq!(arguments.command.server(), &report.server);
+            assert_eq!(report.server.shards, Some(3));
+            assert_eq!(report.server.config, Some(PathBuf::from("w.toml")));
+        }
+    }
+
+    #[test]
     fn a_wrong_command_line_has_status_2() {
         for line in [
             "warren",
@@ -139,6 +207,9 @@ mod tests {
             "warren serve --shards 257",
             "warren serve --listen here",
             "warren demo --bogus",
+            "warren serve --json",
+            "warren doctor --shards 0",
+            "warren check-config here.toml",
         ] {
             let error = Arguments::try_parse_from(line.split_whitespace()).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -3,6 +3,7 @@
 //!
 //! A `ServerConfig` that exists is valid: nobody checks a limit again.
 
+mod effective;
 mod error;
 mod keys;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use warren_net::gateway::{GatewaySettings, Protocol};
 
+pub use effective::{EffectiveConfig, EffectiveKey, Source};
 pub use error::{ConfigError, ConfigProblem, Position};
 pub use keys::{Allowed, KEYS, Key};
 
@@ -138,14 +140,7 @@ impl ServerConfig {
         overrides: &Overrides,
         cores: usize,
     ) -> Result<Self, ConfigError> {
-        let text = match file {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError {
-                file: Some(path.to_owned()),
-                position: None,
-                problem: ConfigProblem::Unreadable(error),
-            })?,
-        };
+        let text = read_file(file)?;
         Self::from_text(&text, overrides, cores).map_err(|fault| fault.into_error(file, &text))
     }
 
@@ -178,6 +173,16 @@ impl ServerConfig {
         check_addresses(&config, &file)?;
         Ok(config)
     }
+}
+
+/// The text of the file; without one, that of an empty one.
+fn read_file(file: Option<&Path>) -> Result<String, ConfigError> {
+    let Some(path) = file else { return Ok(String::new()) };
+    std::fs::read_to_string(path).map_err(|error| ConfigError {
+        file: Some(path.to_owned()),
+        position: None,
+        problem: ConfigProblem::Unreadable(error),
+    })
 }
 
 impl Default for ServerConfig {

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::fatal::{Fatal, FatalReason};
 
 /// The file that is locked. It stays when the server has stopped: the lock is what counts.
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// A folder that belongs to this process for as long as this value lives.
 #[derive(Debug)]

@@ -1,12 +1,16 @@
 //! The `warren` program: arguments to configuration to server.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 use warren::allocation_counter::AllocationCounter;
-use warren::arguments::{Arguments, Command};
-use warren::config::ServerConfig;
+use warren::arguments::{Arguments, Command, ReportArguments, ServerArguments};
+use warren::config::{EffectiveConfig, LogFormat, ServerConfig};
+use warren::doctor::Report;
 use warren::fatal::Fatal;
+use warren::logging::LogGuard;
+use warren::reload::Reload;
 use warren::server::Server;
 use warren::topology::inherited_cores;
 use warren::{demo, logging};
@@ -15,28 +19,83 @@ use warren::{demo, logging};
 static ALLOCATOR: AllocationCounter = AllocationCounter;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fatal) => {
-            eprintln!("warren: {fatal}");
-            fatal.exit_code()
+    run(&Arguments::parse().command).unwrap_or_else(|fatal| {
+        eprintln!("warren: {fatal}");
+        fatal.exit_code()
+    })
+}
+
+fn run(command: &Command) -> Result<ExitCode, Fatal> {
+    let arguments = command.server();
+    let cores = inherited_cores().len();
+    let file = arguments.config.as_deref();
+    let (config, effective) = EffectiveConfig::load(file, &arguments.overrides(), cores)?;
+    match command {
+        Command::Doctor(report) => Ok(doctor(&config, report)),
+        Command::CheckConfig(report) => Ok(check_config(&effective, report)),
+        Command::Serve(_) | Command::Demo(_) => {
+            let log = logging::start(config.log)?;
+            let is_demo = matches!(command, Command::Demo(_));
+            // A demo belongs to its terminal, and ends with it.
+            let reload = (!is_demo).then(|| reload(arguments, cores, effective, &log));
+            match serve(&config, is_demo, &log, reload) {
+                // Who parses the log finds the reason there.
+                Err(fatal) if config.log.format == LogFormat::Json => {
+                    let status = fatal.reason.exit_status();
+                    tracing::error!(reason = fatal.reason.word(), status, "{}", fatal.detail);
+                    Ok(fatal.exit_code())
+                }
+                result => result.map(|()| ExitCode::SUCCESS),
+            }
         }
     }
 }
 
-fn run(command: &Command) -> Result<(), Fatal> {
-    let (Command::Serve(arguments) | Command::Demo(arguments)) = command;
-    let cores = inherited_cores().len();
-    let config = ServerConfig::load(arguments.config.as_deref(), &arguments.overrides(), cores)?;
-    let _log = logging::start(config.log)?;
-    let server = Server::start(&config)?;
+fn reload(
+    arguments: &ServerArguments,
+    cores: usize,
+    running: EffectiveConfig,
+    log: &LogGuard,
+) -> Reload {
+    let (file, overrides) = (arguments.config.clone(), arguments.overrides());
+    Reload::new(file, overrides, cores, running, log.level_switch())
+}
+
+fn serve(
+    config: &ServerConfig,
+    is_demo: bool,
+    log: &LogGuard,
+    reload: Option<Reload>,
+) -> Result<(), Fatal> {
+    let server = Server::start(config)?;
     let (listen, admin) = (server.listen_addr(), server.admin_addr());
-    match command {
-        Command::Serve(_) => server.run(std::future::pending()),
-        Command::Demo(_) => server.run(async move {
-            // A closed standard output is no reason to stop serving.
-            let _ = demo::print_invitation(listen, admin);
-            demo::run_bots(listen).await;
-        }),
+    if !is_demo {
+        return server.run(log, reload, std::future::pending());
     }
+    server.run(log, reload, async move {
+        // A closed standard output is no reason to stop serving.
+        let _ = demo::print_invitation(listen, admin);
+        demo::run_bots(listen).await;
+    })
+}
+
+// Of both reports the exit status is the answer, even where nobody reads standard output.
+
+fn doctor(config: &ServerConfig, arguments: &ReportArguments) -> ExitCode {
+    let report = Report::of_this_machine(config);
+    let out = &mut std::io::stdout().lock();
+    let _ = if arguments.json { report.write_json(out) } else { report.write_text(out) };
+    ExitCode::from(report.exit_status())
+}
+
+fn check_config(effective: &EffectiveConfig, arguments: &ReportArguments) -> ExitCode {
+    let out = &mut std::io::stdout().lock();
+    let _ = if arguments.json {
+        let file = arguments.server.config.as_ref().map(|file| file.display().to_string());
+        let report = serde_json::json!({ "file": file, "keys": effective.to_json() });
+        writeln!(out, "{report}")
+    } else {
+        write!(out, "{effective}")
+    };
+    ExitCode::SUCCESS
 }

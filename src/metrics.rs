@@ -5,6 +5,7 @@
 //! reads them whenever it is asked; numbers of one answer may come from two successive turns.
 
 mod exposition;
+mod summary;
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;

@@ -19,12 +19,17 @@ use warren_net::reactor::{
 };
 
 use crate::admin::AdminServer;
+use crate::attendant::Attendant;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::data_folder::DataFolder;
+use crate::doctor::trials::try_address;
 use crate::fatal::{Fatal, FatalReason};
+use crate::logging::LogGuard;
 use crate::mesh::{self, MESH_SLOTS, MeshPorts};
 use crate::metrics::{Phase, ServerState};
+use crate::reload::Reload;
+use crate::service_manager;
 use crate::shard_thread::{Peers, ShardPort, ShardThread, SnapshotOutlet};
 use crate::shard_turn::ShardTurn;
 use crate::snapshots::{SnapshotSender, SnapshotWriter};
@@ -128,19 +133,28 @@ impl Server {
     }
 
     /// Says where it is, and serves until SIGTERM or SIGINT; then drains. A second signal ends the
-    /// process at once. `beside` runs on the same thread's runtime, as the demo's bots do.
+    /// process at once. SIGHUP reads the configuration again, if there is `reload`. `beside` runs
+    /// on the same thread's runtime, as the demo's bots do.
     ///
     /// # Errors
     /// When a shard ended by itself: a bug, which has been logged.
-    pub fn run(self, beside: impl Future<Output = ()> + Send + 'static) -> Result<(), Fatal> {
+    pub fn run(
+        self,
+        log: &LogGuard,
+        reload: Option<Reload>,
+        beside: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Fatal> {
         let addresses = (self.listen, self.admin.local_addr());
         let Self { admin, state, peers, wake_handles, mut shard_ends, snapshots, .. } = self;
         let shard_count = wake_handles.len();
         let mut result = Ok(());
         admin.run(async {
             let mut signals = StopSignals::watch();
+            let attendant = Attendant::watch(Arc::clone(&state), reload);
             // Whoever reads the addresses may send a signal at once.
             print_addresses(addresses);
+            // It ends with the runtime.
+            tokio::spawn(attendant.attend(addresses.0, addresses.1));
             let beside = tokio::spawn(beside);
             tokio::select! {
                 signal = signals.next() => tracing::info!(signal = signal.name(), "draining"),
@@ -148,6 +162,7 @@ impl Server {
             }
             beside.abort();
             state.set_phase(Phase::Draining);
+            service_manager::stopping();
             if result.is_err() {
                 return;
             }
@@ -159,6 +174,7 @@ impl Server {
                 drained = all_stored(shard_ends, shard_count, snapshots) => result = drained,
                 signal = signals.next() => {
                     tracing::warn!(signal = signal.name(), "stopped before the drain ended");
+                    log.flush();
                     std::process::exit(signal.exit_status());
                 }
             }
@@ -247,10 +263,14 @@ impl StopSignal {
 }
 
 fn listen(config: &ServerConfig) -> Result<Vec<Listener>, Fatal> {
-    Listener::bind_all(config.listen, config.shards).map_err(|error| {
+    let failed = |error: String| {
         let detail = format!("`server.listen` (`--listen`) {}: {error}", config.listen);
         Fatal::new(FatalReason::ListenFailed, detail)
-    })
+    };
+    // Shards share the address among themselves. Another server of the same user could share it
+    // too, and would get half of the clients: so it must be free first.
+    try_address(config.listen).map_err(failed)?;
+    Listener::bind_all(config.listen, config.shards).map_err(|error| failed(error.to_string()))
 }
 
 struct ShardParts {
@@ -329,8 +349,9 @@ fn start_shard(
         .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))
 }
 
-fn make_reactor(config: &ServerConfig, listener: Listener) -> Result<Reactor, Fatal> {
-    let settings = ReactorSettings {
+/// What a shard's reactor is set up with.
+pub(crate) fn reactor_settings(config: &ServerConfig) -> ReactorSettings {
+    ReactorSettings {
         gateway: config.gateway,
         fixed_protocol: config.protocol_fixed,
         flash_policy: flash_policy_answer(&config.flash_policy),
@@ -341,8 +362,11 @@ fn make_reactor(config: &ServerConfig, listener: Listener) -> Result<Reactor, Fa
         receive_buffers: config.reactor.receive_buffers,
         receive_buffer_bytes: config.reactor.receive_buffer_bytes,
         ..ReactorSettings::default()
-    };
-    Reactor::new(settings, listener).map_err(|error| {
+    }
+}
+
+fn make_reactor(config: &ServerConfig, listener: Listener) -> Result<Reactor, Fatal> {
+    Reactor::new(reactor_settings(config), listener).map_err(|error| {
         let reason = match error {
             ReactorError::FeatureMissing(_) => FatalReason::RingUnavailable,
             ReactorError::SettingInvalid(_) => FatalReason::ConfigInvalid,

@@ -51,7 +51,7 @@ use receive::Held;
 /// Most connections of a reactor that does not say another number.
 const CONNECTIONS_DEFAULT_MAX: usize = 65_536;
 /// Slots for connections beyond the limit, to tell them so.
-const SURPLUS_SLOTS: usize = 1;
+pub const SURPLUS_SLOTS: usize = 1;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// What a Flash player is told that asks for the socket policy, unless the configuration says
@@ -369,7 +369,11 @@ impl Reactor {
     }
 }
 
-fn ring_settings(settings: &ReactorSettings) -> Result<RingSettings, ReactorError> {
+/// The sizes of the ring that a reactor with these settings has.
+///
+/// # Errors
+/// The setting that is out of its range.
+pub fn ring_settings(settings: &ReactorSettings) -> Result<RingSettings, ReactorError> {
     let invalid = ReactorError::SettingInvalid;
     let count = settings.receive_buffers;
     if !count.is_power_of_two() || count > 1 << 15 {

@@ -332,3 +332,74 @@ fn every_key_of_the_table_is_known_to_the_file() {
         }
     }
 }
+
+fn effective(text: &str, overrides: &Overrides) -> (ServerConfig, EffectiveConfig) {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("warren-keys-{}-{number}", std::process::id()));
+    std::fs::write(&file, text).unwrap();
+    let loaded = EffectiveConfig::load(Some(&file), overrides, 3);
+    std::fs::remove_file(file).unwrap();
+    loaded.unwrap()
+}
+
+const SOME_KEYS: &str = "server.listen = \"127.0.0.1:1\"\nserver.data = \"/a\"\n\
+                         [protocol.connserver]\nlegacy = true\n[limits]\nconnections_max = 7\n";
+
+#[test]
+fn the_effective_configuration_says_who_said_what() {
+    let overrides = Overrides {
+        listen: Some("127.0.0.1:2".parse().unwrap()),
+        insecure_open: true,
+        ..Overrides::default()
+    };
+    let (_, effective) = effective(SOME_KEYS, &overrides);
+    let told = |path| {
+        let key = effective.keys.iter().find(|key| key.path == path).unwrap();
+        (key.value.as_ref().map(ToString::to_string).unwrap_or_default(), key.source)
+    };
+    for (path, value, source) in [
+        ("server.listen", "\"127.0.0.1:2\"", Source::CommandLine),
+        ("server.data", "\"/a\"", Source::File),
+        ("server.shards", "3", Source::Default),
+        ("server.insecure_open", "true", Source::CommandLine),
+        ("protocol.fixed", "", Source::Default),
+        ("protocol.connserver.legacy", "true", Source::File),
+        ("protocol.connserver.strict", "false", Source::Default),
+        ("limits.connections_max", "7", Source::File),
+        ("log.level", "\"info\"", Source::Default),
+    ] {
+        assert_eq!(told(path), (value.to_owned(), source), "{path}");
+    }
+    assert_eq!(effective.keys.len(), KEYS.len());
+}
+
+#[test]
+fn the_effective_configuration_is_the_one_that_holds() {
+    let flags = Overrides {
+        listen: Some("[::1]:2".parse().unwrap()),
+        admin_listen: Some("127.0.0.3:3".parse().unwrap()),
+        data: Some(PathBuf::from("/b \"c\"")),
+        shards: Some(2),
+        insecure_open: true,
+    };
+    for overrides in [Overrides::default(), flags] {
+        for text in ["", SOME_KEYS] {
+            let (config, shown) = effective(text, &overrides);
+            let (again, read) = effective(&shown.to_string(), &Overrides::default());
+            assert_eq!(again, config, "{shown}");
+            assert_eq!(read.changes(&shown), <[&str; 0]>::default());
+            assert!(
+                read.keys.iter().all(|key| (key.source == Source::File) == key.value.is_some())
+            );
+        }
+    }
+}
+
+#[test]
+fn changes_are_told_by_key() {
+    let (_, before) = effective(SOME_KEYS, &Overrides::default());
+    let after = SOME_KEYS.replace("= 7", "= 8").replace("server.data = \"/a\"", "");
+    let (_, after) = effective(&after, &Overrides::default());
+    assert_eq!(before.changes(&after), ["server.data", "limits.connections_max"]);
+}

@@ -25,7 +25,7 @@ const UNDETECTED: &str = "undetected";
 
 /// A number of each shard, without further labels.
 pub(super) struct Scalar {
-    name: &'static str,
+    pub(super) name: &'static str,
     help: &'static str,
     kind: MetricType,
     pub(super) read: fn(&TurnReport<'_>) -> u64,

@@ -8,8 +8,11 @@ mod connserver;
 mod crowd;
 mod half_sent;
 mod life;
+mod operations;
 mod protocols;
+mod reports;
 mod rooms;
+mod sandbox;
 mod server;
 #[path = "../vectors/wire.rs"]
 mod wire;

@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+
+use serde_json::Value;
 
 use crate::client::PATIENCE;
 
@@ -11,6 +13,7 @@ use crate::client::PATIENCE;
 pub(crate) struct TestServer {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    log: Option<BufReader<ChildStderr>>,
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     _config: Option<ConfigFile>,
@@ -51,7 +54,15 @@ impl TestServer {
         if let Some(file) = &file {
             command.arg("--config").arg(&file.0);
         }
+        let mut server = Self::spawn(command);
+        server._config = file;
+        server
+    }
+
+    /// Starts a server by this command. Where its standard error is piped, the log can be read.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let log = child.stderr.take().map(BufReader::new);
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut address = |prefix: &str| {
             let mut line = String::new();
@@ -59,7 +70,7 @@ impl TestServer {
             line.trim().strip_prefix(prefix).expect("the server says where it is").parse().unwrap()
         };
         let (listen, admin) = (address("listening on "), address("admin on "));
-        Self { child, stdout, listen, admin, _config: file }
+        Self { child, stdout, log, listen, admin, _config: None }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -72,6 +83,26 @@ impl TestServer {
             .status()
             .unwrap();
         assert!(status.success());
+    }
+
+    /// The next line of the JSON log that has this message; those before it are JSON too.
+    pub(crate) fn logged(&mut self, message: &str) -> Value {
+        let log = self.log.as_mut().expect("standard error is piped");
+        loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "the log ended without {message:?}");
+            let line = log_line(&line);
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for the end of the process, and returns what is left of the JSON log.
+    pub(crate) fn wait_and_read_log(mut self) -> (ExitStatus, Vec<Value>) {
+        let log = self.log.take().expect("standard error is piped");
+        let lines = log.lines().map(|line| log_line(&line.unwrap())).collect();
+        (self.wait(), lines)
     }
 
     /// Waits for the end of the process.
@@ -158,7 +189,18 @@ impl Drop for TestServer {
     }
 }
 
-fn unique() -> u64 {
+/// What every line of the JSON log has.
+fn log_line(text: &str) -> Value {
+    let line: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let time = line["timestamp"].as_str().unwrap_or_default();
+    assert!(time.len() >= 20 && time.as_bytes()[10] == b'T' && time.ends_with('Z'), "{text}");
+    for key in ["level", "message", "target"] {
+        assert!(line[key].is_string(), "{key} of {text}");
+    }
+    line
+}
+
+pub(crate) fn unique() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

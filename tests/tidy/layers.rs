@@ -38,6 +38,7 @@ const LAYERS: &[Layer] = &[
             "serde",
             "serde_json",
             "thiserror",
+            "tracing",
             "zerocopy",
         ]),
     },

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
-const BACKLOG: libc::c_int = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// A listening TCP socket that may share its address with those of other shards: the kernel
 /// spreads connections over them. `TCP_NODELAY` is set, and accepted sockets inherit it.

@@ -213,22 +213,87 @@ pub fn explain(feature: Feature, errno: i32, environment: &Environment) -> Featu
     FeatureMissing { feature, errno, remedy }
 }
 
+/// The ring on which features are tried.
+const TRIAL_RING: RingSettings = RingSettings {
+    submission_entries: 8,
+    completion_entries: 64,
+    files_max: 4,
+    receive_buffer_count: 4,
+    receive_buffer_bytes: 64,
+};
+
 /// Tries every feature on a small ring of its own. Run it before the first real one.
 ///
 /// # Errors
 /// The first feature that is missing, with its remedy.
 pub fn probe() -> Result<(), FeatureMissing> {
-    let settings = RingSettings {
-        submission_entries: 8,
-        completion_entries: 64,
-        files_max: 4,
-        receive_buffer_count: 4,
-        receive_buffer_bytes: 64,
-    };
-    let mut trial = Trial { ring: Ring::new(&settings)? };
+    let mut trial = Trial { ring: Ring::new(&TRIAL_RING)? };
     trial.accept()?;
     trial.receive_and_send()?;
     trial.wakes()
+}
+
+/// What became of a feature's trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It works here.
+    Works,
+    /// It does not.
+    Missing(FeatureMissing),
+    /// Another one that its trial needs is missing.
+    Untried,
+}
+
+/// What setting up a ring tries, in order.
+const SETUP: &[Feature] = &[
+    Feature::RingSetup,
+    Feature::GatheringWait,
+    Feature::RegisteredRing,
+    Feature::WakeCounter,
+    Feature::FileTable,
+    Feature::BufferRing,
+];
+
+/// A trial, and what it tries after the set-up of its ring, in order.
+type TrialRow = (fn(&mut Trial) -> Result<(), FeatureMissing>, &'static [Feature]);
+
+const TRIALS: &[TrialRow] = &[
+    (Trial::accept, &[Feature::AcceptDirect, Feature::Closing]),
+    (Trial::receive_and_send, &[Feature::SilentSend, Feature::ReceiveMultishot, Feature::Closing]),
+    (Trial::wakes, &[Feature::WakeCounter, Feature::PeerWake]),
+];
+
+/// Tries every feature, and goes on after one that is missing: the findings are in the order of
+/// [`FEATURES`]. For reports; a server that starts asks [`probe`].
+#[must_use]
+pub fn survey() -> Vec<Finding> {
+    let outcomes = TRIALS.iter().map(|(trial, tries)| {
+        let outcome = Ring::new(&TRIAL_RING).and_then(|ring| trial(&mut Trial { ring }));
+        (*tries, outcome)
+    });
+    findings(outcomes)
+}
+
+/// Puts the outcomes of trials together. A feature works when a trial got past it and none failed
+/// at it.
+pub(super) fn findings(
+    outcomes: impl IntoIterator<Item = (&'static [Feature], Result<(), FeatureMissing>)>,
+) -> Vec<Finding> {
+    let mut found = vec![Finding::Untried; FEATURES.len()];
+    for (tries, outcome) in outcomes {
+        for feature in SETUP.iter().chain(tries) {
+            let finding = &mut found[*feature as usize];
+            match outcome {
+                Err(missing) if missing.feature == *feature => {
+                    *finding = Finding::Missing(missing);
+                    break;
+                }
+                _ if *finding == Finding::Untried => *finding = Finding::Works,
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
 /// The slot that the accept trial gets: the first free one.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::listener::Listener;
 use super::operation::{Completion, OperationKind, Outcome, UserData};
-use super::probe::{Environment, FEATURES, Feature, Remedy, explain, probe};
+use super::probe::{
+    Environment, FEATURES, Feature, Finding, Remedy, explain, findings, probe, survey,
+};
 use super::ring::{ImmediateSend, Ring, RingSettings, Wait};
 
 const SETTINGS: RingSettings = RingSettings {
@@ -107,6 +109,48 @@ fn each_fault_has_its_remedy() {
     for (at, row) in FEATURES.iter().enumerate() {
         assert_eq!(row.feature as usize, at, "{}", row.label);
     }
+}
+
+#[test]
+fn a_survey_finds_what_the_probe_finds() {
+    assert_eq!(survey(), vec![Finding::Works; FEATURES.len()]);
+}
+
+#[test]
+fn a_missing_feature_leaves_the_others_of_its_trial_untried() {
+    const FIRST: &[Feature] = &[Feature::AcceptDirect, Feature::Closing];
+    const SECOND: &[Feature] = &[Feature::ReceiveMultishot, Feature::Closing];
+    let environment = Environment { kernel: None, io_uring_disabled: None, descriptors_max: 9 };
+    let lacks = |feature| explain(feature, libc::EINVAL, &environment);
+    let check = |first, second, works: &[Feature], missing: &[Feature]| {
+        let found = findings([(FIRST, first), (SECOND, second)]);
+        for row in FEATURES {
+            let expected = if missing.contains(&row.feature) {
+                Finding::Missing(lacks(row.feature))
+            } else if works.contains(&row.feature) {
+                Finding::Works
+            } else {
+                Finding::Untried
+            };
+            assert_eq!(found[row.feature as usize], expected, "{}", row.label);
+        }
+    };
+    let setup = lacks(Feature::GatheringWait);
+    check(Err(setup), Err(setup), &[Feature::RingSetup], &[Feature::GatheringWait]);
+    let set_up = [
+        Feature::RingSetup,
+        Feature::GatheringWait,
+        Feature::RegisteredRing,
+        Feature::WakeCounter,
+        Feature::FileTable,
+        Feature::BufferRing,
+    ];
+    // One trial that gets past a feature is enough; one that fails at it is too.
+    let works = [&set_up[..], SECOND].concat();
+    check(Err(lacks(Feature::AcceptDirect)), Ok(()), &works, &[Feature::AcceptDirect]);
+    let works = [&set_up[..], &[Feature::AcceptDirect, Feature::ReceiveMultishot]].concat();
+    check(Err(lacks(Feature::Closing)), Ok(()), &works, &[Feature::Closing]);
+    check(Ok(()), Err(lacks(Feature::Closing)), &works, &[Feature::Closing]);
 }
 
 #[test]

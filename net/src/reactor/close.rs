@@ -77,15 +77,21 @@ impl Reactor {
     pub(super) fn leave(&mut self, index: u32, reason: Reason) {
         let id = self.id_of(index);
         let connection = &mut self.connections[index as usize];
-        match connection.phase {
-            Phase::Undetected => self.counters.connections_undetected -= 1,
+        let protocol = match connection.phase {
+            Phase::Undetected => {
+                self.counters.connections_undetected -= 1;
+                "undetected"
+            }
             Phase::Open(protocol) | Phase::Ended(protocol) => {
                 self.counters.connections[protocol as usize] -= 1;
                 self.to_tell_closed.push(id);
+                protocol.label()
             }
             _ => return,
-        }
+        };
         self.counters.closes[reason as usize] += 1;
+        // Where the level is off, this is one relaxed load.
+        tracing::debug!(connection = index, protocol, reason = reason.word(), "closed");
         self.counters.partial_frame_bytes -= connection.partial_bytes() as u64;
         connection.discard_partial(&mut self.spare);
         connection.phase = Phase::Leaving;

@@ -1,0 +1,146 @@
+//! What goes on beside serving, on the admin endpoint's runtime: signals that do not stop the
+//! server, and reports to the service manager.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use crate::metrics::{Phase, ServerState};
+use crate::reload::Reload;
+use crate::service_manager::ServiceManager;
+
+/// Signals are watched from the moment at which it is made.
+pub(crate) struct Attendant {
+    hangup: Option<(Signal, Reload)>,
+    quit: Signal,
+    user_one: Signal,
+    user_two: Signal,
+    state: Arc<ServerState>,
+    manager: ServiceManager,
+}
+
+impl Attendant {
+    /// Without `reload`, SIGHUP ends the process, as it does a program at a terminal.
+    pub(crate) fn watch(state: Arc<ServerState>, reload: Option<Reload>) -> Self {
+        let watch = |kind| signal(kind).expect("the runtime was made with io");
+        Self {
+            hangup: reload.map(|reload| (watch(SignalKind::hangup()), reload)),
+            quit: watch(SignalKind::quit()),
+            user_one: watch(SignalKind::user_defined1()),
+            user_two: watch(SignalKind::user_defined2()),
+            state,
+            manager: ServiceManager::from_environment(),
+        }
+    }
+
+    /// Tells the service manager that the server serves, and attends until it is dropped.
+    pub(crate) async fn attend(mut self, listen: SocketAddr, admin: SocketAddr) {
+        self.manager.ready(listen, admin);
+        let mut reports = tokio::time::interval(self.manager.report_interval());
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A drain that hangs must not put its end off for ever.
+        let mut drain_reports = self.manager.drain_reports_max();
+        loop {
+            tokio::select! {
+                () = received(self.hangup.as_mut().map(|(signal, _)| signal)) => self.reload(),
+                () = received(Some(&mut self.quit)) => log_state(&self.state),
+                () = received(Some(&mut self.user_one)) => tracing::info!(
+                    signal = "SIGUSR1", "the log is standard error: there is no file to reopen"
+                ),
+                () = received(Some(&mut self.user_two)) => tracing::info!(
+                    signal = "SIGUSR2", "this signal means nothing here; SIGTERM drains and stops"
+                ),
+                _ = reports.tick() => self.report(&mut drain_reports),
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        if let Some((_, reload)) = &mut self.hangup {
+            self.manager.reloading();
+            reload.run();
+            self.manager.reloaded();
+        }
+    }
+
+    fn report(&self, drain_reports: &mut u32) {
+        let due = Due::now(&self.state, drain_reports);
+        if due.alive {
+            self.manager.alive();
+        }
+        if due.draining {
+            self.manager.draining();
+        }
+    }
+}
+
+/// What the service manager is to hear at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Due {
+    /// Every shard turns, as `/livez` sees it: only then is the watchdog fed.
+    alive: bool,
+    /// The drain needs more time.
+    draining: bool,
+}
+
+impl Due {
+    fn now(state: &ServerState, drain_reports: &mut u32) -> Self {
+        let draining = state.phase() == Phase::Draining && *drain_reports > 0;
+        *drain_reports -= u32::from(draining);
+        Self { alive: state.stalled_shards().is_empty(), draining }
+    }
+}
+
+/// Waits for the next such signal; for ever, when none is watched.
+async fn received(signal: Option<&mut Signal>) {
+    let Some(signal) = signal else { return core::future::pending().await };
+    if signal.recv().await.is_none() {
+        core::future::pending().await
+    }
+}
+
+/// What an operator wants to know of a server that behaves oddly, a line for each shard.
+fn log_state(state: &ServerState) {
+    let phase = state.phase();
+    for shard in state.summaries() {
+        tracing::info!(
+            phase = phase.word(),
+            shard = shard.index,
+            turn_age_ms = shard.turn_age_ns / 1_000_000,
+            connections = shard.connections,
+            sessions = shard.sessions,
+            rooms = shard.rooms,
+            objects = shard.objects,
+            queued_events = shard.queued_events,
+            send_queue_bytes = shard.send_queue_bytes,
+            mesh_staged_bytes = shard.mesh_staged_bytes,
+            "state"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use super::*;
+    use crate::metrics::TURN_AGE_NS_MAX;
+
+    #[test]
+    fn the_watchdog_is_fed_while_all_shards_turn_and_a_drain_has_its_time() {
+        let now_ns = Arc::new(AtomicU64::new(0));
+        let clock = Arc::clone(&now_ns);
+        let state = ServerState::new(2, move || clock.load(Relaxed));
+        let mut drain_reports = 2;
+        let mut due = || Due::now(&state, &mut drain_reports);
+        assert_eq!(due(), Due { alive: true, draining: false });
+        state.set_phase(Phase::Draining);
+        assert_eq!(due(), Due { alive: true, draining: true });
+        now_ns.store(TURN_AGE_NS_MAX + 1, Relaxed);
+        assert_eq!(due(), Due { alive: false, draining: true });
+        // A drain that never ends does not put its end off for ever.
+        assert_eq!(due(), Due { alive: false, draining: false });
+    }
+}
