@@ -4,7 +4,8 @@
 /// Bounds of a shard engine.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Requests that wait in a partition's queue; beyond it they are answered `busy`.
+    /// Requests that wait in a partition's queue; beyond it they are answered `busy`. As many
+    /// notices of objects may wait beside them; beyond it they are dropped.
     pub partition_events_max: usize,
     /// Events handled in one turn; the rest waits for the next.
     pub turn_events_max: usize,
@@ -19,6 +20,12 @@ pub struct Limits {
     pub object_bytes_max: usize,
     /// Objects of one partition, rooms and users among them.
     pub objects_per_partition_max: usize,
+    /// Bytes in memory of one partition's objects.
+    pub partition_bytes_max: usize,
+    /// Bytes in memory of the objects of all partitions of a shard.
+    pub state_bytes_max: usize,
+    /// Objects that one session watches, watches under way among them.
+    pub watches_per_session_max: usize,
     /// Bytes of requests that a session keeps while its login is under way.
     pub parked_bytes_max: usize,
     /// Bytes of the reply and room messages of one event.
@@ -37,6 +44,9 @@ impl Limits {
         presence_members_max: 100,
         object_bytes_max: 64 << 10,
         objects_per_partition_max: 65_536,
+        partition_bytes_max: 64 << 20,
+        state_bytes_max: 4 << 30,
+        watches_per_session_max: 256,
         parked_bytes_max: 4096,
         effects_bytes_max: 256 << 10,
         room_grace_ns: 10_000_000_000,
@@ -51,6 +61,9 @@ impl Limits {
         presence_members_max: 4,
         object_bytes_max: 96,
         objects_per_partition_max: 6,
+        partition_bytes_max: 1700,
+        state_bytes_max: 12 << 10,
+        watches_per_session_max: 2,
         parked_bytes_max: 64,
         effects_bytes_max: 1024,
         room_grace_ns: 5_000_000,

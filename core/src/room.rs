@@ -35,7 +35,7 @@ pub struct Room {
     /// When it last became empty, in nanoseconds; meaningless while it has members.
     pub(crate) empty_since_ns: u64,
     /// Whether the shard is going to look whether it stayed empty.
-    pub(crate) is_watched: bool,
+    pub(crate) is_look_due: bool,
 }
 
 impl Room {
@@ -49,7 +49,7 @@ impl Room {
             is_secret: false,
             is_transient: false,
             empty_since_ns: 0,
-            is_watched: false,
+            is_look_due: false,
         }
     }
 

@@ -11,7 +11,8 @@
 //!
 //! What a shard has for itself goes through a batch like any other's, so local and remote take one
 //! way. Files: `shard/requests.rs` from connections to events, `shard/deliver.rs` from mesh
-//! messages to connections, `shard/events.rs` from events to effects and changes.
+//! messages to connections, `shard/events.rs` from events to effects and changes,
+//! `shard/watches.rs` what of these concerns watched objects and objects in rooms.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -37,6 +38,7 @@ mod deliver;
 mod events;
 mod reply;
 mod requests;
+mod watches;
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
@@ -65,6 +67,8 @@ pub struct Shard {
     connections: Connections,
     sessions: Sessions,
     relays: Relays,
+    /// The same for watched objects.
+    watch_relays: Relays,
     queue: EventQueue,
     partitions: Vec<Option<Box<Partition>>>,
     /// Sequence of each group's last delta batch.
@@ -92,6 +96,7 @@ impl Shard {
             connections: Connections::default(),
             sessions: Sessions::new(settings.shard),
             relays: Relays::new(seed),
+            watch_relays: Relays::new(seed),
             queue,
             partitions: (0..PARTITION_COUNT).map(|_| None).collect(),
             group_sequences: vec![0; GROUP_COUNT],
@@ -171,7 +176,13 @@ impl Shard {
     /// Rooms that connections of this shard hear.
     #[must_use]
     pub fn relay_count(&self) -> usize {
-        self.relays.room_count()
+        self.relays.count()
+    }
+
+    /// Objects that connections of this shard watch.
+    #[must_use]
+    pub fn watch_relay_count(&self) -> usize {
+        self.watch_relays.count()
     }
 
     /// The partition's state, if anything ever happened in it here.
@@ -235,7 +246,7 @@ impl Shard {
     /// Changes a partition, and what the shard derives from all of its partitions.
     fn apply(&mut self, id: PartitionId, delta: &Delta) {
         let partition = self.partition_mut(id);
-        let before = (partition.object_count(), partition.room_count());
+        let before = partition.totals();
         let room = match delta {
             Delta::ObjectCreated { object, .. }
             | Delta::ObjectChanged { object, .. }
@@ -248,7 +259,7 @@ impl Shard {
         };
         let listed_before = listed(partition);
         partition.apply(delta);
-        let after = (partition.object_count(), partition.room_count());
+        let after = partition.totals();
         let listed_after = listed(partition);
         if listed_before != listed_after {
             if let Some(name) = listed_before {
@@ -256,8 +267,11 @@ impl Shard {
             }
             self.public_rooms.extend(listed_after);
         }
-        self.counters.objects = self.counters.objects + after.0 as u64 - before.0 as u64;
-        self.counters.rooms = self.counters.rooms + after.1 as u64 - before.1 as u64;
+        let counters = &mut self.counters;
+        counters.objects = counters.objects + after.objects - before.objects;
+        counters.rooms = counters.rooms + after.rooms - before.rooms;
+        counters.state_bytes = counters.state_bytes + after.bytes - before.bytes;
+        counters.watches = counters.watches + after.watches - before.watches;
     }
 }
 
@@ -267,7 +281,9 @@ fn delta_partition(delta: &Delta, batch: &DeltaBatch) -> PartitionId {
     let partition = match delta {
         Delta::ObjectCreated { object, .. }
         | Delta::ObjectChanged { object, .. }
-        | Delta::ObjectDeleted { object } => ObjectId(*object).partition(),
+        | Delta::ObjectDeleted { object }
+        | Delta::WatchStarted { object, .. }
+        | Delta::WatchEnded { object, .. } => ObjectId(*object).partition(),
         Delta::UserPresent { user, .. } | Delta::UserAbsent { user } => PartitionId::of_name(user),
         Delta::MemberJoined { room, .. } | Delta::MemberLeft { room, .. } => {
             ObjectId(*room).partition()

@@ -25,6 +25,10 @@ impl Shard {
                 self.run_leave_room(&event, room, &mut effects, outputs);
             }
             EventKind::LogOut => self.run_log_out(&event, &mut effects, outputs),
+            EventKind::EndWatch { object } => {
+                self.run_end_watch(&event, object, &mut effects, outputs);
+            }
+            EventKind::ObjectNotice => self.run_object_notice(&event, &mut effects, outputs),
         }
         let cost = 1 + effects.scanned / SCANNED_PER_EVENT;
         self.effects = effects;
@@ -41,28 +45,38 @@ impl Shard {
         let (header, message) = (&event.header, event.message());
         let method = Method::from_name(message.method()).expect("it was routed by its method");
         effects.start(message.method());
-        let partition = header.partition;
-        self.partition_mut(partition);
-        let request = Request {
-            header,
-            user: event.user(),
-            message,
-            partition: self.partition(partition).expect("it was made a moment ago"),
-            limits: &self.settings.limits,
-            staging: Staging {
-                own: self.id(),
-                batches: &outputs.mesh,
-                bytes_max: self.settings.limits.mesh_staging_bytes_max,
-            },
-            join_creates_rooms: self.settings.join_creates_rooms,
-        };
-        match handle(method, &request, effects) {
+        self.partition_mut(header.partition);
+        match handle(method, &self.handler_request(event, outputs), effects) {
             Ok(()) => {
                 self.post_reply(header.origin, message, effects.reply_message(), outputs);
                 self.commit(event, effects, outputs);
             }
             Err(reason) => self.post_refusal(header.origin, message, reason, outputs),
         }
+    }
+
+    /// What the handler of the event may look at.
+    pub(super) fn handler_request<'a>(
+        &'a self,
+        event: &'a QueuedEvent,
+        outputs: &'a ShardOutputs,
+    ) -> Request<'a> {
+        let partition = self.partition(event.header.partition);
+        Request {
+            header: &event.header,
+            user: event.user(),
+            message: event.message(),
+            partition: partition.expect("a partition is made for its first event"),
+            limits: &self.settings.limits,
+            staging: self.staging(outputs),
+            state_bytes: self.counters.state_bytes,
+            join_creates_rooms: self.settings.join_creates_rooms,
+        }
+    }
+
+    pub(super) fn staging<'a>(&self, outputs: &'a ShardOutputs) -> Staging<'a> {
+        let bytes_max = self.settings.limits.mesh_staging_bytes_max;
+        Staging { own: self.id(), batches: &outputs.mesh, bytes_max }
     }
 
     fn run_leave_room(
@@ -98,7 +112,12 @@ impl Shard {
     }
 
     /// Carries out what a handler asked for, in order.
-    fn commit(&mut self, event: &QueuedEvent, effects: &mut Effects, outputs: &mut ShardOutputs) {
+    pub(super) fn commit(
+        &mut self,
+        event: &QueuedEvent,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
         let partition = event.header.partition;
         let mut deltas = Vec::new();
         let list = core::mem::take(&mut effects.list);
@@ -106,7 +125,7 @@ impl Shard {
             match effect {
                 Effect::Change(delta) => {
                     self.apply(partition, delta);
-                    self.watch_for_empty_room(delta);
+                    self.note_empty_room(delta);
                 }
                 Effect::Broadcast { room, sequence, message } => {
                     self.broadcast(*room, *sequence, effects.bytes_of(*message), outputs);
@@ -135,6 +154,10 @@ impl Shard {
                     let (object, login) = (*object, *login);
                     let logged_in = MeshMessage::LoggedIn { origin, object, login, user };
                     self.post(origin.shard(), outputs, logged_in);
+                }
+                Effect::Watch(watch) => self.carry_out_watch(*watch, effects, outputs),
+                Effect::Notice { home, message } => {
+                    self.post_notice(event, *home, effects.bytes_of(*message), outputs);
                 }
             }
         }
@@ -181,7 +204,7 @@ impl Shard {
     }
 
     /// Notes when a room that was made by `join` became empty.
-    fn watch_for_empty_room(&mut self, delta: &Delta) {
+    fn note_empty_room(&mut self, delta: &Delta) {
         let Delta::MemberLeft { room: id, .. } = delta else { return };
         let id = ObjectId(*id);
         let now_ns = self.now.monotonic_ns;
@@ -192,7 +215,7 @@ impl Shard {
         }
         room.empty_since_ns = now_ns;
         // One look at a time is enough for a room, however often it empties.
-        if !core::mem::replace(&mut room.is_watched, true) {
+        if !core::mem::replace(&mut room.is_look_due, true) {
             let due_ns = now_ns + self.settings.limits.room_grace_ns;
             self.room_expiries.push_back((due_ns, id));
         }
@@ -207,13 +230,16 @@ impl Shard {
         {
             self.room_expiries.pop_front();
             let Some(room) = self.partition_mut(id.partition()).room_mut(id) else { continue };
-            room.is_watched = false;
+            room.is_look_due = false;
             if room.member_count() > 0 {
                 continue;
             }
-            if room.empty_since_ns + grace_ns > now_ns {
-                // It emptied anew since: a whole grace time from now keeps the list in order.
-                room.is_watched = true;
+            let is_empty_anew = room.empty_since_ns + grace_ns > now_ns;
+            // Whoever watches the room's object has to hear of its end.
+            if is_empty_anew || !self.tell_of_end(id, outputs) {
+                // A whole grace time from now keeps the list in order.
+                let room = self.partition_mut(id.partition()).room_mut(id);
+                room.expect("it is there").is_look_due = true;
                 self.room_expiries.push_back((now_ns + grace_ns, id));
                 continue;
             }

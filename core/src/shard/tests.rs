@@ -12,6 +12,8 @@ use crate::ids::ConnectionId;
 use crate::message::{MessageBuilder, Value};
 use crate::turn::{ConnectionTraits, ShardOutput};
 
+mod objects;
+
 struct World {
     shard: Shard,
     outputs: ShardOutputs,
@@ -144,6 +146,7 @@ fn replays_to_the_same_state(world: &World, limits: Limits) {
     }
     let (live, replayed) = (world.shard.counters(), replica.counters());
     assert_eq!((live.objects, live.rooms), (replayed.objects, replayed.rooms));
+    assert_eq!((live.state_bytes, live.watches), (replayed.state_bytes, replayed.watches));
 }
 
 #[test]
