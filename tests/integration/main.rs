@@ -7,6 +7,7 @@ mod client;
 mod connserver;
 mod half_sent;
 mod life;
+mod objects;
 mod protocols;
 mod rooms;
 mod server;
