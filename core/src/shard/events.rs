@@ -8,7 +8,7 @@ use crate::effects::{Effect, Effects};
 use crate::event_queue::QueuedEvent;
 use crate::handlers::{Method, Request, Staging, handle, session_left};
 use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
-use crate::limits::SCANNED_PER_EVENT;
+use crate::limits::{ROOM_LOOK_NS_MIN, SCANNED_PER_EVENT};
 use crate::mesh::{EventKind, MeshMessage};
 use crate::turn::ShardOutputs;
 
@@ -237,10 +237,11 @@ impl Shard {
             let is_empty_anew = room.empty_since_ns + grace_ns > now_ns;
             // Whoever watches the room's object has to hear of its end.
             if is_empty_anew || !self.tell_of_end(id, outputs) {
-                // A whole grace time from now keeps the list in order.
+                // A whole grace time from now keeps the list in order. None at all would look for
+                // ever in this turn, while a way is full.
                 let room = self.partition_mut(id.partition()).room_mut(id);
                 room.expect("it is there").is_look_due = true;
-                self.room_expiries.push_back((now_ns + grace_ns, id));
+                self.room_expiries.push_back((now_ns + grace_ns.max(ROOM_LOOK_NS_MIN), id));
                 continue;
             }
             let delta = Delta::ObjectDeleted { object: id.0 };

@@ -395,3 +395,33 @@ fn state_is_bounded_in_bytes() {
         ",
     );
 }
+
+#[test]
+fn a_room_outlives_its_time_while_a_way_to_its_watchers_is_full() {
+    let limits = Limits { room_grace_ns: 0, mesh_staging_bytes_max: 1024, ..Limits::PRODUCTION };
+    let mut world = World::new(limits.clone());
+    let routing = RoutingTable::even(2);
+    world.shard = Shard::new(ShardSettings { routing, ..settings(limits) });
+    world.outputs = ShardOutputs::new(2);
+    world.run("1 open ; 1 login user=bob");
+    world.run("1 join room=r");
+    let room = world.shard.partition(PartitionId(40200)).unwrap().room_named("r").unwrap().0;
+    let session = crate::ids::SessionId { shard: ShardId(1), generation: 0, index: 0 }.to_bits();
+    let delta = Delta::WatchStarted { object: room.0, session, user: "ann".into() };
+    let group = room.partition().group().0;
+    world.shard.replay(&DeltaBatch { group, epoch: 1, sequence: 2, deltas: vec![delta] });
+    let room_count = |world: &World| world.shard.counters().rooms;
+    world.outputs.mesh[1].bytes.resize(1024, 0);
+    world.run("1 leave room=r");
+    world.run("+10");
+    assert_eq!(room_count(&world), 1);
+    assert!(world.shard.next_deadline_ns() > Some(world.now.monotonic_ns));
+    world.outputs.mesh[1].clear();
+    world.run("+10");
+    assert_eq!(room_count(&world), 0);
+    assert!(matches!(
+        world.outputs.mesh[1].list[..],
+        [MeshMessage::ObjectMessage { is_last: true, .. }]
+    ));
+    assert_eq!(world.shard.next_deadline_ns(), None);
+}
