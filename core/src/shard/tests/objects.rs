@@ -425,3 +425,21 @@ fn a_room_outlives_its_time_while_a_way_to_its_watchers_is_full() {
     ));
     assert_eq!(world.shard.next_deadline_ns(), None);
 }
+
+#[test]
+fn notices_are_dropped_when_the_way_to_their_room_is_full() {
+    let limits = Limits { mesh_staging_bytes_max: 1024, ..Limits::PRODUCTION };
+    let mut world = World::new(limits.clone());
+    world.shard = Shard::new(ShardSettings { routing: RoutingTable::even(2), ..settings(limits) });
+    world.outputs = ShardOutputs::new(2);
+    world.run("1 open ; 1 login user=bob");
+    // The home of this room is the other shard.
+    assert_eq!(PartitionId::of_name("ann").group().0 % 2, 1);
+    world.run("1 create kind=ball partition=9 room=ann");
+    let notice_count = |world: &World| world.outputs.mesh[1].list.len();
+    assert_eq!((notice_count(&world), world.shard.counters().object_notices_dropped), (1, 0));
+    world.outputs.mesh[1].bytes.resize(1024, 0);
+    let heard = world.run("1 set object=9.1 height=1");
+    assert_eq!(heard, "1: set status=0 version=2\n");
+    assert_eq!((notice_count(&world), world.shard.counters().object_notices_dropped), (1, 1));
+}
