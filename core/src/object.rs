@@ -24,9 +24,9 @@ pub const FIELD_ROOM: &str = "room";
 /// and in the index by kind, and what the allocator adds. Measured, and rounded up.
 pub const OBJECT_OVERHEAD_BYTES: usize = 128;
 /// What a user's object takes beyond that: its name, and its place among the users.
-pub const USER_OVERHEAD_BYTES: usize = 192;
+pub const USER_OVERHEAD_BYTES: usize = 224;
 /// What a room takes beyond that: itself, and its name in the lists of names.
-pub const ROOM_OVERHEAD_BYTES: usize = 640;
+pub const ROOM_OVERHEAD_BYTES: usize = 832;
 /// What the first object of a kind takes beyond that in its partition: the kind's index.
 pub const KIND_OVERHEAD_BYTES: usize = 320;
 

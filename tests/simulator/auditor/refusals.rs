@@ -9,7 +9,7 @@ use super::{Auditor, Fate, Pending, integer_of, text_of};
 use crate::oracle::ObjectFacts;
 
 /// No object of the workload adds more to its partition's bytes.
-const OBJECT_BYTES_MAX: u64 = 1400;
+const OBJECT_BYTES_MAX: u64 = 1500;
 
 impl Auditor {
     pub(super) fn refused(
