@@ -63,6 +63,12 @@ pub struct LimitsConfig {
     pub object_bytes_max: usize,
     /// Objects of one partition.
     pub objects_per_partition_max: usize,
+    /// Bytes in memory of one partition's objects.
+    pub partition_bytes_max: usize,
+    /// Bytes in memory of one shard's objects.
+    pub state_bytes_max: usize,
+    /// Objects that one session watches.
+    pub watches_per_session_max: usize,
     /// Bytes that wait for another shard whose ring is full.
     pub mesh_staging_bytes_max: usize,
     /// Milliseconds for which a room made by `join` stays when it is empty.
@@ -217,6 +223,9 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         gather_ms: limits.gather_ms().number()?,
         object_bytes_max: limits.object_bytes_max().count()?,
         objects_per_partition_max: limits.objects_per_partition_max().count()?,
+        partition_bytes_max: limits.partition_bytes_max().count()?,
+        state_bytes_max: limits.state_bytes_max().count()?,
+        watches_per_session_max: limits.watches_per_session_max().count()?,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max().count()?,
         room_grace_ms: limits.room_grace_ms().number()?,
         join_creates_rooms: limits.join_creates_rooms().get(),

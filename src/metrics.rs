@@ -59,6 +59,8 @@ pub struct TurnCounters {
     pub wakes_sent: u64,
     /// Heap allocations of the thread since its start.
     pub allocations: u64,
+    /// Gauge: heap bytes that the thread has allocated and not freed.
+    pub heap_bytes: u64,
     /// Gauge: bytes that wait for shards whose rings are full.
     pub mesh_staged_bytes: u64,
     /// Gauge: received buffers held back because too much waits for other shards.

@@ -406,6 +406,9 @@ fn shard_settings(config: &ServerConfig, shard: ShardId, routing: RoutingTable) 
             gather_ns: config.limits.gather_ms * 1_000_000,
             object_bytes_max: config.limits.object_bytes_max,
             objects_per_partition_max: config.limits.objects_per_partition_max,
+            partition_bytes_max: config.limits.partition_bytes_max,
+            state_bytes_max: config.limits.state_bytes_max,
+            watches_per_session_max: config.limits.watches_per_session_max,
             room_grace_ns: config.limits.room_grace_ms * 1_000_000,
             ..Limits::PRODUCTION
         },

@@ -11,7 +11,7 @@ use warren_core::snapshot::SnapshotBatch;
 use warren_core::turn::{Now, ShardInputs, ShardOutputs};
 use warren_net::reactor::Reactor;
 
-use crate::allocation_counter::allocations_of_this_thread;
+use crate::allocation_counter::{allocations_of_this_thread, held_bytes_of_this_thread};
 use crate::clock::Clock;
 use crate::metrics::{ServerState, TURN_AGE_NS_MAX, TurnCounters, TurnReport};
 use crate::shard_turn::{ClientPort, ShardTurn};
@@ -232,6 +232,7 @@ impl ShardThread {
     fn publish(&self, now: Now, counters: &mut TurnCounters) {
         counters.turn_time.record(self.clock.monotonic_ns() - now.monotonic_ns);
         counters.allocations = allocations_of_this_thread();
+        counters.heap_bytes = held_bytes_of_this_thread().max(0) as u64;
         counters.wakes_sent = self.port.wakes_sent;
         counters.inputs_held = self.port.reactor.held_count() as u64;
         self.state.shard(self.turn.shard().id().index()).publish(&TurnReport {

@@ -15,6 +15,12 @@ pub struct ShardCounters {
     pub deliveries: u64,
     /// Delta batches made.
     pub delta_batches: u64,
+    /// Notices of objects that a room's members hear.
+    pub object_notices: u64,
+    /// Notices that nobody hears: there is no such room, or whoever changed the object is not in it.
+    pub object_notices_unheard: u64,
+    /// Notices lost because a queue on their way was full.
+    pub object_notices_dropped: u64,
     /// Messages put on the mesh.
     pub mesh_messages_out: u64,
     /// Messages taken from the mesh.
@@ -27,6 +33,10 @@ pub struct ShardCounters {
     pub rooms: u64,
     /// Gauge: objects, rooms among them.
     pub objects: u64,
+    /// Gauge: bytes in memory of the objects.
+    pub state_bytes: u64,
+    /// Gauge: watches of objects whose partitions are here.
+    pub watches: u64,
     /// Gauge: events that wait in partition queues.
     pub queued_events: u64,
     /// Gauge: objects that changed and were not handed over to be stored.
@@ -41,12 +51,17 @@ impl Default for ShardCounters {
             room_messages_gathered: 0,
             deliveries: 0,
             delta_batches: 0,
+            object_notices: 0,
+            object_notices_unheard: 0,
+            object_notices_dropped: 0,
             mesh_messages_out: 0,
             mesh_messages_in: 0,
             refusals: [0; Reason::ALL.len()],
             sessions: 0,
             rooms: 0,
             objects: 0,
+            state_bytes: 0,
+            watches: 0,
             queued_events: 0,
             changed_objects: 0,
         }

@@ -72,6 +72,22 @@ pub enum Delta {
         /// The user's name.
         user: String,
     },
+    /// A session watches an object from here on.
+    WatchStarted {
+        /// The object.
+        object: u64,
+        /// The session.
+        session: u64,
+        /// Its user's name.
+        user: String,
+    },
+    /// A session no longer watches an object. That an object is deleted ends its watches too.
+    WatchEnded {
+        /// The object.
+        object: u64,
+        /// The session.
+        session: u64,
+    },
 }
 
 /// What one event changed.

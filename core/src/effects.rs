@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::delta::Delta;
-use crate::ids::{ObjectId, SessionId};
+use crate::ids::{ObjectId, PartitionId, SessionId};
 use crate::message::{Message, MessageBuilder};
 use crate::turn::Span;
 
@@ -27,6 +27,23 @@ pub(crate) enum Effect {
     Displace { session: SessionId },
     /// The asking session is open.
     LoggedIn { object: ObjectId, login: u64 },
+    /// Tell of an object that is watched.
+    Watch(WatchEffect),
+    /// Have an object's room hear a message, which names the room.
+    Notice { home: PartitionId, message: Span },
+}
+
+/// One thing to do for those who watch an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WatchEffect {
+    /// The session hears of the object from here on.
+    Start { object: ObjectId, session: SessionId },
+    /// The session no longer hears of the object.
+    End { object: ObjectId, session: SessionId },
+    /// The same, because it may no longer read it: it hears that it is deleted.
+    Revoke { object: ObjectId, session: SessionId },
+    /// Send a message to all who watch the object; after the last one nobody does.
+    Tell { object: ObjectId, message: Span, is_last: bool },
 }
 
 /// What one event asks for. Reused from event to event.
@@ -53,7 +70,7 @@ impl Effects {
         self.list.push(Effect::Change(delta));
     }
 
-    /// Builds a message for `Broadcast` or `Direct`.
+    /// Builds a message for others than the one who asked.
     pub(crate) fn build(
         &mut self,
         method: &str,

@@ -31,9 +31,9 @@ impl QueuedEvent {
         core::str::from_utf8(&self.buffer[..self.user_length]).expect("names are ASCII")
     }
 
-    /// The request.
+    /// The request, or the notice.
     pub(crate) fn message(&self) -> Message<'_> {
-        assert!(self.header.kind == EventKind::Request);
+        assert!(matches!(self.header.kind, EventKind::Request | EventKind::ObjectNotice));
         Message::from_checked(&self.buffer[self.user_length..])
     }
 }
@@ -42,10 +42,19 @@ impl QueuedEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueueFull;
 
+/// What waits for one partition.
+#[derive(Debug, Default)]
+struct PartitionQueue {
+    events: VecDeque<QueuedEvent>,
+    /// How many of the events are notices of objects: counted apart, so that they do not take the
+    /// place of requests.
+    notice_count: usize,
+}
+
 /// The queues of a shard.
 #[derive(Debug)]
 pub(crate) struct EventQueue {
-    queues: HashMap<PartitionId, VecDeque<QueuedEvent>>,
+    queues: HashMap<PartitionId, PartitionQueue>,
     ready: VecDeque<PartitionId>,
     spare_buffers: Vec<Vec<u8>>,
     partition_events_max: usize,
@@ -69,8 +78,9 @@ impl EventQueue {
         self.count
     }
 
-    /// Puts an event behind those of its partition. A request is refused when the queue is full;
-    /// the end of a session never is: there are no more of those than memberships.
+    /// Puts an event behind those of its partition. A request is refused when the queue is full, a
+    /// notice when as many of them wait. The end of a session never is: there are no more of those
+    /// than memberships and watches.
     pub(crate) fn push(
         &mut self,
         header: EventHeader,
@@ -78,16 +88,24 @@ impl EventQueue {
         message: &[u8],
     ) -> Result<(), QueueFull> {
         let queue = self.queues.entry(header.partition).or_default();
-        if header.kind == EventKind::Request && queue.len() >= self.partition_events_max {
+        let is_full = match header.kind {
+            EventKind::Request => {
+                queue.events.len() - queue.notice_count >= self.partition_events_max
+            }
+            EventKind::ObjectNotice => queue.notice_count >= self.partition_events_max,
+            EventKind::LeaveRoom { .. } | EventKind::EndWatch { .. } | EventKind::LogOut => false,
+        };
+        if is_full {
             return Err(QueueFull);
         }
-        if queue.is_empty() {
+        queue.notice_count += usize::from(header.kind == EventKind::ObjectNotice);
+        if queue.events.is_empty() {
             self.ready.push_back(header.partition);
         }
         let mut buffer = self.spare_buffers.pop().unwrap_or_default();
         buffer.extend_from_slice(user);
         buffer.extend_from_slice(message);
-        queue.push_back(QueuedEvent { header, buffer, user_length: user.len() });
+        queue.events.push_back(QueuedEvent { header, buffer, user_length: user.len() });
         self.count += 1;
         Ok(())
     }
@@ -96,11 +114,12 @@ impl EventQueue {
     pub(crate) fn pop(&mut self) -> Option<QueuedEvent> {
         let partition = self.ready.pop_front()?;
         let queue = self.queues.get_mut(&partition).expect("a ready partition has a queue");
-        let event = queue.pop_front().expect("a ready partition has an event");
-        if !queue.is_empty() {
+        let event = queue.events.pop_front().expect("a ready partition has an event");
+        queue.notice_count -= usize::from(event.header.kind == EventKind::ObjectNotice);
+        if !queue.events.is_empty() {
             self.ready.push_back(partition);
-        } else if queue.capacity() > QUEUE_EVENTS_KEPT_MAX {
-            *queue = VecDeque::new();
+        } else if queue.events.capacity() > QUEUE_EVENTS_KEPT_MAX {
+            queue.events = VecDeque::new();
         }
         self.count -= 1;
         Some(event)

@@ -2,7 +2,7 @@
 //! nothing; what they ask for is carried out when they succeed.
 
 use crate::effects::Effects;
-use crate::ids::{ObjectId, PartitionId, ShardId};
+use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
 use crate::limits::{Limits, PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
 use crate::mesh::{EventHeader, MeshBatch};
 use crate::message::{Message, MessageBuilder, Value};
@@ -10,11 +10,13 @@ use crate::object::{KIND_ROOM, Object};
 use crate::partition::Partition;
 use crate::reason::Reason;
 use crate::room::{LOBBY, Room};
+use crate::watch::Watchers;
 
 mod objects;
 mod presence;
 mod rooms;
 mod talk;
+mod watches;
 
 /// The methods that every server has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(crate) enum Method {
     Set,
     Delete,
     Find,
+    Watch,
+    Unwatch,
     Join,
     Leave,
     Rooms,
@@ -61,6 +65,8 @@ impl Method {
             "set" => Self::Set,
             "delete" => Self::Delete,
             "find" => Self::Find,
+            "watch" => Self::Watch,
+            "unwatch" => Self::Unwatch,
             "join" => Self::Join,
             "leave" => Self::Leave,
             "rooms" => Self::Rooms,
@@ -92,7 +98,7 @@ impl Method {
             Self::Rooms => Route::EveryShard,
             Self::Join | Self::Leave | Self::Who => named(message, "room")?,
             Self::Chat | Self::Emit => named(message, "to")?,
-            Self::Get | Self::Set | Self::Delete => {
+            Self::Get | Self::Set | Self::Delete | Self::Watch | Self::Unwatch => {
                 let object = message.get("object").ok_or(Reason::FieldMissing)?;
                 let object = object.as_object().ok_or(Reason::FieldInvalid)?;
                 Route::Partition(object.partition())
@@ -149,6 +155,13 @@ impl Staging<'_> {
     pub(crate) fn check_room(self, room: &Room) -> Result<(), Reason> {
         room.shards().try_for_each(|shard| self.check_shard(shard))
     }
+
+    /// The same for those who watch an object: asked before it changes, since they hear every
+    /// version.
+    pub(crate) fn check_watchers(self, watchers: Option<&Watchers>) -> Result<(), Reason> {
+        let shards = watchers.into_iter().flat_map(Watchers::shards);
+        shards.into_iter().try_for_each(|shard| self.check_shard(shard))
+    }
 }
 
 /// What a user may or may not do with an object.
@@ -162,28 +175,47 @@ pub(crate) enum Action {
     Speak,
 }
 
-/// Whether the request's user may do this: asked for every object that a request reads or writes.
-/// Anyone who is logged in may read what is not secret; the owner may change; members may speak.
+/// What decides who may do what with an object.
+#[derive(Clone, Copy)]
+struct Access<'a> {
+    owner: &'a str,
+    room: Option<&'a Room>,
+    is_secret: bool,
+}
+
+impl<'a> Access<'a> {
+    fn of(partition: &'a Partition, id: ObjectId, object: &'a Object) -> Self {
+        let room = partition.room(id);
+        Self { owner: object.owner(), room, is_secret: room.is_some_and(|room| room.is_secret) }
+    }
+
+    /// Whether this user, by this session, may do this. Anyone who is logged in may read what is
+    /// not secret; the owner may change; members may speak.
+    fn authorize(self, user: &str, session: SessionId, action: Action) -> Result<(), Reason> {
+        let is_owner = self.owner == user;
+        let is_member = self.room.is_some_and(|room| room.has_member(user, session));
+        match action {
+            Action::Speak if is_member => Ok(()),
+            Action::Speak => Err(Reason::NotAMember),
+            // A secret room looks to others as if it were not there.
+            _ if self.is_secret && !is_owner && !is_member => Err(Reason::UnknownObject),
+            Action::Read => Ok(()),
+            Action::Change if is_owner => Ok(()),
+            Action::Change => Err(Reason::NotOwner),
+        }
+    }
+}
+
+/// Whether the request's user may do this: asked for every object that a request reads or writes,
+/// and anew for those who watch one when what decides it changes.
 fn authorize(
     request: &Request<'_>,
     id: ObjectId,
     object: &Object,
     action: Action,
 ) -> Result<(), Reason> {
-    let room = request.partition.room(id);
-    let session = request.header.origin.session;
-    let is_owner = object.owner() == request.user;
-    let is_member = room.is_some_and(|room| room.has_member(request.user, session));
-    let is_secret = room.is_some_and(|room| room.is_secret);
-    match action {
-        Action::Speak if is_member => Ok(()),
-        Action::Speak => Err(Reason::NotAMember),
-        // A secret room looks to others as if it were not there.
-        _ if is_secret && !is_owner && !is_member => Err(Reason::UnknownObject),
-        Action::Read => Ok(()),
-        Action::Change if is_owner => Ok(()),
-        Action::Change => Err(Reason::NotOwner),
-    }
+    let access = Access::of(request.partition, id, object);
+    access.authorize(request.user, request.header.origin.session, action)
 }
 
 /// [`authorize`] for a room that a request names.
@@ -201,6 +233,8 @@ pub(crate) struct Request<'a> {
     pub(crate) partition: &'a Partition,
     pub(crate) limits: &'a Limits,
     pub(crate) staging: Staging<'a>,
+    /// Bytes of the objects of all the shard's partitions.
+    pub(crate) state_bytes: u64,
     pub(crate) join_creates_rooms: bool,
 }
 
@@ -217,6 +251,8 @@ pub(crate) fn handle(
         Method::Set => objects::set(request, effects),
         Method::Delete => objects::delete(request, effects),
         Method::Find => objects::find(request, effects),
+        Method::Watch => watches::watch(request, effects),
+        Method::Unwatch => watches::unwatch(request, effects),
         Method::Join => rooms::join(request, effects),
         Method::Leave => rooms::leave(request, effects),
         Method::Who => rooms::who(request, effects),
@@ -233,6 +269,7 @@ pub(crate) fn handle(
 }
 
 pub(crate) use rooms::session_left;
+pub(crate) use watches::{build_deleted, hear_notice};
 
 /// `count` of a paged request: the default when it is missing, the most when it asks for more.
 pub(crate) fn page_count(message: Message<'_>) -> Result<usize, Reason> {

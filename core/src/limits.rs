@@ -4,7 +4,8 @@
 /// Bounds of a shard engine.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Requests that wait in a partition's queue; beyond it they are answered `busy`.
+    /// Requests that wait in a partition's queue; beyond it they are answered `busy`. As many
+    /// notices of objects may wait beside them; beyond it they are dropped.
     pub partition_events_max: usize,
     /// Events handled in one turn; the rest waits for the next.
     pub turn_events_max: usize,
@@ -27,6 +28,12 @@ pub struct Limits {
     pub object_bytes_max: usize,
     /// Objects of one partition, rooms and users among them.
     pub objects_per_partition_max: usize,
+    /// Bytes in memory of one partition's objects.
+    pub partition_bytes_max: usize,
+    /// Bytes in memory of the objects of all partitions of a shard.
+    pub state_bytes_max: usize,
+    /// Objects that one session watches, watches under way among them.
+    pub watches_per_session_max: usize,
     /// Bytes of requests that a session keeps while its login is under way.
     pub parked_bytes_max: usize,
     /// Bytes of the reply and room messages of one event.
@@ -52,6 +59,9 @@ impl Limits {
         gather_bytes_max: 64 << 10,
         object_bytes_max: 64 << 10,
         objects_per_partition_max: 65_536,
+        partition_bytes_max: 64 << 20,
+        state_bytes_max: 4 << 30,
+        watches_per_session_max: 256,
         parked_bytes_max: 4096,
         effects_bytes_max: 256 << 10,
         changed_objects_max: 4 << 20,
@@ -71,6 +81,9 @@ impl Limits {
         gather_bytes_max: 512,
         object_bytes_max: 96,
         objects_per_partition_max: 6,
+        partition_bytes_max: 1700,
+        state_bytes_max: 12 << 10,
+        watches_per_session_max: 2,
         parked_bytes_max: 64,
         effects_bytes_max: 1024,
         changed_objects_max: 8,
@@ -85,6 +98,8 @@ pub const PAGE_COUNT_MAX: usize = 250;
 /// Most objects that one `find` looks at. It answers with what it found and where to go on, so
 /// that no turn becomes long.
 pub const FIND_SCAN_MAX: usize = 4096;
+/// Least time between two looks at a room whose end could not be told yet, in nanoseconds.
+pub const ROOM_LOOK_NS_MIN: u64 = 1_000_000;
 /// Objects looked at that count as one event in a turn's budget.
 pub const SCANNED_PER_EVENT: usize = 16;
 /// Bytes that a turn puts out before it leaves the other events to the next. One event may put out

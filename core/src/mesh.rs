@@ -38,6 +38,14 @@ pub enum EventKind {
     },
     /// The session is gone: its user is no longer here. No reply.
     LogOut,
+    /// The session is gone: it no longer watches this object. No reply.
+    EndWatch {
+        /// Which object.
+        object: ObjectId,
+    },
+    /// An object of the room that the message names has changed: its members hear the message,
+    /// with the room's next number. No reply.
+    ObjectNotice,
 }
 
 /// One input to a partition.
@@ -67,7 +75,7 @@ pub enum MeshMessage {
         header: EventHeader,
         /// The user's name.
         user: Span,
-        /// The packed request; empty unless the kind is `Request`.
+        /// The packed request or notice; otherwise empty.
         message: Span,
     },
     /// The answer to a request.
@@ -125,6 +133,41 @@ pub enum MeshMessage {
         room: ObjectId,
         /// The room's number for it.
         sequence: u64,
+        /// The packed message.
+        message: Span,
+    },
+    /// From now on the session hears of the object.
+    WatchStarted {
+        /// Which object.
+        object: ObjectId,
+        /// Who.
+        session: SessionId,
+    },
+    /// From now on the session no longer hears of the object.
+    WatchEnded {
+        /// Which object.
+        object: ObjectId,
+        /// Who.
+        session: SessionId,
+    },
+    /// The session may no longer read the object: it hears that it is deleted, and no more of it.
+    WatchRevoked {
+        /// Which object.
+        object: ObjectId,
+        /// Who.
+        session: SessionId,
+    },
+    /// The watch was refused; the session has one watch less under way.
+    WatchRefused {
+        /// Whose.
+        session: SessionId,
+    },
+    /// A message for all who watch the object on the receiver.
+    ObjectMessage {
+        /// Which object.
+        object: ObjectId,
+        /// The object is gone: nothing follows, and the watches have ended.
+        is_last: bool,
         /// The packed message.
         message: Span,
     },

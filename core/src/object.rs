@@ -16,9 +16,19 @@ pub const KIND_WORLD: &str = "world";
 /// The field of an object's record that names its owner.
 pub const FIELD_OWNER: &str = "owner";
 
+/// The field that names the room whose members hear of the object. Rooms, worlds and users have
+/// none.
+pub const FIELD_ROOM: &str = "room";
+
 /// What an object takes in memory beside its record, in bytes: its place in the partition's map
 /// and in the index by kind, and what the allocator adds. Measured, and rounded up.
 pub const OBJECT_OVERHEAD_BYTES: usize = 128;
+/// What a user's object takes beyond that: its name, and its place among the users.
+pub const USER_OVERHEAD_BYTES: usize = 224;
+/// What a room takes beyond that: itself, and its name in the lists of names.
+pub const ROOM_OVERHEAD_BYTES: usize = 832;
+/// What the first object of a kind takes beyond that in its partition: the kind's index.
+pub const KIND_OVERHEAD_BYTES: usize = 320;
 
 /// A record of a partition.
 ///
@@ -77,11 +87,32 @@ impl Object {
         self.record = changed_record(self.record(), changes).into();
     }
 
+    /// Name of the room whose members hear of it.
+    #[must_use]
+    pub fn room(&self) -> Option<&str> {
+        record_room(self.record())
+    }
+
     /// Bytes that it takes in memory, against `partition_bytes_max`.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.record.len() + OBJECT_OVERHEAD_BYTES
+        record_memory_bytes(self.record())
     }
+}
+
+/// Bytes that an object with this record takes in memory.
+pub(crate) fn record_memory_bytes(record: Message<'_>) -> usize {
+    let of_kind = match record.method() {
+        KIND_USER => USER_OVERHEAD_BYTES,
+        KIND_ROOM => ROOM_OVERHEAD_BYTES,
+        _ => 0,
+    };
+    record.as_bytes().len() + OBJECT_OVERHEAD_BYTES + of_kind
+}
+
+/// The room that a record names.
+pub(crate) fn record_room(record: Message<'_>) -> Option<&str> {
+    record.get(FIELD_ROOM).and_then(Value::as_text)
 }
 
 /// The owner that a record names; empty: the server.

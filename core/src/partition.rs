@@ -10,10 +10,14 @@ use siphasher::sip::SipHasher24;
 use crate::delta::{Delta, DeltaBatch};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{Address, ObjectId, PartitionId, SessionId};
+use crate::kinds::Kinds;
 use crate::message::{Message, Value};
-use crate::object::{FIELD_OWNER, KIND_ROOM, KIND_USER, Object};
+use crate::object::{
+    FIELD_OWNER, KIND_OVERHEAD_BYTES, KIND_ROOM, KIND_USER, Object, record_memory_bytes,
+};
 use crate::room::{Member, Room};
 use crate::snapshot::RestoreError;
+use crate::watch::Watchers;
 
 /// What a partition knows of a user whose name lives in it.
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +30,29 @@ pub struct User {
     pub login_count: u64,
 }
 
+/// What a shard sums up over its partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionTotals {
+    /// Objects, rooms and users among them.
+    pub objects: u64,
+    /// Rooms.
+    pub rooms: u64,
+    /// Bytes in memory of the objects.
+    pub bytes: u64,
+    /// Watches of the objects.
+    pub watches: u64,
+}
+
 /// The state of one partition.
 #[derive(Debug)]
 pub struct Partition {
     id: PartitionId,
     objects: BTreeMap<Address, Object>,
+    kinds: Kinds,
+    /// The sum of the objects' `memory_bytes`.
+    object_bytes: usize,
+    watchers: HashMap<ObjectId, Watchers>,
+    watch_count: usize,
     rooms: HashMap<ObjectId, Room>,
     room_names: HashMap<Box<str>, ObjectId>,
     users: HashMap<Box<str>, User>,
@@ -42,6 +64,10 @@ impl Partition {
         Self {
             id,
             objects: BTreeMap::new(),
+            kinds: Kinds::new(seed),
+            object_bytes: 0,
+            watchers: HashMap::with_hasher(seed),
+            watch_count: 0,
             rooms: HashMap::with_hasher(seed),
             room_names: HashMap::with_hasher(seed),
             users: HashMap::with_hasher(seed),
@@ -59,6 +85,30 @@ impl Partition {
     #[must_use]
     pub fn room_count(&self) -> usize {
         self.rooms.len()
+    }
+
+    /// Bytes that the objects take in memory, against `partition_bytes_max`.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.object_bytes + self.kinds.memory_bytes()
+    }
+
+    /// Bytes that a new object with this record would add to that.
+    #[must_use]
+    pub fn memory_bytes_of_new(&self, record: Message<'_>) -> usize {
+        let is_first = !self.kinds.contains(record.method());
+        record_memory_bytes(record) + if is_first { KIND_OVERHEAD_BYTES } else { 0 }
+    }
+
+    /// What the shard sums up.
+    #[must_use]
+    pub fn totals(&self) -> PartitionTotals {
+        PartitionTotals {
+            objects: self.objects.len() as u64,
+            rooms: self.rooms.len() as u64,
+            bytes: self.memory_bytes() as u64,
+            watches: self.watch_count as u64,
+        }
     }
 
     /// The id that the next object gets, unless the address space is used up.
@@ -85,6 +135,30 @@ impl Partition {
         self.objects
             .range(range)
             .map(|(address, object)| (ObjectId::new(self.id, *address), object))
+    }
+
+    /// Objects of the kind with an address above `after`, in order.
+    pub fn objects_of_kind_after(
+        &self,
+        kind: &str,
+        after: Address,
+    ) -> impl Iterator<Item = (ObjectId, &Object)> {
+        self.kinds.after(kind, after).map(|address| {
+            let object = self.objects.get(&address).expect("what is indexed is there");
+            (ObjectId::new(self.id, address), object)
+        })
+    }
+
+    /// Those who watch the object, if anyone does.
+    #[must_use]
+    pub fn watchers(&self, object: ObjectId) -> Option<&Watchers> {
+        self.watchers.get(&object)
+    }
+
+    /// Whether the session watches the object.
+    #[must_use]
+    pub fn is_watching(&self, object: ObjectId, session: SessionId) -> bool {
+        self.watchers(object).is_some_and(|watchers| watchers.contains(session))
     }
 
     /// The room.
@@ -169,7 +243,9 @@ impl Partition {
             Delta::ObjectChanged { object, version, changes } => {
                 let id = self.local(*object);
                 let object = self.objects.get_mut(&id.address()).expect("a changed object exists");
+                self.object_bytes -= object.memory_bytes();
                 object.change(*version, Message::from_checked(changes));
+                self.object_bytes += object.memory_bytes();
                 if let Some(room) = self.rooms.get_mut(&id) {
                     configure_room(room, object);
                 }
@@ -195,6 +271,24 @@ impl Partition {
                 let room = self.rooms.get_mut(&ObjectId(*room)).expect("a left room exists");
                 room.remove_member(user);
             }
+            Delta::WatchStarted { object, session, user } => {
+                let id = self.local(*object);
+                assert!(self.objects.contains_key(&id.address()), "a watched object exists");
+                let watchers = self.watchers.entry(id).or_default();
+                watchers.start(SessionId::from_bits(*session), user);
+                self.watch_count += 1;
+            }
+            Delta::WatchEnded { object, session } => self.end_watch(*object, *session),
+        }
+    }
+
+    fn end_watch(&mut self, object: u64, session: u64) {
+        let id = self.local(object);
+        let watchers = self.watchers.get_mut(&id).expect("a watch that ends was started");
+        watchers.end(SessionId::from_bits(session));
+        self.watch_count -= 1;
+        if watchers.count() == 0 {
+            self.watchers.remove(&id);
         }
     }
 
@@ -226,12 +320,18 @@ impl Partition {
             }
             _ => {}
         }
+        self.kinds.insert(object.kind(), id.address());
+        self.object_bytes += object.memory_bytes();
         self.objects.insert(id.address(), object);
     }
 
     fn delete(&mut self, id: ObjectId) {
         let id = self.local(id.0);
         let object = self.objects.remove(&id.address()).expect("a deleted object exists");
+        self.kinds.remove(object.kind(), id.address());
+        self.object_bytes -= object.memory_bytes();
+        let watchers = self.watchers.remove(&id);
+        self.watch_count -= watchers.map_or(0, |watchers| watchers.count());
         match object.kind() {
             KIND_USER => {
                 let user = self.users.remove(object.owner()).expect("a user's object is theirs");
@@ -247,8 +347,8 @@ impl Partition {
         }
     }
 
-    /// A number that is equal for equal states: objects, memberships, presence. What it covers
-    /// is put into the form of deltas, whose encoding is fixed.
+    /// A number that is equal for equal states: objects, memberships, presence, watches. What it
+    /// covers is put into the form of deltas, whose encoding is fixed.
     #[must_use]
     pub fn digest(&self) -> u64 {
         let mut deltas = alloc::vec::Vec::new();
@@ -268,6 +368,10 @@ impl Partition {
                 let (user, session) = (user.into(), member.session.to_bits());
                 let login = member.login;
                 deltas.push(Delta::MemberJoined { room: id.0, user, session, login });
+            }
+            for (session, user) in self.watchers(id).into_iter().flat_map(Watchers::sessions) {
+                let (session, user) = (session.to_bits(), user.into());
+                deltas.push(Delta::WatchStarted { object: id.0, session, user });
             }
         }
         let next = self.next_address.get();

@@ -35,7 +35,10 @@ macro_rules! reasons {
                     Self::Timeout => "protocol.heartbeat_ms",
                     Self::ObjectTooLarge => "limits.object_bytes_max",
                     Self::TooManyRooms => "limits.rooms_per_session_max",
+                    Self::TooManyWatches => "limits.watches_per_session_max",
                     Self::PartitionFull => "limits.objects_per_partition_max",
+                    Self::PartitionMemoryFull => "limits.partition_bytes_max",
+                    Self::ServerFull => "limits.state_bytes_max",
                     Self::SlowConsumer => "limits.send_queue_bytes_max",
                     Self::RoomFull => "members_max",
                     _ => return None,
@@ -112,6 +115,10 @@ reasons! {
     AlreadyLoggedIn = "already-logged-in", 409;
     /// The user is a member already.
     AlreadyMember = "already-member", 409;
+    /// The session watches the object already.
+    AlreadyWatching = "already-watching", 409;
+    /// The session does not watch the object.
+    NotWatching = "not-watching", 409;
     /// The name belongs to another room, or to a user.
     NameTaken = "name-taken", 409;
     /// The room still has members.
@@ -128,8 +135,14 @@ reasons! {
     RoomFull = "room-full", 429;
     /// The session is in its greatest number of rooms.
     TooManyRooms = "too-many-rooms", 429;
+    /// The session watches its greatest number of objects.
+    TooManyWatches = "too-many-watches", 429;
     /// The partition holds its greatest number of objects.
     PartitionFull = "partition-full", 507;
+    /// The partition's objects take as much memory as they may.
+    PartitionMemoryFull = "partition-memory-full", 507;
+    /// The objects of this part of the server take as much memory as they may.
+    ServerFull = "server-full", 507;
     /// A queue on the way is full; try again.
     Busy = "busy", 503;
     /// This node cannot promise that level of `ack`.

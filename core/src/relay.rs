@@ -1,4 +1,5 @@
-//! Relays: for each room with members on this shard, the list of their connections.
+//! Relays: for each room with members on this shard, the list of their connections; and for each
+//! watched object, the list of its watchers'.
 
 use alloc::vec::Vec;
 
@@ -63,8 +64,14 @@ impl Relays {
         true
     }
 
-    /// Number of rooms with members here.
-    pub(crate) fn room_count(&self) -> usize {
+    /// Takes the whole relay away: of an object that is gone.
+    pub(crate) fn take(&mut self, object: ObjectId) -> Vec<ConnectionId> {
+        self.listed = None;
+        self.members.remove(&object).unwrap_or_default()
+    }
+
+    /// Number of rooms with members, or objects with watchers, here.
+    pub(crate) fn count(&self) -> usize {
         self.members.len()
     }
 }

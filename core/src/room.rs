@@ -36,7 +36,7 @@ pub struct Room {
     /// When it last became empty, in nanoseconds; meaningless while it has members.
     pub(crate) empty_since_ns: u64,
     /// Whether the shard is going to look whether it stayed empty.
-    pub(crate) is_watched: bool,
+    pub(crate) is_look_due: bool,
     /// What is numbered and not yet sent, while a window is open.
     pub(crate) gathered: Option<Box<Gathered>>,
     /// Its members are to be told how many they are, before they are told who joins or leaves.
@@ -56,7 +56,7 @@ impl Room {
             is_secret: false,
             is_transient: false,
             empty_since_ns: 0,
-            is_watched: false,
+            is_look_due: false,
             gathered: None,
             is_count_untold: false,
             is_count_timed: false,

@@ -86,6 +86,10 @@ pub(crate) struct Session {
     pub(crate) rooms: Vec<ObjectId>,
     /// Joins that are under way.
     pub(crate) joins_pending: usize,
+    /// Objects that it watches.
+    pub(crate) watches: Vec<ObjectId>,
+    /// Watches that are under way.
+    pub(crate) watches_pending: usize,
     /// Room to join when the login succeeds, as a ConnServer `player` names one.
     pub(crate) first_room: Option<Box<str>>,
 }

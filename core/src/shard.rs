@@ -12,6 +12,7 @@
 //! What a shard has for itself goes through a batch like any other's, so local and remote take one
 //! way. Files: `shard/requests.rs` from connections to events, `shard/deliver.rs` from mesh
 //! messages to connections, `shard/events.rs` from events to effects and changes,
+//! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/snapshots.rs` from changes to what is stored and back, `shard/crowds.rs` rooms with many
 //! members, `shard/pages.rs` pages of `rooms`.
 
@@ -42,6 +43,7 @@ mod pages;
 mod reply;
 mod requests;
 mod snapshots;
+mod watches;
 
 use crowds::Crowds;
 use pages::Pages;
@@ -76,6 +78,8 @@ pub struct Shard {
     connections: Connections,
     sessions: Sessions,
     relays: Relays,
+    /// The same for watched objects.
+    watch_relays: Relays,
     queue: EventQueue,
     partitions: Vec<Option<Box<Partition>>>,
     /// Sequence of each group's last delta batch.
@@ -109,6 +113,7 @@ impl Shard {
             connections: Connections::default(),
             sessions: Sessions::new(settings.shard),
             relays: Relays::new(seed),
+            watch_relays: Relays::new(seed),
             queue,
             partitions: (0..PARTITION_COUNT).map(|_| None).collect(),
             group_sequences: vec![0; GROUP_COUNT],
@@ -139,6 +144,7 @@ impl Shard {
         self.now = now;
         let staged_bytes = outputs.size_bytes();
         self.relays.start_turn();
+        self.watch_relays.start_turn();
         self.advance_crowds(outputs);
         self.expire_rooms(outputs);
         for input in &inputs.list {
@@ -200,7 +206,13 @@ impl Shard {
     /// Rooms that connections of this shard hear.
     #[must_use]
     pub fn relay_count(&self) -> usize {
-        self.relays.room_count()
+        self.relays.count()
+    }
+
+    /// Objects that connections of this shard watch.
+    #[must_use]
+    pub fn watch_relay_count(&self) -> usize {
+        self.watch_relays.count()
     }
 
     /// The partition's state, if anything ever happened in it here.
@@ -266,7 +278,7 @@ impl Shard {
     /// Changes a partition, and what the shard derives from all of its partitions.
     fn apply(&mut self, id: PartitionId, delta: &Delta) {
         let partition = self.partition_mut(id);
-        let before = (partition.object_count(), partition.room_count());
+        let before = partition.totals();
         let room = match delta {
             Delta::ObjectCreated { object, .. }
             | Delta::ObjectChanged { object, .. }
@@ -279,7 +291,7 @@ impl Shard {
         };
         let listed_before = listed(partition);
         partition.apply(delta);
-        let after = (partition.object_count(), partition.room_count());
+        let after = partition.totals();
         let listed_after = listed(partition);
         if listed_before != listed_after {
             if let Some(name) = listed_before {
@@ -287,8 +299,11 @@ impl Shard {
             }
             self.public_rooms.extend(listed_after);
         }
-        self.counters.objects = self.counters.objects + after.0 as u64 - before.0 as u64;
-        self.counters.rooms = self.counters.rooms + after.1 as u64 - before.1 as u64;
+        let counters = &mut self.counters;
+        counters.objects = counters.objects + after.objects - before.objects;
+        counters.rooms = counters.rooms + after.rooms - before.rooms;
+        counters.state_bytes = counters.state_bytes + after.bytes - before.bytes;
+        counters.watches = counters.watches + after.watches - before.watches;
     }
 }
 
@@ -298,7 +313,9 @@ fn delta_partition(delta: &Delta, batch: &DeltaBatch) -> PartitionId {
     let partition = match delta {
         Delta::ObjectCreated { object, .. }
         | Delta::ObjectChanged { object, .. }
-        | Delta::ObjectDeleted { object } => ObjectId(*object).partition(),
+        | Delta::ObjectDeleted { object }
+        | Delta::WatchStarted { object, .. }
+        | Delta::WatchEnded { object, .. } => ObjectId(*object).partition(),
         Delta::UserPresent { user, .. } | Delta::UserAbsent { user } => PartitionId::of_name(user),
         Delta::MemberJoined { room, .. } | Delta::MemberLeft { room, .. } => {
             ObjectId(*room).partition()

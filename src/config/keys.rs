@@ -290,7 +290,8 @@ sections! {
         /// Bytes that wait to be sent on one connection; one with more is closed with
         /// `slow-consumer`.
         send_queue_bytes_max: u64 = "262144", Allowed::Range(KIB, GIB);
-        /// Events that wait in one partition; the next is answered `busy`.
+        /// Requests that wait in one partition; the next is answered `busy`. As many notices of
+        /// objects may wait for its rooms; the next is dropped.
         partition_events_max: u64 = "1024", Allowed::Range(1, 1_048_576);
         /// Rooms in which one session is; the next is answered `too-many-rooms`.
         rooms_per_session_max: u64 = "64", Allowed::Range(1, 65_536);
@@ -305,6 +306,14 @@ sections! {
         object_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
         /// Objects of one partition; the next is answered `partition-full`.
         objects_per_partition_max: u64 = "65536", Allowed::Range(1, 16_777_216);
+        /// Bytes in memory of one partition's objects; one more is answered
+        /// `partition-memory-full`.
+        partition_bytes_max: u64 = "67108864", Allowed::Range(MIB, 64 * GIB);
+        /// Bytes in memory of one shard's objects, those of users among them; one more is answered
+        /// `server-full`.
+        state_bytes_max: u64 = "4294967296", Allowed::Range(MIB, 1024 * GIB);
+        /// Objects that one session watches; the next is answered `too-many-watches`.
+        watches_per_session_max: u64 = "256", Allowed::Range(1, 65_536);
         /// Bytes that wait for another shard whose ring is full. Above half of it a shard takes
         /// no new client events.
         mesh_staging_bytes_max: u64 = "4194304", Allowed::Range(KIB, GIB);

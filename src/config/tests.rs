@@ -63,6 +63,9 @@ fn every_key_can_be_set() {
         gather_ms = 18
         object_bytes_max = 1016
         objects_per_partition_max = 17
+        partition_bytes_max = 1048577
+        state_bytes_max = 1048578
+        watches_per_session_max = 18
         mesh_staging_bytes_max = 8192
         room_grace_ms = 19
         join_creates_rooms = false
@@ -103,6 +106,9 @@ fn every_key_can_be_set() {
             gather_ms: 18,
             object_bytes_max: 1016,
             objects_per_partition_max: 17,
+            partition_bytes_max: 1_048_577,
+            state_bytes_max: 1_048_578,
+            watches_per_session_max: 18,
             mesh_staging_bytes_max: 8192,
             room_grace_ms: 19,
             join_creates_rooms: false,
@@ -285,6 +291,9 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         gather_ms: limits.gather_ns / 1_000_000,
         object_bytes_max: limits.object_bytes_max,
         objects_per_partition_max: limits.objects_per_partition_max,
+        partition_bytes_max: limits.partition_bytes_max,
+        state_bytes_max: limits.state_bytes_max,
+        watches_per_session_max: limits.watches_per_session_max,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max,
         room_grace_ms: limits.room_grace_ns / 1_000_000,
         join_creates_rooms: true,

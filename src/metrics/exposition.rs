@@ -55,6 +55,17 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("sessions", "Sessions", |turn| turn.shard.sessions),
     gauge("rooms", "Rooms whose home is on this shard", |turn| turn.shard.rooms),
     gauge("objects", "Objects, rooms among them", |turn| turn.shard.objects),
+    gauge("state_bytes", "Bytes in memory of the objects", |turn| turn.shard.state_bytes),
+    gauge("watches", "Watches of objects", |turn| turn.shard.watches),
+    counter("object_notices", "Changes of objects that rooms heard", |turn| {
+        turn.shard.object_notices
+    }),
+    counter("object_notices_unheard", "Changes by who is not in the object's room", |turn| {
+        turn.shard.object_notices_unheard
+    }),
+    counter("object_notices_dropped", "Changes lost to rooms because a queue was full", |turn| {
+        turn.shard.object_notices_dropped
+    }),
     gauge("queued_events", "Events that wait in partition queues", |turn| turn.shard.queued_events),
     gauge("changed_objects", "Objects that changed and wait to be stored", |turn| {
         turn.shard.changed_objects
@@ -74,6 +85,7 @@ pub(super) const SCALARS: &[Scalar] = &[
     }),
     counter("mesh_wakes", "Wake-ups sent to shards that slept", |turn| turn.turn.wakes_sent),
     counter("allocations", "Heap allocations of the shard thread", |turn| turn.turn.allocations),
+    gauge("heap_bytes", "Heap bytes that the shard thread holds", |turn| turn.turn.heap_bytes),
     counter("ring_enters", "io_uring_enter calls", |turn| turn.net.enters),
     counter("ring_submissions", "Submission queue entries", |turn| turn.net.submissions),
     counter("ring_completions", "Completions taken", |turn| turn.net.completions),

@@ -8,6 +8,7 @@ mod connserver;
 mod crowd;
 mod half_sent;
 mod life;
+mod objects;
 mod operations;
 mod protocols;
 mod reports;

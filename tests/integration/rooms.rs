@@ -7,7 +7,7 @@ use crate::server::TestServer;
 const CLIENTS_MAX: usize = 100;
 
 /// So many clients, and more until every shard has some: it is the kernel that spreads connections.
-fn clients_on_all_shards(server: &TestServer, count_min: usize) -> Vec<Client> {
+pub(crate) fn clients_on_all_shards(server: &TestServer, count_min: usize) -> Vec<Client> {
     let mut clients = Vec::new();
     loop {
         clients.push(Client::log_in(server.listen, &format!("user{}", clients.len())));

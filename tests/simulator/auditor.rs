@@ -3,8 +3,8 @@
 //! says the same to all; what was granted is heard, and what was refused is not.
 //!
 //! Files: `auditor/replies.rs` what a granted request promises, `auditor/refusals.rs` which
-//! refusals are just, `auditor/talk.rs` what is heard, `auditor/rest.rs` what holds when all is
-//! quiet.
+//! refusals are just, `auditor/talk.rs` what is heard, `auditor/objects.rs` what is heard of objects,
+//! `auditor/rest.rs` what holds when all is quiet.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,7 @@ use warren_core::turn::ConnectionTraits;
 use crate::oracle::Oracle;
 use crate::workload::Draft;
 
+mod objects;
 mod refusals;
 mod replies;
 mod rest;
@@ -50,6 +51,10 @@ pub(crate) struct View {
     session: Option<u64>,
     /// The rooms in which it is.
     pub(crate) stays: BTreeMap<String, StayView>,
+    /// The objects that it watches, each with the version of which it last heard.
+    pub(crate) watches: BTreeMap<u64, u64>,
+    /// By room and object, the last version of which the room heard.
+    noticed: BTreeMap<(String, u64), u64>,
     pending: BTreeMap<i64, Pending>,
     /// The room that its login asked for and of which it has not heard.
     first_room: Option<String>,
@@ -134,6 +139,8 @@ impl Auditor {
             user: None,
             session: None,
             stays: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            noticed: BTreeMap::new(),
             pending: BTreeMap::new(),
             first_room: None,
             has_quit: false,
@@ -249,6 +256,7 @@ impl Auditor {
         let view = &mut self.views[conversation];
         view.is_over = true;
         view.pending.clear();
+        view.watches.clear();
         let stays = std::mem::take(&mut view.stays);
         self.cut_stays.extend(stays.into_values());
     }
@@ -269,7 +277,7 @@ fn check_repeated(traits: ConnectionTraits, request: Message<'_>, reply: Message
         if traits.echoes_request && !is_overlaid {
             let repeated = reply.get(name);
             assert!(repeated.is_some(), "{name} of {request:?} is missing in {reply:?}");
-            let is_own = matches!(name, "object" | "kind" | "number" | "note" | "room" | "after");
+            let is_own = matches!(name, "object" | "kind" | "number" | "note" | "room" | "owner");
             assert!(is_own || repeated == Some(value), "{request:?} was repeated as {reply:?}");
         }
     }

@@ -90,7 +90,8 @@ impl Cluster {
             .zip(ports)
             .map(|(shard, port)| ShardTurn::new(new_shard(shard), port, plan.shard_count))
             .collect();
-        let oracle = Oracle::new((0..plan.shard_count).map(new_shard).collect());
+        let replicas = (0..plan.shard_count).map(new_shard).collect();
+        let oracle = Oracle::new(replicas, plan.limits.clone());
         Self {
             clock: SimulatedClock::default(),
             stores: (0..plan.shard_count).map(|_| ModelStore::default()).collect(),

@@ -1,6 +1,7 @@
 //! What holds of the shards themselves: at every turn, at rest, and when everyone is gone.
 
 use warren::shard_turn::ShardTurn;
+use warren_core::counters::ShardCounters;
 use warren_core::ids::ShardId;
 use warren_core::limits::Limits;
 use warren_core::mesh::{EventKind, MeshBatch, MeshMessage};
@@ -39,8 +40,8 @@ impl Peaks {
 /// What waits for a peer that does not take it stays bounded. What answers the peer's own requests
 /// and what ends sessions cannot be refused, and is bounded by those. All else is:
 ///
-/// * what talks to the peer (room messages, direct messages, pages of rooms) by
-///   `mesh_staging_bytes_max` and one message more;
+/// * what talks to the peer (room messages, direct messages, what watchers hear, notices of
+///   objects, pages of rooms) by `mesh_staging_bytes_max` and one message more;
 /// * what the peer is asked by half of that, and what the clients of one turn, and those whose
 ///   login was answered in it, can ask.
 pub(crate) fn check_staging(shard: &ShardTurn, limits: &Limits, peaks: Peaks) {
@@ -78,7 +79,9 @@ fn staged_bytes(batch: &MeshBatch) -> (usize, usize) {
         match message {
             // Who is gone has left, however full the way.
             MeshMessage::RoomMessage { message, .. } if method(*message) == "left" => {}
-            MeshMessage::RoomMessage { message, .. } | MeshMessage::Direct { message, .. } => {
+            MeshMessage::RoomMessage { message, .. }
+            | MeshMessage::Direct { message, .. }
+            | MeshMessage::ObjectMessage { message, .. } => {
                 talk += size(*message);
             }
             MeshMessage::RoomsPage { request, gathered, .. } => {
@@ -86,6 +89,11 @@ fn staged_bytes(batch: &MeshBatch) -> (usize, usize) {
             }
             MeshMessage::Event { header, user, message } if header.kind == EventKind::Request => {
                 asked += size(*message) + user.length as usize;
+            }
+            MeshMessage::Event { header, user, message }
+                if header.kind == EventKind::ObjectNotice =>
+            {
+                talk += size(*message) + user.length as usize;
             }
             _ => {}
         }
@@ -98,12 +106,24 @@ pub(crate) fn check_at_rest(shards: &[ShardTurn], auditor: &Auditor) {
     for (index, shard) in shards.iter().enumerate() {
         let counters = shard.shard().counters();
         assert!(counters.queued_events == 0, "events wait");
-        let (rooms, sessions) = auditor.expected_on(index);
-        let relays = shard.shard().relay_count();
+        let expected = auditor.expected_on(index);
+        let (relays, rooms) = (shard.shard().relay_count(), expected.rooms);
         assert!(relays == rooms, "shard {index} relays {relays} rooms instead of {rooms}");
-        let known = counters.sessions;
-        assert!(known == sessions as u64, "shard {index} has {known} sessions, not {sessions}");
+        let (relays, objects) = (shard.shard().watch_relay_count(), expected.objects);
+        assert!(relays == objects, "shard {index} relays {relays} objects instead of {objects}");
+        let (known, sessions) = (counters.sessions, expected.sessions as u64);
+        assert!(known == sessions, "shard {index} has {known} sessions, not {sessions}");
     }
+    let sum = |read: fn(&ShardCounters) -> u64| -> u64 {
+        shards.iter().map(|shard| read(shard.shard().counters())).sum()
+    };
+    let (watches, expected) = (sum(|shard| shard.watches), auditor.oracle.watch_count() as u64);
+    assert!(watches == expected, "{watches} watches are counted, {expected} are there");
+    let notices = sum(|shard| {
+        shard.object_notices + shard.object_notices_unheard + shard.object_notices_dropped
+    });
+    let made = auditor.oracle.notices_made;
+    assert!(notices == made, "{made} notices were made, {notices} came to something");
 }
 
 /// When everyone is gone and the grace time has passed, only what is meant to stay is there.
@@ -112,6 +132,8 @@ pub(crate) fn check_empty(shards: &[ShardTurn], oracle: &Oracle) {
         let counters = shard.shard().counters();
         assert!(counters.sessions == 0 && counters.queued_events == 0);
         assert!(shard.shard().relay_count() == 0, "rooms are relayed to nobody");
+        assert!(shard.shard().watch_relay_count() == 0, "objects are relayed to nobody");
+        assert!(counters.watches == 0, "nobody watches");
         assert!(shard.shard().next_deadline_ns().is_none(), "a room is looked at for ever");
         assert!(shard.shard().gathered_bytes() == 0 && !shard.shard().owes_crowds());
         assert!(!shard.has_staged() && !shard.has_work());

@@ -5,17 +5,34 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use warren_core::delta::{Delta, DeltaBatch};
-use warren_core::ids::{ObjectId, PARTITION_COUNT, PartitionId};
+use warren_core::ids::{Epoch, ObjectId, PARTITION_COUNT, PartitionId};
+use warren_core::limits::Limits;
 use warren_core::message::{Message, Value};
+use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 
 /// What is known of an object.
 #[derive(Debug)]
 pub(crate) struct ObjectFacts {
     pub(crate) kind: String,
-    pub(crate) owner: String,
+    /// Everyone who ever owned it, the present owner last.
+    pub(crate) owners: Vec<String>,
     pub(crate) version: u64,
     pub(crate) is_deleted: bool,
+    /// By version from 1, its fields in canonical text.
+    pub(crate) history: Vec<BTreeMap<String, String>>,
+    /// By version from 1, the names of the fields that were set or removed.
+    pub(crate) changed: Vec<BTreeSet<String>>,
+}
+
+impl ObjectFacts {
+    pub(crate) fn owner(&self) -> &str {
+        self.owners.last().expect("users own what they make")
+    }
+
+    fn room(&self) -> Option<&String> {
+        self.history.last().and_then(|fields| fields.get("room"))
+    }
 }
 
 /// What is known of a room, in one of its lives.
@@ -48,12 +65,23 @@ pub(crate) struct StayFacts {
 struct Population {
     now: usize,
     peak: usize,
+    bytes_peak: u64,
 }
 
 /// All that is true.
 #[derive(Debug)]
 pub(crate) struct Oracle {
     replicas: Vec<Shard>,
+    limits: Limits,
+    /// By shard, the most bytes that its objects ever took.
+    state_bytes_peaks: Vec<u64>,
+    /// Who watches what, as session and object.
+    watches: BTreeSet<(u64, u64)>,
+    /// Versions at which watches began and ended of which their clients have not heard yet.
+    watch_begins: BTreeMap<(u64, u64), VecDeque<u64>>,
+    watch_ends: BTreeMap<(u64, u64), VecDeque<u64>>,
+    /// How often an object's room was to hear of it.
+    pub(crate) notices_made: u64,
     pub(crate) objects: BTreeMap<u64, ObjectFacts>,
     /// Ids of all objects, in order of creation.
     pub(crate) object_list: Vec<u64>,
@@ -74,9 +102,15 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    pub(crate) fn new(replicas: Vec<Shard>) -> Self {
+    pub(crate) fn new(replicas: Vec<Shard>, limits: Limits) -> Self {
         Self {
+            state_bytes_peaks: vec![0; replicas.len()],
             replicas,
+            limits,
+            watches: BTreeSet::new(),
+            watch_begins: BTreeMap::new(),
+            watch_ends: BTreeMap::new(),
+            notices_made: 0,
             objects: BTreeMap::new(),
             object_list: vec![],
             populations: BTreeMap::new(),
@@ -100,6 +134,7 @@ impl Oracle {
             for delta in &batch.deltas {
                 self.note(index, delta);
             }
+            self.check_bytes(index, batch);
         }
         for (id, room) in &mut self.rooms {
             if room.home == index && !room.is_deleted {
@@ -124,6 +159,25 @@ impl Oracle {
         }
     }
 
+    /// What a batch made of its partitions stays within their bounds.
+    fn check_bytes(&mut self, index: usize, batch: &DeltaBatch) {
+        let bytes = self.replicas[index].counters().state_bytes;
+        self.state_bytes_peaks[index] = self.state_bytes_peaks[index].max(bytes);
+        assert!(bytes <= self.limits.state_bytes_max as u64, "{bytes} bytes on shard {index}");
+        for delta in &batch.deltas {
+            let (Delta::ObjectCreated { object, .. } | Delta::ObjectChanged { object, .. }) = delta
+            else {
+                continue;
+            };
+            let id = ObjectId(*object).partition();
+            let partition = self.replicas[index].partition(id).expect("it has objects");
+            let bytes = partition.memory_bytes() as u64;
+            assert!(bytes <= self.limits.partition_bytes_max as u64, "{bytes} bytes in {id:?}");
+            let population = self.populations.entry(id.0).or_default();
+            population.bytes_peak = population.bytes_peak.max(bytes);
+        }
+    }
+
     fn note(&mut self, index: usize, delta: &Delta) {
         match delta {
             Delta::ObjectCreated { object, version, record } => {
@@ -131,15 +185,18 @@ impl Oracle {
                 let record = Message::parse(record).expect("a record is a message");
                 self.note_created(index, *object, record);
             }
-            Delta::ObjectChanged { object, version, .. } => {
-                let facts = self.objects.get_mut(object).expect("a changed object exists");
-                assert!(*version == facts.version + 1 && !facts.is_deleted, "versions are dense");
-                facts.version = *version;
+            Delta::ObjectChanged { object, version, changes } => {
+                let changes = Message::parse(changes).expect("changes are a message");
+                self.note_changed(*object, *version, changes);
             }
             Delta::ObjectDeleted { object } => {
                 let facts = self.objects.get_mut(object).expect("a deleted object exists");
                 assert!(!facts.is_deleted, "an object is deleted once");
                 facts.is_deleted = true;
+                self.notices_made += u64::from(facts.room().is_some());
+                let watched = self.watches.iter().filter(|(_, watched)| watched == object);
+                let sessions: Vec<u64> = watched.map(|(session, _)| *session).collect();
+                sessions.into_iter().for_each(|session| self.end_watch(session, *object));
                 if let Some(room) = self.rooms.get_mut(object) {
                     assert!(room.members.is_empty(), "a room with members was deleted");
                     room.is_deleted = true;
@@ -164,7 +221,42 @@ impl Oracle {
                 let (_, stay) = facts.members.remove(user).expect("only members leave");
                 self.end_stay(stay);
             }
+            Delta::WatchStarted { object, session, user } => {
+                assert!(self.users.contains_key(user), "nobody is {user}");
+                let watch = (*session, *object);
+                assert!(self.watches.insert(watch), "a session watches an object once");
+                let version = self.objects[object].version;
+                self.watch_begins.entry(watch).or_default().push_back(version);
+            }
+            Delta::WatchEnded { object, session } => self.end_watch(*session, *object),
         }
+    }
+
+    fn note_changed(&mut self, object: u64, version: u64, changes: Message<'_>) {
+        let facts = self.objects.get_mut(&object).expect("a changed object exists");
+        assert!(version == facts.version + 1 && !facts.is_deleted, "versions are dense");
+        facts.version = version;
+        let before = facts.room().cloned();
+        let mut fields = facts.history.last().cloned().expect("it has a first version");
+        for (name, value) in changes.fields() {
+            match value {
+                Value::Null => _ = fields.remove(name),
+                value => _ = fields.insert(name.to_owned(), value.to_string()),
+            }
+        }
+        if let Some(owner) = fields.get("owner").filter(|owner| *owner != facts.owner()) {
+            facts.owners.push(owner.clone());
+        }
+        facts.history.push(fields);
+        facts.changed.push(changes.fields().map(|(name, _)| name.to_owned()).collect());
+        let rooms = BTreeSet::from([before.as_ref(), facts.room()]);
+        self.notices_made += rooms.iter().flatten().count() as u64;
+    }
+
+    fn end_watch(&mut self, session: u64, object: u64) {
+        assert!(self.watches.remove(&(session, object)), "only a watch that is there ends");
+        let version = self.objects[&object].version;
+        self.watch_ends.entry((session, object)).or_default().push_back(version);
     }
 
     fn note_created(&mut self, index: usize, object: u64, record: Message<'_>) {
@@ -187,7 +279,12 @@ impl Oracle {
         let population = self.populations.entry(ObjectId(object).partition().0).or_default();
         population.now += 1;
         population.peak = population.peak.max(population.now);
-        let facts = ObjectFacts { kind, owner, version: 1, is_deleted: false };
+        let fields: BTreeMap<String, String> =
+            record.fields().map(|(name, value)| (name.to_owned(), value.to_string())).collect();
+        let changed = vec![fields.keys().cloned().collect()];
+        let (owners, history) = (vec![owner], vec![fields]);
+        let facts = ObjectFacts { kind, owners, version: 1, is_deleted: false, history, changed };
+        self.notices_made += u64::from(facts.room().is_some());
         assert!(self.objects.insert(object, facts).is_none(), "an id is used once");
         self.object_list.push(object);
     }
@@ -221,6 +318,49 @@ impl Oracle {
     /// The most objects that the partition ever held.
     pub(crate) fn population_peak(&self, partition: PartitionId) -> usize {
         self.populations.get(&partition.0).map_or(0, |population| population.peak)
+    }
+
+    /// The most bytes that the partition's objects ever took.
+    pub(crate) fn partition_bytes_peak(&self, partition: PartitionId) -> u64 {
+        self.populations.get(&partition.0).map_or(0, |population| population.bytes_peak)
+    }
+
+    /// The most bytes that the objects of the partition's shard ever took.
+    pub(crate) fn state_bytes_peak(&self, partition: PartitionId) -> u64 {
+        let routing = RoutingTable::even(self.replicas.len() as u16, Epoch(1));
+        self.state_bytes_peaks[routing.shard_of(partition).index()]
+    }
+
+    /// The version at which a watch began, of which the session's client now hears.
+    pub(crate) fn claim_watch(&mut self, session: u64, object: u64) -> u64 {
+        let begin = self.watch_begins.get_mut(&(session, object)).and_then(VecDeque::pop_front);
+        begin.expect("a watch was granted that never began")
+    }
+
+    /// The version at which a watch ended, of which the session's client now hears.
+    pub(crate) fn claim_watch_end(&mut self, session: u64, object: u64) -> u64 {
+        let end = self.watch_ends.get_mut(&(session, object)).and_then(VecDeque::pop_front);
+        end.expect("a watch ended that is still there")
+    }
+
+    /// The objects that the session watches.
+    pub(crate) fn watched_by(&self, session: u64) -> BTreeSet<u64> {
+        let of_session = self.watches.range((session, 0)..=(session, u64::MAX));
+        of_session.map(|(_, object)| *object).collect()
+    }
+
+    /// Whether a user may read the object: secret rooms are for their owners and members.
+    pub(crate) fn may_read(&self, object: u64, user: &str, session: u64) -> bool {
+        let facts = &self.objects[&object];
+        let Some(room) = self.rooms.get(&object) else { return true };
+        let secret = facts.history.last().and_then(|fields| fields.get("secret"));
+        let is_member = room.members.values().any(|(member, _)| *member == session);
+        secret.is_none_or(|secret| secret != "true") || facts.owner() == user || is_member
+    }
+
+    /// How many watches there are.
+    pub(crate) fn watch_count(&self) -> usize {
+        self.watches.len()
     }
 
     /// The session by which the user is here.

@@ -88,6 +88,12 @@ fn draw_limits(prng: &mut Prng) -> Limits {
             tiny.objects_per_partition_max,
             production.objects_per_partition_max,
         ),
+        partition_bytes_max: draw(tiny.partition_bytes_max, production.partition_bytes_max),
+        state_bytes_max: draw(tiny.state_bytes_max, production.state_bytes_max),
+        watches_per_session_max: draw(
+            tiny.watches_per_session_max,
+            production.watches_per_session_max,
+        ),
         parked_bytes_max: draw(tiny.parked_bytes_max, production.parked_bytes_max),
         effects_bytes_max: draw(tiny.effects_bytes_max, production.effects_bytes_max),
         changed_objects_max: draw(tiny.changed_objects_max, production.changed_objects_max),

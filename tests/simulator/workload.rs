@@ -42,6 +42,8 @@ const KINDS: &[(u64, Kind)] = &[
     (6, Kind::Set),
     (3, Kind::Delete),
     (3, Kind::Find),
+    (7, Kind::Watch),
+    (3, Kind::Unwatch),
     (3, Kind::Plain),
     (1, Kind::Login),
     (1, Kind::Quit),
@@ -63,6 +65,8 @@ enum Kind {
     Set,
     Delete,
     Find,
+    Watch,
+    Unwatch,
     Plain,
     Login,
     Quit,
@@ -93,7 +97,8 @@ impl Workload {
         let bytes = match kind {
             Kind::RoomTalk | Kind::DirectTalk => self.talk(id, kind, view),
             Kind::Join | Kind::Leave | Kind::Who => self.room_request(id, kind, view),
-            Kind::Create | Kind::CreateRoom => self.create(id, kind),
+            Kind::Create | Kind::CreateRoom => self.create(id, kind, view),
+            Kind::Watch | Kind::Unwatch => self.watch(id, kind, view, oracle),
             Kind::Get | Kind::Set | Kind::Delete => self.object_request(id, kind, view, oracle),
             Kind::Find => self.find(id, oracle),
             Kind::Login => self.login(id),
@@ -169,7 +174,7 @@ impl Workload {
         build(method, id, &[room])
     }
 
-    fn create(&mut self, id: i64, kind: Kind) -> Vec<u8> {
+    fn create(&mut self, id: i64, kind: Kind, view: &View) -> Vec<u8> {
         let number = Value::Integer(self.prng.below(4) as i64);
         if matches!(kind, Kind::CreateRoom) {
             let room = self.prng.pick(&self.rooms).clone();
@@ -193,6 +198,12 @@ impl Workload {
             ("partition", partition),
         ];
         let count = self.prng.between(2, 4) as usize;
+        if self.prng.chance(40) {
+            let room = self.room(view, 90);
+            let [kind, number, .., partition] = fields;
+            let fields = [kind, number, partition, ("room", Value::Text(&room))];
+            return build("create", id, &fields);
+        }
         build("create", id, &fields[..count])
     }
 
@@ -201,13 +212,14 @@ impl Workload {
         if oracle.object_list.is_empty() || self.prng.chance(3) {
             return ObjectId(self.prng.next());
         }
-        let is_own = |object: &u64| view.user() == Some(&*oracle.objects[object].owner);
+        let is_own = |object: &u64| view.user() == Some(oracle.objects[object].owner());
         let drawn = [(); 6].map(|()| *self.prng.pick(&oracle.object_list));
         ObjectId(drawn.into_iter().find(is_own).unwrap_or(drawn[0]))
     }
 
     fn object_request(&mut self, id: i64, kind: Kind, view: &View, oracle: &Oracle) -> Vec<u8> {
         let object = self.object(view, oracle);
+        let is_room = oracle.objects.get(&object.0).is_some_and(|facts| facts.kind == "room");
         let version = oracle.objects.get(&object.0).map_or(1, |facts| facts.version as i64);
         let version = version + i64::from(self.prng.chance(30));
         let object = ("object", Value::Object(object));
@@ -219,12 +231,33 @@ impl Workload {
                 let note = ("note", Value::Text(self.prng.pick::<&str>(&note)));
                 let number = ("number", Value::Integer(self.prng.below(4) as i64));
                 let level = ("ack", Value::Text(self.prng.pick::<&str>(&["applied", "durable"])));
-                match self.prng.below(4) {
+                let (room, owner) = (self.room(view, 80), self.prng.pick(&self.users).clone());
+                let room = if self.prng.chance(20) { String::new() } else { room };
+                let secret = ("secret", Value::Boolean(self.prng.chance(60)));
+                match self.prng.below(8) {
+                    0 | 7 if is_room => build("set", id, &[object, secret]),
                     0 => build("set", id, &[object, note, number, level]),
+                    2 | 3 => build("set", id, &[object, ("room", Value::Text(&room)), number]),
+                    4 => build("set", id, &[object, ("owner", Value::Text(&owner))]),
                     1 => build("set", id, &[object, ("version", Value::Integer(version)), number]),
                     _ => build("set", id, &[object, note, number]),
                 }
             }
+        }
+    }
+
+    fn watch(&mut self, id: i64, kind: Kind, view: &View, oracle: &Oracle) -> Vec<u8> {
+        let watched: Vec<u64> = view.watches.keys().copied().collect();
+        let is_known = !watched.is_empty() && self.prng.chance(80);
+        match kind {
+            Kind::Unwatch if is_known => {
+                let object = Value::Object(ObjectId(*self.prng.pick(&watched)));
+                build("unwatch", id, &[("object", object)])
+            }
+            Kind::Unwatch => {
+                build("unwatch", id, &[("object", Value::Object(self.object(view, oracle)))])
+            }
+            _ => build("watch", id, &[("object", Value::Object(self.object(view, oracle)))]),
         }
     }
 
@@ -236,7 +269,13 @@ impl Workload {
         }
         let near = ObjectId(*self.prng.pick(&oracle.object_list));
         let partition = ("partition", Value::Integer(i64::from(near.partition().0)));
-        build("find", id, &[kind, count, partition])
+        let (owner, room) =
+            (self.prng.pick(&self.users).clone(), self.prng.pick(&self.rooms).clone());
+        match self.prng.below(4) {
+            0 => build("find", id, &[kind, count, partition, ("owner", Value::Text(&owner))]),
+            1 => build("find", id, &[kind, count, partition, ("room", Value::Text(&room))]),
+            _ => build("find", id, &[kind, count, partition]),
+        }
     }
 
     fn login(&mut self, id: i64) -> Vec<u8> {

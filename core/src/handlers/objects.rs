@@ -1,10 +1,10 @@
 //! Objects: `create`, `get`, `set`, `delete`, `find`. Anyone who is logged in may read; the owner
-//! may change.
+//! may change, and hand over. Who hears of changes: `watches.rs`.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Action, Request, authorize, page_count};
+use super::{Action, Request, authorize, page_count, watches};
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::ids::{Address, ObjectId};
@@ -12,16 +12,32 @@ use crate::limits::FIND_SCAN_MAX;
 use crate::message::{Message, MessageBuilder, OBJECT_FIELDS_MAX, Value};
 use crate::name::is_reserved;
 use crate::object::{
-    KIND_ROOM, KIND_USER, KIND_WORLD, Object, changed_record, has_canonical_text, start_record,
+    FIELD_OWNER, FIELD_ROOM, KIND_ROOM, KIND_USER, KIND_WORLD, Object, changed_record,
+    has_canonical_text, start_record,
 };
 use crate::reason::Reason;
+use crate::room::LOBBY;
 
-/// The id of a new object, if the partition has room for it.
-pub(super) fn new_object(request: &Request<'_>) -> Result<ObjectId, Reason> {
+/// The id of a new object with this record, if the partition has room for it.
+pub(super) fn new_object(request: &Request<'_>, record: &[u8]) -> Result<ObjectId, Reason> {
+    let record = Message::from_checked(record);
+    check_memory(request, request.partition.memory_bytes_of_new(record))?;
     if request.partition.object_count() >= request.limits.objects_per_partition_max {
         return Err(Reason::PartitionFull);
     }
     request.partition.next_object().ok_or(Reason::PartitionFull)
+}
+
+/// Whether the objects of the partition, and those of the shard, may take so many bytes more.
+fn check_memory(request: &Request<'_>, more_bytes: usize) -> Result<(), Reason> {
+    let limits = request.limits;
+    if request.partition.memory_bytes() + more_bytes > limits.partition_bytes_max {
+        return Err(Reason::PartitionMemoryFull);
+    }
+    if request.state_bytes + more_bytes as u64 > limits.state_bytes_max as u64 {
+        return Err(Reason::ServerFull);
+    }
+    Ok(())
 }
 
 pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
@@ -46,7 +62,8 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
         }
     }
     check_size(request, &record)?;
-    let object = new_object(request)?;
+    let object = new_object(request, &record)?;
+    watches::notice_created(object, Message::from_checked(&record), effects);
     effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
     effects.reply(|reply| {
         reply.field("object", Value::Object(object));
@@ -57,6 +74,12 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
 
 pub(super) fn get(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let (_, object) = asked_object(request, Action::Read)?;
+    describe(object, effects);
+    Ok(())
+}
+
+/// Puts all of the object into the reply.
+pub(super) fn describe(object: &Object, effects: &mut Effects) {
     effects.reply(|reply| {
         reply.field("kind", Value::Text(object.kind()));
         reply.field("version", Value::Integer(object.version() as i64));
@@ -64,7 +87,6 @@ pub(super) fn get(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
             reply.field(name, value);
         }
     });
-    Ok(())
 }
 
 pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
@@ -85,8 +107,15 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
     if changed.fields().next().is_none() {
         return Err(Reason::FieldMissing);
     }
-    check_size(request, &changed_record(object.record(), changed))?;
+    let record = changed_record(object.record(), changed);
+    check_size(request, &record)?;
+    if record.len() > object.record().as_bytes().len() {
+        check_memory(request, record.len() - object.record().as_bytes().len())?;
+    }
     let version = object.version() + 1;
+    watches::tell_changed(request, id, object, (version, changed), effects)?;
+    let record = Message::from_checked(&record);
+    watches::notice_changed(id, object, (version, changed), record, effects);
     effects.change(Delta::ObjectChanged { object: id.0, version, changes });
     effects.reply(|reply| reply.field("version", Value::Integer(version as i64)));
     Ok(())
@@ -103,6 +132,8 @@ pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(),
         }
         _ => {}
     }
+    watches::tell_deleted(request, id, effects)?;
+    watches::notice_deleted(id, object, effects);
     effects.change(Delta::ObjectDeleted { object: id.0 });
     Ok(())
 }
@@ -118,20 +149,21 @@ pub(super) fn find(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
         Some(value) => value.as_object().ok_or(Reason::FieldInvalid)?.address(),
     };
     let passed = ["id", "kind", "partition", "count", "after"];
-    if own_fields(message, &passed).any(|(name, _)| is_reserved(name)) {
+    let is_asked = |name: &str| !is_reserved(name) || matches!(name, FIELD_OWNER | FIELD_ROOM);
+    if own_fields(message, &passed).any(|(name, _)| !is_asked(name)) {
         return Err(Reason::ReservedField);
     }
     let wanted: Vec<(&str, String)> =
         own_fields(message, &passed).map(|(name, value)| (name, value.to_string())).collect();
     let matches = |object: &Object| {
-        object.kind() == kind
-            && wanted.iter().all(|(name, text)| match object.get(name) {
-                Some(field) => has_canonical_text(field, text),
-                None => text.is_empty(),
-            })
+        wanted.iter().all(|(name, text)| match object.get(name) {
+            Some(field) => has_canonical_text(field, text),
+            None => text.is_empty(),
+        })
     };
     let (mut found, mut last, mut more) = (Vec::new(), None, false);
-    for (scanned, (id, object)) in request.partition.objects_after(after).enumerate() {
+    let of_kind = request.partition.objects_of_kind_after(kind, after);
+    for (scanned, (id, object)) in of_kind.enumerate() {
         more = scanned == FIND_SCAN_MAX || found.len() == count;
         if more {
             break;
@@ -152,7 +184,7 @@ pub(super) fn find(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
 }
 
 /// The object that the request names, if its user may do this with it.
-fn asked_object<'a>(
+pub(super) fn asked_object<'a>(
     request: &Request<'a>,
     action: Action,
 ) -> Result<(ObjectId, &'a Object), Reason> {
@@ -200,11 +232,19 @@ fn copy_own(
 ) -> Result<(), Reason> {
     for (name, value) in own_fields(message, passed) {
         let own_to_rooms = kind == KIND_ROOM && matches!(name, "name" | "transient");
-        if is_reserved(name) || own_to_rooms {
+        let is_settable = match name {
+            FIELD_ROOM => !matches!(kind, KIND_ROOM | KIND_WORLD | KIND_USER),
+            // Whoever creates an object owns it, and a user's own object stays the user's.
+            FIELD_OWNER => removals == Removals::Null && kind != KIND_USER,
+            _ => !is_reserved(name) && !own_to_rooms,
+        };
+        if !is_settable {
             return Err(Reason::ReservedField);
         }
         let value = match name {
+            FIELD_OWNER => Value::Text(message.name(FIELD_OWNER)?),
             _ if value.removes() => Value::Null,
+            FIELD_ROOM if message.name(FIELD_ROOM)? == LOBBY => return Err(Reason::Lobby),
             "members_max" if kind == KIND_ROOM => {
                 let count = value.as_integer().filter(|count| *count > 0);
                 Value::Integer(count.ok_or(Reason::FieldInvalid)?)

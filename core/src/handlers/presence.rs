@@ -21,9 +21,9 @@ pub(super) fn login(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
     let object = match known {
         Some(known) => known.object,
         None => {
-            let object = super::objects::new_object(request)?;
             let mut record = Vec::new();
             start_record(&mut record, KIND_USER, user);
+            let object = super::objects::new_object(request, &record)?;
             effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
             object
         }

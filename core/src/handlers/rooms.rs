@@ -34,11 +34,11 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
             if !request.join_creates_rooms {
                 return Err(Reason::RoomCreationDisabled);
             }
-            let object = super::objects::new_object(request)?;
             let mut record = Vec::new();
             let mut fields = start_record(&mut record, KIND_ROOM, user);
             fields.field("name", Value::Text(name));
             fields.field("transient", Value::Boolean(true));
+            let object = super::objects::new_object(request, &record)?;
             effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
             object
         }
@@ -83,6 +83,7 @@ fn join_present(
         Some(displaced) => {
             request.staging.check_catch_up(displaced.session.shard, room.gathered_bytes())?;
             effects.list.push(Effect::RelayLeave { room: id, session: displaced.session });
+            super::watches::member_left(request, id, displaced.session, effects);
         }
         None => {
             if room.members_max.is_some_and(|most| room.member_count() >= most) {
@@ -106,6 +107,7 @@ pub(super) fn leave(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
     request.staging.check_room(room)?;
     request.staging.check_catch_up(session.shard, room.gathered_bytes())?;
     effects.list.push(Effect::RelayLeave { room: id, session });
+    super::watches::member_left(request, id, session, effects);
     member_left(id, room, user, limits.presence_members_max, effects);
     Ok(())
 }

@@ -42,6 +42,17 @@ impl Shard {
                     open.joins_pending -= 1;
                 }
             }
+            MeshMessage::WatchStarted { object, session } => {
+                self.watch_started(object, session, outputs);
+            }
+            MeshMessage::WatchEnded { object, session } => _ = self.watch_ended(object, session),
+            MeshMessage::WatchRevoked { object, session } => {
+                self.watch_revoked(object, session, outputs);
+            }
+            MeshMessage::WatchRefused { session } => self.watch_refused(session),
+            MeshMessage::ObjectMessage { object, is_last, message } => {
+                self.send_to_watchers(object, is_last, message.of(bytes), outputs);
+            }
             MeshMessage::RoomMessage { room, message, .. } => {
                 self.send_to_members(room, message.of(bytes), outputs);
             }
@@ -70,6 +81,10 @@ impl Shard {
         assert!(self.settings.routing.shard_of(header.partition) == self.id());
         assert!(self.settings.routing.epoch_of(group) == header.epoch, "one node, one epoch");
         if self.queue.push(header, user, message).is_err() {
+            if header.kind == EventKind::ObjectNotice {
+                self.counters.object_notices_dropped += 1;
+                return;
+            }
             let request = Message::from_checked(message);
             self.post_refusal(header.origin, request, Reason::Busy, outputs);
         }
@@ -82,7 +97,12 @@ impl Shard {
         self.close_if_answered(connection, outputs);
     }
 
-    fn send(&mut self, connection: ConnectionId, message: &[u8], outputs: &mut ShardOutputs) {
+    pub(super) fn send(
+        &mut self,
+        connection: ConnectionId,
+        message: &[u8],
+        outputs: &mut ShardOutputs,
+    ) {
         if self.connections.get(connection).is_none() {
             return;
         }
@@ -98,10 +118,7 @@ impl Shard {
             return;
         }
         self.counters.deliveries += u64::from(recipients.length);
-        let start = outputs.bytes.len();
-        outputs.bytes.extend_from_slice(message);
-        let message = Span::since(start, &outputs.bytes);
-        outputs.list.push(ShardOutput::SendMany { recipients, message });
+        push_send_many(recipients, message, outputs);
     }
 
     fn logged_in(
@@ -147,7 +164,7 @@ impl Shard {
     }
 
     /// Undoes what a partition did for a session that is gone.
-    fn post_end(
+    pub(super) fn post_end(
         &mut self,
         object: ObjectId,
         kind: EventKind,
@@ -202,7 +219,16 @@ impl Shard {
         match request.method() {
             "login" => self.post(origin.shard(), outputs, MeshMessage::LoginRefused { origin }),
             "join" => self.post(origin.shard(), outputs, MeshMessage::JoinRefused { session }),
+            "watch" => self.post(origin.shard(), outputs, MeshMessage::WatchRefused { session }),
             _ => {}
         }
     }
+}
+
+/// Puts out one message for all of these connections.
+pub(super) fn push_send_many(recipients: Span, message: &[u8], outputs: &mut ShardOutputs) {
+    let start = outputs.bytes.len();
+    outputs.bytes.extend_from_slice(message);
+    let message = Span::since(start, &outputs.bytes);
+    outputs.list.push(ShardOutput::SendMany { recipients, message });
 }

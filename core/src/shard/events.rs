@@ -8,7 +8,7 @@ use crate::effects::{Effect, Effects};
 use crate::event_queue::QueuedEvent;
 use crate::handlers::{Method, Request, handle, session_left};
 use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
-use crate::limits::SCANNED_PER_EVENT;
+use crate::limits::{ROOM_LOOK_NS_MIN, SCANNED_PER_EVENT};
 use crate::mesh::{EventKind, MeshMessage};
 use crate::reason::Reason;
 use crate::turn::ShardOutputs;
@@ -26,6 +26,10 @@ impl Shard {
                 self.run_leave_room(&event, room, &mut effects, outputs);
             }
             EventKind::LogOut => self.run_log_out(&event, &mut effects, outputs),
+            EventKind::EndWatch { object } => {
+                self.run_end_watch(&event, object, &mut effects, outputs);
+            }
+            EventKind::ObjectNotice => self.run_object_notice(&event, &mut effects, outputs),
         }
         let cost = 1 + effects.scanned / SCANNED_PER_EVENT;
         self.effects = effects;
@@ -42,21 +46,11 @@ impl Shard {
         let (header, message) = (&event.header, event.message());
         let method = Method::from_name(message.method()).expect("it was routed by its method");
         effects.start(message.method());
-        let partition = header.partition;
-        self.partition_mut(partition);
-        let request = Request {
-            header,
-            user: event.user(),
-            message,
-            partition: self.partition(partition).expect("it was made a moment ago"),
-            limits: &self.settings.limits,
-            staging: self.staging(outputs),
-            join_creates_rooms: self.settings.join_creates_rooms,
-        };
+        self.partition_mut(header.partition);
         let result = if method.may_change_objects() && self.is_storage_behind() {
             Err(Reason::Busy)
         } else {
-            handle(method, &request, effects)
+            handle(method, &self.handler_request(event, outputs), effects)
         };
         match result {
             Ok(()) => {
@@ -65,6 +59,25 @@ impl Shard {
                 self.commit(event, effects, outputs);
             }
             Err(reason) => self.post_refusal(header.origin, message, reason, outputs),
+        }
+    }
+
+    /// What the handler of the event may look at.
+    pub(super) fn handler_request<'a>(
+        &'a self,
+        event: &'a QueuedEvent,
+        outputs: &'a ShardOutputs,
+    ) -> Request<'a> {
+        let partition = self.partition(event.header.partition);
+        Request {
+            header: &event.header,
+            user: event.user(),
+            message: event.message(),
+            partition: partition.expect("a partition is made for its first event"),
+            limits: &self.settings.limits,
+            staging: self.staging(outputs),
+            state_bytes: self.counters.state_bytes,
+            join_creates_rooms: self.settings.join_creates_rooms,
         }
     }
 
@@ -101,7 +114,12 @@ impl Shard {
     }
 
     /// Carries out what a handler asked for, in order.
-    fn commit(&mut self, event: &QueuedEvent, effects: &mut Effects, outputs: &mut ShardOutputs) {
+    pub(super) fn commit(
+        &mut self,
+        event: &QueuedEvent,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
         let partition = event.header.partition;
         let mut deltas = Vec::new();
         let list = core::mem::take(&mut effects.list);
@@ -111,7 +129,7 @@ impl Shard {
                     self.apply(partition, delta);
                     if let Delta::MemberLeft { room, .. } = delta {
                         self.send_if_small(ObjectId(*room), outputs);
-                        self.watch_for_empty_room(ObjectId(*room));
+                        self.note_empty_room(ObjectId(*room));
                     }
                 }
                 Effect::Broadcast { room, sequence, message } => {
@@ -138,6 +156,10 @@ impl Shard {
                     let (object, login) = (*object, *login);
                     let logged_in = MeshMessage::LoggedIn { origin, object, login, user };
                     self.post(origin.shard(), outputs, logged_in);
+                }
+                Effect::Watch(watch) => self.carry_out_watch(*watch, effects, outputs),
+                Effect::Notice { home, message } => {
+                    self.post_notice(event, *home, effects.bytes_of(*message), outputs);
                 }
             }
         }
@@ -171,7 +193,7 @@ impl Shard {
     }
 
     /// Looks after the grace time whether the room is still empty, if it is a room that goes then.
-    pub(super) fn watch_for_empty_room(&mut self, id: ObjectId) {
+    pub(super) fn note_empty_room(&mut self, id: ObjectId) {
         let now_ns = self.now.monotonic_ns;
         let Some(room) = self.partition_mut(id.partition()).room_mut(id) else { return };
         if room.member_count() > 0 || !room.is_transient {
@@ -179,7 +201,7 @@ impl Shard {
         }
         room.empty_since_ns = now_ns;
         // One look at a time is enough for a room, however often it empties.
-        if !core::mem::replace(&mut room.is_watched, true) {
+        if !core::mem::replace(&mut room.is_look_due, true) {
             let due_ns = now_ns + self.settings.limits.room_grace_ns;
             self.room_expiries.push_back((due_ns, id));
         }
@@ -194,14 +216,18 @@ impl Shard {
         {
             self.room_expiries.pop_front();
             let Some(room) = self.partition_mut(id.partition()).room_mut(id) else { continue };
-            room.is_watched = false;
+            room.is_look_due = false;
             if room.member_count() > 0 {
                 continue;
             }
-            if room.empty_since_ns + grace_ns > now_ns {
-                // It emptied anew since: a whole grace time from now keeps the list in order.
-                room.is_watched = true;
-                self.room_expiries.push_back((now_ns + grace_ns, id));
+            let is_empty_anew = room.empty_since_ns + grace_ns > now_ns;
+            // Whoever watches the room's object has to hear of its end.
+            if is_empty_anew || !self.tell_of_end(id, outputs) {
+                // A whole grace time from now keeps the list in order. None at all would look for
+                // ever in this turn, while a way is full.
+                let room = self.partition_mut(id.partition()).room_mut(id);
+                room.expect("it is there").is_look_due = true;
+                self.room_expiries.push_back((now_ns + grace_ns.max(ROOM_LOOK_NS_MIN), id));
                 continue;
             }
             let delta = Delta::ObjectDeleted { object: id.0 };

@@ -73,8 +73,10 @@ impl Shard {
             Route::Here => self.answer(method, connection, message, outputs),
             Route::EveryShard => self.start_rooms_page(session, message, outputs),
             Route::Partition(partition) => {
-                if method == Method::Join {
-                    self.count_join(session)?;
+                match method {
+                    Method::Join => self.count_join(session)?,
+                    Method::Watch => self.count_watch(session)?,
+                    _ => {}
                 }
                 self.post_request(session, partition, message, outputs);
                 Ok(())
@@ -121,7 +123,7 @@ impl Shard {
     }
 
     /// Sends an event of a session to the owner of its partition: the one hop.
-    fn post_event(
+    pub(super) fn post_event(
         &mut self,
         partition: PartitionId,
         kind: EventKind,
@@ -163,6 +165,8 @@ impl Shard {
             phase: Phase::LoggingIn { parked: Vec::new() },
             rooms: Vec::new(),
             joins_pending: 0,
+            watches: Vec::new(),
+            watches_pending: 0,
             first_room: room.map(Box::from),
         });
         let known = self.connections.get_mut(connection).expect("the connection sent a message");
@@ -275,7 +279,8 @@ impl Shard {
         }
     }
 
-    /// The connection is gone, and its session with it: its user leaves every room and is absent.
+    /// The connection is gone, and its session with it: its user leaves every room, watches nothing
+    /// and is absent.
     pub(super) fn connection_closed(
         &mut self,
         connection: ConnectionId,
@@ -285,7 +290,8 @@ impl Shard {
         let Some(open) = self.sessions.get_mut(session) else { return };
         let echoes_request = false;
         let origin = Origin { session, connection, echoes_request };
-        // While it logs in it is in no room, and its end answers what the partition says.
+        // While it logs in it is in no room and watches nothing, and its end answers what the
+        // partition says.
         if matches!(open.phase, Phase::Open) {
             let user_partition = open.user_partition;
             for room in core::mem::take(&mut open.rooms) {
@@ -293,6 +299,7 @@ impl Shard {
                 let kind = EventKind::LeaveRoom { room };
                 self.post_event(room.partition(), kind, origin, &[], outputs);
             }
+            self.end_watches(origin, outputs);
             self.post_event(user_partition, EventKind::LogOut, origin, &[], outputs);
         }
         self.sessions.remove(session).expect("the session is there");

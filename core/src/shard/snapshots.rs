@@ -147,7 +147,7 @@ impl Shard {
         let (id, record) = (object, record.to_vec());
         let delta = Delta::ObjectCreated { object: object.0, version, record };
         self.apply(id.partition(), &delta);
-        self.watch_for_empty_room(id);
+        self.note_empty_room(id);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use crate::message::{MessageBuilder, Value};
 use crate::turn::{ConnectionTraits, ShardOutput};
 
 mod crowd;
+mod objects;
 mod pages;
 mod snapshots;
 
@@ -172,6 +173,7 @@ fn replays_to_the_same_state(world: &World, limits: Limits) {
     }
     let (live, replayed) = (world.shard.counters(), replica.counters());
     assert_eq!((live.objects, live.rooms), (replayed.objects, replayed.rooms));
+    assert_eq!((live.state_bytes, live.watches), (replayed.state_bytes, replayed.watches));
 }
 
 #[test]

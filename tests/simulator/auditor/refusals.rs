@@ -1,11 +1,15 @@
 //! Which refusals are just. `busy` always is; every other reason has to fit the request, what its
 //! client knows, and what is true.
 
-use warren_core::ids::PartitionId;
+use warren_core::ids::{ObjectId, PartitionId};
 use warren_core::message::{Message, Value};
 use warren_core::reason::Reason;
 
 use super::{Auditor, Fate, Pending, integer_of, text_of};
+use crate::oracle::ObjectFacts;
+
+/// No object of the workload adds more to its partition's bytes.
+const OBJECT_BYTES_MAX: u64 = 1500;
 
 impl Auditor {
     pub(super) fn refused(
@@ -72,6 +76,9 @@ impl Auditor {
             Reason::Displaced => method == "join" && is_superseded,
             Reason::RoomCreationDisabled => method == "join" && !self.join_creates_rooms,
             Reason::RoomFull => method == "join" && !is_in(room),
+            Reason::TooManyWatches => method == "watch" && self.has_many_watches(conversation),
+            Reason::AlreadyWatching => method == "watch" && self.is_watched(conversation, request),
+            Reason::NotWatching => method == "unwatch" && !self.is_watched(conversation, request),
             Reason::TooManyRooms => method == "join" && self.has_many_rooms(conversation),
             Reason::NameTaken => self.is_name_known(request),
             Reason::UnknownRecipient => {
@@ -80,7 +87,23 @@ impl Auditor {
                 (is_superseded || !is_in(to)) && !was_here
             }
             Reason::UnknownMethod => method == "dance",
-            Reason::PartitionFull => self.is_partition_full(conversation, request),
+            Reason::PartitionFull => {
+                let partition = self.partition_that_grows(conversation, request);
+                let peak = partition.map(|partition| self.oracle.population_peak(partition));
+                peak >= Some(self.limits.objects_per_partition_max)
+            }
+            Reason::PartitionMemoryFull => {
+                let partition = self.partition_that_grows(conversation, request);
+                let peak = partition.map(|partition| self.oracle.partition_bytes_peak(partition));
+                let most = self.limits.partition_bytes_max as u64;
+                peak.is_some_and(|peak| peak + OBJECT_BYTES_MAX > most)
+            }
+            Reason::ServerFull => {
+                let partition = self.partition_that_grows(conversation, request);
+                let peak = partition.map(|partition| self.oracle.state_bytes_peak(partition));
+                let most = self.limits.state_bytes_max as u64;
+                peak.is_some_and(|peak| peak + OBJECT_BYTES_MAX > most)
+            }
             Reason::EffectsTooLarge => self.limits.effects_bytes_max < 4096,
             Reason::LevelUnavailable => text_of(request, "ack") == Some("durable"),
             Reason::ObjectTooLarge => matches!(method, "create" | "set"),
@@ -95,14 +118,15 @@ impl Auditor {
     fn is_object_refused(&self, conversation: usize, request: Message<'_>, reason: Reason) -> bool {
         let Some(object) = request.get("object").and_then(Value::as_object) else { return false };
         let facts = self.oracle.objects.get(&object.0);
-        let is_owner = |owner| self.views[conversation].user.as_ref() == Some(owner);
+        // Owners change: what counts is who it was when the request was handled.
+        let user = self.views[conversation].user.as_ref();
+        let is_owner = |facts: &ObjectFacts| facts.owners.iter().all(|owner| Some(owner) == user);
         match (reason, facts) {
             // Another's room may be secret, and then looks as if it were not there.
-            (Reason::UnknownObject, facts) => facts.is_none_or(|facts| {
-                facts.is_deleted || (facts.kind == "room" && !is_owner(&facts.owner))
-            }),
+            (Reason::UnknownObject, facts) => facts
+                .is_none_or(|facts| facts.is_deleted || (facts.kind == "room" && !is_owner(facts))),
             (Reason::NotOwner, Some(facts)) => {
-                !is_owner(&facts.owner) || (request.method() == "delete" && facts.kind == "user")
+                !is_owner(facts) || (request.method() == "delete" && facts.kind == "user")
             }
             (Reason::RoomOccupied, Some(facts)) => facts.kind == "room",
             _ => false,
@@ -118,6 +142,20 @@ impl Auditor {
         view.stays.len() + joins >= self.limits.rooms_per_session_max
     }
 
+    /// Watches under way count.
+    fn has_many_watches(&self, conversation: usize) -> bool {
+        let view = &self.views[conversation];
+        let method = |pending: &Pending| Message::from_checked(&pending.bytes).method().to_owned();
+        let pending = view.pending.values().filter(|pending| method(pending) == "watch");
+        view.watches.len() + pending.count() >= self.limits.watches_per_session_max
+    }
+
+    fn is_watched(&self, conversation: usize, request: Message<'_>) -> bool {
+        let object = request.get("object").and_then(Value::as_object);
+        let object = object.expect("it was looked up by its object");
+        self.views[conversation].watches.contains_key(&object.0)
+    }
+
     fn is_name_known(&self, request: Message<'_>) -> bool {
         let is_room = |name: &str| self.oracle.room_names.contains(name);
         let is_user = |name: &str| self.oracle.users.contains_key(name);
@@ -129,19 +167,25 @@ impl Auditor {
         }
     }
 
-    fn is_partition_full(&self, conversation: usize, request: Message<'_>) -> bool {
-        let partition = match request.method() {
+    /// The partition that the request would make larger.
+    fn partition_that_grows(
+        &self,
+        conversation: usize,
+        request: Message<'_>,
+    ) -> Option<PartitionId> {
+        match request.method() {
             "login" => login_name(request).map(PartitionId::of_name),
             "join" => text_of(request, "room").map(PartitionId::of_name),
-            "create" => match (text_of(request, "room"), integer_of(request, "partition")) {
-                (Some(room), _) => Some(PartitionId::of_name(room)),
-                (None, Some(number)) => u16::try_from(number).ok().map(PartitionId),
-                (None, None) => self.views[conversation].user.as_deref().map(PartitionId::of_name),
+            "set" => request.get("object").and_then(Value::as_object).map(ObjectId::partition),
+            "create" if text_of(request, "kind") == Some("room") => {
+                text_of(request, "room").map(PartitionId::of_name)
+            }
+            "create" => match integer_of(request, "partition") {
+                Some(number) => u16::try_from(number).ok().map(PartitionId),
+                None => self.views[conversation].user.as_deref().map(PartitionId::of_name),
             },
             _ => None,
-        };
-        let Some(partition) = partition else { return false };
-        self.oracle.population_peak(partition) >= self.limits.objects_per_partition_max
+        }
     }
 }
 

@@ -4,6 +4,16 @@ use std::collections::BTreeSet;
 
 use super::{Auditor, Fate, Utterance};
 
+/// What a shard has when all is quiet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    /// Rooms that its sessions hear.
+    pub(crate) rooms: usize,
+    /// Objects that its sessions watch.
+    pub(crate) objects: usize,
+    pub(crate) sessions: usize,
+}
+
 impl Auditor {
     /// Nothing is owed to anyone.
     pub(crate) fn check_at_rest(&mut self) {
@@ -28,14 +38,35 @@ impl Auditor {
         assert!(present == open, "users here with {present:x?}, sessions open: {open:x?}");
     }
 
-    /// Rooms that open sessions of a shard hear, and the number of those sessions.
-    pub(crate) fn expected_on(&self, shard: usize) -> (usize, usize) {
+    /// What the open sessions of a shard amount to.
+    pub(crate) fn expected_on(&self, shard: usize) -> Expected {
         let here = || self.views.iter().filter(|view| view.shard == shard && !view.is_over);
         let rooms: BTreeSet<&String> = here().flat_map(|view| view.stays.keys()).collect();
-        (rooms.len(), here().filter(|view| view.session.is_some()).count())
+        let objects: BTreeSet<&u64> = here().flat_map(|view| view.watches.keys()).collect();
+        let sessions = here().filter(|view| view.session.is_some()).count();
+        Expected { rooms: rooms.len(), objects: objects.len(), sessions }
+    }
+
+    fn check_watches(&self, conversation: usize) {
+        let view = &self.views[conversation];
+        let session = view.session.unwrap_or(u64::MAX);
+        let known: BTreeSet<u64> = view.watches.keys().copied().collect();
+        let watched = self.oracle.watched_by(session);
+        assert!(known == watched, "client {conversation} watches {watched:?}, not {known:?}");
+        for (object, heard) in &view.watches {
+            let version = self.oracle.objects[object].version;
+            assert!(
+                *heard == version,
+                "client {conversation} heard {object} up to {heard} of {version}"
+            );
+            let user = view.user.as_deref().expect("who watches is logged in");
+            let may_read = self.oracle.may_read(*object, user, session);
+            assert!(may_read, "client {conversation} watches the secret room {object}");
+        }
     }
 
     fn check_client(&self, conversation: usize) {
+        self.check_watches(conversation);
         let view = &self.views[conversation];
         let unanswered: Vec<i64> = view.pending.keys().copied().collect();
         assert!(unanswered.is_empty(), "client {conversation} waits for {unanswered:?}");

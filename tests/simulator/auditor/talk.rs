@@ -12,6 +12,9 @@ impl Auditor {
                 let sequence = u64::try_from(sequence).expect("numbers begin at 1");
                 self.room_message(conversation, sequence, message);
             }
+            None if matches!(message.method(), "changed" | "deleted") => {
+                self.object_message(conversation, message);
+            }
             None => self.direct_message(conversation, message),
         }
     }
@@ -105,6 +108,7 @@ impl Auditor {
                 assert!(self.oracle.users.contains_key(user), "nobody is {user}");
             }
             "members" => {}
+            "changed" | "deleted" => self.object_notice(conversation, room, message),
             other => panic!("a room said {other}"),
         }
     }
