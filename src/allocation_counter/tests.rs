@@ -2,7 +2,7 @@
 
 use warren_core::delta::{Delta, DeltaBatch};
 use warren_core::hashing::HashSeed;
-use warren_core::ids::{Address, ObjectId, PartitionId, ShardId};
+use warren_core::ids::{Address, Epoch, ObjectId, PartitionId, ShardId};
 use warren_core::limits::Limits;
 use warren_core::message::{Value, packed};
 use warren_core::routing::RoutingTable;
@@ -19,10 +19,11 @@ const PARTITION: PartitionId = PartitionId(9);
 fn shard() -> Shard {
     Shard::new(ShardSettings {
         shard: ShardId(0),
-        routing: RoutingTable::even(1),
+        routing: RoutingTable::even(1, Epoch(1)),
         limits: Limits::PRODUCTION,
         seed: HashSeed(1, 2),
         join_creates_rooms: true,
+        snapshot_interval_ns: None,
         frame_bytes_max: 65_536,
         heartbeat_ms: 10_000,
     })

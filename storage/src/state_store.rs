@@ -107,6 +107,9 @@ pub struct Restored {
     pub record_bytes: u64,
 }
 
+/// A key and its value.
+type Row = (Box<[u8]>, Box<[u8]>);
+
 /// The store of one data folder. All calls may block; any thread may make them.
 #[derive(Debug)]
 pub struct StateStore {
@@ -310,11 +313,7 @@ impl StateStore {
     }
 
     /// The rows of a group's partitions whose keys begin with the prefix and the partition.
-    fn rows(
-        &self,
-        prefix: u8,
-        group: GroupId,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StoreError>> {
+    fn rows(&self, prefix: u8, group: GroupId) -> impl Iterator<Item = Result<Row, StoreError>> {
         let first = group.0 * PARTITIONS_PER_GROUP as u16;
         let until = match first.checked_add(PARTITIONS_PER_GROUP as u16) {
             Some(end) => prefixed(prefix, &end.to_be_bytes()),

@@ -12,6 +12,7 @@ mod objects;
 mod operations;
 mod protocols;
 mod reports;
+mod restart;
 mod rooms;
 mod sandbox;
 mod server;
