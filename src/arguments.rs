@@ -57,6 +57,7 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   warren demo
   warren demo --shards 2 --listen 127.0.0.1:7200
+  warren demo --data /tmp/demo    elsewhere than in ~/.local/share/warren/demo
 
 What to type to join the bots is told on the terminal.";
 

@@ -29,13 +29,16 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
     let arguments = command.server();
     let cores = inherited_cores().len();
     let file = arguments.config.as_deref();
-    let (config, effective) = EffectiveConfig::load(file, &arguments.overrides(), cores)?;
+    let (mut config, effective) = EffectiveConfig::load(file, &arguments.overrides(), cores)?;
     match command {
         Command::Doctor(report) => Ok(doctor(&config, report)),
         Command::CheckConfig(report) => Ok(check_config(&effective, report)),
         Command::Serve(_) | Command::Demo(_) => {
             let log = logging::start(config.log)?;
             let is_demo = matches!(command, Command::Demo(_));
+            if is_demo && config.data.is_none() {
+                config.data = demo::data_folder();
+            }
             // A demo belongs to its terminal, and ends with it.
             let reload = (!is_demo).then(|| reload(arguments, cores, effective, &log));
             match serve(&config, is_demo, &log, reload) {
@@ -68,13 +71,13 @@ fn serve(
     reload: Option<Reload>,
 ) -> Result<(), Fatal> {
     let server = Server::start(config)?;
-    let (listen, admin) = (server.listen_addr(), server.admin_addr());
+    let (listen, admin, data) = (server.listen_addr(), server.admin_addr(), config.data.clone());
     if !is_demo {
         return server.run(log, reload, std::future::pending());
     }
     server.run(log, reload, async move {
         // A closed standard output is no reason to stop serving.
-        let _ = demo::print_invitation(listen, admin);
+        let _ = demo::print_invitation(listen, admin, data.as_deref());
         demo::run_bots(listen).await;
     })
 }

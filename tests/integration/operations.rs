@@ -29,6 +29,7 @@ impl TestPath {
 impl Drop for TestPath {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -125,7 +126,9 @@ fn a_second_signal_ends_the_drain_at_once() {
 
 #[test]
 fn a_demo_ends_with_its_terminal() {
-    let command = command(&["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let data = TestPath::new("demo");
+    let mut command = command(&["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    command.arg("--data").arg(&data.0);
     let server = TestServer::spawn(command);
     server.signal(HANGUP);
     assert_eq!(server.wait().signal(), Some(HANGUP));

@@ -201,3 +201,28 @@ fn a_folder_that_is_in_use_or_damaged_stops_the_start_with_its_status() {
     assert_eq!(status, Some(74), "{told}");
     assert!(told.contains("state-unusable") && told.contains("state:"), "{told}");
 }
+
+#[test]
+fn the_demo_s_ball_is_there_again_the_next_time() {
+    let place = Place::new(10);
+    let demo = || {
+        let mut demo = command(&["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        // Where it goes when nobody says another place.
+        demo.env("XDG_DATA_HOME", &place.folder);
+        TestServer::spawn(demo)
+    };
+    let server = demo();
+    let mut ann = Client::log_in(server.listen, "ann");
+    ann.join("plaza");
+    let painted = ann.heard("changed");
+    assert_eq!((&painted["object"], &painted["room"]), (&json!("171.1"), &json!("plaza")));
+    assert!(painted["colour"].is_string(), "{painted}");
+    server.stop();
+    assert!(place.folder.join("warren/demo/state").is_dir());
+    let server = demo();
+    let mut ann = Client::log_in(server.listen, "ann");
+    let ball = ask(&mut ann, &json!({"msg": "get", "object": "171.1"}));
+    assert_eq!((&ball["kind"], &ball["owner"]), (&json!("ball"), &json!("gail")));
+    assert!(ball["version"].as_u64() >= painted["version"].as_u64(), "{ball} {painted}");
+    server.stop();
+}

@@ -9,7 +9,13 @@ seeds=1000
 root=$(git -C "$(dirname -- "${BASH_SOURCE[0]}")" rev-parse --show-toplevel)
 copy=$(mktemp --directory)
 trap 'rm --recursive --force -- "$copy"' EXIT
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/planted
+target=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/warren/target}
+# RocksDB is not compiled once more where the tests have compiled it.
+if archive=$(compgen -G "$target/release/build/librocksdb-sys-*/out/librocksdb.a"); then
+    ROCKSDB_LIB_DIR=$(dirname -- "${archive%%$'\n'*}")
+    export ROCKSDB_LIB_DIR ROCKSDB_STATIC=1
+fi
+export CARGO_TARGET_DIR=$target/planted
 
 (cd -- "$root" && git ls-files --cached --others --exclude-standard -z |
     tar --create --null --files-from=-) | tar --extract --directory="$copy"

@@ -59,8 +59,11 @@ fn id(partition: u16, address: u64) -> ObjectId {
     ObjectId::new(PartitionId(partition), Address::new(address).unwrap())
 }
 
+/// An object's version and record; none: it is gone.
+type State<'a> = Option<(u64, &'a [u8])>;
+
 /// A batch of a group's objects: present at the version with the record, or deleted.
-fn batch(group: u16, taken_ms: u64, objects: &[(ObjectId, Option<(u64, &[u8])>)]) -> SnapshotBatch {
+fn batch(group: u16, taken_ms: u64, objects: &[(ObjectId, State<'_>)]) -> SnapshotBatch {
     let mut batch = SnapshotBatch {
         group: GroupId(group),
         epoch: Epoch(1),
@@ -166,7 +169,7 @@ fn damage_is_told_with_its_row() {
     };
     let at = id(7, 1);
     let addresses = (partition_key(PartitionId(7)), 9u64.to_le_bytes().to_vec());
-    let cases: [(&str, Vec<(Vec<u8>, Vec<u8>)>, &str); 9] = [
+    let cases = [
         ("flipped", vec![(object_key(at), vec![1, 2, 3])], "object 7.1 is damaged: it is not of"),
         ("newer", vec![(object_key(at), vec![77])], "object 7.1 is damaged: its format 77"),
         ("message", vec![(object_key(at), object(1, b"x"))], "its record is malformed"),
