@@ -44,8 +44,14 @@ pub struct Server {
     peers: Arc<Peers>,
     wake_handles: Vec<WakeHandle>,
     shard_ends: UnboundedReceiver<ShardEnd>,
-    snapshots: Option<SnapshotWriter>,
+    storage: Option<Storage>,
     _data: Option<DataFolder>,
+}
+
+/// Where what changes is stored.
+struct Storage {
+    stored: StateFolder,
+    writer: SnapshotWriter,
 }
 
 /// What a shard thread reports when its reactor is up.
@@ -106,8 +112,9 @@ impl Server {
             all.push(readies.recv().map_err(lost)??);
         }
         all.sort_by_key(|one| one.shard);
-        if stored.is_some() {
+        if let Some(stored) = &stored {
             all.iter().map(|one| one.loaded).sum::<StateSummary>().log("state loaded");
+            stored.begin()?;
         }
         let peers = Arc::new(Peers::new(all.iter().map(|one| one.ring_fd).collect()));
         for start in &starts {
@@ -116,8 +123,8 @@ impl Server {
         state.set_phase(Phase::Serving);
         tracing::info!(%listen, admin = %admin.local_addr(), shards = shard_count, cores = ?topology.shard_cores, "serving");
         let wake_handles = all.into_iter().map(|one| one.wake_handle).collect();
-        let snapshots = writer;
-        Ok(Self { listen, admin, state, peers, wake_handles, shard_ends, snapshots, _data: data })
+        let storage = stored.zip(writer).map(|(stored, writer)| Storage { stored, writer });
+        Ok(Self { listen, admin, state, peers, wake_handles, shard_ends, storage, _data: data })
     }
 
     /// Where clients connect.
@@ -145,9 +152,9 @@ impl Server {
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fatal> {
         let addresses = (self.listen, self.admin.local_addr());
-        let Self { admin, state, peers, wake_handles, mut shard_ends, snapshots, .. } = self;
-        let shard_count = wake_handles.len();
+        let Self { admin, state, peers, wake_handles, mut shard_ends, storage, .. } = self;
         let mut result = Ok(());
+        let mut shards_left = wake_handles.len();
         admin.run(async {
             let mut signals = StopSignals::watch();
             let attendant = Attendant::watch(Arc::clone(&state), reload);
@@ -158,20 +165,25 @@ impl Server {
             let beside = tokio::spawn(beside);
             tokio::select! {
                 signal = signals.next() => tracing::info!(signal = signal.name(), "draining"),
-                _ = shard_ends.recv() => result = Err(shard_failed()),
+                _ = shard_ends.recv() => {
+                    shards_left -= 1;
+                    result = Err(shard_failed());
+                }
             }
             beside.abort();
             state.set_phase(Phase::Draining);
             service_manager::stopping();
-            if result.is_err() {
-                return;
-            }
+            // Where one shard has failed, the others still tell their clients and store what is theirs.
             peers.drain();
             for handle in &wake_handles {
                 handle.wake();
             }
             tokio::select! {
-                drained = all_stored(shard_ends, shard_count, snapshots) => result = drained,
+                drained = all_stored(shard_ends, shards_left, storage, result.is_ok()) => {
+                    if result.is_ok() {
+                        result = drained;
+                    }
+                }
                 signal = signals.next() => {
                     tracing::warn!(signal = signal.name(), "stopped before the drain ended");
                     log.flush();
@@ -191,22 +203,30 @@ fn print_addresses((listen, admin): (SocketAddr, SocketAddr)) {
     let _ = out.flush();
 }
 
-/// All shards have ended, and what they had to store is stored.
+/// The shards that are left have ended, and what they had to store is stored. The state is complete
+/// only if none has failed.
 async fn all_stored(
     mut shard_ends: UnboundedReceiver<ShardEnd>,
-    shard_count: usize,
-    snapshots: Option<SnapshotWriter>,
+    shards_left: usize,
+    storage: Option<Storage>,
+    mut is_complete: bool,
 ) -> Result<(), Fatal> {
-    let stored = snapshots.map(SnapshotWriter::drain);
+    let (stored, written) = storage.map(|it| (it.stored, it.writer.drain())).unzip();
     let mut left = StateSummary::default();
-    for _ in 0..shard_count {
+    for _ in 0..shards_left {
         match shard_ends.recv().await {
             Some(ShardEnd::Drained(state)) => left += state,
-            _ => return Err(shard_failed()),
+            _ => is_complete = false,
         }
     }
+    if let Some(written) = written {
+        written.await?;
+    }
+    if !is_complete {
+        return Err(shard_failed());
+    }
     if let Some(stored) = stored {
-        stored.await?;
+        stored.close()?;
         left.log("state stored");
     }
     Ok(())

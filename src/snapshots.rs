@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, after, bounded};
 use tokio::sync::oneshot;
 use warren_core::snapshot::SnapshotBatch;
 use warren_storage::{StateStore, StoreError};
@@ -17,12 +18,14 @@ use crate::fatal::{Fatal, FatalReason};
 
 /// Batches on their way to the writer; each holds at most 256 KiB and one object.
 const CHANNEL_BATCHES: usize = 64;
-/// Most batches that one sync serves.
-const SYNC_BATCHES_MAX: usize = 256;
+/// Most batches that one sync serves. The writer keeps them until they are on the disk.
+const SYNC_BATCHES_MAX: usize = CHANNEL_BATCHES;
 /// Time between two attempts to write what could not be written.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
 /// A failure that goes on is told again after so many attempts.
 const ATTEMPTS_PER_LINE: u32 = 60;
+/// Attempts after which a server that drains gives up what cannot be written.
+const DRAIN_ATTEMPTS_MAX: u32 = 30;
 
 /// What the writer has done, for the metrics.
 #[derive(Debug, Default)]
@@ -47,8 +50,8 @@ pub(crate) trait BatchStore: Send + Sync + 'static {
     /// Makes what was written survive the end of the machine.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// Notes that everything there was has been written.
-    fn close(&self) -> Result<(), StoreError>;
+    /// Opens the store anew after a failure: what was not synced may be lost.
+    fn reopen(&self) -> Result<(), StoreError>;
 }
 
 impl BatchStore for StateStore {
@@ -60,8 +63,8 @@ impl BatchStore for StateStore {
         self.sync()
     }
 
-    fn close(&self) -> Result<(), StoreError> {
-        self.close()
+    fn reopen(&self) -> Result<(), StoreError> {
+        self.reopen()
     }
 }
 
@@ -72,6 +75,7 @@ pub(crate) struct SnapshotWriter {
     /// Dropped when the server drains: whatever fails then is not tried for ever.
     serving: Sender<()>,
     ended: oneshot::Receiver<Result<(), StoreError>>,
+    thread: JoinHandle<()>,
 }
 
 /// A shard's way to the writer.
@@ -79,13 +83,10 @@ pub(crate) struct SnapshotWriter {
 pub(crate) struct SnapshotSender(Sender<SnapshotBatch>);
 
 impl SnapshotSender {
-    /// Hands the batch over, or gives it back when the channel is full.
+    /// Hands the batch over, or gives it back: the channel is full, or the writer has given up, as
+    /// it says itself.
     pub(crate) fn try_send(&self, batch: SnapshotBatch) -> Result<(), SnapshotBatch> {
-        match self.0.try_send(batch) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(batch)) => Err(batch),
-            Err(TrySendError::Disconnected(_)) => panic!("the writer lives as long as its senders"),
-        }
+        self.0.try_send(batch).map_err(TrySendError::into_inner)
     }
 
     /// Whether another batch would have to wait.
@@ -112,15 +113,16 @@ impl SnapshotWriter {
         let body = move || {
             let writer = Writer { store: &*store, progress: &progress, drained: &drained };
             let result = writer.run(&batches);
-            drop(batches);
+            // Who hears of the end may open the store.
+            drop((batches, store));
             // Nobody listens any more when the process is on its way out.
             let _ = end.send(result);
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("snapshots".to_owned())
             .spawn(body)
             .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
-        Ok(Self { sender: SnapshotSender(sender), serving, ended })
+        Ok(Self { sender: SnapshotSender(sender), serving, ended, thread })
     }
 
     pub(crate) fn sender(&self) -> SnapshotSender {
@@ -128,16 +130,16 @@ impl SnapshotWriter {
     }
 
     /// Says that the server drains, and gives the writer's end: it comes when all shards have ended
-    /// and everything is on the disk.
+    /// and everything that they handed over is on the disk.
     pub(crate) fn drain(self) -> impl Future<Output = Result<(), Fatal>> {
-        let Self { sender, serving, ended } = self;
+        let Self { sender, serving, ended, thread } = self;
         drop((sender, serving));
         async {
-            match ended.await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(Fatal::new(FatalReason::StateNotStored, error)),
-                Err(_) => Err(Fatal::new(FatalReason::ThreadFailed, "the snapshot writer ended")),
-            }
+            let result = ended.await;
+            let lost = || Fatal::new(FatalReason::ThreadFailed, "the snapshot writer ended");
+            thread.join().map_err(|_| lost())?;
+            let stored = result.map_err(|_| lost())?;
+            stored.map_err(|error| Fatal::new(FatalReason::StateNotStored, error))
         }
     }
 }
@@ -149,71 +151,66 @@ struct Writer<'a, S> {
 }
 
 impl<S: BatchStore> Writer<'_, S> {
-    /// Writes until no shard is left, and closes the store.
+    /// Writes until no shard is left.
     fn run(&self, batches: &Receiver<SnapshotBatch>) -> Result<(), StoreError> {
         while let Ok(first) = batches.recv() {
-            let mut written = Written::default();
-            self.write_batch(&first, &mut written)?;
-            for batch in batches.try_iter().take(SYNC_BATCHES_MAX - 1) {
-                self.write_batch(&batch, &mut written)?;
-            }
-            self.until_done("sync", || self.store.sync())?;
-            self.progress.add(&written);
+            let mut group = vec![first];
+            group.extend(batches.try_iter().take(SYNC_BATCHES_MAX - 1));
+            self.store_all(&group)?;
+            self.progress.add(&group);
         }
-        assert!(matches!(batches.try_recv(), Err(TryRecvError::Disconnected)));
-        self.store.close()
-    }
-
-    fn write_batch(&self, batch: &SnapshotBatch, written: &mut Written) -> Result<(), StoreError> {
-        self.until_done("write", || self.store.write(batch))?;
-        written.batches += 1;
-        written.objects += batch.objects.len() as u64;
-        written.record_bytes += batch.bytes.len() as u64;
-        written.taken_ms = batch.taken_ms;
         Ok(())
     }
 
-    /// Tries until it is done, or the server drains. What waits meanwhile is not lost: it stays in
-    /// the channel and with the shards.
-    fn until_done(
-        &self,
-        action: &str,
-        attempt: impl Fn() -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    /// Tries until all of it is on the disk, or the server has drained for too long. Nothing is
+    /// lost meanwhile: these batches stay here, and what comes after them in the channel and with
+    /// the shards.
+    fn store_all(&self, group: &[SnapshotBatch]) -> Result<(), StoreError> {
+        let mut attempts_while_draining = 0;
         for attempts in 0u32.. {
-            let Err(error) = attempt() else {
+            let written = group.iter().try_for_each(|batch| self.store.write(batch));
+            let Err(error) = written.and_then(|()| self.store.sync()) else {
                 if attempts > 0 {
-                    tracing::info!(action, attempts, "the store works again");
+                    tracing::info!(attempts, "the store works again");
                 }
                 return Ok(());
             };
             self.progress.failures.fetch_add(1, Relaxed);
             if attempts % ATTEMPTS_PER_LINE == 0 {
-                tracing::error!(action, %error, "the store fails; changes stay in memory");
+                tracing::error!(%error, "the store fails; changes stay in memory");
             }
-            if self.drained.recv_timeout(RETRY_INTERVAL) == Err(RecvTimeoutError::Disconnected) {
-                return Err(error);
+            if self.is_draining_after_pause() {
+                attempts_while_draining += 1;
+                if attempts_while_draining == DRAIN_ATTEMPTS_MAX {
+                    return Err(error);
+                }
+            }
+            if let Err(error) = self.store.reopen() {
+                tracing::debug!(%error, "the store cannot be opened again yet");
             }
         }
         unreachable!("attempts go on until they end")
     }
-}
 
-/// What was written since the last sync.
-#[derive(Debug, Default)]
-struct Written {
-    batches: u64,
-    objects: u64,
-    record_bytes: u64,
-    taken_ms: u64,
+    /// Waits until the next attempt.
+    fn is_draining_after_pause(&self) -> bool {
+        let pause = after(RETRY_INTERVAL);
+        let is_draining =
+            self.drained.recv_timeout(RETRY_INTERVAL) == Err(RecvTimeoutError::Disconnected);
+        // Where it drains, the word was there at once.
+        let _ = pause.recv();
+        is_draining
+    }
 }
 
 impl SnapshotProgress {
-    fn add(&self, written: &Written) {
-        self.batches.fetch_add(written.batches, Relaxed);
-        self.objects.fetch_add(written.objects, Relaxed);
-        self.record_bytes.fetch_add(written.record_bytes, Relaxed);
-        self.synced_ms.store(written.taken_ms, Relaxed);
+    fn add(&self, group: &[SnapshotBatch]) {
+        let sum = |size: fn(&SnapshotBatch) -> usize| group.iter().map(size).sum::<usize>() as u64;
+        self.batches.fetch_add(group.len() as u64, Relaxed);
+        self.objects.fetch_add(sum(|batch| batch.objects.len()), Relaxed);
+        self.record_bytes.fetch_add(sum(|batch| batch.bytes.len()), Relaxed);
+        let taken_ms = group.iter().map(|batch| batch.taken_ms).max();
+        self.synced_ms.fetch_max(taken_ms.unwrap_or(0), Relaxed);
     }
 }
 

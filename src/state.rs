@@ -75,6 +75,16 @@ impl StateFolder {
         Ok(Self { store: Arc::new(store), epoch })
     }
 
+    /// The server begins to change the state: all that can fail at a start has not failed.
+    pub(crate) fn begin(&self) -> Result<(), Fatal> {
+        self.store.begin().map_err(unusable)
+    }
+
+    /// All shards have ended well, and what they handed over is on the disk: the state is complete.
+    pub(crate) fn close(self) -> Result<(), Fatal> {
+        self.store.close().map_err(|error| Fatal::new(FatalReason::StateNotStored, error))
+    }
+
     /// Loads the shard's groups.
     pub(crate) fn load(
         &self,
@@ -106,8 +116,8 @@ fn log_age(opened: &StateOpened, snapshot_interval_ms: u64) {
             start,
             %from,
             snapshot_interval_ms,
-            "the last server did not stop by itself: what changed since, and for one snapshot \
-             interval before, may be missing"
+            "the last server did not stop by itself: the newest stored change is from then, and what \
+             changed in the last snapshot interval before the end may be missing"
         );
     }
 }

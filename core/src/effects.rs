@@ -70,6 +70,19 @@ impl Effects {
         self.list.push(Effect::Change(delta));
     }
 
+    /// Whether an object is to be made, changed or deleted.
+    pub(crate) fn changes_objects(&self) -> bool {
+        self.list.iter().any(|effect| {
+            let Effect::Change(delta) = effect else { return false };
+            matches!(
+                delta,
+                Delta::ObjectCreated { .. }
+                    | Delta::ObjectChanged { .. }
+                    | Delta::ObjectDeleted { .. }
+            )
+        })
+    }
+
     /// Builds a message for others than the one who asked.
     pub(crate) fn build(
         &mut self,

@@ -82,11 +82,6 @@ impl Method {
         matches!(self, Self::Hello | Self::Login | Self::Ping | Self::Quit)
     }
 
-    /// Whether it may make, change or delete an object.
-    pub(crate) fn may_change_objects(self) -> bool {
-        matches!(self, Self::Create | Self::Set | Self::Delete | Self::Join | Self::Login)
-    }
-
     /// Where the request is answered. `user_partition` is where the user's own object lives.
     pub(crate) fn route(
         self,

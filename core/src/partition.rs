@@ -199,7 +199,7 @@ impl Partition {
         record: Message<'_>,
     ) -> Result<(), RestoreError> {
         if id.address() < self.next_address || id.address() == Address::MAX {
-            return Err(RestoreError::ObjectTwice);
+            return Err(RestoreError::AddressOutOfOrder);
         }
         if version == 0 {
             return Err(RestoreError::VersionMissing);

@@ -14,6 +14,7 @@ use crate::turn::Span;
 pub const SNAPSHOT_BATCH_OBJECTS_MAX: usize = 256;
 /// A batch that holds so many bytes takes no more objects.
 pub const SNAPSHOT_BATCH_BYTES_MAX: usize = 256 << 10;
+
 /// What became of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredState {
@@ -65,8 +66,8 @@ pub enum RestoreError {
     VersionMissing,
     /// Its address was never given away.
     AddressUnknown,
-    /// Two objects have one id.
-    ObjectTwice,
+    /// Its address does not follow that of the object before it.
+    AddressOutOfOrder,
     /// A room without a name, or with one that lives in another partition.
     NameInvalid,
     /// Two rooms, two users, or a room and a user have one name.
@@ -79,7 +80,7 @@ impl fmt::Display for RestoreError {
             Self::RecordMalformed => "its record is malformed",
             Self::VersionMissing => "it has no version",
             Self::AddressUnknown => "its address was never given away",
-            Self::ObjectTwice => "it is there twice",
+            Self::AddressOutOfOrder => "its address does not follow the one before it",
             Self::NameInvalid => "its name is missing or belongs to another partition",
             Self::NameTwice => "its name belongs to another object",
         })

@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use rocksdb::{DB, DBCompressionType, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch};
 use rocksdb::{Direction, WriteOptions};
@@ -21,6 +22,7 @@ use thiserror::Error;
 use warren_core::ids::{
     Address, GROUP_COUNT, GroupId, ObjectId, PARTITIONS_PER_GROUP, PartitionId, Sequence,
 };
+use warren_core::limits::Limits;
 use warren_core::partition::FIRST_ADDRESS;
 use warren_core::shard::Shard;
 use warren_core::snapshot::{RestoreError, SnapshotBatch, StoredState};
@@ -47,9 +49,15 @@ const META_TAKEN_MS: &[u8] = b"mtaken_ms";
 const FORMAT: u64 = 1;
 
 /// Addresses that are passed over in every partition after a server that did not close the store:
-/// it may have given away some that were not stored yet, and clients may remember them. Far more
-/// than a partition gives away between two snapshots.
-pub const CRASH_ADDRESSES: u64 = 1 << 20;
+/// it may have given away some that were not stored yet, and clients may remember them.
+pub const CRASH_ADDRESSES: u64 = 1 << 23;
+
+/// Changes that are on their way from the shards to the disk, at the most.
+const CHANGES_UNDER_WAY_MAX: usize = 1 << 20;
+// Each address that was given away and is not stored is one of the changes that wait.
+const _: () = assert!(
+    Limits::PRODUCTION.changed_objects_max + CHANGES_UNDER_WAY_MAX < CRASH_ADDRESSES as usize
+);
 
 /// Files that RocksDB keeps open; descriptors are for clients.
 const OPEN_FILES_MAX: i32 = 256;
@@ -65,7 +73,7 @@ pub enum StoreError {
         /// The store's folder.
         path: PathBuf,
         /// What RocksDB says.
-        error: rocksdb::Error,
+        error: String,
     },
     /// It was written by a newer version of Warren.
     #[error("{path}: its format is {found}; this version reads {FORMAT}", path = path.display())]
@@ -113,28 +121,23 @@ type Row = (Box<[u8]>, Box<[u8]>);
 /// The store of one data folder. All calls may block; any thread may make them.
 #[derive(Debug)]
 pub struct StateStore {
-    db: DB,
+    /// None after it could not be opened again.
+    db: RwLock<Option<DB>>,
     path: PathBuf,
+    opened: StateOpened,
     crashes: u64,
 }
 
 impl StateStore {
-    /// Opens the store in this folder, or makes it. From now on it counts as incomplete, until
-    /// [`close`](Self::close).
+    /// Opens the store in this folder, or makes it. It is read only until [`begin`](Self::begin).
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path) -> Result<(Self, StateOpened), StoreError> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.set_compression_type(DBCompressionType::Lz4);
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-        options.set_max_open_files(OPEN_FILES_MAX);
-        options.set_log_level(LogLevel::Warn);
-        options.set_keep_log_file_num(4);
-        let failed = |error| StoreError::Failed { path: path.to_owned(), error };
-        let db = DB::open(&options, path).map_err(failed)?;
-        let mut store = Self { db, path: path.to_owned(), crashes: 0 };
+        let db = open_db(path)?;
+        let opened = StateOpened { start: 0, is_complete: true, taken_ms: None };
+        let db = RwLock::new(Some(db));
+        let mut store = Self { db, path: path.to_owned(), opened, crashes: 0 };
         let format = store.number(META_FORMAT)?.unwrap_or(FORMAT);
         if format != FORMAT {
             return Err(StoreError::FormatUnknown { path: path.to_owned(), found: format });
@@ -142,29 +145,44 @@ impl StateStore {
         let starts = store.number(META_STARTS)?.unwrap_or(0);
         let is_complete = starts == 0 || store.get(META_CLEAN)?.is_some();
         store.crashes = store.number(META_CRASHES)?.unwrap_or(0) + u64::from(!is_complete);
-        let opened =
-            StateOpened { start: starts + 1, is_complete, taken_ms: store.number(META_TAKEN_MS)? };
-        let mut rows = WriteBatch::default();
-        rows.put(META_FORMAT, FORMAT.to_le_bytes());
-        rows.put(META_STARTS, opened.start.to_le_bytes());
-        rows.put(META_CRASHES, store.crashes.to_le_bytes());
-        rows.delete(META_CLEAN);
-        if !is_complete {
-            store.pass_over_addresses(&mut rows)?;
-        }
-        store.write_synced(rows)?;
+        let taken_ms = store.number(META_TAKEN_MS)?;
+        store.opened = StateOpened { start: starts + 1, is_complete, taken_ms };
+        let opened = store.opened;
         Ok((store, opened))
     }
 
-    /// After a crash: every partition goes on beyond what it may have given away unstored.
-    fn pass_over_addresses(&self, rows: &mut WriteBatch) -> Result<(), StoreError> {
-        let all = (0..GROUP_COUNT as u16).map(GroupId);
-        for group in all {
-            for (partition, next) in self.next_addresses(group)? {
-                let next = next.get() + CRASH_ADDRESSES;
-                rows.put(partition_key(partition), next.to_le_bytes());
+    /// A server begins to change the state: from now on the store counts as incomplete, until
+    /// [`close`](Self::close). Whoever only loads it leaves it as it was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn begin(&self) -> Result<(), StoreError> {
+        let mut rows = WriteBatch::default();
+        rows.put(META_FORMAT, FORMAT.to_le_bytes());
+        rows.put(META_STARTS, self.opened.start.to_le_bytes());
+        rows.put(META_CRASHES, self.crashes.to_le_bytes());
+        rows.delete(META_CLEAN);
+        if !self.opened.is_complete {
+            // Every partition goes on beyond what it may have given away unstored.
+            for group in (0..GROUP_COUNT as u16).map(GroupId) {
+                for (partition, next) in self.next_addresses(group)? {
+                    rows.put(partition_key(partition), next.get().to_le_bytes());
+                }
             }
         }
+        self.write_synced(rows)
+    }
+
+    /// Opens the store anew: after a failed write or sync RocksDB takes no more, and what was
+    /// written since the last sync may or may not be there.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`]; it can be tried again.
+    pub fn reopen(&self) -> Result<(), StoreError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        // The old one holds the folder's lock.
+        *db = None;
+        *db = Some(open_db(&self.path)?);
         Ok(())
     }
 
@@ -182,9 +200,7 @@ impl StateStore {
         for group in groups {
             self.restore_group(shard, group, now, &mut restored)?;
         }
-        let first = FIRST_ADDRESS.get() + self.crashes * CRASH_ADDRESSES;
-        let first = Address::new(first).ok_or_else(|| self.damaged("mcrashes", "too many"))?;
-        shard.restored(first);
+        shard.restored(passed_over(FIRST_ADDRESS, self.crashes));
         Ok(restored)
     }
 
@@ -196,14 +212,18 @@ impl StateStore {
         restored: &mut Restored,
     ) -> Result<(), StoreError> {
         if let Some(value) = self.get(&group_key(group))? {
-            let position = value.get(4..).and_then(|bytes| bytes.try_into().ok());
-            let position = position.map(u64::from_le_bytes);
-            let position =
-                position.ok_or_else(|| self.damaged(&group_name(group), "its length"))?;
-            shard.restore_group(group, Sequence(position));
+            let damaged = |why| self.damaged(&format!("group {}", group.0), why);
+            let (epoch, position) =
+                value.split_first_chunk().ok_or_else(|| damaged("its length"))?;
+            let position = position.try_into().map_err(|_| damaged("its length"))?;
+            if u64::from(u32::from_le_bytes(*epoch)) >= self.opened.start {
+                return Err(damaged("its epoch has not begun"));
+            }
+            shard.restore_group(group, Sequence(u64::from_le_bytes(position)));
         }
         let next_addresses = self.next_addresses(group)?;
-        for row in self.rows(PREFIX_OBJECT, group) {
+        let db = self.db()?;
+        for row in self.rows(&db, PREFIX_OBJECT, group) {
             let (key, value) = row?;
             let id = key.get(1..).and_then(|bytes| bytes.try_into().ok());
             let id = id.map(|bytes| ObjectId(u64::from_be_bytes(bytes)));
@@ -230,10 +250,13 @@ impl StateStore {
         Ok(())
     }
 
-    /// The group's partitions, each with the address that its next object gets.
+    /// The group's partitions, each with the address that its next object gets, beyond what was
+    /// given away before a crash.
     fn next_addresses(&self, group: GroupId) -> Result<BTreeMap<PartitionId, Address>, StoreError> {
+        let crashes = u64::from(!self.opened.is_complete);
         let mut found = BTreeMap::new();
-        for row in self.rows(PREFIX_PARTITION, group) {
+        let db = self.db()?;
+        for row in self.rows(&db, PREFIX_PARTITION, group) {
             let (key, value) = row?;
             let name = || format!("key {key:02x?}");
             let partition = key.get(1..).and_then(|bytes| bytes.try_into().ok());
@@ -243,7 +266,7 @@ impl StateStore {
             let (Some(partition), Some(next)) = (partition, next) else {
                 return Err(self.damaged(&name(), "its length or its value"));
             };
-            found.insert(partition, next);
+            found.insert(partition, passed_over(next, crashes));
         }
         Ok(found)
     }
@@ -252,7 +275,8 @@ impl StateStore {
     /// machine from the next [`sync`](Self::sync) on.
     ///
     /// # Errors
-    /// [`StoreError::Failed`]: nothing of the batch was written; it may be tried again.
+    /// [`StoreError::Failed`]: it may be tried again after [`reopen`](Self::reopen); writing a batch
+    /// twice does no harm.
     pub fn write(&self, batch: &SnapshotBatch) -> Result<(), StoreError> {
         let mut rows = WriteBatch::default();
         let mut value = Vec::new();
@@ -274,7 +298,7 @@ impl StateStore {
         let (epoch, position) = (batch.epoch.0.to_le_bytes(), batch.position.0.to_le_bytes());
         rows.put(group_key(batch.group), [&epoch[..], &position].concat());
         rows.put(META_TAKEN_MS, batch.taken_ms.to_le_bytes());
-        self.db.write(rows).map_err(|error| self.failed(error))
+        self.db()?.get().write(rows).map_err(|error| self.failed(&error))
     }
 
     /// What was written before survives the end of the machine from now on.
@@ -282,7 +306,7 @@ impl StateStore {
     /// # Errors
     /// [`StoreError::Failed`].
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.db.flush_wal(true).map_err(|error| self.failed(error))
+        self.db()?.get().flush_wal(true).map_err(|error| self.failed(&error))
     }
 
     /// Notes that everything there was has been written: the store is complete.
@@ -298,11 +322,11 @@ impl StateStore {
     fn write_synced(&self, rows: WriteBatch) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(rows, &options).map_err(|error| self.failed(error))
+        self.db()?.get().write_opt(rows, &options).map_err(|error| self.failed(&error))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get(key).map_err(|error| self.failed(error))
+        self.db()?.get().get(key).map_err(|error| self.failed(&error))
     }
 
     fn number(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
@@ -313,7 +337,12 @@ impl StateStore {
     }
 
     /// The rows of a group's partitions whose keys begin with the prefix and the partition.
-    fn rows(&self, prefix: u8, group: GroupId) -> impl Iterator<Item = Result<Row, StoreError>> {
+    fn rows<'a>(
+        &'a self,
+        db: &'a Opened<'_>,
+        prefix: u8,
+        group: GroupId,
+    ) -> impl Iterator<Item = Result<Row, StoreError>> + 'a {
         let first = group.0 * PARTITIONS_PER_GROUP as u16;
         let until = match first.checked_add(PARTITIONS_PER_GROUP as u16) {
             Some(end) => prefixed(prefix, &end.to_be_bytes()),
@@ -324,18 +353,56 @@ impl StateStore {
         options.set_iterate_upper_bound(until);
         // Each row is read once.
         options.fill_cache(false);
-        options.set_readahead_size(1 << 20);
-        let rows = self.db.iterator_opt(IteratorMode::From(&from, Direction::Forward), options);
-        rows.map(|row| row.map_err(|error| self.failed(error)))
+        let rows = db.get().iterator_opt(IteratorMode::From(&from, Direction::Forward), options);
+        rows.map(|row| row.map_err(|error| self.failed(&error)))
     }
 
-    fn failed(&self, error: rocksdb::Error) -> StoreError {
-        StoreError::Failed { path: self.path.clone(), error }
+    fn db(&self) -> Result<Opened<'_>, StoreError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        if db.is_none() {
+            return Err(self.failed(&"it could not be opened again"));
+        }
+        Ok(Opened(db))
+    }
+
+    fn failed(&self, error: &dyn core::fmt::Display) -> StoreError {
+        StoreError::Failed { path: self.path.clone(), error: error.to_string() }
     }
 
     fn damaged(&self, row: &str, why: &str) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), row: row.to_owned(), why: why.to_owned() }
     }
+}
+
+/// The store while it is open.
+struct Opened<'a>(RwLockReadGuard<'a, Option<DB>>);
+
+impl Opened<'_> {
+    fn get(&self) -> &DB {
+        self.0.as_ref().expect("it was looked at under this lock")
+    }
+}
+
+fn open_db(path: &Path) -> Result<DB, StoreError> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(4);
+    let failed = |error: rocksdb::Error| StoreError::Failed {
+        path: path.to_owned(),
+        error: error.to_string(),
+    };
+    DB::open(&options, path).map_err(failed)
+}
+
+/// The address that follows when as many were passed over as after so many crashes. At the end of
+/// the address space a partition is full.
+fn passed_over(next: Address, crashes: u64) -> Address {
+    let beyond = crashes.saturating_mul(CRASH_ADDRESSES).saturating_add(next.get());
+    Address::new(beyond).unwrap_or(Address::MAX)
 }
 
 impl core::fmt::Display for ObjectDecodeError {
@@ -345,10 +412,6 @@ impl core::fmt::Display for ObjectDecodeError {
             Self::Malformed => f.write_str("it is not of its format"),
         }
     }
-}
-
-fn group_name(group: GroupId) -> String {
-    format!("group {}", group.0)
 }
 
 fn object_key(id: ObjectId) -> Vec<u8> {

@@ -3,10 +3,11 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::server::{TestServer, command, unique};
 
 const KILL: i32 = 9;
@@ -66,8 +67,13 @@ fn metric_of_server(server: &TestServer, name: &str) -> u64 {
 /// Waits until so many changed objects are on the disk, and none waits to be.
 fn wait_until_stored(server: &TestServer, objects: u64) {
     server.metric_becomes("warren_changed_objects", "", 0);
+    let deadline = Instant::now() + PATIENCE;
     while metric_of_server(server, "warren_snapshot_objects_total") < objects {
-        std::thread::yield_now();
+        assert!(
+            Instant::now() < deadline,
+            "what changed is not stored: {:?}",
+            server.get("/metrics")
+        );
     }
 }
 
@@ -153,8 +159,8 @@ fn after_a_kill_all_is_there_but_what_changed_last() {
 
     let mut server = place.start("2");
     let told = server.logged(
-        "the last server did not stop by itself: what changed since, and for one snapshot interval \
-         before, may be missing",
+        "the last server did not stop by itself: the newest stored change is from then, and what \
+         changed in the last snapshot interval before the end may be missing",
     );
     assert_eq!((&told["level"], &told["snapshot_interval_ms"]), (&"WARN".into(), &10.into()));
     assert!(told["from"].as_str().unwrap().ends_with('Z'), "{told}");
@@ -224,5 +230,25 @@ fn the_demo_s_ball_is_there_again_the_next_time() {
     let ball = ask(&mut ann, &json!({"msg": "get", "object": "171.1"}));
     assert_eq!((&ball["kind"], &ball["owner"]), (&json!("ball"), &json!("gail")));
     assert!(ball["version"].as_u64() >= painted["version"].as_u64(), "{ball} {painted}");
+    server.stop();
+}
+
+#[test]
+fn a_start_that_fails_leaves_the_state_as_it_was() {
+    let place = Place::new(10);
+    place.start("1").stop();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--admin", &address, "--data"]);
+    let output = serve.arg(place.data()).output().unwrap();
+    assert_eq!(output.status.code(), Some(71), "{output:?}");
+    let mut server = place.start("1");
+    let mut ann = Client::log_in(server.listen, "ann");
+    ask(&mut ann, &json!({"msg": "create", "kind": "sword"}));
+    server.signal(TERMINATE);
+    let (_, log) = server.wait_and_read_log();
+    assert!(log.iter().all(|line| line["level"] != "WARN"), "{log:?}");
+    server = place.start("1");
+    server.logged("the state is complete: the last server stored all it had");
     server.stop();
 }

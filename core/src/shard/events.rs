@@ -47,11 +47,10 @@ impl Shard {
         let method = Method::from_name(message.method()).expect("it was routed by its method");
         effects.start(message.method());
         self.partition_mut(header.partition);
-        let result = if method.may_change_objects() && self.is_storage_behind() {
-            Err(Reason::Busy)
-        } else {
-            handle(method, &self.handler_request(event, outputs), effects)
-        };
+        let mut result = handle(method, &self.handler_request(event, outputs), effects);
+        if self.is_storage_behind() && effects.changes_objects() {
+            result = result.and(Err(Reason::Busy));
+        }
         match result {
             Ok(()) => {
                 self.catch_up(effects, outputs);

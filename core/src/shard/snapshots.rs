@@ -1,6 +1,6 @@
 //! Changed objects, until they are handed over to be stored; and the way back at a start.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -20,6 +20,8 @@ struct ChangedObject {
     object: ObjectId,
     /// Of the batch that changed it first.
     sequence: u64,
+    /// When it is to be handed over.
+    due_ns: u64,
 }
 
 /// Objects that changed and were not handed over yet. A deletion is a change like any other.
@@ -27,21 +29,22 @@ struct ChangedObject {
 pub(super) struct ChangedObjects {
     /// By group, in the order in which they first changed.
     groups: Vec<VecDeque<ChangedObject>>,
-    /// Groups with changed objects, each with the time at which it is to be handed over.
-    due: VecDeque<(u64, GroupId)>,
+    /// Groups with changed objects, each with the time at which its oldest change is to be handed
+    /// over: however busy a group is, the others get their turn by age.
+    due: BTreeSet<(u64, GroupId)>,
     count: usize,
 }
 
 impl ChangedObjects {
     pub(super) fn new() -> Self {
-        Self { groups: vec![VecDeque::new(); GROUP_COUNT], due: VecDeque::new(), count: 0 }
+        Self { groups: vec![VecDeque::new(); GROUP_COUNT], due: BTreeSet::new(), count: 0 }
     }
 
-    fn push(&mut self, changed: ChangedObject, due_ns: u64) {
+    fn push(&mut self, changed: ChangedObject) {
         let group = changed.object.partition().group();
         let queue = &mut self.groups[usize::from(group.0)];
         if queue.is_empty() {
-            self.due.push_back((due_ns, group));
+            self.due.insert((changed.due_ns, group));
         }
         queue.push_back(changed);
         self.count += 1;
@@ -63,14 +66,14 @@ impl Shard {
     /// When the next batch is to be taken, in nanoseconds.
     #[must_use]
     pub fn snapshot_due_ns(&self) -> Option<u64> {
-        self.changed.as_ref()?.due.front().map(|(due_ns, _)| *due_ns)
+        self.changed.as_ref()?.due.first().map(|(due_ns, _)| *due_ns)
     }
 
     /// The next batch of the snapshot, whether it is due or not. Its objects count as stored from
     /// now on: whoever takes a batch must not lose it.
     pub fn take_snapshot(&mut self, now: Now) -> Option<SnapshotBatch> {
         let changed = self.changed.as_mut()?;
-        let &(_, group) = changed.due.front()?;
+        let (_, group) = changed.due.pop_first()?;
         let queue = &mut changed.groups[usize::from(group.0)];
         let mut batch = SnapshotBatch {
             group,
@@ -93,10 +96,12 @@ impl Shard {
         // What changed before the first of the others is in this batch or in an earlier one.
         let end = self.group_sequences[usize::from(group.0)];
         batch.position = Sequence(queue.front().map_or(end, |next| next.sequence - 1));
-        if queue.is_empty() {
-            changed.due.pop_front();
+        match queue.front() {
+            Some(oldest) => {
+                changed.due.insert((oldest.due_ns, group));
+            }
             // A burst's memory is given back.
-            *queue = VecDeque::new();
+            None => *queue = VecDeque::new(),
         }
         Some(batch)
     }
@@ -118,7 +123,7 @@ impl Shard {
             // An object that waits already is handed over as it will be then. One that is gone
             // is not asked: handing over a deletion twice does no harm.
             if partition.mark_changed(object.address(), true) != Some(true) {
-                changed.push(ChangedObject { object, sequence: batch.sequence }, due_ns);
+                changed.push(ChangedObject { object, sequence: batch.sequence, due_ns });
             }
         }
     }

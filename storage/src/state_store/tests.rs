@@ -25,6 +25,13 @@ impl Folder {
     fn open(&self) -> (StateStore, StateOpened) {
         StateStore::open(&self.0).unwrap()
     }
+
+    /// A store that a server has begun to use.
+    fn begun(&self) -> StateStore {
+        let (store, _) = self.open();
+        store.begin().unwrap();
+        store
+    }
 }
 
 impl Drop for Folder {
@@ -95,6 +102,7 @@ fn what_was_written_comes_back_from_all_ends_of_the_object_space() {
     let folder = Folder::new("ends");
     let (store, opened) = folder.open();
     assert_eq!(opened, StateOpened { start: 1, is_complete: true, taken_ms: None });
+    store.begin().unwrap();
     let (a, b, c) = (record("a"), record("b"), record("c"));
     store.write(&batch(0, 5, &[(id(0, 1), Some((1, &a))), (id(63, 7), Some((9, &b)))])).unwrap();
     store.write(&batch(1, 6, &[(id(64, 1), Some((1, &a))), (id(64, 2), None)])).unwrap();
@@ -123,16 +131,16 @@ fn each_crash_passes_over_addresses_once() {
         let (shard, _) = restored(store).unwrap();
         shard.partition(PartitionId(partition)).and_then(|p| p.next_object())
     };
-    let (store, _) = folder.open();
-    store.write(&batch(0, 5, &[(id(0, 1), Some((1, &a)))])).unwrap();
-    drop(store);
+    folder.begun().write(&batch(0, 5, &[(id(0, 1), Some((1, &a)))])).unwrap();
     let (store, opened) = folder.open();
     assert_eq!((opened.start, opened.is_complete), (2, false));
     assert_eq!(next(&store, 0), Some(id(0, 2 + CRASH_ADDRESSES)));
+    store.begin().unwrap();
     // A second crash, in which addresses were given away and nothing was stored.
     drop(store);
     let (store, _) = folder.open();
     assert_eq!(next(&store, 0), Some(id(0, 2 + 2 * CRASH_ADDRESSES)));
+    store.begin().unwrap();
     store.write(&batch(0, 6, &[(id(0, 2 + 2 * CRASH_ADDRESSES), Some((1, &a)))])).unwrap();
     store.close().unwrap();
     drop(store);
@@ -147,12 +155,13 @@ fn partitions_without_a_row_begin_beyond_what_crashes_may_have_given_away() {
     for crashes in 0..3 {
         let (store, _) = folder.open();
         let (mut shard, _) = restored(&store).unwrap();
+        store.begin().unwrap();
         let a = record("a");
         let first = FIRST_ADDRESS.get() + crashes * CRASH_ADDRESSES;
         // The engine is asked by what it would refuse: an address below its first.
         if crashes > 0 {
             let refused = shard.restore_object(NOW, id(9, first - 1), 1, &a);
-            assert_eq!(refused, Err(RestoreError::ObjectTwice));
+            assert_eq!(refused, Err(RestoreError::AddressOutOfOrder));
         }
         assert_eq!(shard.restore_object(NOW, id(9, first), 1, &a), Ok(()));
     }
@@ -178,6 +187,7 @@ fn damage_is_told_with_its_row() {
         ("key", vec![(b"o\x00\x07\x01".to_vec(), vec![])], "its length"),
         ("next", vec![(partition_key(PartitionId(7)), vec![1])], "its length or its value"),
         ("group", vec![(group_key(GroupId(0)), vec![1])], "group 0 is damaged: its length"),
+        ("epoch", vec![(group_key(GroupId(0)), vec![1; 12])], "its epoch has not begun"),
         (
             "given-away",
             vec![(object_key(id(7, 9)), object(1, &record))],
@@ -187,9 +197,9 @@ fn damage_is_told_with_its_row() {
     for (name, rows, expected) in cases {
         let folder = Folder::new(&format!("damage-{name}"));
         let (store, _) = folder.open();
-        store.db.put(&addresses.0, &addresses.1).unwrap();
+        store.db().unwrap().get().put(&addresses.0, &addresses.1).unwrap();
         for (key, value) in rows {
-            store.db.put(key, value).unwrap();
+            store.db().unwrap().get().put(key, value).unwrap();
         }
         let error = restored(&store).unwrap_err().to_string();
         assert!(error.contains(expected), "{name}: {error}");
@@ -202,7 +212,7 @@ fn an_object_in_a_partition_without_a_row_is_damage() {
     let (store, _) = folder.open();
     let mut value = vec![];
     ObjectRecordV1 { version: 1, record: &record("a") }.encode(&mut value);
-    store.db.put(object_key(id(7, 1)), value).unwrap();
+    store.db().unwrap().get().put(object_key(id(7, 1)), value).unwrap();
     let error = restored(&store).unwrap_err().to_string();
     assert!(error.contains("object 7.1 is damaged: its address was never given away"), "{error}");
 }
@@ -213,8 +223,44 @@ fn a_newer_format_and_a_second_opening_are_refused() {
     let (store, _) = folder.open();
     let second = StateStore::open(&folder.0).unwrap_err().to_string();
     assert!(second.contains("LOCK"), "{second}");
-    store.db.put(META_FORMAT, 2u64.to_le_bytes()).unwrap();
+    store.db().unwrap().get().put(META_FORMAT, 2u64.to_le_bytes()).unwrap();
     drop(store);
     let newer = StateStore::open(&folder.0).unwrap_err().to_string();
     assert!(newer.ends_with("its format is 2; this version reads 1"), "{newer}");
+}
+
+#[test]
+fn a_store_that_is_only_loaded_stays_as_it_was() {
+    let folder = Folder::new("only-loaded");
+    let store = folder.begun();
+    store.write(&batch(0, 5, &[(id(0, 1), Some((1, &record("a"))))])).unwrap();
+    store.close().unwrap();
+    drop(store);
+    for _ in 0..2 {
+        // A start that fails for another reason.
+        let (store, opened) = StateStore::open(&folder.0).unwrap();
+        assert_eq!(opened, StateOpened { start: 2, is_complete: true, taken_ms: Some(5) });
+        restored(&store).unwrap();
+    }
+}
+
+#[test]
+fn a_store_can_be_opened_again_while_it_is_in_use() {
+    let folder = Folder::new("reopened");
+    let store = folder.begun();
+    let a = record("a");
+    store.write(&batch(0, 5, &[(id(0, 1), Some((1, &a)))])).unwrap();
+    store.reopen().unwrap();
+    store.write(&batch(0, 6, &[(id(0, 2), Some((1, &a)))])).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    assert_eq!(restored(&folder.open().0).unwrap().1.objects, 2);
+}
+
+#[test]
+fn addresses_end_instead_of_beginning_anew() {
+    let last = Address::MAX;
+    assert_eq!(passed_over(FIRST_ADDRESS, 2), Address::new(1 + 2 * CRASH_ADDRESSES).unwrap());
+    assert_eq!(passed_over(last, 1), last);
+    assert_eq!(passed_over(FIRST_ADDRESS, u64::MAX), last);
 }

@@ -197,14 +197,38 @@ fn a_store_that_is_far_behind_stops_changes_and_nothing_else() {
     let limits = Limits { changed_objects_max: 2, ..Limits::PRODUCTION };
     let mut world = World::new(limits);
     world.takes_snapshots = false;
-    world.run("1 open ; 1 login user=ann ; 1 create kind=k partition=9");
+    world.run("1 open ; 2 open ; 1 login user=ann ; 1 create kind=k partition=9");
     assert_eq!(
-        world.run("1 set object=9.1 a=1 ; 1 join room=r ; 1 get object=9.1"),
+        world.run("1 set object=9.1 a=1 ; 1 join room=r ; 1 get object=9.1 ; 2 login user=bob"),
         "1: set status=503 error=busy\n1: join status=503 error=busy\n\
-         1: get status=0 kind=k version=1 owner=ann\n"
+         2: login status=503 error=busy\n1: get status=0 kind=k version=1 owner=ann\n"
+    );
+    // Who is known may come in, since nothing changes but who is here.
+    assert_eq!(
+        world.run("2 login user=ann"),
+        "2: login status=0 session=0000000100000001 object=12626.1\n1: CLOSE displaced\n"
     );
     while world.shard.take_snapshot(world.now).is_some() {}
-    assert_eq!(world.run("1 set object=9.1 a=1"), "1: set status=0 version=2\n");
+    assert_eq!(world.run("2 set object=9.1 a=1"), "2: set status=0 version=2\n");
+}
+
+#[test]
+fn a_group_that_is_always_busy_does_not_hold_up_the_others() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.takes_snapshots = false;
+    world.run("1 open ; 1 login user=ann");
+    for _ in 0..2 * SNAPSHOT_BATCH_OBJECTS_MAX {
+        world.run("1 create kind=k partition=9");
+    }
+    world.run("+1 ; 1 create kind=k partition=9000");
+    let mut groups = Vec::new();
+    for _ in 0..5 {
+        groups.push(world.shard.take_snapshot(world.now).unwrap().group);
+        for _ in 0..SNAPSHOT_BATCH_OBJECTS_MAX {
+            world.run("+1 ; 1 create kind=k partition=9");
+        }
+    }
+    assert!(groups.contains(&PartitionId(9000).group()), "{groups:?}");
 }
 
 #[test]
@@ -221,7 +245,7 @@ fn what_cannot_belong_to_the_state_is_refused_by_name() {
         (next, 1, vec![1], RestoreError::RecordMalformed),
         (next, 1, packed("k", &[("owner", Value::Integer(1))]), RestoreError::RecordMalformed),
         (next, 0, packed("k", &[]), RestoreError::VersionMissing),
-        (own("ann"), 1, packed("k", &[]), RestoreError::ObjectTwice),
+        (own("ann"), 1, packed("k", &[]), RestoreError::AddressOutOfOrder),
         (next, 1, packed("user", &[]), RestoreError::NameInvalid),
         (next, 1, packed("user", &[owner("bob")]), RestoreError::NameInvalid),
         (next, 1, user.clone(), RestoreError::NameTwice),
