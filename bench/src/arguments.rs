@@ -36,6 +36,8 @@ pub enum Action {
     Ab(AbArguments),
     /// Measure the floor alone: the same traffic between bare sockets, no server
     Floor(LoadArguments),
+    /// Measure many objects: memory, start, and chat while they are stored
+    Objects(ObjectsArguments),
     /// Be a generator; started by the others
     #[command(hide = true)]
     Generate,
@@ -138,6 +140,54 @@ pub struct AbArguments {
     /// Runs of each
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
     pub runs: u32,
+}
+
+/// What `objects` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ObjectsArguments {
+    /// Number of objects
+    #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..=100_000_000))]
+    pub count: u32,
+    /// Number of users, who chat
+    #[arg(long, default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=USERS_MAX))]
+    pub users: u32,
+    /// Users in a room
+    #[arg(long, default_value_t = chat::ROOM_SIZE, value_parser = value_parser!(u32).range(1..=1000))]
+    pub room_size: u32,
+    /// Seconds of each chat that are measured
+    #[arg(long, default_value_t = 30, value_parser = value_parser!(u32).range(1..=3600))]
+    pub duration: u32,
+    /// Seconds of the same chat before that
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(0..=3600))]
+    pub warm_up: u32,
+    /// Shards of the server, each on a core of its own
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]
+    pub shards: u16,
+    /// The server to start [default: `warren` beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub server: Option<PathBuf>,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+impl ObjectsArguments {
+    /// The chat beside the objects.
+    #[must_use]
+    pub fn load(&self) -> LoadArguments {
+        LoadArguments {
+            profile: ProfileName::Chat,
+            users: self.users,
+            duration: self.duration,
+            warm_up: self.warm_up,
+            room_size: Some(self.room_size),
+            heartbeat_ms: 10_000,
+            shards: self.shards,
+            protocol: Protocol::Binary,
+            generators: None,
+            json: None,
+        }
+    }
 }
 
 /// Most connections of one generator: a part of the usual limit of descriptors, and of a core.
@@ -244,6 +294,8 @@ mod tests {
             "run chat --users 8 --heartbeat-ms 999",
             "ab chat --users 8 --old x",
             "ab chat --users 8 --old x --new y --runs 0",
+            "objects --count 0",
+            "objects chat",
         ] {
             assert!(parse(&format!("warren-bench {arguments}")).is_err(), "{arguments}");
         }

@@ -2,7 +2,7 @@
 //! latency?
 //!
 //! ```text
-//! run | floor | ab ── starts ──> server (warren, or floor-server)      on the first cores
+//! run | floor | ab | objects ── starts ──> server (warren, or floor-server)      on the first cores
 //!         │                     ^ sockets
 //!         └──── starts ──> generate (one process a core or more)  on the others
 //! ```
@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod machine;
 pub mod memory;
 pub mod metrics;
+pub mod objects;
 pub mod pacing;
 pub mod payload;
 pub mod phase;
@@ -32,5 +33,6 @@ pub mod progress;
 pub mod report;
 pub mod ring;
 pub mod runner;
+pub mod turn_times;
 pub mod verdict;
 pub mod wire;

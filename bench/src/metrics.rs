@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 
 use crate::clock;
+use crate::turn_times::TurnTimes;
 
 /// How long the server may take for each step of an answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -29,20 +30,41 @@ pub struct Counts {
     pub turns: u64,
 }
 
+/// What a server tells of its objects. All 0 of one that tells nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StateCounts {
+    /// Objects there are.
+    pub objects: u64,
+    /// Bytes that they take in memory, as the server reckons.
+    pub state_bytes: u64,
+    /// Objects that changed and wait to be handed over.
+    pub changed: u64,
+    /// Objects and deletions that were stored.
+    pub stored: u64,
+    /// Bytes of their records.
+    pub stored_record_bytes: u64,
+}
+
 /// Counts at one moment of `CLOCK_MONOTONIC`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     at_ns: u64,
     counts: Counts,
+    turn_times: TurnTimes,
+    state: StateCounts,
 }
 
 /// What a server has done between two readings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Work {
     /// What was counted in between.
     pub counts: Counts,
     /// The time in between, in nanoseconds.
     pub elapsed_ns: u64,
+    /// How long turns took in between.
+    pub turn_times: TurnTimes,
+    /// Objects and deletions that were stored in between.
+    pub stored: u64,
 }
 
 impl Reading {
@@ -51,17 +73,25 @@ impl Reading {
     /// # Errors
     /// When it does not answer, or not with what a Warren server tells.
     pub fn take(admin: SocketAddrV4) -> Result<Self> {
-        let text = fetch(admin).with_context(|| format!("reading http://{admin}/metrics"))?;
-        Ok(Self { at_ns: clock::monotonic_ns(), counts: Counts::parse(&text)? })
+        let text = fetch(admin, "/metrics")?;
+        Ok(Self {
+            at_ns: clock::monotonic_ns(),
+            counts: Counts::parse(&text)?,
+            turn_times: TurnTimes::parse(&text),
+            state: StateCounts::parse(&text),
+        })
+    }
+
+    /// What the server told of its objects.
+    #[must_use]
+    pub fn state(&self) -> StateCounts {
+        self.state
     }
 }
 
 impl Counts {
     fn parse(text: &str) -> Result<Self> {
-        let sum = |name: &str| {
-            let values = text.lines().filter_map(|line| sample(line, name));
-            values.reduce(u64::saturating_add).with_context(|| format!("there is no {name}"))
-        };
+        let sum = |name| sum(text, name).with_context(|| format!("there is no {name}"));
         Ok(Self {
             allocations: sum("warren_allocations_total")?,
             ring_enters: sum("warren_ring_enters_total")?,
@@ -83,6 +113,19 @@ impl Counts {
     }
 }
 
+impl StateCounts {
+    fn parse(text: &str) -> Self {
+        let sum = |name| sum(text, name).unwrap_or(0);
+        Self {
+            objects: sum("warren_objects"),
+            state_bytes: sum("warren_state_bytes"),
+            changed: sum("warren_changed_objects"),
+            stored: sum("warren_snapshot_objects_total"),
+            stored_record_bytes: sum("warren_snapshot_record_bytes_total"),
+        }
+    }
+}
+
 impl Work {
     /// What was done from one reading to the next.
     ///
@@ -90,7 +133,12 @@ impl Work {
     /// When the later counts are lower.
     pub fn between(before: &Reading, after: &Reading) -> Result<Self> {
         let counts = after.counts.since(&before.counts).context("the server has begun anew")?;
-        Ok(Self { counts, elapsed_ns: after.at_ns.saturating_sub(before.at_ns) })
+        Ok(Self {
+            counts,
+            elapsed_ns: after.at_ns.saturating_sub(before.at_ns),
+            turn_times: after.turn_times.since(&before.turn_times),
+            stored: after.state.stored.saturating_sub(before.state.stored),
+        })
     }
 
     /// Heap allocations of the shard threads for each message from a client.
@@ -122,6 +170,11 @@ fn ratio(count: u64, of: u64) -> Option<f64> {
     (of > 0).then(|| count as f64 / of as f64)
 }
 
+/// Of all shards together; nothing when there is no such line.
+fn sum(text: &str, name: &str) -> Option<u64> {
+    text.lines().filter_map(|line| sample(line, name)).reduce(u64::saturating_add)
+}
+
 /// The value of a line `name{labels} value`, or `name value`.
 fn sample(line: &str, name: &str) -> Option<u64> {
     let rest = line.strip_prefix(name)?;
@@ -133,17 +186,29 @@ fn sample(line: &str, name: &str) -> Option<u64> {
 }
 
 /// The body of the answer. Asked by HTTP/1.0, for which the body ends with the connection.
-fn fetch(admin: SocketAddrV4) -> Result<String> {
+fn fetch(admin: SocketAddrV4, path: &str) -> Result<String> {
+    ask(admin, path).with_context(|| format!("reading http://{admin}{path}"))
+}
+
+fn ask(admin: SocketAddrV4, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&admin.into(), ANSWER_WAIT)?;
     stream.set_read_timeout(Some(ANSWER_WAIT))?;
     stream.set_write_timeout(Some(ANSWER_WAIT))?;
-    stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {admin}\r\n\r\n").as_bytes())?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {admin}\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("no whole answer") };
     let status = head.lines().next().unwrap_or_default();
     ensure!(status.split(' ').nth(1) == Some("200"), "the answer is {status:?}");
     Ok(body.to_owned())
+}
+
+/// Asks whether the server serves.
+///
+/// # Errors
+/// When it does not say so.
+pub fn check_ready(admin: SocketAddrV4) -> Result<()> {
+    fetch(admin, "/readyz").map(drop)
 }
 
 #[cfg(test)]

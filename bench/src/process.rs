@@ -6,12 +6,12 @@ pub mod server;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdin, Command};
+use std::process::{Child, ChildStdin, Command, ExitStatus};
 use std::thread::{Builder, JoinHandle};
 
 use crate::pinning;
 
-/// How long a process may take to end when asked, in milliseconds.
+/// How long a process that nobody waits for may take to end when asked, in milliseconds.
 const END_WAIT_MS: libc::c_int = 10_000;
 
 /// A child that does not outlive its owner.
@@ -75,8 +75,19 @@ impl OwnedChild {
         self.child.id()
     }
 
+    /// Asks it to end, and tells how it did.
+    ///
+    /// # Errors
+    /// When it does not within this time, in milliseconds: then it is ended.
+    pub fn end(mut self, wait_ms: libc::c_int) -> io::Result<ExitStatus> {
+        if !self.ask_to_end(wait_ms)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.child.wait()
+    }
+
     /// Asks it to end and waits for that; false when it is not done in time.
-    fn ask_to_end(&self) -> io::Result<bool> {
+    fn ask_to_end(&self, wait_ms: libc::c_int) -> io::Result<bool> {
         let id = libc::pid_t::try_from(self.child.id()).map_err(io::Error::other)?;
         // SAFETY: no memory is passed. The child was not waited for, so the id is its own.
         let handle = unsafe { libc::syscall(libc::SYS_pidfd_open, id, 0) };
@@ -88,14 +99,16 @@ impl OwnedChild {
         unsafe { libc::kill(id, libc::SIGTERM) };
         let mut ended = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one whole pollfd is passed, with its count.
-        Ok(unsafe { libc::poll(&raw mut ended, 1, END_WAIT_MS) } == 1)
+        Ok(unsafe { libc::poll(&raw mut ended, 1, wait_ms) } == 1)
     }
 }
 
 impl Drop for OwnedChild {
     /// Asks it to end, waits, and ends it.
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) && !matches!(self.ask_to_end(), Ok(true)) {
+        if matches!(self.child.try_wait(), Ok(None))
+            && !matches!(self.ask_to_end(END_WAIT_MS), Ok(true))
+        {
             // It did not end when asked. Whether this succeeds, `wait` will show.
             let _ = self.child.kill();
         }

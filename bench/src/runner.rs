@@ -105,7 +105,7 @@ fn server_shards(arguments: &RunArguments) -> Result<Option<u16>> {
 }
 
 /// Plans the cores, and goes to those of the generators: the server's are left to it.
-fn prepare(load: &LoadArguments) -> Result<Circumstances> {
+pub(crate) fn prepare(load: &LoadArguments) -> Result<Circumstances> {
     load.check()?;
     let machine = Machine::read();
     let available = pinning::available_cores();
@@ -136,12 +136,13 @@ fn floor_phase(load: &LoadArguments, pinning: &Pinning) -> Result<Outcome> {
 }
 
 /// What a server of ours is set up for.
-fn size(load: &LoadArguments) -> Result<Size> {
+pub(crate) fn size(load: &LoadArguments) -> Result<Size> {
     // To the hard limit: the server does the same.
     descriptors_raise(u32::MAX);
     let connections_max =
         capacity::connections_per_shard(load.users, load.shards, descriptors_max())?;
-    Ok(Size { shards: load.shards, connections_max, heartbeat_ms: load.heartbeat_ms })
+    let LoadArguments { shards, heartbeat_ms, .. } = *load;
+    Ok(Size { shards, connections_max, heartbeat_ms, snapshot_interval_ms: None })
 }
 
 fn start_warren(program: &Path, load: &LoadArguments, pinning: &Pinning) -> Result<ServerProcess> {
@@ -149,7 +150,11 @@ fn start_warren(program: &Path, load: &LoadArguments, pinning: &Pinning) -> Resu
 }
 
 /// The load on a server of ours.
-fn setup_started(server: &ServerProcess, load: &LoadArguments, pinning: &Pinning) -> Setup {
+pub(crate) fn setup_started(
+    server: &ServerProcess,
+    load: &LoadArguments,
+    pinning: &Pinning,
+) -> Setup {
     Setup {
         addresses: server.addresses().to_vec(),
         server: Some(server.id()),
@@ -184,7 +189,7 @@ fn server_phase(
     outcome
 }
 
-fn program_beside() -> Result<PathBuf> {
+pub(crate) fn program_beside() -> Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("warren");
     anyhow::ensure!(program.exists(), "there is no {}: build it, or name one", program.display());
     Ok(program)

@@ -50,10 +50,29 @@ fn lines_that_are_no_whole_number_of_that_name_are_no_sample() {
 }
 
 #[test]
+fn objects_are_those_of_all_shards_and_none_where_nothing_is_told() {
+    let text = "warren_objects{shard=\"0\"} 7\nwarren_objects{shard=\"1\"} 2\n\
+        warren_state_bytes{shard=\"0\"} 900\nwarren_changed_objects{shard=\"1\"} 4\n\
+        warren_snapshot_objects_total 30\nwarren_snapshot_record_bytes_total 3000\n";
+    let expected = StateCounts {
+        objects: 9,
+        state_bytes: 900,
+        changed: 4,
+        stored: 30,
+        stored_record_bytes: 3_000,
+    };
+    assert_eq!(StateCounts::parse(text), expected);
+    assert_eq!(StateCounts::parse(METRICS), StateCounts::default());
+}
+
+#[test]
 fn work_is_what_was_counted_in_between() {
-    let before = Reading { at_ns: 1_000_000_000, counts: Counts::default() };
-    let after = Reading { at_ns: 3_000_000_000, counts: COUNTS };
+    let stored = |stored| StateCounts { stored, ..StateCounts::default() };
+    let before = Reading { at_ns: 1_000_000_000, state: stored(5), ..Reading::default() };
+    let after =
+        Reading { at_ns: 3_000_000_000, counts: COUNTS, state: stored(12), ..Reading::default() };
     let work = Work::between(&before, &after).unwrap();
+    assert_eq!(work.stored, 7);
     assert_eq!(work.allocations_per_message(), Some(0.25));
     assert_eq!(work.ring_enters_per_message(), Some(2.0));
     assert_eq!(work.ring_enters_per_delivery(), Some(0.25));

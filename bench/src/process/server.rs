@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::OwnedChild;
+use crate::clock;
 
-/// How long a server may take until it listens.
-const READY_WAIT: Duration = Duration::from_secs(30);
+/// How long a server may take until it listens: it may have much to load.
+const READY_WAIT: Duration = Duration::from_secs(120);
+/// How long it may take to end, in milliseconds: it may have much to store.
+const STOP_WAIT_MS: i32 = 120_000;
 /// Lines of its log that are shown when it does not.
 const LOG_LINES: usize = 20;
 /// What a server prints before each address, and Warren before that of its admin endpoint.
@@ -29,6 +32,19 @@ pub struct Size {
     pub connections_max: u32,
     /// Milliseconds between two heartbeats.
     pub heartbeat_ms: u64,
+    /// Milliseconds until a changed object is handed over to be stored, if not as by default.
+    pub snapshot_interval_ms: Option<u64>,
+}
+
+/// A server that was asked to end, and did.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Its folder, with the data.
+    pub folder: Folder,
+    /// What it has logged.
+    pub log: String,
+    /// How long it took, in nanoseconds.
+    pub elapsed_ns: u64,
 }
 
 /// What a server tells before it is ready.
@@ -50,7 +66,7 @@ struct Addresses {
 pub struct ServerProcess {
     child: OwnedChild,
     addresses: Addresses,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl ServerProcess {
@@ -59,14 +75,32 @@ impl ServerProcess {
     /// # Errors
     /// When it cannot be started, or does not listen in time.
     pub fn start_warren(program: &Path, size: Size, cores: &[usize]) -> Result<Self> {
-        let Size { shards, connections_max, heartbeat_ms } = size;
-        let folder = Folder::create()?;
+        Self::start_warren_in(Folder::create()?, program, size, cores)
+    }
+
+    /// The same in a folder that may have the data of an earlier one.
+    ///
+    /// # Errors
+    /// As [`start_warren`](Self::start_warren).
+    pub fn start_warren_in(
+        folder: Folder,
+        program: &Path,
+        size: Size,
+        cores: &[usize],
+    ) -> Result<Self> {
+        let Size { shards, connections_max, heartbeat_ms, snapshot_interval_ms } = size;
+        let storage = snapshot_interval_ms
+            .map(|interval_ms| format!("[storage]\nsnapshot_interval_ms = {interval_ms}\n"));
+        let storage = storage.unwrap_or_default();
         let config = folder.path.join("warren.toml");
         let limits = format!("[limits]\nconnections_max = {connections_max}\n");
-        fs::write(&config, format!("{limits}[protocol]\nheartbeat_ms = {heartbeat_ms}\n"))?;
+        fs::write(
+            &config,
+            format!("{limits}[protocol]\nheartbeat_ms = {heartbeat_ms}\n{storage}"),
+        )?;
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
-        command.arg(folder.path.join("data")).args(["--shards", &shards.to_string()]);
+        command.arg(folder.data()).args(["--shards", &shards.to_string()]);
         command.arg("--config").arg(config);
         Self::start_in(command, cores, Expected { listening: 1, admin: true }, folder)
             .with_context(|| format!("starting {}", program.display()))
@@ -77,7 +111,7 @@ impl ServerProcess {
     /// # Errors
     /// As [`start_warren`](Self::start_warren).
     pub fn start_floor(size: Size, cores: &[usize]) -> Result<Self> {
-        let Size { shards, connections_max, heartbeat_ms } = size;
+        let Size { shards, connections_max, heartbeat_ms, .. } = size;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["floor-server", "--shards", &shards.to_string()]);
         command.args(["--heartbeat-ms", &heartbeat_ms.to_string()]);
@@ -100,20 +134,48 @@ impl ServerProcess {
         expected: Expected,
         folder: Folder,
     ) -> Result<Self> {
-        let log_path = folder.path.join("log");
+        let log_path = folder.log();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log_path)?);
         let mut child = OwnedChild::start(&mut command, cores)?;
         let (lines, received) = mpsc::channel();
         // Nobody asks for the lines after the addresses.
         child.read_lines(move |line| drop(lines.send(line)))?;
         match read_addresses(&received, expected) {
-            Ok(addresses) => Ok(Self { child, addresses, _folder: folder }),
+            Ok(addresses) => Ok(Self { child, addresses, folder }),
             Err(error) => {
                 drop(child);
                 let log = fs::read_to_string(&log_path).unwrap_or_default();
                 Err(if log.is_empty() { error } else { error.context(log_end(&log)) })
             }
         }
+    }
+
+    /// Asks it to end, and waits until all it had to store is stored.
+    ///
+    /// # Errors
+    /// When it does not end in time, or not well.
+    pub fn stop(self) -> Result<Stopped> {
+        let Self { child, folder, .. } = self;
+        let begun_ns = clock::monotonic_ns();
+        let status = child.end(STOP_WAIT_MS).context("the server does not end")?;
+        let elapsed_ns = clock::monotonic_ns() - begun_ns;
+        let log = fs::read_to_string(folder.log())?;
+        ensure!(status.success(), "the server ended with {status}\n{}", log_end(&log));
+        Ok(Stopped { folder, log, elapsed_ns })
+    }
+
+    /// What it has logged so far.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.log())?)
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// Where it listens.
@@ -163,20 +225,34 @@ fn log_end(log: &str) -> String {
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
-/// A temporary folder of ours.
+/// A temporary folder of ours, removed at the end.
 #[derive(Debug)]
-struct Folder {
+pub struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    fn create() -> Result<Self> {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// When the system's folder for such cannot be written.
+    pub fn create() -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("warren-bench-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
         Ok(Self { path })
+    }
+
+    /// The server's data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path.join("log")
     }
 }
 

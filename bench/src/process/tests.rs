@@ -49,13 +49,18 @@ fn warren_is_configured_for_the_connections_and_ready_when_its_admin_endpoint_is
     );
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let size = Size { shards: 2, connections_max: 17_000, heartbeat_ms: 2_000 };
+    let size = Size {
+        shards: 2,
+        connections_max: 17_000,
+        heartbeat_ms: 2_000,
+        snapshot_interval_ms: Some(70),
+    };
     let server = ServerProcess::start_warren(&program, size, &cores()).unwrap();
     assert_eq!(server.admin().map(|address| address.port()), Some(701));
     let told = std::fs::read_to_string(told).unwrap();
     assert!(told.starts_with("serve ") && told.contains(" --shards 2 --config "), "{told}");
     assert!(
-        told.ends_with("\n[limits]\nconnections_max = 17000\n[protocol]\nheartbeat_ms = 2000\n"),
+        told.ends_with("\n[limits]\nconnections_max = 17000\n[protocol]\nheartbeat_ms = 2000\n[storage]\nsnapshot_interval_ms = 70\n"),
         "{told}"
     );
     drop(server);
@@ -69,4 +74,17 @@ fn a_server_that_ends_first_is_told_with_its_last_words() {
         let error = ServerProcess::start(shell(script), &cores(), 1).unwrap_err();
         assert!(format!("{error:#}").contains("went wrong"), "{error:#}");
     }
+}
+
+#[test]
+fn a_server_that_ends_badly_when_asked_is_told_with_its_last_words() {
+    let script = "trap 'echo cannot store >&2; exit 3' TERM; echo listening on 127.0.0.1:700; \
+                  while :; do sleep 0.05; done";
+    let server = ServerProcess::start(shell(script), &cores(), 1).unwrap();
+    let error = format!("{:#}", server.stop().unwrap_err());
+    assert!(error.contains("cannot store") && error.contains("status: 3"), "{error}");
+    let script = "trap 'echo stored >&2; exit 0' TERM; echo listening on 127.0.0.1:700; \
+                  while :; do sleep 0.05; done";
+    let server = ServerProcess::start(shell(script), &cores(), 1).unwrap();
+    assert_eq!(server.stop().unwrap().log, "stored\n");
 }

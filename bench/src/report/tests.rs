@@ -3,6 +3,7 @@ use crate::generator::control::Counters;
 use crate::histogram::Latencies;
 use crate::ledger::Account;
 use crate::profile::{chat, crowd, idle};
+use crate::turn_times::TurnTimes;
 use crate::wire::Protocol;
 
 fn circumstances() -> Circumstances {
@@ -50,6 +51,8 @@ fn outcome() -> Outcome {
                 turns: 3_000,
             },
             elapsed_ns: 10_000_000_000,
+            turn_times: TurnTimes::default(),
+            stored: 0,
         }),
         memory: Ok(memory::Course {
             before: memory(1_000_000),
