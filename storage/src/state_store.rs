@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use rocksdb::{DB, DBCompressionType, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch};
+use rocksdb::{
+    DB, DBCompressionType, Env, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch,
+};
 use rocksdb::{Direction, WriteOptions};
 use thiserror::Error;
 use warren_core::ids::{
@@ -395,6 +397,11 @@ fn open_db(path: &Path) -> Result<DB, StoreError> {
         path: path.to_owned(),
         error: error.to_string(),
     };
+    // Its threads may share a core with a shard, which goes first.
+    let mut environment = Env::new().map_err(failed)?;
+    environment.lower_thread_pool_cpu_priority();
+    environment.lower_high_priority_thread_pool_cpu_priority();
+    options.set_env(&environment);
     DB::open(&options, path).map_err(failed)
 }
 

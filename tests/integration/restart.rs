@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -250,5 +250,55 @@ fn a_start_that_fails_leaves_the_state_as_it_was() {
     assert!(log.iter().all(|line| line["level"] != "WARN"), "{log:?}");
     server = place.start("1");
     server.logged("the state is complete: the last server stored all it had");
+    server.stop();
+}
+
+/// Bounds the size of any file that the server writes, as a full quota would.
+fn limit_files(server: &TestServer, bytes: &str) {
+    let pid = server.pid().to_string();
+    let limit =
+        Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:")]).status();
+    assert!(limit.unwrap().success());
+}
+
+#[test]
+fn a_disk_that_fails_for_a_while_loses_nothing() {
+    let place = Place::new(10);
+    let mut serve = Command::new("env");
+    // Without the signal a write beyond the limit fails, as on any other full disk.
+    serve.args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_warren"), "serve", "--shards", "2"]);
+    serve.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--config"]);
+    serve.arg(place.folder.join("warren.toml")).arg("--data").arg(place.data());
+    let mut server = TestServer::spawn({
+        serve.stderr(Stdio::piped());
+        serve
+    });
+    let mut ann = Client::log_in(server.listen, "ann");
+    let mut create = |count: u64| {
+        for index in 0..count {
+            let partition = index * 1000;
+            ask(&mut ann, &json!({"msg": "create", "kind": "sword", "partition": partition}));
+        }
+    };
+    create(10);
+    wait_until_stored(&server, 11);
+    limit_files(&server, "1");
+    create(10);
+    assert_eq!(server.logged("the store fails; changes stay in memory")["level"], "ERROR");
+    let deadline = Instant::now() + PATIENCE;
+    while metric_of_server(&server, "warren_snapshot_failures_total") < 2 {
+        assert!(Instant::now() < deadline, "it is tried again");
+    }
+    // It goes on serving meanwhile.
+    create(10);
+    limit_files(&server, "unlimited");
+    server.logged("the store works again");
+    wait_until_stored(&server, 31);
+    server.signal(TERMINATE);
+    let (status, log) = server.wait_and_read_log();
+    assert_eq!(status.code(), Some(0), "{log:?}");
+    let stored = log.iter().find(|line| line["message"] == "state stored").expect("it is told");
+    let mut server = place.start("1");
+    assert_eq!(state(&server.logged("state loaded")), state(stored));
     server.stop();
 }
