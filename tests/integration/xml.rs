@@ -108,7 +108,7 @@ fn users_of_xml_json_and_the_connserver_hear_each_other_byte_for_byte() {
         0,
         "<msg id=\"7\" method=\"chat\" seq=\"3\" status=\"0\"/>\0\
          <msg from=\"xena\" method=\"chat\" room=\"r\" seq=\"3\" \
-         text=\"a &lt; b &amp; &quot;c&quot;&#10;🐇\"/>\0",
+         text=\"a &lt; b &amp; &#34;c&#34;&#10;🐇\"/>\0",
     );
     expect(
         &mut json,
@@ -123,7 +123,7 @@ fn users_of_xml_json_and_the_connserver_hear_each_other_byte_for_byte() {
         &mut xml,
         0,
         "<msg from=\"joe\" method=\"chat\" room=\"r\" seq=\"4\" \
-         text=\"it&apos;s &lt;b&gt;&#9;\u{fffd}\"/>\0",
+         text=\"it's &lt;b>&#9;\u{fffd}\"/>\0",
     );
     expect(&mut old, 0, "from:joe\nmsg:chat\nroom:r\nseq:4\ntext:it's <b>\t\u{ffff}\n\0");
 
