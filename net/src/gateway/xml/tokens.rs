@@ -12,6 +12,9 @@ use warren_core::reason::Reason;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const DECLARATION: &[u8] = b"<?xml";
+/// Most comments and CDATA sections of a document. Each costs several times what its bytes would
+/// as text, and none is needed for what a message can hold.
+const SECTIONS_MAX: usize = 1024;
 
 /// What may stand in the content of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub(super) enum TagPart<'a> {
 pub(super) struct Tokens<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Comments and CDATA sections so far.
+    section_count: usize,
 }
 
 /// Whether the byte is white space for XML.
@@ -65,7 +70,7 @@ impl<'a> Tokens<'a> {
     /// Begins with the document, behind its byte order mark and its XML declaration.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Reason> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-        let mut tokens = Self { bytes, at: 0 };
+        let mut tokens = Self { bytes, at: 0, section_count: 0 };
         if bytes.starts_with(DECLARATION)
             && bytes.get(DECLARATION.len()).copied().is_some_and(is_blank)
         {
@@ -201,6 +206,10 @@ impl<'a> Tokens<'a> {
 
     /// The text between two marks.
     fn section(&mut self, open: &[u8], close: &[u8]) -> Result<&'a str, Reason> {
+        if self.section_count == SECTIONS_MAX {
+            return Err(Reason::Malformed);
+        }
+        self.section_count += 1;
         self.at += open.len();
         let rest = &self.bytes[self.at..];
         let end = find_mark(rest, close).ok_or(Reason::Malformed)?;
