@@ -69,6 +69,11 @@ fn documents_come_joined_and_cut() {
         client.send(&document[at..]);
         expect(&mut client, 0, answer);
     }
+    // A line end behind each NUL, or before the first frame, is skipped, also before declarations.
+    let with_line_end = format!("\r\n <?xml version='1.0'?>{document}");
+    let mut client = Client::connect(server.listen);
+    client.send([with_line_end.as_str(), &with_line_end, "\n"].concat());
+    expect(&mut client, 0, &[answer, answer].concat());
     // Blank frames are none, and what is no message leaves the connection open.
     client.send("\0 \n\0<msg/>\0<!DOCTYPE msg>\0");
     client.send(document);

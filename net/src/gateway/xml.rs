@@ -18,7 +18,9 @@ mod characters;
 mod tokens;
 
 use characters::{Place, resolve};
-use tokens::{TagPart, Token, Tokens, is_blank};
+use tokens::{TagPart, Token, Tokens};
+
+pub(super) use tokens::{BYTE_ORDER_MARK, is_blank};
 
 /// The root element.
 const ROOT: &[u8] = b"msg";

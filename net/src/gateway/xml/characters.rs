@@ -1,6 +1,7 @@
 //! Characters as they stand in a document, and as they are meant: references, line ends, and the
 //! white space of attributes (XML 1.0, sections 2.11, 3.3.3 and 4.1).
 
+use warren_core::message::check_text;
 use warren_core::name::NAME_BYTES_MAX;
 use warren_core::reason::Reason;
 
@@ -61,6 +62,12 @@ pub(super) fn resolve(
         }
     }
     if from < raw.len() { sink(&raw[from..]) } else { Ok(()) }
+}
+
+/// Refuses the characters that are refused wherever they stand; for text that no message takes.
+pub(super) fn check_characters(raw: &str) -> Result<(), Reason> {
+    check_text(raw)?;
+    resolve(raw, Place::Literal, |_| Ok(()))
 }
 
 fn meaning(bytes: &[u8], place: Place) -> Result<Meaning, Reason> {
