@@ -11,7 +11,7 @@ use core::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use warren_net::gateway::{GatewaySettings, Protocol};
+use warren_net::gateway::{GatewaySettings, Protocol, QUEUE_FRAMES_MIN};
 
 pub use effective::{EffectiveConfig, EffectiveKey, Source};
 pub use error::{ConfigError, ConfigProblem, Position};
@@ -20,9 +20,9 @@ pub use keys::{Allowed, KEYS, Key};
 use error::Located;
 use keys::{ConfigFile, LOG_FORMATS, LOG_LEVELS};
 
-/// How many of the longest frames the queues on a message's way must hold. The same message can
-/// take several times its bytes in another protocol, where text is escaped.
-const QUEUE_FRAMES_MIN: u64 = 4;
+/// How many of the longest frames may wait for another shard, at least. There the message is in
+/// packed form, which escapes nothing.
+const STAGED_FRAMES_MIN: u64 = 4;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,13 +250,16 @@ fn log_config(file: &ConfigFile) -> Result<LogConfig, Located> {
 /// A frame that is allowed must fit the queues on its way, or it could never arrive.
 fn check_queues(file: &ConfigFile) -> Result<(), Located> {
     let frame_bytes_max = file.protocol.frame_bytes_max().number()?;
-    let bytes_min = frame_bytes_max * QUEUE_FRAMES_MIN;
-    let queues = [file.limits.send_queue_bytes_max(), file.limits.mesh_staging_bytes_max()];
-    for queue in queues {
+    let queues = [
+        (file.limits.send_queue_bytes_max(), QUEUE_FRAMES_MIN as u64),
+        (file.limits.mesh_staging_bytes_max(), STAGED_FRAMES_MIN),
+    ];
+    for (queue, frames_min) in queues {
         let bytes_max = queue.number()?;
+        let bytes_min = frame_bytes_max * frames_min;
         if bytes_max < bytes_min {
             let why = format!(
-                "allowed: at least {bytes_min}, {QUEUE_FRAMES_MIN} times \
+                "allowed: at least {bytes_min}, {frames_min} times \
                  `protocol.frame_bytes_max` ({frame_bytes_max})"
             );
             return Err(queue.conflict(&bytes_max, why));

@@ -12,6 +12,12 @@ mod xml;
 
 pub use detect::{DETECTION_BYTES_MAX, Detected, POLICY_REQUEST, detect};
 
+/// How many of the longest frames the send queue of a connection must hold, so that each of them
+/// fits it in every protocol. A character takes up to five times its bytes (`&` in XML); the rest
+/// is for what is of bounded length: names and tags, floats of some hundred digits, and what the
+/// server adds to a message.
+pub const QUEUE_FRAMES_MIN: usize = 6;
+
 /// The protocols spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

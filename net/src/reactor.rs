@@ -103,7 +103,7 @@ impl Default for ReactorSettings {
             connections_max: (descriptors_max() as usize)
                 .saturating_sub(SURPLUS_SLOTS)
                 .clamp(1, CONNECTIONS_DEFAULT_MAX),
-            send_queue_bytes_max: 256 * 1024,
+            send_queue_bytes_max: 384 * 1024,
             inputs_per_turn_max: 16_384,
             turn_interval_us: 1000,
             receive_buffers: usize::from(ring.receive_buffer_count),

@@ -289,7 +289,7 @@ sections! {
         connections_max: u64 = "16384", Allowed::Range(1, 1_048_576);
         /// Bytes that wait to be sent on one connection; one with more is closed with
         /// `slow-consumer`.
-        send_queue_bytes_max: u64 = "262144", Allowed::Range(KIB, GIB);
+        send_queue_bytes_max: u64 = "393216", Allowed::Range(KIB, GIB);
         /// Requests that wait in one partition; the next is answered `busy`. As many notices of
         /// objects may wait for its rooms; the next is dropped.
         partition_events_max: u64 = "1024", Allowed::Range(1, 1_048_576);

@@ -216,14 +216,19 @@ fn values_out_of_range_are_refused_with_the_range() {
 #[test]
 fn queues_must_hold_some_of_the_longest_frames() {
     check_refused(
-        "[limits]\nsend_queue_bytes_max = 262143",
-        "2:24: `limits.send_queue_bytes_max` is 262143; allowed: at least 262144, 4 times \
+        "[limits]\nsend_queue_bytes_max = 393215",
+        "2:24: `limits.send_queue_bytes_max` is 393215; allowed: at least 393216, 6 times \
+         `protocol.frame_bytes_max` (65536)",
+    );
+    check_refused(
+        "[limits]\nmesh_staging_bytes_max = 262143",
+        "2:26: `limits.mesh_staging_bytes_max` is 262143; allowed: at least 262144, 4 times \
          `protocol.frame_bytes_max` (65536)",
     );
     // The default is too small for the frames that the file allows.
     assert_eq!(
         load("[protocol]\nframe_bytes_max = 1048576").unwrap_err(),
-        "warren.toml: `limits.send_queue_bytes_max` is 262144; allowed: at least 4194304, 4 \
+        "warren.toml: `limits.send_queue_bytes_max` is 393216; allowed: at least 6291456, 6 \
          times `protocol.frame_bytes_max` (1048576)"
     );
 }

@@ -102,7 +102,7 @@ fn what_attacks_xml_is_refused_by_name_and_the_neighbour_notices_nothing() {
     // The documents are as long as a server can be made to take.
     let server = TestServer::start_with(
         1,
-        "[protocol]\nframe_bytes_max = 1048576\n[limits]\nsend_queue_bytes_max = 4194304\n",
+        "[protocol]\nframe_bytes_max = 1048576\n[limits]\nsend_queue_bytes_max = 6291456\n",
     );
     let (refused, fatal) = refuse_all(&server, &vectors);
     assert_eq!((refused, fatal), (vectors.len() as u64, 0));

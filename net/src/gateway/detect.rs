@@ -8,14 +8,13 @@ use warren_core::name::NAME_BYTES_MAX;
 
 use super::Protocol;
 use super::binary::PREAMBLE;
+use super::xml::{BYTE_ORDER_MARK, is_blank};
 
 /// Most bytes by which a protocol is told. Only ConnServer text whose first value is very long is
 /// undecided for more than a name's length; what a client sends before its login is short.
 pub const DETECTION_BYTES_MAX: usize = 4096;
 /// What a Flash player sends to ask for the socket policy, on a connection of its own.
 pub const POLICY_REQUEST: &[u8] = b"<policy-file-request/>\0";
-/// The byte order mark of UTF-8, which some put before XML.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const _: () = assert!(DETECTION_BYTES_MAX > NAME_BYTES_MAX + 1);
 
@@ -38,15 +37,19 @@ pub enum Detected {
 }
 
 /// Tells the protocol by all bytes received so far. The limit is `frame_bytes_max` or
-/// [`DETECTION_BYTES_MAX`], whichever is smaller; leading CR and LF count towards it.
+/// [`DETECTION_BYTES_MAX`], whichever is smaller; leading blanks count towards it.
 #[must_use]
 pub fn detect(first_bytes: &[u8], frame_bytes_max: usize) -> Detected {
     let limit = frame_bytes_max.min(DETECTION_BYTES_MAX);
     let window = &first_bytes[..first_bytes.len().min(limit)];
     // Somebody at a terminal pressed return.
-    let blank = window.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-    let blank = blank.unwrap_or(window.len());
-    let detected = detect_protocol(&window[blank..]);
+    let blank = count_leading(window, |byte| matches!(byte, b'\r' | b'\n'));
+    // Spaces and tabs are skipped for XML alone, as they are before its later frames.
+    let blank_of_xml = count_leading(window, is_blank);
+    let (blank, detected) = match detect_xml(&window[blank_of_xml..]) {
+        Some(detected) => (blank_of_xml, detected),
+        None => (blank, detect_other(&window[blank..])),
+    };
     match detected {
         Detected::Protocol { protocol, skip } => {
             Detected::Protocol { protocol, skip: blank + skip }
@@ -56,17 +59,31 @@ pub fn detect(first_bytes: &[u8], frame_bytes_max: usize) -> Detected {
     }
 }
 
-fn detect_protocol(bytes: &[u8]) -> Detected {
+fn count_leading(bytes: &[u8], is_skipped: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| is_skipped(**byte)).count()
+}
+
+/// What is told by bytes behind blanks, if it is XML or may become it.
+fn detect_xml(bytes: &[u8]) -> Option<Detected> {
+    if bytes.starts_with(POLICY_REQUEST) {
+        return Some(Detected::PolicyRequest);
+    }
+    // Nothing at all is a part of both.
+    if POLICY_REQUEST.starts_with(bytes) || BYTE_ORDER_MARK.starts_with(bytes) {
+        return Some(Detected::NeedMore);
+    }
+    let behind_mark = bytes.strip_prefix(BYTE_ORDER_MARK);
+    let behind_mark = behind_mark.map(|bytes| &bytes[count_leading(bytes, is_blank)..]);
+    match behind_mark.unwrap_or(bytes) {
+        [] => Some(Detected::NeedMore),
+        [b'<', ..] => Some(Detected::Protocol { protocol: Protocol::Xml, skip: 0 }),
+        _ => None,
+    }
+}
+
+fn detect_other(bytes: &[u8]) -> Detected {
     match bytes {
-        [] => Detected::NeedMore,
         [b'{', ..] => Detected::Protocol { protocol: Protocol::Json, skip: 0 },
-        _ if bytes.starts_with(POLICY_REQUEST) => Detected::PolicyRequest,
-        _ if POLICY_REQUEST.starts_with(bytes) => Detected::NeedMore,
-        [b'<', ..] => Detected::Protocol { protocol: Protocol::Xml, skip: 0 },
-        _ if BYTE_ORDER_MARK.starts_with(bytes) => Detected::NeedMore,
-        _ if bytes.starts_with(BYTE_ORDER_MARK) && bytes[BYTE_ORDER_MARK.len()] == b'<' => {
-            Detected::Protocol { protocol: Protocol::Xml, skip: 0 }
-        }
         _ if bytes.starts_with(PREAMBLE) => {
             Detected::Protocol { protocol: Protocol::Binary, skip: PREAMBLE.len() }
         }

@@ -4,6 +4,7 @@ use warren_core::message::{MessageBuilder, Value};
 use super::*;
 
 mod client;
+mod expansion;
 mod limits;
 mod random;
 mod streams;

@@ -18,7 +18,9 @@ mod characters;
 mod tokens;
 
 use characters::{Place, resolve};
-use tokens::{TagPart, Token, Tokens, is_blank};
+use tokens::{TagPart, Token, Tokens};
+
+pub(super) use tokens::{BYTE_ORDER_MARK, is_blank};
 
 /// The root element.
 const ROOT: &[u8] = b"msg";
@@ -272,7 +274,7 @@ pub(super) fn encode(message: Message<'_>, out: &mut Vec<u8>) {
         out.push(b' ');
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"=\"");
-        write_text(value, out);
+        write_text(value, &ESCAPED_IN_ATTRIBUTES, out);
         out.push(b'"');
     }
     if elements.is_empty() {
@@ -284,10 +286,10 @@ pub(super) fn encode(message: Message<'_>, out: &mut Vec<u8>) {
         write_element(name, out, |out| match value {
             Value::List(list) => {
                 for text in list.iter() {
-                    write_element(ITEM, out, |out| write_text(&text, out));
+                    write_element(ITEM, out, |out| write_text(&text, &ESCAPED_IN_ELEMENTS, out));
                 }
             }
-            value => write_text(value, out),
+            value => write_text(value, &ESCAPED_IN_ELEMENTS, out),
         });
     }
     out.extend_from_slice(b"</msg>\0");
@@ -307,25 +309,30 @@ fn write_element(name: &str, out: &mut Vec<u8>, write_content: impl FnOnce(&mut 
     out.push(b'>');
 }
 
-fn write_text(value: &dyn fmt::Display, out: &mut Vec<u8>) {
-    write!(TextWriter(out), "{value}").expect("writing to memory does not fail");
+fn write_text(value: &dyn fmt::Display, escaped: &'static [bool; 256], out: &mut Vec<u8>) {
+    write!(TextWriter { out, escaped }, "{value}").expect("writing to memory does not fail");
 }
 
-/// Writes text so that it stays text, in attributes and elements alike.
-struct TextWriter<'o>(&'o mut Vec<u8>);
+/// Writes text so that it stays text. No escape is longer than five bytes, on which
+/// [`QUEUE_FRAMES_MIN`](super::QUEUE_FRAMES_MIN) depends.
+struct TextWriter<'o> {
+    out: &'o mut Vec<u8>,
+    /// Bytes that may not leave as they are.
+    escaped: &'static [bool; 256],
+}
 
 impl Write for TextWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text.as_bytes();
-        let escaped = |byte: &u8| ESCAPED[usize::from(*byte)];
+        let escaped = |byte: &u8| self.escaped[usize::from(*byte)];
         while let Some(at) = rest.iter().position(escaped) {
-            self.0.extend_from_slice(&rest[..at]);
+            self.out.extend_from_slice(&rest[..at]);
             let (escape, length): (&[u8], _) = match &rest[at..] {
                 [b'&', ..] => (b"&amp;", 1),
                 [b'<', ..] => (b"&lt;", 1),
                 [b'>', ..] => (b"&gt;", 1),
-                [b'"', ..] => (b"&quot;", 1),
-                [b'\'', ..] => (b"&apos;", 1),
+                // Shorter than `&quot;`.
+                [b'"', ..] => (b"&#34;", 1),
                 [b'\t', ..] => (b"&#9;", 1),
                 [b'\n', ..] => (b"&#10;", 1),
                 [b'\r', ..] => (b"&#13;", 1),
@@ -334,24 +341,27 @@ impl Write for TextWriter<'_> {
                 [0xef, 0xbf, 0xbe | 0xbf, ..] => ("\u{fffd}".as_bytes(), 3),
                 other => (&other[..1], 1),
             };
-            self.0.extend_from_slice(escape);
+            self.out.extend_from_slice(escape);
             rest = &rest[at + length..];
         }
-        self.0.extend_from_slice(rest);
+        self.out.extend_from_slice(rest);
         Ok(())
     }
 }
 
-/// Bytes that may not leave as they are.
-const ESCAPED: [bool; 256] = {
+/// Attributes stand in `"`, so `'` and `>` are themselves.
+const ESCAPED_IN_ATTRIBUTES: [bool; 256] = byte_set(b"&<\"\t\n\r\xef");
+/// `>` because of `]]>`, which no text may hold.
+const ESCAPED_IN_ELEMENTS: [bool; 256] = byte_set(b"&<>\t\n\r\xef");
+
+const fn byte_set(mut bytes: &[u8]) -> [bool; 256] {
     let mut set = [false; 256];
-    let mut bytes = b"&<>\"'\t\n\r\xef".as_slice();
     while let [byte, rest @ ..] = bytes {
         set[*byte as usize] = true;
         bytes = rest;
     }
     set
-};
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,12 @@
 //! Characters as they stand in a document, and as they are meant: references, line ends, and the
 //! white space of attributes (XML 1.0, sections 2.11, 3.3.3 and 4.1).
 
+use warren_core::message::check_text;
+use warren_core::name::NAME_BYTES_MAX;
 use warren_core::reason::Reason;
+
+/// Most digits of a reference, leading zeros among them; no character has more than seven.
+const DIGITS_MAX: usize = 8;
 
 /// Where characters stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +64,12 @@ pub(super) fn resolve(
     if from < raw.len() { sink(&raw[from..]) } else { Ok(()) }
 }
 
+/// Refuses the characters that are refused wherever they stand; for text that no message takes.
+pub(super) fn check_characters(raw: &str) -> Result<(), Reason> {
+    check_text(raw)?;
+    resolve(raw, Place::Literal, |_| Ok(()))
+}
+
 fn meaning(bytes: &[u8], place: Place) -> Result<Meaning, Reason> {
     let is_attribute = place == Place::Attribute;
     Ok(match bytes {
@@ -92,8 +103,11 @@ fn reference(bytes: &[u8]) -> Result<(char, usize), Reason> {
     };
     let (mut code, mut length) = (0_u32, prefix);
     while let Some(digit) = bytes.get(length).and_then(|byte| char::from(*byte).to_digit(radix)) {
-        // Stays beyond every character once it is.
-        code = code.saturating_mul(radix).saturating_add(digit);
+        if length == prefix + DIGITS_MAX {
+            return Err(Reason::Malformed);
+        }
+        // Eight digits fit, in either radix.
+        code = code * radix + digit;
         length += 1;
     }
     if length == prefix || bytes.get(length) != Some(&b';') {
@@ -105,10 +119,12 @@ fn reference(bytes: &[u8]) -> Result<(char, usize), Reason> {
     }
 }
 
-/// An entity that is none of the five, or no reference at all.
+/// An entity that is none of the five, or no reference at all. Of a name that is longer than any
+/// the end is not looked for.
 fn unknown_entity(bytes: &[u8]) -> Reason {
     let continues = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    let length = bytes.iter().take_while(|byte| continues(byte)).count();
-    let is_reference = length > 0 && bytes.get(length) == Some(&b';');
+    let window = &bytes[..bytes.len().min(NAME_BYTES_MAX + 1)];
+    let length = window.iter().take_while(|byte| continues(byte)).count();
+    let is_reference = length > NAME_BYTES_MAX || (length > 0 && bytes.get(length) == Some(&b';'));
     if is_reference { Reason::UnknownEntity } else { Reason::Malformed }
 }

@@ -6,12 +6,17 @@
 //! than any name. So an entity bomb is never defined, let alone expanded.
 
 use memchr::{memchr, memchr2, memmem};
-use warren_core::message::check_text;
 use warren_core::name::NAME_BYTES_MAX;
 use warren_core::reason::Reason;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use super::characters::check_characters;
+
+/// The byte order mark of UTF-8, which some put before a document.
+pub(in crate::gateway) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const DECLARATION: &[u8] = b"<?xml";
+/// Most comments and CDATA sections of a document. Each costs several times what its bytes would
+/// as text, and none is needed for what a message can hold.
+const SECTIONS_MAX: usize = 1024;
 
 /// What may stand in the content of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +54,12 @@ pub(super) enum TagPart<'a> {
 pub(super) struct Tokens<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Comments and CDATA sections so far.
+    section_count: usize,
 }
 
 /// Whether the byte is white space for XML.
-pub(super) const fn is_blank(byte: u8) -> bool {
+pub(in crate::gateway) const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
@@ -62,14 +69,18 @@ const fn is_of_name(byte: u8) -> bool {
 }
 
 impl<'a> Tokens<'a> {
-    /// Begins with the document, behind its byte order mark and its XML declaration.
+    /// Begins with the document, behind its byte order mark and its XML declaration. Blanks may
+    /// stand before and between them, which XML has not: some clients end a line behind each NUL.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Reason> {
-        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-        let mut tokens = Self { bytes, at: 0 };
-        if bytes.starts_with(DECLARATION)
-            && bytes.get(DECLARATION.len()).copied().is_some_and(is_blank)
-        {
-            tokens.at = DECLARATION.len();
+        let mut tokens = Self { bytes, at: 0, section_count: 0 };
+        tokens.skip_blanks();
+        if bytes[tokens.at..].starts_with(BYTE_ORDER_MARK) {
+            tokens.at += BYTE_ORDER_MARK.len();
+            tokens.skip_blanks();
+        }
+        let behind = bytes[tokens.at..].strip_prefix(DECLARATION);
+        if behind.and_then(<[u8]>::first).copied().is_some_and(is_blank) {
+            tokens.at += DECLARATION.len();
             tokens.declaration()?;
         }
         Ok(tokens)
@@ -184,7 +195,7 @@ impl<'a> Tokens<'a> {
     fn comment(&mut self) -> Result<(), Reason> {
         let text = self.section(b"<!--", b"--")?;
         self.expect(b">")?;
-        check_text(text)
+        check_characters(text)
     }
 
     /// A CDATA section; other declarations belong to document types.
@@ -201,6 +212,10 @@ impl<'a> Tokens<'a> {
 
     /// The text between two marks.
     fn section(&mut self, open: &[u8], close: &[u8]) -> Result<&'a str, Reason> {
+        if self.section_count == SECTIONS_MAX {
+            return Err(Reason::Malformed);
+        }
+        self.section_count += 1;
         self.at += open.len();
         let rest = &self.bytes[self.at..];
         let end = find_mark(rest, close).ok_or(Reason::Malformed)?;
