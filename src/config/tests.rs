@@ -55,7 +55,7 @@ fn every_key_can_be_set() {
         strict = true
         [limits]
         connections_max = 11
-        send_queue_bytes_max = 4096
+        send_queue_bytes_max = 6144
         partition_events_max = 13
         rooms_per_session_max = 14
         presence_members_max = 15
@@ -98,7 +98,7 @@ fn every_key_can_be_set() {
         heartbeat_ms: 2000,
         limits: LimitsConfig {
             connections_max: 11,
-            send_queue_bytes_max: 4096,
+            send_queue_bytes_max: 6144,
             partition_events_max: 13,
             rooms_per_session_max: 14,
             presence_members_max: 15,
