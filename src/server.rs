@@ -133,13 +133,7 @@ impl Server {
         let mut stored = stored.transpose()?;
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let topology = Topology::new(&inherited_cores(), config.shards);
-        if let Some(warning) = topology.warning() {
-            tracing::warn!("{warning}");
-        }
-        if !config.admin_listen.ip().is_loopback() {
-            let admin = config.admin_listen;
-            tracing::warn!(%admin, "the admin endpoint asks nobody who they are, and is not on loopback");
-        }
+        warn(config, &topology);
         let listeners = listen(config)?;
         let listen = listeners[0].local_addr();
         let clock = Clock::start();
@@ -173,11 +167,8 @@ impl Server {
         // The writer has the store from here on.
         let has_state = stored.take().is_some();
         if let Some(signal) = stop {
-            // The shards end, and then the writer, which closes the store: it is as complete as it
-            // was found.
             drop(starts);
-            writer.map_or(Ok(()), |writer| office.runtime.block_on(writer.drain()))?;
-            tracing::info!(signal = signal.name(), "stopped before it served");
+            stop_unserved(&office, writer, signal)?;
             return Ok(None);
         }
         if has_state {
@@ -295,6 +286,28 @@ async fn all_stored(
 
 fn shard_failed() -> Fatal {
     Fatal::new(FatalReason::ThreadFailed, "a shard thread ended by itself")
+}
+
+/// Says in the log what an operator should know of the configuration.
+fn warn(config: &ServerConfig, topology: &Topology) {
+    if let Some(warning) = topology.warning() {
+        tracing::warn!("{warning}");
+    }
+    if !config.admin_listen.ip().is_loopback() {
+        let admin = config.admin_listen;
+        tracing::warn!(%admin, "the admin endpoint asks nobody who they are, and is not on loopback");
+    }
+}
+
+/// The shards end, and then the writer, which closes the store: it is as complete as it was found.
+fn stop_unserved(
+    office: &Office,
+    writer: Option<SnapshotWriter>,
+    signal: StopSignal,
+) -> Result<(), Fatal> {
+    writer.map_or(Ok(()), |writer| office.runtime.block_on(writer.drain()))?;
+    tracing::info!(signal = signal.name(), "stopped before it served");
+    Ok(())
 }
 
 fn listen(config: &ServerConfig) -> Result<Vec<Listener>, Fatal> {
