@@ -17,6 +17,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::fatal::{Fatal, FatalReason};
@@ -24,6 +25,18 @@ use crate::metrics::{self, Phase, ServerState};
 
 /// Requests under way when the endpoint stops get so long to end.
 const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// A runtime for one thread, with io, timers and signals.
+///
+/// # Errors
+/// `SystemRefused` when it cannot be made.
+pub(crate) fn make_runtime() -> Result<Runtime, Fatal> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)
+}
+
+fn refused(error: std::io::Error) -> Fatal {
+    Fatal::new(FatalReason::SystemRefused, error)
+}
 
 /// An endpoint that listens and does not answer yet.
 #[derive(Debug)]
@@ -58,15 +71,12 @@ impl AdminServer {
         self.listen
     }
 
-    /// Answers until `shutdown` is ready. Blocks the calling thread; `shutdown` runs in the
-    /// endpoint's runtime, with io, timers and signals at its disposal.
+    /// Answers until `shutdown` is ready. Blocks the calling thread; `shutdown` runs in the same
+    /// runtime.
     ///
     /// # Errors
-    /// `SystemRefused` when the runtime cannot be made.
-    pub fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Fatal> {
-        let refused = |error: std::io::Error| Fatal::new(FatalReason::SystemRefused, error);
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+    /// `SystemRefused` when the runtime does not take the listener.
+    pub fn run(self, runtime: &Runtime, shutdown: impl Future<Output = ()>) -> Result<(), Fatal> {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(self.listener).map_err(refused)?;
             let (stop, stopped) = oneshot::channel::<()>();
@@ -92,7 +102,7 @@ impl AdminServer {
         let thread = std::thread::Builder::new()
             .name("warren-admin".to_owned())
             .spawn(move || {
-                self.run(async {
+                self.run(&make_runtime()?, async {
                     let _ = stopped.await;
                 })
             })

@@ -23,9 +23,10 @@ Signals: SIGTERM and SIGINT drain and stop; a second one stops at once. SIGHUP r
 configuration file again, SIGQUIT writes the server's state to the log.
 
 Exit status: 0 after a clean stop, 2 for a wrong command line, 78 for a wrong configuration,
-71 when the system lacks something, 75 when another server has the data folder, 69 when a service
-that is needed is not there, 130 and 143 when a second SIGINT or SIGTERM cut the drain short, 1 for
-anything else.";
+71 when the system lacks something, 75 when another server has the data folder, 65 when the stored
+state cannot be opened or read, 74 when what changed could not be stored, 69 when a service that is
+needed is not there, 130 and 143 when a second SIGINT or SIGTERM cut the drain short, 1 for anything
+else.";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:

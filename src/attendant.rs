@@ -5,68 +5,89 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::metrics::{Phase, ServerState};
 use crate::reload::Reload;
 use crate::service_manager::ServiceManager;
 
-/// Signals are watched from the moment at which it is made.
+/// Signals are watched from the moment at which it is made, and heard once it attends.
 pub(crate) struct Attendant {
-    hangup: Option<(Signal, Reload)>,
+    hangup: Option<Signal>,
     quit: Signal,
     user_one: Signal,
     user_two: Signal,
-    state: Arc<ServerState>,
-    manager: ServiceManager,
+    /// None while it is at work, on a thread where it may take its time.
+    reload: Option<Reload>,
+    reloading: Option<JoinHandle<Reload>>,
+    manager: Arc<ServiceManager>,
 }
 
 impl Attendant {
     /// Without `reload`, SIGHUP ends the process, as it does a program at a terminal.
-    pub(crate) fn watch(state: Arc<ServerState>, reload: Option<Reload>) -> Self {
+    pub(crate) fn watch(reload: Option<Reload>, manager: Arc<ServiceManager>) -> Self {
         let watch = |kind| signal(kind).expect("the runtime was made with io");
         Self {
-            hangup: reload.map(|reload| (watch(SignalKind::hangup()), reload)),
+            hangup: reload.is_some().then(|| watch(SignalKind::hangup())),
             quit: watch(SignalKind::quit()),
             user_one: watch(SignalKind::user_defined1()),
             user_two: watch(SignalKind::user_defined2()),
-            state,
-            manager: ServiceManager::from_environment(),
+            reload,
+            reloading: None,
+            manager,
         }
     }
 
     /// Tells the service manager that the server serves, and attends until it is dropped.
-    pub(crate) async fn attend(mut self, listen: SocketAddr, admin: SocketAddr) {
-        self.manager.ready(listen, admin);
+    pub(crate) async fn attend(
+        mut self,
+        state: Arc<ServerState>,
+        listen: SocketAddr,
+        admin: SocketAddr,
+    ) {
+        let mut is_told = self.manager.ready(listen, admin);
         let mut reports = tokio::time::interval(self.manager.report_interval());
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A drain that hangs must not put its end off for ever.
         let mut drain_reports = self.manager.drain_reports_max();
         loop {
+            // What comes while a file is read waits for its turn.
+            let hangup = self.hangup.as_mut().filter(|_| self.reloading.is_none());
             tokio::select! {
-                () = received(self.hangup.as_mut().map(|(signal, _)| signal)) => self.reload(),
-                () = received(Some(&mut self.quit)) => log_state(&self.state),
+                () = received(hangup) => self.reload(),
+                reload = finished(&mut self.reloading) => {
+                    (self.reload, self.reloading) = (Some(reload), None);
+                    is_told = self.manager.ready(listen, admin);
+                }
+                () = received(Some(&mut self.quit)) => log_state(&state),
                 () = received(Some(&mut self.user_one)) => tracing::info!(
                     signal = "SIGUSR1", "the log is standard error: there is no file to reopen"
                 ),
                 () = received(Some(&mut self.user_two)) => tracing::info!(
                     signal = "SIGUSR2", "this signal means nothing here; SIGTERM drains and stops"
                 ),
-                _ = reports.tick() => self.report(&mut drain_reports),
+                _ = reports.tick() => {
+                    if !is_told && state.phase() == Phase::Serving {
+                        is_told = self.manager.ready(listen, admin);
+                    }
+                    self.report(&state, &mut drain_reports);
+                }
             }
         }
     }
 
     fn reload(&mut self) {
-        if let Some((_, reload)) = &mut self.hangup {
-            self.manager.reloading();
+        let Some(mut reload) = self.reload.take() else { return };
+        self.manager.reloading();
+        self.reloading = Some(tokio::task::spawn_blocking(move || {
             reload.run();
-            self.manager.reloaded();
-        }
+            reload
+        }));
     }
 
-    fn report(&self, drain_reports: &mut u32) {
-        let due = Due::now(&self.state, drain_reports);
+    fn report(&self, state: &ServerState, drain_reports: &mut u32) {
+        let due = Due::now(state, drain_reports);
         if due.alive {
             self.manager.alive();
         }
@@ -99,6 +120,12 @@ async fn received(signal: Option<&mut Signal>) {
     if signal.recv().await.is_none() {
         core::future::pending().await
     }
+}
+
+/// Waits until the configuration has been read again; for ever, when it is not being read.
+async fn finished(reloading: &mut Option<JoinHandle<Reload>>) -> Reload {
+    let Some(reloading) = reloading else { return core::future::pending().await };
+    reloading.await.expect("reading a file again does not panic")
 }
 
 /// What an operator wants to know of a server that behaves oddly, a line for each shard.

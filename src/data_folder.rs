@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::fatal::{Fatal, FatalReason};
 
@@ -14,7 +15,18 @@ pub(crate) const LOCK_FILE: &str = "lock";
 #[derive(Debug)]
 pub struct DataFolder {
     /// Closing it gives the lock back, however the process ends.
-    _lock: File,
+    lock: File,
+}
+
+/// A doctor that looks whether the folder is free holds the lock for a moment; so long it has.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
+impl Drop for DataFolder {
+    fn drop(&mut self) {
+        // Nobody has it now. A number that stays is no harm: the lock is what counts.
+        let _ = self.lock.set_len(0);
+    }
 }
 
 impl DataFolder {
@@ -38,7 +50,7 @@ impl DataFolder {
             .truncate(false)
             .open(folder.join(LOCK_FILE))
             .map_err(unusable)?;
-        match lock.try_lock() {
+        match try_lock(&lock, || std::thread::park_timeout(LOCK_RETRY_INTERVAL)) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(locked(folder, &mut lock)),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
@@ -47,8 +59,18 @@ impl DataFolder {
         lock.set_len(0).map_err(unusable)?;
         lock.rewind().map_err(unusable)?;
         writeln!(lock, "{}", std::process::id()).map_err(unusable)?;
-        Ok(Self { _lock: lock })
+        Ok(Self { lock })
     }
+}
+
+fn try_lock(lock: &File, mut wait: impl FnMut()) -> Result<(), TryLockError> {
+    for _ in 1..LOCK_ATTEMPTS {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => wait(),
+            outcome => return outcome,
+        }
+    }
+    lock.try_lock()
 }
 
 fn locked(folder: &Path, lock: &mut File) -> Fatal {
@@ -80,6 +102,13 @@ mod tests {
         assert_eq!(refused.reason, FatalReason::DataFolderLocked);
         assert!(refused.detail.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(first);
+        assert_eq!(std::fs::read_to_string(path.join(LOCK_FILE)).unwrap(), "");
+        // One that only looks is waited for.
+        let looks = File::open(path.join(LOCK_FILE)).unwrap();
+        looks.try_lock_shared().unwrap();
+        let lock = File::create(path.join(LOCK_FILE)).unwrap();
+        try_lock(&lock, || looks.unlock().unwrap()).unwrap();
+        drop(lock);
         DataFolder::reserve(&path).unwrap();
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }

@@ -72,7 +72,8 @@ impl FatalReason {
             | Self::ListenFailed
             | Self::DataFolderUnusable
             | Self::SystemRefused => 71,
-            Self::StateUnusable | Self::StateNotStored => 74,
+            Self::StateUnusable => 65,
+            Self::StateNotStored => 74,
             Self::DataFolderLocked => 75,
             Self::ServiceUnavailable => 69,
             Self::ThreadFailed => 1,
@@ -128,6 +129,20 @@ mod tests {
             assert!(
                 FatalReason::ALL[..index].iter().all(|earlier| earlier.word() != reason.word())
             );
+        }
+    }
+
+    #[test]
+    fn each_status_is_told_in_the_help_and_to_operators() {
+        let help = <crate::arguments::Arguments as clap::CommandFactory>::command();
+        let help = help.clone().render_help().to_string();
+        let operations = include_str!("../docs/operations.md");
+        for reason in FatalReason::ALL {
+            let status = reason.exit_status();
+            let words = |c: char| !c.is_ascii_digit();
+            let told = help.split_once("Exit status:").expect("it is told").1;
+            assert!(told.split(words).any(|word| word == status.to_string()), "{status}: {told}");
+            assert!(operations.contains(&format!("\n| {status} | ")), "{status}");
         }
     }
 

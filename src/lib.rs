@@ -22,4 +22,5 @@ pub mod shard_thread;
 pub mod shard_turn;
 pub mod snapshots;
 mod state;
+mod stop_signals;
 pub mod topology;

@@ -28,6 +28,9 @@ pub const DURATION_BUCKETS: usize = 22;
 /// until its next timer, so it must have one that comes well before.
 pub const TURN_AGE_NS_MAX: u64 = 5_000_000_000;
 
+/// In the place of a last turn's time: no turn is to come.
+const ENDED: u64 = u64::MAX;
+
 /// How often durations of which length occurred.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DurationHistogram {
@@ -142,6 +145,13 @@ impl ShardMetrics {
         publish_all(&self.closes, net.closes.iter().copied());
         let undetected = core::iter::once(net.connections_undetected);
         publish_all(&self.connections, net.connections.iter().copied().chain(undetected));
+    }
+}
+
+impl ShardMetrics {
+    /// Says that the shard turns no more, since it has ended: it is not stuck from then on.
+    pub fn end(&self) {
+        self.turned_at_ns.store(ENDED, Relaxed);
     }
 }
 

@@ -42,7 +42,7 @@ impl Reload {
         Self { file, overrides, cores, running, level }
     }
 
-    /// Reads the file, and does what can be done now.
+    /// Reads the file, and does what can be done now. A disk may hold it up.
     pub(crate) fn run(&mut self) {
         match self.read() {
             Outcome::NoFile => tracing::info!("no configuration file: nothing to read again"),
@@ -54,9 +54,10 @@ impl Reload {
                     self.level.set(level);
                 }
                 let log_level = level.map(tracing::field::display);
-                tracing::info!(log_level, ?waiting, "read the configuration again");
+                let waiting = waiting.join(", ");
+                tracing::info!(log_level, waiting, "read the configuration again");
                 if !waiting.is_empty() {
-                    tracing::warn!(keys = ?waiting, "these keys hold from the next start on");
+                    tracing::warn!(keys = waiting, "these keys hold from the next start on");
                 }
             }
         }
@@ -64,6 +65,10 @@ impl Reload {
 
     fn read(&mut self) -> Outcome {
         let Some(file) = self.file.as_deref() else { return Outcome::NoFile };
+        // A pipe has been read to its end, and would be waited for.
+        if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+            return Outcome::Refused(format!("{}: not a regular file", file.display()));
+        }
         let loaded = EffectiveConfig::load(Some(file), &self.overrides, self.cores);
         let (config, read): (ServerConfig, EffectiveConfig) = match loaded {
             Ok(loaded) => loaded,

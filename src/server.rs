@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use warren_core::hashing::HashSeed;
 use warren_core::ids::{Epoch, ShardId};
@@ -18,7 +18,7 @@ use warren_net::reactor::{
     Reactor, ReactorError, ReactorSettings, WakeHandle, flash_policy_answer,
 };
 
-use crate::admin::AdminServer;
+use crate::admin::{AdminServer, make_runtime};
 use crate::attendant::Attendant;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
@@ -29,11 +29,12 @@ use crate::logging::LogGuard;
 use crate::mesh::{self, MESH_SLOTS, MeshPorts};
 use crate::metrics::{Phase, ServerState};
 use crate::reload::Reload;
-use crate::service_manager;
+use crate::service_manager::ServiceManager;
 use crate::shard_thread::{Peers, ShardPort, ShardThread, SnapshotOutlet};
 use crate::shard_turn::ShardTurn;
 use crate::snapshots::{SnapshotSender, SnapshotWriter};
 use crate::state::{StateFolder, StateSummary};
+use crate::stop_signals::{StopSignal, StopSignals};
 use crate::topology::{Topology, inherited_cores, pin_current_thread};
 
 /// A running server.
@@ -45,6 +46,7 @@ pub struct Server {
     wake_handles: Vec<WakeHandle>,
     shard_ends: UnboundedReceiver<ShardEnd>,
     storage: Option<Storage>,
+    office: Office,
     _data: Option<DataFolder>,
 }
 
@@ -52,6 +54,62 @@ pub struct Server {
 struct Storage {
     stored: StateFolder,
     writer: SnapshotWriter,
+}
+
+/// What goes on beside the shards, on the thread that started them.
+struct Office {
+    runtime: Runtime,
+    signals: StopSignals,
+    attendant: Attendant,
+    manager: Arc<ServiceManager>,
+}
+
+impl Office {
+    /// From here on signals wait until they are heard.
+    fn open(reload: Option<Reload>) -> Result<Self, Fatal> {
+        let runtime = make_runtime()?;
+        let entered = runtime.enter();
+        let manager = Arc::new(ServiceManager::from_environment());
+        let signals = StopSignals::watch();
+        let attendant = Attendant::watch(reload, Arc::clone(&manager));
+        drop(entered);
+        Ok(Self { runtime, signals, attendant, manager })
+    }
+
+    /// Waits until every shard is ready, and says by which signal the server is to stop then. A
+    /// second signal ends the process at once.
+    fn await_shards(
+        &mut self,
+        mut readies: UnboundedReceiver<Result<Ready, Fatal>>,
+        shard_count: u16,
+        log: &LogGuard,
+    ) -> Result<(Vec<Ready>, Option<StopSignal>), Fatal> {
+        let Self { runtime, signals, manager, .. } = self;
+        runtime.block_on(async {
+            let mut all = Vec::new();
+            let mut stop: Option<StopSignal> = None;
+            let mut reports = tokio::time::interval(manager.report_interval());
+            while all.len() < usize::from(shard_count) {
+                tokio::select! {
+                    ready = readies.recv() => {
+                        let detail = "a shard ended at its start";
+                        let lost = || Fatal::new(FatalReason::ThreadFailed, detail);
+                        all.push(ready.ok_or_else(lost)??);
+                    }
+                    signal = signals.next() => {
+                        if stop.is_some() {
+                            signal.end_process(log);
+                        }
+                        tracing::info!(signal = signal.name(), "stops once the state is loaded");
+                        stop = Some(signal);
+                    }
+                    _ = reports.tick() => manager.loading(),
+                }
+            }
+            all.sort_by_key(|one: &Ready| one.shard);
+            Ok((all, stop))
+        })
+    }
 }
 
 /// What a shard thread reports when its reactor is up.
@@ -63,20 +121,25 @@ struct Ready {
 }
 
 impl Server {
-    /// Starts all threads and serves.
+    /// Starts all threads and serves. None when a signal stopped it before it served. SIGHUP reads
+    /// the configuration again, if there is `reload`.
     ///
     /// # Errors
     /// The named reason why it cannot.
-    pub fn start(config: &ServerConfig) -> Result<Self, Fatal> {
+    pub fn start(
+        config: &ServerConfig,
+        log: &LogGuard,
+        reload: Option<Reload>,
+    ) -> Result<Option<Self>, Fatal> {
+        let mut office = Office::open(reload)?;
+        office.manager.loading();
         let data = config.data.as_deref().map(DataFolder::reserve).transpose()?;
         let interval_ms = config.snapshot_interval_ms;
         let stored = config.data.as_deref().map(|folder| StateFolder::open(folder, interval_ms));
         let stored = stored.transpose()?;
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let topology = Topology::new(&inherited_cores(), config.shards);
-        if let Some(warning) = topology.warning() {
-            tracing::warn!("{warning}");
-        }
+        warn(config, &topology);
         let listeners = listen(config)?;
         let listen = listeners[0].local_addr();
         let clock = Clock::start();
@@ -85,7 +148,7 @@ impl Server {
         let store = stored.as_ref().map(|stored| Arc::clone(&stored.store));
         let writer = store.map(|store| SnapshotWriter::start(store, state.snapshots()));
         let writer = writer.transpose()?;
-        let (ready, readies) = mpsc::channel();
+        let (ready, readies) = unbounded_channel();
         let (end, shard_ends) = unbounded_channel();
         let mut starts = Vec::new();
         let parts = mesh::connect(shard_count, MESH_SLOTS).into_iter().zip(listeners);
@@ -106,12 +169,12 @@ impl Server {
             start_shard(parts, ready.clone(), started, end.clone())?;
         }
         drop(ready);
-        let mut all = Vec::new();
-        for _ in 0..shard_count {
-            let lost = |_| Fatal::new(FatalReason::ThreadFailed, "a shard ended at its start");
-            all.push(readies.recv().map_err(lost)??);
+        let (all, stop) = office.await_shards(readies, shard_count, log)?;
+        if let Some(signal) = stop {
+            drop(starts);
+            stop_unserved(&office, writer, signal)?;
+            return Ok(None);
         }
-        all.sort_by_key(|one| one.shard);
         if let Some(stored) = &stored {
             all.iter().map(|one| one.loaded).sum::<StateSummary>().log("state loaded");
             stored.begin()?;
@@ -121,10 +184,21 @@ impl Server {
             start.send(Arc::clone(&peers)).expect("a ready shard waits for its start");
         }
         state.set_phase(Phase::Serving);
-        tracing::info!(%listen, admin = %admin.local_addr(), shards = shard_count, cores = ?topology.shard_cores, "serving");
+        tracing::info!(%listen, admin = %admin.local_addr(), shards = shard_count, cores = topology.cores_text(), "serving");
         let wake_handles = all.into_iter().map(|one| one.wake_handle).collect();
         let storage = stored.zip(writer).map(|(stored, writer)| Storage { stored, writer });
-        Ok(Self { listen, admin, state, peers, wake_handles, shard_ends, storage, _data: data })
+        let _data = data;
+        Ok(Some(Self {
+            listen,
+            admin,
+            state,
+            peers,
+            wake_handles,
+            shard_ends,
+            storage,
+            office,
+            _data,
+        }))
     }
 
     /// Where clients connect.
@@ -140,28 +214,26 @@ impl Server {
     }
 
     /// Says where it is, and serves until SIGTERM or SIGINT; then drains. A second signal ends the
-    /// process at once. SIGHUP reads the configuration again, if there is `reload`. `beside` runs
-    /// on the same thread's runtime, as the demo's bots do.
+    /// process at once. `beside` runs on the same thread's runtime, as the demo's bots do.
     ///
     /// # Errors
-    /// When a shard ended by itself: a bug, which has been logged.
+    /// When a shard ended by itself: a bug, which has been logged; or when state could not be
+    /// stored.
     pub fn run(
         self,
         log: &LogGuard,
-        reload: Option<Reload>,
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fatal> {
         let addresses = (self.listen, self.admin.local_addr());
         let Self { admin, state, peers, wake_handles, mut shard_ends, storage, .. } = self;
+        let Office { runtime, mut signals, attendant, manager } = self.office;
         let mut result = Ok(());
         let mut shards_left = wake_handles.len();
-        admin.run(async {
-            let mut signals = StopSignals::watch();
-            let attendant = Attendant::watch(Arc::clone(&state), reload);
+        let served = admin.run(&runtime, async {
             // Whoever reads the addresses may send a signal at once.
             print_addresses(addresses);
             // It ends with the runtime.
-            tokio::spawn(attendant.attend(addresses.0, addresses.1));
+            tokio::spawn(attendant.attend(Arc::clone(&state), addresses.0, addresses.1));
             let beside = tokio::spawn(beside);
             tokio::select! {
                 signal = signals.next() => tracing::info!(signal = signal.name(), "draining"),
@@ -172,7 +244,7 @@ impl Server {
             }
             beside.abort();
             state.set_phase(Phase::Draining);
-            service_manager::stopping();
+            manager.stopping();
             // Where one shard has failed, the others still tell their clients and store what is theirs.
             peers.drain();
             for handle in &wake_handles {
@@ -184,14 +256,12 @@ impl Server {
                         result = drained;
                     }
                 }
-                signal = signals.next() => {
-                    tracing::warn!(signal = signal.name(), "stopped before the drain ended");
-                    log.flush();
-                    std::process::exit(signal.exit_status());
-                }
+                signal = signals.next() => signal.end_process(log),
             }
-        })?;
-        result
+        });
+        // A file that is being read again is nothing to wait for.
+        runtime.shutdown_background();
+        served.and(result)
     }
 }
 
@@ -236,50 +306,26 @@ fn shard_failed() -> Fatal {
     Fatal::new(FatalReason::ThreadFailed, "a shard thread ended by itself")
 }
 
-/// The signals that stop the server, from the moment at which they are watched.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StopSignal {
-    Terminate,
-    Interrupt,
-}
-
-impl StopSignals {
-    fn watch() -> Self {
-        let watch = |kind| signal(kind).expect("the runtime was made with io");
-        Self {
-            terminate: watch(SignalKind::terminate()),
-            interrupt: watch(SignalKind::interrupt()),
-        }
+/// Says in the log what an operator should know of the configuration.
+fn warn(config: &ServerConfig, topology: &Topology) {
+    if let Some(warning) = topology.warning() {
+        tracing::warn!("{warning}");
     }
-
-    async fn next(&mut self) -> StopSignal {
-        tokio::select! {
-            _ = self.terminate.recv() => StopSignal::Terminate,
-            _ = self.interrupt.recv() => StopSignal::Interrupt,
-        }
+    if !config.admin_listen.ip().is_loopback() {
+        let admin = config.admin_listen;
+        tracing::warn!(%admin, "the admin endpoint asks nobody who they are, and is not on loopback");
     }
 }
 
-impl StopSignal {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Terminate => "SIGTERM",
-            Self::Interrupt => "SIGINT",
-        }
-    }
-
-    /// When a second one cuts the drain short: 128 + the signal's number.
-    const fn exit_status(self) -> i32 {
-        match self {
-            Self::Terminate => 143,
-            Self::Interrupt => 130,
-        }
-    }
+/// The shards end, and then the writer, which closes the store: it is as complete as it was found.
+fn stop_unserved(
+    office: &Office,
+    writer: Option<SnapshotWriter>,
+    signal: StopSignal,
+) -> Result<(), Fatal> {
+    writer.map_or(Ok(()), |writer| office.runtime.block_on(writer.drain()))?;
+    tracing::info!(signal = signal.name(), "stopped before it served");
+    Ok(())
 }
 
 fn listen(config: &ServerConfig) -> Result<Vec<Listener>, Fatal> {
@@ -327,7 +373,7 @@ impl Drop for EndReport {
 
 fn start_shard(
     parts: ShardParts,
-    ready: mpsc::Sender<Result<Ready, Fatal>>,
+    ready: UnboundedSender<Result<Ready, Fatal>>,
     started: mpsc::Receiver<Arc<Peers>>,
     end: UnboundedSender<ShardEnd>,
 ) -> Result<(), Fatal> {

@@ -176,6 +176,8 @@ impl ShardThread {
         }
         // Nobody wakes a shard that is gone.
         self.port.peers.announce_awake(shard);
+        // What is left to store may take longer than a turn may.
+        self.state.shard(shard.index()).end();
         self.hand_over_rest();
         StateSummary::of(self.turn.shard())
     }

@@ -30,6 +30,11 @@ impl Topology {
         }
     }
 
+    /// The core of each shard, for the log: `0,1`.
+    pub(crate) fn cores_text(&self) -> String {
+        self.shard_cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+    }
+
     /// What the operator should know, if anything.
     #[must_use]
     pub fn warning(&self) -> Option<String> {

@@ -58,6 +58,9 @@ pub struct SystemFacts {
     pub memory_available_bytes: Option<u64>,
     /// Memory that the control group lets all its processes have, in bytes.
     pub memory_limit_bytes: Option<u64>,
+    /// Memory that control groups leave to this process, in bytes: of their limits, what is not
+    /// used.
+    pub memory_room_bytes: Option<u64>,
     /// `vm.overcommit_memory`.
     pub overcommit: Option<u32>,
     /// When the kernel makes huge pages: `always`, `madvise`, `never`.
@@ -66,6 +69,8 @@ pub struct SystemFacts {
     pub backlog_max: Option<u64>,
     /// `net.ipv4.ip_local_port_range`, both ends included.
     pub port_range: Option<(u16, u16)>,
+    /// `net.ipv4.ip_local_reserved_ports`: ports that outgoing connections leave alone.
+    pub ports_reserved: String,
     /// Mounted file systems, in the order in which they were.
     pub mounts: Vec<Mount>,
 }
@@ -97,7 +102,8 @@ impl SystemFacts {
                 .and_then(|text| text.split_whitespace().nth(1)?.parse().ok()),
             locks_freely: field(&status, "CapEff")
                 .and_then(|text| u64::from_str_radix(text, 16).ok())
-                .is_some_and(|bits| bits >> CAPABILITY_LOCK & 1 == 1),
+                .is_some_and(|bits| bits >> CAPABILITY_LOCK & 1 == 1)
+                && has_all_users(&tree),
             descriptors: limit(&limits, "Max open files"),
             locked_memory: limit(&limits, "Max locked memory"),
             siblings: siblings.iter().map(|(core, list)| (*core, core_list(list))).collect(),
@@ -112,6 +118,7 @@ impl SystemFacts {
             memory_total_bytes: memory(&tree, "MemTotal"),
             memory_available_bytes: memory(&tree, "MemAvailable"),
             memory_limit_bytes: memory_limit_bytes(&tree, &groups),
+            memory_room_bytes: memory_room_bytes(&tree, &groups),
             overcommit: tree.number("proc/sys/vm/overcommit_memory"),
             huge_pages: tree
                 .text("sys/kernel/mm/transparent_hugepage/enabled")
@@ -121,6 +128,9 @@ impl SystemFacts {
                 let mut ends = text.split_whitespace();
                 Some((ends.next()?.parse().ok()?, ends.next()?.parse().ok()?))
             }),
+            ports_reserved: tree
+                .text("proc/sys/net/ipv4/ip_local_reserved_ports")
+                .unwrap_or_default(),
             mounts: mounts(&tree),
         }
     }
@@ -131,6 +141,12 @@ impl SystemFacts {
         let release = self.kernel_release.as_deref()?;
         let mut parts = release.split(|character: char| !character.is_ascii_digit());
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+
+    /// Whether outgoing connections leave this port alone.
+    #[must_use]
+    pub fn is_reserved(&self, port: u16) -> bool {
+        core_list(&self.ports_reserved).contains(&usize::from(port))
     }
 
     /// The kind of file system that a path is on: that of the longest mount point above it, and of
@@ -221,6 +237,27 @@ fn group_folders(groups: &str, controller: &str) -> Vec<String> {
         folders.extend(group.ancestors().map(|above| format!("{base}{}", above.display())));
     }
     folders
+}
+
+/// Whether the users here are those of the machine: in a user namespace of its own, a process has
+/// rights that hold only there.
+fn has_all_users(tree: &Tree<'_>) -> bool {
+    let map = tree.text("proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// The least that one of the groups leaves.
+fn memory_room_bytes(tree: &Tree<'_>, groups: &str) -> Option<u64> {
+    let number = |folder: &str, name: &str| tree.number::<u64>(&format!("{folder}/{name}"));
+    let room = |folder: &String| {
+        // Above `memory.high` a process is not ended, but held back.
+        let limits = ["memory.max", "memory.high", "memory.limit_in_bytes"];
+        let limit = limits.iter().filter_map(|name| number(folder, name)).min()?;
+        let used = ["memory.current", "memory.usage_in_bytes"];
+        let used = used.iter().find_map(|name| number(folder, name)).unwrap_or(0);
+        Some(limit.saturating_sub(used))
+    };
+    group_folders(groups, "memory").iter().filter_map(room).min()
 }
 
 /// The lowest of the limits of the group and of those above it.

@@ -1,6 +1,6 @@
 //! Checks of the kernel, of io_uring, and of the process's rights and limits.
 
-use warren_net::io::probe::{FEATURES, Finding};
+use warren_net::io::probe::{FEATURES, Finding, Remedy};
 use warren_net::reactor::SURPLUS_SLOTS;
 
 use super::facts::{Limit, SystemFacts};
@@ -77,11 +77,23 @@ fn io_uring_setting(system: &SystemFacts, trials: &TrialFacts) -> Row {
     }
 }
 
+/// Whether a feature fails as it does under a filter.
+fn is_filtered(trials: &TrialFacts) -> bool {
+    trials.features.iter().any(|finding| {
+        matches!(finding, Finding::Missing(missing) if missing.remedy == Remedy::AllowInSeccomp)
+    })
+}
+
 fn seccomp(system: &SystemFacts, trials: &TrialFacts) -> Row {
     const CHECK: &str = "seccomp";
     match system.seccomp_mode {
         None | Some(0) => Row::pass(CHECK, "no filter"),
-        Some(_) if has_rings(trials) => Row::pass(CHECK, "a filter that allows io_uring"),
+        Some(_) if has_rings(trials) && !is_filtered(trials) => {
+            Row::pass(CHECK, "a filter that allows io_uring")
+        }
+        Some(_) if !is_filtered(trials) => {
+            Row::pass(CHECK, "a filter, which is not what io_uring fails for")
+        }
         Some(_) => Row::fail(
             CHECK,
             "a filter, and no io_uring",

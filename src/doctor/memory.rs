@@ -22,7 +22,9 @@ fn memory(system: &SystemFacts, config: &ServerConfig) -> Row {
     };
     let limit = system.memory_limit_bytes.filter(|limit| *limit < total);
     let bound = limit.unwrap_or(total);
-    let available = system.memory_available_bytes.unwrap_or(total).min(bound);
+    let room = system.memory_room_bytes.unwrap_or(bound);
+    let available = system.memory_available_bytes.unwrap_or(total).min(bound).min(room);
+    let state = config.limits.state_bytes_max as u64 * config.shards as u64;
     let seen = format!(
         "{} {}, {} available; the server starts with {}",
         bytes_text(bound),
@@ -37,6 +39,13 @@ fn memory(system: &SystemFacts, config: &ServerConfig) -> Row {
     }
     if available < AVAILABLE_BYTES_MIN.max(needed * 2) {
         let remedy = "give it more: users, rooms and objects come on top of what it starts with";
+        return Row::warn(CHECK, seen, remedy);
+    }
+    if available < needed.saturating_add(state) {
+        let remedy = format!(
+            "give it more, or lower `limits.state_bytes_max`: with it, objects may take {} on top",
+            bytes_text(state)
+        );
         return Row::warn(CHECK, seen, remedy);
     }
     Row::pass(CHECK, seen)

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use warren_net::io::listener::BACKLOG;
 
 use super::facts::SystemFacts;
-use super::{Facts, Row};
+use super::{Facts, Row, Verdict};
 use crate::config::ServerConfig;
 
 pub(super) fn rows(facts: &Facts, config: &ServerConfig) -> Vec<Row> {
     let (system, trials) = (&facts.system, &facts.trials);
     vec![
         address("listen", "`server.listen`", config.listen, &trials.listen),
-        address("admin", "`admin.listen`", config.admin_listen, &trials.admin),
+        admin(address("admin", "`admin.listen`", config.admin_listen, &trials.admin), config),
         backlog(system),
         port_range(system, config),
     ]
@@ -35,6 +35,15 @@ fn address(
             Row::fail(check, format!("{key} {listen}: {error}"), remedy)
         }
     }
+}
+
+/// The endpoint asks nobody who they are.
+fn admin(row: Row, config: &ServerConfig) -> Row {
+    if row.verdict != Verdict::Pass || config.admin_listen.ip().is_loopback() {
+        return row;
+    }
+    let seen = format!("{}, and is open to other machines", row.seen);
+    Row::warn(row.check, seen, "set it to 127.0.0.1, or let a firewall say who may reach it")
 }
 
 fn backlog(system: &SystemFacts) -> Row {
@@ -65,15 +74,23 @@ fn port_range(system: &SystemFacts, config: &ServerConfig) -> Row {
         "outgoing ports {first} to {last}: up to {count} clients from one address of a load \
          generator here"
     );
-    let mut ports = [config.listen, config.admin_listen].map(|listen| listen.port()).into_iter();
-    match ports.find(|port| (first..=last).contains(port)) {
-        Some(port) => {
-            let remedy = format!(
-                "sysctl -w net.ipv4.ip_local_reserved_ports={port}, or set another port: an \
-                 outgoing connection may have taken {port} when the server starts"
-            );
-            Row::warn(CHECK, seen, remedy)
-        }
-        None => Row::pass(CHECK, seen),
+    let ports = [config.listen, config.admin_listen].map(|listen| listen.port());
+    let mut open: Vec<String> = ports
+        .into_iter()
+        .filter(|port| (first..=last).contains(port) && !system.is_reserved(*port))
+        .map(|port| port.to_string())
+        .collect();
+    open.dedup();
+    if open.is_empty() {
+        return Row::pass(CHECK, seen);
     }
+    // What is set takes the place of what was.
+    let reserved = Some(&system.ports_reserved).filter(|ports| !ports.is_empty());
+    let all = reserved.into_iter().chain(&open).cloned().collect::<Vec<_>>().join(",");
+    let remedy = format!(
+        "sysctl -w net.ipv4.ip_local_reserved_ports={all}, or set other ports: an outgoing \
+         connection may have taken {} when the server starts",
+        open.join(" or ")
+    );
+    Row::warn(CHECK, seen, remedy)
 }

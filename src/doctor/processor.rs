@@ -54,13 +54,31 @@ fn core_siblings(system: &SystemFacts, topology: &Topology) -> Row {
     }
     if !shared.is_empty() {
         let seen = format!("shards on two threads of one core: {}", shared.join(", "));
-        let remedy = "leave one thread of each core idle: start with taskset, AllowedCPUs= or \
-                      CPUAffinity= in the systemd unit, --cpuset-cpus of the container, or set \
-                      server.shards";
+        let apart = cores_apart(system);
+        let list = apart.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let mut remedy = format!(
+            "leave one thread of each core idle: taskset -c {list}, or the same list as \
+             AllowedCPUs= or CPUAffinity= in the systemd unit, --cpuset-cpus of the container"
+        );
+        if apart.len() < topology.shard_cores.len() {
+            remedy += &format!("; and set server.shards to at most {}", apart.len());
+        }
         return Row::warn(CHECK, seen, remedy);
     }
     let told = topology.shard_cores.iter().all(|core| system.siblings.contains_key(core));
     Row::pass(CHECK, if told { "each shard has a core of its own" } else { "not told here" })
+}
+
+/// The first thread of each physical core.
+fn cores_apart(system: &SystemFacts) -> Vec<usize> {
+    let mut apart: Vec<usize> = Vec::new();
+    for core in &system.cores {
+        let siblings = system.siblings.get(core).map(Vec::as_slice).unwrap_or_default();
+        if apart.iter().all(|earlier| !siblings.contains(earlier)) {
+            apart.push(*core);
+        }
+    }
+    apart
 }
 
 fn quota(system: &SystemFacts, config: &ServerConfig) -> Row {
@@ -72,7 +90,7 @@ fn quota(system: &SystemFacts, config: &ServerConfig) -> Row {
             format!("{cores:.1} cores' time for {}", counted(config.shards, "shard")),
             "raise or drop it (CPUQuota= in the systemd unit, --cpus of the container, \
              limits.cpu of the pod), or set server.shards: a shard that is held back by the quota \
-             stands still for tens of milliseconds",
+             stands still until the next period",
         ),
         Some(cores) => Row::pass(CHECK, format!("{cores:.1} cores' time")),
     }

@@ -43,10 +43,12 @@ fn good() -> Facts {
         memory_total_bytes: Some(16 * GIB),
         memory_available_bytes: Some(12 * GIB),
         memory_limit_bytes: None,
+        memory_room_bytes: None,
         overcommit: Some(0),
         huge_pages: Some("madvise".into()),
         backlog_max: Some(4096),
         port_range: Some((32_768, 60_999)),
+        ports_reserved: String::new(),
         mounts: vec![mount("/", "ext4"), mount("/mnt", "tmpfs"), mount("/mnt/far", "nfs4")],
     };
     let data = DataFacts {
@@ -148,7 +150,7 @@ const PROCESSOR_CASES: &[Case] = &[
         |f| f.system.siblings = BTreeMap::from([(0, vec![0, 1]), (1, vec![0, 1])]),
         Warn,
         "0 and 1",
-        "taskset",
+        "taskset -c 0,2,3,",
     ),
     ("cpu-quota", |f| f.system.quota_cores = Some(1.5), Warn, "1.5 cores' time", "CPUQuota="),
     (
@@ -188,6 +190,20 @@ const MEMORY_CASES: &[Case] = &[
         "256 MiB by the control group",
         "on top",
     ),
+    (
+        "memory",
+        |f| f.system.memory_room_bytes = Some(32 << 20),
+        Fail,
+        "32 MiB available",
+        "MemoryMax=",
+    ),
+    (
+        "memory",
+        |f| f.system.memory_available_bytes = Some(8 * GIB),
+        Warn,
+        "available",
+        "limits.state_bytes_max",
+    ),
     ("memory", |f| f.system.memory_total_bytes = None, Warn, "cannot be read", "/proc"),
     ("overcommit", |f| f.system.overcommit = Some(2), Warn, "is 2", "=0"),
     ("huge-pages", |f| f.system.huge_pages = Some("always".into()), Warn, "always", "madvise"),
@@ -202,7 +218,17 @@ const NETWORK_CASES: &[Case] = &[
         |f| f.system.port_range = Some((1024, 65_535)),
         Warn,
         "up to 64512 clients",
-        "reserved_ports=7171",
+        "reserved_ports=7171,7172,",
+    ),
+    (
+        "port-range",
+        |f| {
+            f.system.port_range = Some((1024, 65_535));
+            f.system.ports_reserved = "80,7171".into();
+        },
+        Warn,
+        "up to 64512 clients",
+        "reserved_ports=80,7171,7172,",
     ),
 ];
 
@@ -292,6 +318,8 @@ fn what_does_not_bind_is_no_fault() {
     facts.system.locks_freely = true;
     facts.system.locked_memory = Some(Limit { soft: Some(0), hard: Some(0) });
     facts.system.seccomp_mode = Some(2);
+    facts.system.port_range = Some((1024, 65_535));
+    facts.system.ports_reserved = "7000-7172".into();
     facts.system.descriptors = Some(Limit { soft: Some(10), hard: None });
     facts.system.quota_cores = Some(2.0);
     facts.system.governors.clear();
@@ -306,6 +334,24 @@ fn what_does_not_bind_is_no_fault() {
     }
     facts.trials.data = None;
     assert_eq!(row("data-folder", &facts).verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_filter_is_not_blamed_for_what_another_remedy_mends() {
+    let mut facts = good();
+    facts.system.seccomp_mode = Some(2);
+    facts.system.io_uring_disabled = Some(2);
+    missing(&mut facts, Feature::RingSetup, EPERM);
+    assert_eq!(row("seccomp", &facts).verdict, Verdict::Pass);
+    assert_eq!(row("io-uring-setting", &facts).verdict, Verdict::Fail);
+}
+
+#[test]
+fn an_admin_endpoint_for_other_machines_is_told() {
+    let config = ServerConfig { admin_listen: "0.0.0.0:7172".parse().unwrap(), ..config() };
+    let rows = rows(&good(), &config);
+    let row = rows.iter().find(|row| row.check == "admin").unwrap();
+    assert_eq!(row.verdict, Verdict::Warn, "{row:?}");
 }
 
 #[test]
@@ -401,6 +447,8 @@ fn the_files_of_a_machine_are_read() {
             ("proc/sys/kernel/io_uring_disabled", "1\n"),
             ("proc/self/status", STATUS),
             ("proc/self/limits", LIMITS),
+            ("proc/self/uid_map", "         0          0 4294967295\n"),
+            ("proc/sys/net/ipv4/ip_local_reserved_ports", "80,7000-7171\n"),
             ("proc/self/mountinfo", MOUNTS),
             ("proc/self/cgroup", "0::/system.slice/warren.service\n"),
             ("proc/meminfo", "MemTotal:       1000 kB\nMemAvailable:   900 kB\n"),
@@ -409,6 +457,8 @@ fn the_files_of_a_machine_are_read() {
             ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
             ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n"),
             ("sys/fs/cgroup/system.slice/memory.max", "4096000\n"),
+            ("sys/fs/cgroup/system.slice/memory.high", "2048576\n"),
+            ("sys/fs/cgroup/system.slice/memory.current", "1000000\n"),
             ("sys/fs/cgroup/system.slice/warren.service/memory.max", "max\n"),
             ("sys/fs/cgroup/system.slice/cpu.max", "max 100000\n"),
             ("sys/fs/cgroup/system.slice/warren.service/cpu.max", "150000 100000\n"),
@@ -436,10 +486,12 @@ fn the_files_of_a_machine_are_read() {
         memory_total_bytes: Some(1_024_000),
         memory_available_bytes: Some(921_600),
         memory_limit_bytes: Some(4_096_000),
+        memory_room_bytes: Some(1_048_576),
         overcommit: Some(2),
         huge_pages: Some("always".into()),
         backlog_max: Some(128),
         port_range: Some((32_768, 60_999)),
+        ports_reserved: "80,7000-7171".into(),
         mounts: vec![
             mount("/", "ext4"),
             mount("/mnt/two words", "tmpfs"),
@@ -449,6 +501,10 @@ fn the_files_of_a_machine_are_read() {
     };
     assert_eq!(found, expected);
     assert_eq!(found.kernel_version(), Some((6, 18)));
+    assert_eq!([80, 7171, 7172].map(|port| found.is_reserved(port)), [true, true, false]);
+    // Root of a user namespace is bound by limits.
+    fs::write(tree.0.join("proc/self/uid_map"), "0 990 1\n").unwrap();
+    assert!(!SystemFacts::read(&tree.0).locks_freely);
     for (path, kind) in
         [("/srv", "ext4"), ("/mnt/a", "nfs4"), ("/mnt/two words/a", "tmpfs"), ("/mntx", "ext4")]
     {

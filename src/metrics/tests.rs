@@ -110,6 +110,10 @@ fn a_shard_that_makes_no_turns_is_told_with_the_age_of_its_last() {
         state.stalled_shards(),
         [StalledShard { index: 1, turn_age_ns: TURN_AGE_NS_MAX + 1 }]
     );
+    // A shard that has ended in a drain is not stuck, however long its state takes to store.
+    state.shard(1).end();
+    now_ns.store(2_000 + TURN_AGE_NS_MAX, Relaxed);
+    assert_eq!(state.stalled_shards(), []);
 }
 
 #[test]

@@ -34,6 +34,8 @@ fn the_level_holds_at_once_and_the_rest_waits() {
     assert!(error.contains(":2:9: `log.level`"), "{error}");
     std::fs::remove_file(&file).unwrap();
     assert!(matches!(reload.read(), Outcome::Refused(_)));
+    reload.file = Some("/dev/null".into());
+    assert_eq!(reload.read(), Outcome::Refused("/dev/null: not a regular file".to_owned()));
     reload.file = None;
     assert_eq!(reload.read(), Outcome::NoFile);
 }

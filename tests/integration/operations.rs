@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::client::{Client, PATIENCE};
 use crate::server::{TestServer, command, unique};
@@ -198,9 +198,68 @@ fn the_service_manager_is_told() {
     assert!(stopping.contains("EXTEND_TIMEOUT_USEC=30000000"), "{stopping}");
     // The drain waits for the silent client, and says so.
     manager.told("EXTEND_TIMEOUT_USEC=30000000");
-    // A manager that does not read would hold the server up.
-    drop(manager);
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_service_manager_that_does_not_read_holds_up_nobody() {
+    let manager = ServiceManager::start();
+    // No room is left for what the server has to say.
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"FILLER=1", &manager.path.0).is_ok() {}
+    let config = TestPath::new("config");
+    write_config(&config, "info", "");
+    let mut command = serve(&config);
+    command.env("NOTIFY_SOCKET", &manager.path.0).env("WATCHDOG_USEC", "2000");
+    let server = TestServer::spawn(command);
+    assert_eq!(server.get("/livez").0, 200);
+    server.signal(HANGUP);
+    assert_eq!(server.get("/livez").0, 200);
+    // With room again, it is told what it must know, late.
+    manager.told("READY=1");
+    server.stop();
+}
+
+/// A server with a data folder that has said that it loads, and so cannot have served yet.
+fn loading_server(manager: &ServiceManager, config: &TestPath, data: &TestPath) -> Child {
+    let mut command = serve(config);
+    command.arg("--data").arg(&data.0).env("NOTIFY_SOCKET", &manager.path.0);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let loading = manager.told("STATUS=loading its state");
+    assert!(loading.contains("EXTEND_TIMEOUT_USEC=30000000"), "{loading}");
+    child
+}
+
+fn signal(child: &Child, signal: i32) {
+    let number = format!("-{signal}");
+    let status = Command::new("kill").args([number, child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn signals_before_it_serves_are_not_lost() {
+    let (config, data) = (TestPath::new("config"), TestPath::new("data"));
+    write_config(&config, "info", "");
+    for stop in [TERMINATE, INTERRUPT, TERMINATE] {
+        let manager = ServiceManager::start();
+        let child = loading_server(&manager, &config, &data);
+        signal(&child, HANGUP);
+        signal(&child, stop);
+        let output = child.wait_with_output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.status.signal()), (Some(0), None), "{log}");
+        assert!(!log.contains("did not stop by itself"), "{log}");
+    }
+    // What SIGHUP asks for is done once it serves.
+    let manager = ServiceManager::start();
+    let child = loading_server(&manager, &config, &data);
+    signal(&child, HANGUP);
+    manager.told("READY=1");
+    manager.told("RELOADING=1");
+    manager.told("READY=1");
+    signal(&child, TERMINATE);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
 }
 
 #[test]
@@ -224,6 +283,5 @@ fn the_watchdog_of_another_process_is_not_fed() {
         told = str::from_utf8(&bytes[..length]).unwrap().to_owned();
         assert!(!told.contains("WATCHDOG"), "{told}");
     }
-    drop(manager);
     assert_eq!(server.wait().code(), Some(0));
 }
