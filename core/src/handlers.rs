@@ -12,6 +12,7 @@ use crate::reason::Reason;
 use crate::room::{LOBBY, Room};
 use crate::watch::Watchers;
 
+mod find;
 mod objects;
 mod presence;
 mod rooms;
@@ -250,7 +251,7 @@ pub(crate) fn handle(
         Method::Get => objects::get(request, effects),
         Method::Set => objects::set(request, effects),
         Method::Delete => objects::delete(request, effects),
-        Method::Find => objects::find(request, effects),
+        Method::Find => find::find(request, effects),
         Method::Watch => watches::watch(request, effects),
         Method::Unwatch => watches::unwatch(request, effects),
         Method::Join => rooms::join(request, effects),

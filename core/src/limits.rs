@@ -95,12 +95,15 @@ impl Limits {
 pub const PAGE_COUNT_DEFAULT: usize = 100;
 /// Most names or ids on one page.
 pub const PAGE_COUNT_MAX: usize = 250;
-/// Most objects that one `find` looks at. It answers with what it found and where to go on, so
-/// that no turn becomes long.
+/// Most steps of one `find`: one for each object that it looks at, one for each field that it
+/// passes, and more for long values. It answers with what it found and where to go on, so that no
+/// turn becomes long.
 pub const FIND_SCAN_MAX: usize = 4096;
 /// Least time between two looks at a room whose end could not be told yet, in nanoseconds.
 pub const ROOM_LOOK_NS_MIN: u64 = 1_000_000;
-/// Objects looked at that count as one event in a turn's budget.
+/// Bytes of the values that `find` reads and that count as one step.
+pub const BYTES_PER_STEP: usize = 256;
+/// Steps of a `find`, or names looked at, that count as one event in a turn's budget.
 pub const SCANNED_PER_EVENT: usize = 16;
 /// Bytes that a turn puts out before it leaves the other events to the next. One event may put out
 /// `effects_bytes_max` more, to each shard with members of its room.

@@ -159,9 +159,22 @@ pub(crate) fn changed_record(record: Message<'_>, changes: Message<'_>) -> Vec<u
 }
 
 /// Whether the value's canonical text is this one. Compares piece by piece, and copies nothing.
+/// What may be long is not written first.
 pub(crate) fn has_canonical_text(value: Value<'_>, text: &str) -> bool {
-    let mut rest = Rest(text);
-    write!(rest, "{value}").is_ok() && rest.0.is_empty()
+    match value {
+        Value::Text(own) => own == text,
+        Value::Bytes(bytes) => is_hexadecimal_of(text.as_bytes(), bytes),
+        _ => {
+            let mut rest = Rest(text);
+            write!(rest, "{value}").is_ok() && rest.0.is_empty()
+        }
+    }
+}
+
+fn is_hexadecimal_of(text: &[u8], bytes: &[u8]) -> bool {
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    let is_byte = |(pair, byte): (&[u8], &u8)| pair == [digit(byte >> 4), digit(byte & 15)];
+    text.len() == 2 * bytes.len() && text.chunks_exact(2).zip(bytes).all(is_byte)
 }
 
 /// What of a text was not written yet; writing anything else fails.

@@ -345,8 +345,39 @@ fn find_looks_at_objects_of_its_kind_only() {
     ] {
         let heard = world.run(&format!("1 find partition=9 {asked}"));
         assert_eq!(heard, format!("1: find status=0 objects={found}\n"), "{asked}");
-        assert!(world.shard.effects.scanned <= 7, "{asked}");
+        // At most the object and the fields `owner` and `room` of each of the kind.
+        assert!(world.shard.effects.scanned <= 7 * 3, "{asked}");
     }
+}
+
+#[test]
+fn find_counts_what_it_looks_at_and_ends_its_page_by_it() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("1 open ; 1 login user=ann");
+    let text = "x".repeat(60_000);
+    for _ in 0..20 {
+        world.run(&format!("1 create kind=long partition=9 text={text} tail=1"));
+        world.run("1 create kind=short partition=10 a=1 b=2 c=3");
+    }
+    // Neither a value that nobody asked for nor one behind the first difference is read.
+    assert_eq!(world.run("1 find kind=long partition=9 tail=2"), "1: find status=0 objects=\n");
+    assert_eq!(world.shard.effects.scanned, 20 * (1 + 3));
+    let heard = world.run("1 find kind=long partition=9 owner=bob");
+    assert_eq!(heard, "1: find status=0 objects=\n");
+    assert_eq!(world.shard.effects.scanned, 20 * (1 + 1));
+    // 60,000 bytes are 234 steps: a page of 4,096 steps looks at 18 of the 20 objects.
+    let found = world.run(&format!("1 find kind=long partition=9 text={text}"));
+    assert!(found.ends_with("|9.18 after=9.18\n"), "{found}");
+    assert_eq!(world.shard.effects.scanned, 18 * (1 + 2 + 60_000 / 256));
+    let found = world.run(&format!("1 find kind=long partition=9 text={text} after=9.18"));
+    assert!(found.ends_with("objects=9.19|9.20\n"), "{found}");
+    // However many fields are asked for that the objects lack, each record is walked once.
+    let lacking: String = (0..43).map(|at| format!(" f{at}=1")).collect();
+    world.run(&format!("1 find kind=short partition=10{lacking}"));
+    assert_eq!(world.shard.effects.scanned, 20 * (1 + 4));
+    let lacking: String = (0..40).map(|at| format!(" f{at}=")).collect();
+    let found = world.run(&format!("1 find kind=short partition=10 c=3{lacking} count=2"));
+    assert_eq!(found, "1: find status=0 objects=10.1|10.2 after=10.2\n");
 }
 
 #[test]
