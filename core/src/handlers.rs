@@ -144,7 +144,7 @@ impl Staging<'_> {
     }
 
     /// The same, when so much more goes there first.
-    fn check_catch_up(self, shard: ShardId, more_bytes: usize) -> Result<(), Reason> {
+    pub(crate) fn check_catch_up(self, shard: ShardId, more_bytes: usize) -> Result<(), Reason> {
         let batch_bytes = self.batches[shard.index()].size_bytes();
         let staged_bytes = batch_bytes + self.gathered_bytes + more_bytes;
         let is_full = shard != self.own && staged_bytes >= self.bytes_max;
@@ -196,10 +196,10 @@ impl<'a> Access<'a> {
         let is_owner = self.owner == user;
         let is_member = self.room.is_some_and(|room| room.has_member(user, session));
         match action {
-            Action::Speak if is_member => Ok(()),
-            Action::Speak => Err(Reason::NotAMember),
             // A secret room looks to others as if it were not there.
             _ if self.is_secret && !is_owner && !is_member => Err(Reason::UnknownObject),
+            Action::Speak if is_member => Ok(()),
+            Action::Speak => Err(Reason::NotAMember),
             Action::Read => Ok(()),
             Action::Change if is_owner => Ok(()),
             Action::Change => Err(Reason::NotOwner),

@@ -63,10 +63,18 @@ impl Limits {
         state_bytes_max: 4 << 30,
         watches_per_session_max: 256,
         parked_bytes_max: 4096,
-        effects_bytes_max: 256 << 10,
+        effects_bytes_max: Self::effects_bytes_max_for(64 << 10),
         changed_objects_max: 4 << 20,
         room_grace_ns: 10_000_000_000,
     };
+
+    /// `effects_bytes_max` for objects of up to so many bytes: what makes, changes or reads one has
+    /// to fit, with what the room and those who watch it hear.
+    #[must_use]
+    pub const fn effects_bytes_max_for(object_bytes_max: usize) -> usize {
+        let (least, needed) = (256 << 10, 3 * object_bytes_max + (64 << 10));
+        if needed > least { needed } else { least }
+    }
 
     /// So small that a simulation reaches every one of them in its first second.
     pub const TINY: Self = Self {
@@ -99,7 +107,10 @@ pub const PAGE_COUNT_MAX: usize = 250;
 /// passes, and more for long values. It answers with what it found and where to go on, so that no
 /// turn becomes long.
 pub const FIND_SCAN_MAX: usize = 4096;
-/// Least time between two looks at a room whose end could not be told yet, in nanoseconds.
+/// Longest record or change, in packed form, that the members of an object's room are told whole.
+/// Of a longer one they hear that it is there.
+pub const ROOM_NOTICE_BYTES_MAX: usize = 4096;
+/// Least time between two looks at a room whose end or count could not be told yet, in nanoseconds.
 pub const ROOM_LOOK_NS_MIN: u64 = 1_000_000;
 /// Bytes of the values that `find` reads and that count as one step.
 pub const BYTES_PER_STEP: usize = 256;

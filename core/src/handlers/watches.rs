@@ -5,8 +5,9 @@ use super::{Access, Action, Request, authorize_room};
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects, WatchEffect};
 use crate::ids::{ObjectId, PartitionId, SessionId};
+use crate::limits::ROOM_NOTICE_BYTES_MAX;
 use crate::message::{Message, MessageBuilder, Value};
-use crate::object::{FIELD_OWNER, FIELD_ROOM, Object, record_room};
+use crate::object::{FIELD_OWNER, FIELD_ROOM, Object, record_owner, record_room};
 use crate::reason::Reason;
 
 pub(super) fn watch(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
@@ -128,6 +129,10 @@ pub(super) fn notice_changed(
 ) {
     let (before, after) = (object.room(), record_room(record));
     if let Some(room) = before.filter(|room| Some(*room) == after) {
+        if is_long(changes) {
+            notice_brief(room, id, (version, record), effects);
+            return;
+        }
         notice("changed", room, id, effects, |message| {
             message.field("version", Value::Integer(version as i64));
             copy_fields(changes, FIELD_ROOM, message);
@@ -158,10 +163,34 @@ fn notice_whole(
     (version, record): (u64, Message<'_>),
     effects: &mut Effects,
 ) {
+    if is_long(record) {
+        notice_brief(room, id, (version, record), effects);
+        return;
+    }
     notice("changed", room, id, effects, |message| {
         message.field("version", Value::Integer(version as i64));
         message.field("kind", Value::Text(record.method()));
         copy_fields(record, FIELD_ROOM, message);
+    });
+}
+
+/// A room is not told what is long: every member would get a copy that nobody asked for.
+fn is_long(told: Message<'_>) -> bool {
+    told.as_bytes().len() > ROOM_NOTICE_BYTES_MAX
+}
+
+/// Tells a room of an object, and none of its own fields: whoever wants them asks.
+fn notice_brief(
+    room: &str,
+    id: ObjectId,
+    (version, record): (u64, Message<'_>),
+    effects: &mut Effects,
+) {
+    notice("changed", room, id, effects, |message| {
+        message.field("version", Value::Integer(version as i64));
+        message.field("kind", Value::Text(record.method()));
+        message.field(FIELD_OWNER, Value::Text(record_owner(record)));
+        message.field("more", Value::Boolean(true));
     });
 }
 

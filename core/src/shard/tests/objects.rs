@@ -285,6 +285,72 @@ fn notices_that_find_no_place_are_dropped_and_take_none_of_the_requests() {
 }
 
 #[test]
+fn a_room_is_not_told_what_is_long() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("1 open ; 1 login user=ann ; 1 join room=r");
+    world.run("1 join room=s");
+    let (short, long) = ("x".repeat(4000), "x".repeat(4096));
+    world.run(&format!("1 create kind=ball partition=9 room=r text={short}"));
+    let heard = world.run("1 set object=9.1 room=s");
+    assert!(
+        heard.contains(&format!("version=2 kind=ball owner=ann text={short} seq=1")),
+        "{heard}"
+    );
+    let heard = world.run(&format!("1 set object=9.1 text={long}"));
+    let brief = "changed room=s object=9.1 version=3 kind=ball owner=ann more=true seq=2\n";
+    assert!(heard.ends_with(brief), "{heard}");
+    // Of a long object, a short change is told.
+    let heard = world.run("1 set object=9.1 size=4");
+    assert!(heard.ends_with("changed room=s object=9.1 version=4 size=4 seq=3\n"), "{heard}");
+    let heard = world.run("1 set object=9.1 room=r");
+    let brief = "object=9.1 version=5 kind=ball owner=ann more=true seq=3\n";
+    assert!(heard.ends_with(brief), "{heard}");
+    let heard = world.run(&format!("1 create kind=ball partition=9 room=r text={long}"));
+    let brief = "object=9.2 version=1 kind=ball owner=ann more=true seq=4\n";
+    assert!(heard.ends_with(brief), "{heard}");
+    assert!(world.run("1 get object=9.2").contains(&long));
+}
+
+#[test]
+fn a_secret_room_answers_strangers_as_one_that_is_not_there() {
+    check(
+        "
+        1 open ; 1 login user=ann ; 2 open ; 2 login user=bob
+            1: login status=0 session=0000000000000000 object=12626.1
+            2: login status=0 session=0000000000000001 object=19122.1
+        1 create kind=room room=r secret=true
+            1: create status=0 object=40200.1 version=1
+        2 chat to=r text=x ; 2 emit to=r event=x ; 2 leave room=r ; 2 who room=r
+            2: chat status=404 error=unknown-recipient
+            2: emit status=404 error=unknown-recipient
+            2: leave status=404 error=unknown-room
+            2: who status=404 error=unknown-room
+        1 chat to=r text=x ; 1 leave room=r
+            1: chat status=403 error=not-a-member
+            1: leave status=403 error=not-a-member
+        2 chat to=s text=x ; 2 leave room=s
+            2: chat status=404 error=unknown-recipient
+            2: leave status=404 error=unknown-room
+        ",
+    );
+}
+
+#[test]
+fn the_largest_object_can_be_made_moved_and_read() {
+    let object_bytes_max = 1 << 20;
+    let effects_bytes_max = Limits::effects_bytes_max_for(object_bytes_max);
+    let limits = Limits { object_bytes_max, effects_bytes_max, ..Limits::PRODUCTION };
+    let mut world = World::new(limits);
+    world.run("1 open ; 1 login user=ann ; 1 join room=r");
+    let half = "x".repeat((1 << 19) - 100);
+    let heard = world.run(&format!("1 create kind=k partition=9 a={half}"));
+    assert_eq!(heard, "1: create status=0 object=9.1 version=1\n");
+    assert!(world.run("1 watch object=9.1").contains("status=0"));
+    assert!(world.run(&format!("1 set object=9.1 b={half} room=r")).contains("status=0"));
+    assert!(world.run("1 get object=9.1").contains("status=0"));
+}
+
+#[test]
 fn what_may_be_an_object_s_room_and_owner() {
     check(
         "
