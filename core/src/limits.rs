@@ -26,9 +26,10 @@ pub struct Limits {
     pub gather_bytes_max: usize,
     /// Bytes of an object's packed record: its kind, owner and fields.
     pub object_bytes_max: usize,
-    /// Objects of one partition, rooms and users among them.
+    /// Objects of one partition, rooms and users among them. An eighth of it is kept for rooms and
+    /// users, half of that for users alone; of the bytes too.
     pub objects_per_partition_max: usize,
-    /// Bytes in memory of one partition's objects.
+    /// Bytes in memory of one partition's objects and of their watches.
     pub partition_bytes_max: usize,
     /// Bytes in memory of the objects of all partitions of a shard.
     pub state_bytes_max: usize,
@@ -89,8 +90,8 @@ impl Limits {
         gather_bytes_max: 512,
         object_bytes_max: 96,
         objects_per_partition_max: 6,
-        partition_bytes_max: 1700,
-        state_bytes_max: 12 << 10,
+        partition_bytes_max: 3400,
+        state_bytes_max: 32 << 10,
         watches_per_session_max: 2,
         parked_bytes_max: 64,
         effects_bytes_max: 1024,

@@ -30,6 +30,14 @@ pub const ROOM_OVERHEAD_BYTES: usize = 832;
 /// What the first object of a kind takes beyond that in its partition: the kind's index.
 pub const KIND_OVERHEAD_BYTES: usize = 320;
 
+/// What the first object of a partition takes beyond that: the partition, and its maps while they
+/// are small. When its last object is gone the partition stays, which is bounded by their number.
+pub const PARTITION_OVERHEAD_BYTES: usize = 1280;
+/// What a watch takes: its place among the object's watchers, and its user's name.
+pub const WATCH_OVERHEAD_BYTES: usize = 128;
+/// What an object's first watch takes beyond that: its list of watchers.
+pub const WATCHED_OVERHEAD_BYTES: usize = 384;
+
 /// A record of a partition.
 ///
 /// Its record is a packed message: the method is the object's kind, the first field its owner (none:

@@ -18,20 +18,55 @@ use crate::room::LOBBY;
 /// The id of a new object with this record, if the partition has room for it.
 pub(super) fn new_object(request: &Request<'_>, record: &[u8]) -> Result<ObjectId, Reason> {
     let record = Message::from_checked(record);
-    check_memory(request, request.partition.memory_bytes_of_new(record))?;
-    if request.partition.object_count() >= request.limits.objects_per_partition_max {
+    let share = Share::of_new(record.method());
+    check_memory(request, share, request.partition.memory_bytes_of_new(record))?;
+    let count_max = share.of(request.limits.objects_per_partition_max);
+    if request.partition.object_count() >= count_max {
         return Err(Reason::PartitionFull);
     }
     request.partition.next_object().ok_or(Reason::PartitionFull)
 }
 
+/// How much of a partition and of the shard something may fill. Anyone can put objects into the
+/// partition of any name; what they may not fill is kept, so that rooms can still be made there, and
+/// what rooms may not fill, so that users can log in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    User,
+    Room,
+    /// Other objects; whatever makes an object larger; watches.
+    Other,
+}
+
+impl Share {
+    fn of_new(kind: &str) -> Self {
+        match kind {
+            KIND_USER => Self::User,
+            KIND_ROOM => Self::Room,
+            _ => Self::Other,
+        }
+    }
+
+    fn of(self, limit: usize) -> usize {
+        match self {
+            Self::User => limit,
+            Self::Room => limit - limit / 16,
+            Self::Other => limit - limit / 8,
+        }
+    }
+}
+
 /// Whether the objects of the partition, and those of the shard, may take so many bytes more.
-fn check_memory(request: &Request<'_>, more_bytes: usize) -> Result<(), Reason> {
+pub(super) fn check_memory(
+    request: &Request<'_>,
+    share: Share,
+    more_bytes: usize,
+) -> Result<(), Reason> {
     let limits = request.limits;
-    if request.partition.memory_bytes() + more_bytes > limits.partition_bytes_max {
+    if request.partition.memory_bytes() + more_bytes > share.of(limits.partition_bytes_max) {
         return Err(Reason::PartitionMemoryFull);
     }
-    if request.state_bytes + more_bytes as u64 > limits.state_bytes_max as u64 {
+    if request.state_bytes + more_bytes as u64 > share.of(limits.state_bytes_max) as u64 {
         return Err(Reason::ServerFull);
     }
     Ok(())
@@ -107,7 +142,8 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
     let record = changed_record(object.record(), changed);
     check_size(request, &record)?;
     if record.len() > object.record().as_bytes().len() {
-        check_memory(request, record.len() - object.record().as_bytes().len())?;
+        let more_bytes = record.len() - object.record().as_bytes().len();
+        check_memory(request, Share::Other, more_bytes)?;
     }
     let version = object.version() + 1;
     watches::tell_changed(request, id, object, (version, changed), effects)?;

@@ -1,6 +1,7 @@
 //! Who hears of an object: those who watch it, and the members of the room that its field `room`
 //! names.
 
+use super::objects::{Share, check_memory};
 use super::{Access, Action, Request, authorize_room};
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects, WatchEffect};
@@ -16,6 +17,7 @@ pub(super) fn watch(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
     if request.partition.is_watching(id, session) {
         return Err(Reason::AlreadyWatching);
     }
+    check_memory(request, Share::Other, request.partition.memory_bytes_of_watch(id))?;
     let user = request.user.into();
     effects.change(Delta::WatchStarted { object: id.0, session: session.to_bits(), user });
     effects.list.push(Effect::Watch(WatchEffect::Start { object: id, session }));

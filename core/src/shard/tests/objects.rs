@@ -1,7 +1,10 @@
 //! Watched objects, objects in rooms, owners, `find` by kind, and the bounds of state.
 
 use super::*;
-use crate::object::{KIND_OVERHEAD_BYTES, OBJECT_OVERHEAD_BYTES, USER_OVERHEAD_BYTES};
+use crate::object::{
+    KIND_OVERHEAD_BYTES, OBJECT_OVERHEAD_BYTES, PARTITION_OVERHEAD_BYTES, USER_OVERHEAD_BYTES,
+    WATCH_OVERHEAD_BYTES, WATCHED_OVERHEAD_BYTES,
+};
 
 #[test]
 fn watchers_hear_every_version_until_they_no_longer_watch() {
@@ -447,13 +450,70 @@ fn find_counts_what_it_looks_at_and_ends_its_page_by_it() {
 }
 
 #[test]
+fn objects_do_not_lock_a_user_out_of_the_partition_of_the_name() {
+    let partition = PartitionId::of_name("alice").0;
+    for (limits, reason) in [
+        (Limits { objects_per_partition_max: 16, ..Limits::PRODUCTION }, "partition-full"),
+        (Limits { partition_bytes_max: 32 << 10, ..Limits::PRODUCTION }, "partition-memory-full"),
+        (Limits { state_bytes_max: 32 << 10, ..Limits::PRODUCTION }, "server-full"),
+    ] {
+        let mut world = World::new(limits);
+        world.run("1 open ; 1 login user=ann ; 2 open");
+        let mut heard = String::new();
+        let mut count = 0;
+        while count < 1000 && !heard.contains(reason) {
+            heard = world.run(&format!("1 create kind=k partition={partition}"));
+            count += 1;
+        }
+        assert!((10..1000).contains(&count), "{count} objects: {heard}");
+        // Nor do the objects' watches and changes.
+        let text = "x".repeat(4000);
+        let heard = world.run(&format!("1 set object={partition}.1 text={text}"));
+        assert!(reason == "partition-full" || heard.contains(reason), "{heard}");
+        let heard = world.run("2 login user=alice");
+        assert!(heard.starts_with("2: login status=0"), "{reason}: {heard}");
+        if reason == "partition-full" {
+            // Beside the 14 objects and the user there is room for nothing but users.
+            let heard = world.run("2 create kind=room room=alice");
+            assert!(heard.contains("name-taken"), "{heard}");
+        }
+    }
+}
+
+#[test]
+fn watches_count_in_memory_and_are_refused_when_it_is_full() {
+    let mut world = World::new(Limits { partition_bytes_max: 8 << 10, ..Limits::PRODUCTION });
+    world.run("1 open ; 1 login user=ann");
+    for _ in 0..12 {
+        world.run("1 create kind=k partition=9");
+    }
+    let state_bytes = |world: &World| world.shard.counters().state_bytes as usize;
+    let before = state_bytes(&world);
+    assert!(world.run("1 watch object=9.1").contains("status=0"));
+    assert_eq!(state_bytes(&world), before + WATCHED_OVERHEAD_BYTES + WATCH_OVERHEAD_BYTES);
+    let mut heard = String::new();
+    for object in 2..=12 {
+        heard += &world.run(&format!("1 watch object=9.{object}"));
+    }
+    assert!(heard.contains("error=partition-memory-full"), "{heard}");
+    // What was refused holds no place among the session's watches.
+    world.run("1 unwatch object=9.1");
+    world.run("1 close");
+    assert_eq!(state_bytes(&world), before);
+    assert_eq!(world.shard.counters().watches, 0);
+}
+
+#[test]
 fn state_is_bounded_in_bytes() {
     let owner_bytes = 1 + "owner".len() + 1 + 4 + "ann".len();
     let user_bytes = 1 + "user".len() + owner_bytes + OBJECT_OVERHEAD_BYTES + USER_OVERHEAD_BYTES;
     let thing_bytes = 1 + "k".len() + owner_bytes + OBJECT_OVERHEAD_BYTES;
+    let first_bytes = PARTITION_OVERHEAD_BYTES + KIND_OVERHEAD_BYTES;
+    // Things may take seven eighths.
+    let for_things = |bytes: usize| (bytes * 8).div_ceil(7);
     let limits = Limits {
-        partition_bytes_max: KIND_OVERHEAD_BYTES + 3 * thing_bytes + 10,
-        state_bytes_max: user_bytes + 3 * KIND_OVERHEAD_BYTES + 4 * thing_bytes + 20,
+        partition_bytes_max: for_things(first_bytes + 3 * thing_bytes + 10),
+        state_bytes_max: for_things(user_bytes + 3 * first_bytes + 4 * thing_bytes + 19),
         ..Limits::PRODUCTION
     };
     check_with(
