@@ -471,6 +471,7 @@ fn shard_settings(config: &ServerConfig, shard: ShardId, routing: RoutingTable) 
             gather_members_min: config.limits.gather_members_min,
             gather_ns: config.limits.gather_ms * 1_000_000,
             object_bytes_max: config.limits.object_bytes_max,
+            effects_bytes_max: Limits::effects_bytes_max_for(config.limits.object_bytes_max),
             objects_per_partition_max: config.limits.objects_per_partition_max,
             partition_bytes_max: config.limits.partition_bytes_max,
             state_bytes_max: config.limits.state_bytes_max,

@@ -52,7 +52,7 @@ pub(crate) struct Effects {
     pub(crate) list: Vec<Effect>,
     bytes: Vec<u8>,
     reply: Vec<u8>,
-    /// Objects looked at, which the turn's budget is charged for.
+    /// Steps of a `find`, which the turn's budget is charged for.
     pub(crate) scanned: usize,
 }
 

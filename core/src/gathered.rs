@@ -1,5 +1,5 @@
 //! What a crowded room has said and not yet sent: numbered messages, and between them the members
-//! who hear the room from there on. All of it leaves at once, in this order.
+//! who hear the room from there on. What is not taken back by then leaves at once, in this order.
 
 use alloc::vec::Vec;
 
@@ -24,6 +24,8 @@ pub(crate) enum Waiting {
 pub(crate) struct Gathered {
     list: Vec<Waiting>,
     bytes: Vec<u8>,
+    /// Bytes of the copies that were made for members who left meanwhile.
+    pub(crate) copied_bytes: usize,
 }
 
 impl Gathered {
@@ -31,7 +33,8 @@ impl Gathered {
         self.list.is_empty()
     }
 
-    /// What it comes to on the way to one shard: the measure of the staging bound.
+    /// The most that it comes to on the way to one shard: the measure of the staging bound. Joins
+    /// go to their own shards only, and the name of one that was taken back still counts.
     pub(crate) fn size_bytes(&self) -> usize {
         self.bytes.len() + self.list.len() * size_of::<MeshMessage>()
     }
@@ -94,5 +97,6 @@ impl Gathered {
         }
         self.list.clear();
         self.bytes.clear();
+        self.copied_bytes = 0;
     }
 }

@@ -12,6 +12,7 @@ use crate::reason::Reason;
 use crate::room::{LOBBY, Room};
 use crate::watch::Watchers;
 
+mod find;
 mod objects;
 mod presence;
 mod rooms;
@@ -138,7 +139,7 @@ impl Staging<'_> {
     }
 
     /// The same, when so much more goes there first.
-    fn check_catch_up(self, shard: ShardId, more_bytes: usize) -> Result<(), Reason> {
+    pub(crate) fn check_catch_up(self, shard: ShardId, more_bytes: usize) -> Result<(), Reason> {
         let batch_bytes = self.batches[shard.index()].size_bytes();
         let staged_bytes = batch_bytes + self.gathered_bytes + more_bytes;
         let is_full = shard != self.own && staged_bytes >= self.bytes_max;
@@ -190,10 +191,10 @@ impl<'a> Access<'a> {
         let is_owner = self.owner == user;
         let is_member = self.room.is_some_and(|room| room.has_member(user, session));
         match action {
-            Action::Speak if is_member => Ok(()),
-            Action::Speak => Err(Reason::NotAMember),
             // A secret room looks to others as if it were not there.
             _ if self.is_secret && !is_owner && !is_member => Err(Reason::UnknownObject),
+            Action::Speak if is_member => Ok(()),
+            Action::Speak => Err(Reason::NotAMember),
             Action::Read => Ok(()),
             Action::Change if is_owner => Ok(()),
             Action::Change => Err(Reason::NotOwner),
@@ -245,7 +246,7 @@ pub(crate) fn handle(
         Method::Get => objects::get(request, effects),
         Method::Set => objects::set(request, effects),
         Method::Delete => objects::delete(request, effects),
-        Method::Find => objects::find(request, effects),
+        Method::Find => find::find(request, effects),
         Method::Watch => watches::watch(request, effects),
         Method::Unwatch => watches::unwatch(request, effects),
         Method::Join => rooms::join(request, effects),

@@ -26,9 +26,10 @@ pub struct Limits {
     pub gather_bytes_max: usize,
     /// Bytes of an object's packed record: its kind, owner and fields.
     pub object_bytes_max: usize,
-    /// Objects of one partition, rooms and users among them.
+    /// Objects of one partition, rooms and users among them. An eighth of it is kept for rooms and
+    /// users, half of that for users alone; of the bytes too.
     pub objects_per_partition_max: usize,
-    /// Bytes in memory of one partition's objects.
+    /// Bytes in memory of one partition's objects and of their watches.
     pub partition_bytes_max: usize,
     /// Bytes in memory of the objects of all partitions of a shard.
     pub state_bytes_max: usize,
@@ -63,10 +64,18 @@ impl Limits {
         state_bytes_max: 4 << 30,
         watches_per_session_max: 256,
         parked_bytes_max: 4096,
-        effects_bytes_max: 256 << 10,
+        effects_bytes_max: Self::effects_bytes_max_for(64 << 10),
         changed_objects_max: 4 << 20,
         room_grace_ns: 10_000_000_000,
     };
+
+    /// `effects_bytes_max` for objects of up to so many bytes: what makes, changes or reads one has
+    /// to fit, with what the room and those who watch it hear.
+    #[must_use]
+    pub const fn effects_bytes_max_for(object_bytes_max: usize) -> usize {
+        let (least, needed) = (256 << 10, 3 * object_bytes_max + (64 << 10));
+        if needed > least { needed } else { least }
+    }
 
     /// So small that a simulation reaches every one of them in its first second.
     pub const TINY: Self = Self {
@@ -81,8 +90,8 @@ impl Limits {
         gather_bytes_max: 512,
         object_bytes_max: 96,
         objects_per_partition_max: 6,
-        partition_bytes_max: 1700,
-        state_bytes_max: 12 << 10,
+        partition_bytes_max: 3400,
+        state_bytes_max: 32 << 10,
         watches_per_session_max: 2,
         parked_bytes_max: 64,
         effects_bytes_max: 1024,
@@ -95,12 +104,18 @@ impl Limits {
 pub const PAGE_COUNT_DEFAULT: usize = 100;
 /// Most names or ids on one page.
 pub const PAGE_COUNT_MAX: usize = 250;
-/// Most objects that one `find` looks at. It answers with what it found and where to go on, so
-/// that no turn becomes long.
+/// Most steps of one `find`: one for each object that it looks at, one for each field that it
+/// passes, and more for long values. It answers with what it found and where to go on, so that no
+/// turn becomes long.
 pub const FIND_SCAN_MAX: usize = 4096;
-/// Least time between two looks at a room whose end could not be told yet, in nanoseconds.
+/// Longest record or change, in packed form, that the members of an object's room are told whole.
+/// Of a longer one they hear that it is there.
+pub const ROOM_NOTICE_BYTES_MAX: usize = 4096;
+/// Least time between two looks at a room whose end or count could not be told yet, in nanoseconds.
 pub const ROOM_LOOK_NS_MIN: u64 = 1_000_000;
-/// Objects looked at that count as one event in a turn's budget.
+/// Bytes of the values that `find` reads and that count as one step.
+pub const BYTES_PER_STEP: usize = 256;
+/// Steps of a `find`, or names looked at, that count as one event in a turn's budget.
 pub const SCANNED_PER_EVENT: usize = 16;
 /// Bytes that a turn puts out before it leaves the other events to the next. One event may put out
 /// `effects_bytes_max` more, to each shard with members of its room.

@@ -308,6 +308,26 @@ pub struct Fields<'a> {
     reader: Reader<'a>,
 }
 
+impl<'a> Fields<'a> {
+    /// Passes the next field, if there is one. Gives its value if the name is wanted, and how many
+    /// bytes of the value were looked at: what nobody wants is passed over where that is possible.
+    pub(crate) fn next_if(
+        &mut self,
+        is_wanted: impl FnOnce(&'a str) -> bool,
+    ) -> Option<(Option<Value<'a>>, usize)> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let is_wanted = is_wanted(self.reader.checked_name());
+        let before = self.reader.remaining();
+        if !is_wanted {
+            return Some((None, self.reader.skip_checked_value()));
+        }
+        let value = self.reader.checked_value();
+        Some((Some(value), before - self.reader.remaining()))
+    }
+}
+
 impl<'a> Iterator for Fields<'a> {
     type Item = (&'a str, Value<'a>);
 

@@ -24,8 +24,8 @@ const RESERVED_IN_REQUESTS: [&str; 11] =
     ["msg", "id", "ack", "object", "kind", "version", "room", "to", "event", "count", "after"];
 
 /// Field names that the server sets, and so cannot be an object's or event's own either.
-const RESERVED_IN_REPLIES: [&str; 9] =
-    ["partition", "status", "error", "limit", "from", "seq", "owner", "moved", "plugin"];
+const RESERVED_IN_REPLIES: [&str; 10] =
+    ["partition", "status", "error", "limit", "from", "seq", "owner", "moved", "more", "plugin"];
 
 /// Whether a field of this name belongs to the protocol rather than to objects and events.
 #[must_use]

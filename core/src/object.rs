@@ -30,6 +30,14 @@ pub const ROOM_OVERHEAD_BYTES: usize = 832;
 /// What the first object of a kind takes beyond that in its partition: the kind's index.
 pub const KIND_OVERHEAD_BYTES: usize = 320;
 
+/// What the first object of a partition takes beyond that: the partition, and its maps while they
+/// are small. When its last object is gone the partition stays, which is bounded by their number.
+pub const PARTITION_OVERHEAD_BYTES: usize = 1280;
+/// What a watch takes: its place among the object's watchers, and its user's name.
+pub const WATCH_OVERHEAD_BYTES: usize = 128;
+/// What an object's first watch takes beyond that: its list of watchers.
+pub const WATCHED_OVERHEAD_BYTES: usize = 384;
+
 /// A record of a partition.
 ///
 /// Its record is a packed message: the method is the object's kind, the first field its owner (none:
@@ -159,9 +167,22 @@ pub(crate) fn changed_record(record: Message<'_>, changes: Message<'_>) -> Vec<u
 }
 
 /// Whether the value's canonical text is this one. Compares piece by piece, and copies nothing.
+/// What may be long is not written first.
 pub(crate) fn has_canonical_text(value: Value<'_>, text: &str) -> bool {
-    let mut rest = Rest(text);
-    write!(rest, "{value}").is_ok() && rest.0.is_empty()
+    match value {
+        Value::Text(own) => own == text,
+        Value::Bytes(bytes) => is_hexadecimal_of(text.as_bytes(), bytes),
+        _ => {
+            let mut rest = Rest(text);
+            write!(rest, "{value}").is_ok() && rest.0.is_empty()
+        }
+    }
+}
+
+fn is_hexadecimal_of(text: &[u8], bytes: &[u8]) -> bool {
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    let is_byte = |(pair, byte): (&[u8], &u8)| pair == [digit(byte >> 4), digit(byte & 15)];
+    text.len() == 2 * bytes.len() && text.chunks_exact(2).zip(bytes).all(is_byte)
 }
 
 /// What of a text was not written yet; writing anything else fails.

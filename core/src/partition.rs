@@ -13,7 +13,8 @@ use crate::ids::{Address, ObjectId, PartitionId, SessionId};
 use crate::kinds::Kinds;
 use crate::message::{Message, Value};
 use crate::object::{
-    FIELD_OWNER, KIND_OVERHEAD_BYTES, KIND_ROOM, KIND_USER, Object, record_memory_bytes,
+    FIELD_OWNER, KIND_OVERHEAD_BYTES, KIND_ROOM, KIND_USER, Object, PARTITION_OVERHEAD_BYTES,
+    WATCH_OVERHEAD_BYTES, WATCHED_OVERHEAD_BYTES, record_memory_bytes,
 };
 use crate::room::{Member, Room};
 use crate::snapshot::RestoreError;
@@ -87,17 +88,29 @@ impl Partition {
         self.rooms.len()
     }
 
-    /// Bytes that the objects take in memory, against `partition_bytes_max`.
+    /// Bytes that the objects and their watches take in memory, against `partition_bytes_max`.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.object_bytes + self.kinds.memory_bytes()
+        let of_partition = if self.objects.is_empty() { 0 } else { PARTITION_OVERHEAD_BYTES };
+        let of_watches =
+            self.watch_count * WATCH_OVERHEAD_BYTES + self.watchers.len() * WATCHED_OVERHEAD_BYTES;
+        self.object_bytes + self.kinds.memory_bytes() + of_partition + of_watches
     }
 
     /// Bytes that a new object with this record would add to that.
     #[must_use]
     pub fn memory_bytes_of_new(&self, record: Message<'_>) -> usize {
         let is_first = !self.kinds.contains(record.method());
-        record_memory_bytes(record) + if is_first { KIND_OVERHEAD_BYTES } else { 0 }
+        let of_kind = if is_first { KIND_OVERHEAD_BYTES } else { 0 };
+        let of_partition = if self.objects.is_empty() { PARTITION_OVERHEAD_BYTES } else { 0 };
+        record_memory_bytes(record) + of_kind + of_partition
+    }
+
+    /// Bytes that one more watch of the object would add.
+    #[must_use]
+    pub fn memory_bytes_of_watch(&self, object: ObjectId) -> usize {
+        let is_first = !self.watchers.contains_key(&object);
+        WATCH_OVERHEAD_BYTES + if is_first { WATCHED_OVERHEAD_BYTES } else { 0 }
     }
 
     /// What the shard sums up.

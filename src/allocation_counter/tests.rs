@@ -2,7 +2,7 @@
 
 use warren_core::delta::{Delta, DeltaBatch};
 use warren_core::hashing::HashSeed;
-use warren_core::ids::{Address, Epoch, ObjectId, PartitionId, ShardId};
+use warren_core::ids::{Address, Epoch, GROUP_COUNT, ObjectId, PartitionId, SessionId, ShardId};
 use warren_core::limits::Limits;
 use warren_core::message::{Value, packed};
 use warren_core::routing::RoutingTable;
@@ -59,9 +59,57 @@ fn measure(count: u64, record: impl Fn(u64) -> Vec<u8>) -> (i64, i64) {
     (held, counted)
 }
 
+/// The same for one object in each of so many partitions, and none deleted: a partition stays when
+/// its last object goes.
+fn measure_spread(count: u16, record: impl Fn(u64) -> Vec<u8>) -> (i64, i64) {
+    let mut shard = shard();
+    let mut sequences = vec![0; GROUP_COUNT];
+    let held_before = held_bytes_of_this_thread();
+    for partition in 0..count {
+        let id = ObjectId::new(PartitionId(partition), Address::new(1).unwrap());
+        let (group, record) = (id.partition().group().0, record(partition.into()));
+        let sequence = &mut sequences[usize::from(group)];
+        *sequence += 1;
+        let deltas = vec![Delta::ObjectCreated { object: id.0, version: 1, record }];
+        shard.replay(&DeltaBatch { group, epoch: 1, sequence: *sequence, deltas });
+    }
+    (held_bytes_of_this_thread() - held_before, shard.counters().state_bytes as i64)
+}
+
+/// What so many watches take of each of so many objects.
+fn measure_watches(objects: u64, watches: u32) -> (i64, i64) {
+    let mut shard = shard();
+    let mut sequence = 0;
+    let mut apply = |shard: &mut Shard, delta| {
+        sequence += 1;
+        let (group, deltas) = (PARTITION.group().0, vec![delta]);
+        shard.replay(&DeltaBatch { group, epoch: 1, sequence, deltas });
+    };
+    for address in 1..=objects {
+        let record = packed("k", &[("owner", Value::Text("ann"))]);
+        let delta = Delta::ObjectCreated { object: object(address), version: 1, record };
+        apply(&mut shard, delta);
+    }
+    let held_before = held_bytes_of_this_thread();
+    let counted_before = shard.counters().state_bytes as i64;
+    for address in 1..=objects {
+        for index in 0..watches {
+            let session = SessionId { shard: ShardId(0), generation: 0, index }.to_bits();
+            let (object, user) = (object(address), format!("user{index}"));
+            apply(&mut shard, Delta::WatchStarted { object, session, user });
+        }
+    }
+    let counted = shard.counters().state_bytes as i64 - counted_before;
+    (held_bytes_of_this_thread() - held_before, counted)
+}
+
 #[track_caller]
 fn check(what: &str, count: u64, record: impl Fn(u64) -> Vec<u8>) {
-    let (held, counted) = measure(count, record);
+    check_measured(what, count, measure(count, record));
+}
+
+#[track_caller]
+fn check_measured(what: &str, count: u64, (held, counted): (i64, i64)) {
     let (held, counted) = (held / count as i64, counted / count as i64);
     println!("{what}: {held} bytes held, {counted} counted");
     assert!(held <= counted, "{what}: {held} bytes held, {counted} counted");
@@ -87,6 +135,28 @@ fn what_is_counted_for_objects_is_what_they_take() {
         let name = format!("room{address}");
         packed("room", &[owner, ("name", Value::Text(&name))])
     });
+}
+
+#[test]
+fn what_is_counted_for_partitions_with_one_object_is_what_they_take() {
+    let owner = ("owner", Value::Text("ann"));
+    let count = 20_000;
+    let small = measure_spread(count, |_| packed("k", &[owner]));
+    check_measured("a small object in each partition", count.into(), small);
+    let users = measure_spread(count, |partition| {
+        packed("user", &[("owner", Value::Text(&format!("user{partition}")))])
+    });
+    check_measured("a user in each partition", count.into(), users);
+    let rooms = measure_spread(count, |partition| {
+        packed("room", &[owner, ("name", Value::Text(&format!("room{partition}")))])
+    });
+    check_measured("a room in each partition", count.into(), rooms);
+}
+
+#[test]
+fn what_is_counted_for_watches_is_what_they_take() {
+    check_measured("one watch of each object", 15_000, measure_watches(15_000, 1));
+    check_measured("100 watches of each object", 100_000, measure_watches(1000, 100));
 }
 
 #[test]

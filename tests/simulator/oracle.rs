@@ -165,7 +165,9 @@ impl Oracle {
         self.state_bytes_peaks[index] = self.state_bytes_peaks[index].max(bytes);
         assert!(bytes <= self.limits.state_bytes_max as u64, "{bytes} bytes on shard {index}");
         for delta in &batch.deltas {
-            let (Delta::ObjectCreated { object, .. } | Delta::ObjectChanged { object, .. }) = delta
+            let (Delta::ObjectCreated { object, .. }
+            | Delta::ObjectChanged { object, .. }
+            | Delta::WatchStarted { object, .. }) = delta
             else {
                 continue;
             };

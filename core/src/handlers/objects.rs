@@ -1,19 +1,16 @@
-//! Objects: `create`, `get`, `set`, `delete`, `find`. Anyone who is logged in may read; the owner
+//! Objects: `create`, `get`, `set`, `delete`. Anyone who is logged in may read; the owner
 //! may change, and hand over. Who hears of changes: `watches.rs`.
 
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Action, Request, authorize, page_count, watches};
+use super::{Action, Request, authorize, watches};
 use crate::delta::Delta;
 use crate::effects::Effects;
-use crate::ids::{Address, ObjectId};
-use crate::limits::FIND_SCAN_MAX;
+use crate::ids::ObjectId;
 use crate::message::{Message, MessageBuilder, OBJECT_FIELDS_MAX, Value};
 use crate::name::is_reserved;
 use crate::object::{
-    FIELD_OWNER, FIELD_ROOM, KIND_ROOM, KIND_USER, KIND_WORLD, Object, changed_record,
-    has_canonical_text, start_record,
+    FIELD_OWNER, FIELD_ROOM, KIND_ROOM, KIND_USER, KIND_WORLD, Object, changed_record, start_record,
 };
 use crate::reason::Reason;
 use crate::room::LOBBY;
@@ -21,20 +18,55 @@ use crate::room::LOBBY;
 /// The id of a new object with this record, if the partition has room for it.
 pub(super) fn new_object(request: &Request<'_>, record: &[u8]) -> Result<ObjectId, Reason> {
     let record = Message::from_checked(record);
-    check_memory(request, request.partition.memory_bytes_of_new(record))?;
-    if request.partition.object_count() >= request.limits.objects_per_partition_max {
+    let share = Share::of_new(record.method());
+    check_memory(request, share, request.partition.memory_bytes_of_new(record))?;
+    let count_max = share.of(request.limits.objects_per_partition_max);
+    if request.partition.object_count() >= count_max {
         return Err(Reason::PartitionFull);
     }
     request.partition.next_object().ok_or(Reason::PartitionFull)
 }
 
+/// How much of a partition and of the shard something may fill. Anyone can put objects into the
+/// partition of any name; what they may not fill is kept, so that rooms can still be made there, and
+/// what rooms may not fill, so that users can log in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    User,
+    Room,
+    /// Other objects; whatever makes an object larger; watches.
+    Other,
+}
+
+impl Share {
+    fn of_new(kind: &str) -> Self {
+        match kind {
+            KIND_USER => Self::User,
+            KIND_ROOM => Self::Room,
+            _ => Self::Other,
+        }
+    }
+
+    fn of(self, limit: usize) -> usize {
+        match self {
+            Self::User => limit,
+            Self::Room => limit - limit / 16,
+            Self::Other => limit - limit / 8,
+        }
+    }
+}
+
 /// Whether the objects of the partition, and those of the shard, may take so many bytes more.
-fn check_memory(request: &Request<'_>, more_bytes: usize) -> Result<(), Reason> {
+pub(super) fn check_memory(
+    request: &Request<'_>,
+    share: Share,
+    more_bytes: usize,
+) -> Result<(), Reason> {
     let limits = request.limits;
-    if request.partition.memory_bytes() + more_bytes > limits.partition_bytes_max {
+    if request.partition.memory_bytes() + more_bytes > share.of(limits.partition_bytes_max) {
         return Err(Reason::PartitionMemoryFull);
     }
-    if request.state_bytes + more_bytes as u64 > limits.state_bytes_max as u64 {
+    if request.state_bytes + more_bytes as u64 > share.of(limits.state_bytes_max) as u64 {
         return Err(Reason::ServerFull);
     }
     Ok(())
@@ -110,7 +142,8 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
     let record = changed_record(object.record(), changed);
     check_size(request, &record)?;
     if record.len() > object.record().as_bytes().len() {
-        check_memory(request, record.len() - object.record().as_bytes().len())?;
+        let more_bytes = record.len() - object.record().as_bytes().len();
+        check_memory(request, Share::Other, more_bytes)?;
     }
     let version = object.version() + 1;
     watches::tell_changed(request, id, object, (version, changed), effects)?;
@@ -138,51 +171,6 @@ pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(),
     Ok(())
 }
 
-/// Looks at a bounded number of objects; `after` says where to go on, also when the page is not
-/// full.
-pub(super) fn find(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    let message = request.message;
-    let kind = message.name("kind")?;
-    let count = page_count(message)?;
-    let after = match message.get("after") {
-        None => Address::new(0).expect("zero is an address"),
-        Some(value) => value.as_object().ok_or(Reason::FieldInvalid)?.address(),
-    };
-    let passed = ["id", "kind", "partition", "count", "after"];
-    let is_asked = |name: &str| !is_reserved(name) || matches!(name, FIELD_OWNER | FIELD_ROOM);
-    if own_fields(message, &passed).any(|(name, _)| !is_asked(name)) {
-        return Err(Reason::ReservedField);
-    }
-    let wanted: Vec<(&str, String)> =
-        own_fields(message, &passed).map(|(name, value)| (name, value.to_string())).collect();
-    let matches = |object: &Object| {
-        wanted.iter().all(|(name, text)| match object.get(name) {
-            Some(field) => has_canonical_text(field, text),
-            None => text.is_empty(),
-        })
-    };
-    let (mut found, mut last, mut more) = (Vec::new(), None, false);
-    let of_kind = request.partition.objects_of_kind_after(kind, after);
-    for (scanned, (id, object)) in of_kind.enumerate() {
-        more = scanned == FIND_SCAN_MAX || found.len() == count;
-        if more {
-            break;
-        }
-        effects.scanned += 1;
-        last = Some(id);
-        if matches(object) && authorize(request, id, object, Action::Read).is_ok() {
-            found.push(id.to_string());
-        }
-    }
-    effects.reply(|reply| {
-        reply.list("objects", found.iter().map(String::as_str));
-        if let (true, Some(last)) = (more, last) {
-            reply.field("after", Value::Object(last));
-        }
-    });
-    Ok(())
-}
-
 /// The object that the request names, if its user may do this with it.
 pub(super) fn asked_object<'a>(
     request: &Request<'a>,
@@ -206,7 +194,7 @@ fn check_level(message: Message<'_>) -> Result<(), Reason> {
 }
 
 /// Fields of the message that are the object's own rather than the method's.
-fn own_fields<'a>(
+pub(super) fn own_fields<'a>(
     message: Message<'a>,
     passed: &[&str],
 ) -> impl Iterator<Item = (&'a str, Value<'a>)> {

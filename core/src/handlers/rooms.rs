@@ -81,7 +81,6 @@ fn join_present(
         Some(newer) if newer.login > header.login => return Err(Reason::Displaced),
         // A displaced session whose end has not come here yet: the user stays, the session changes.
         Some(displaced) => {
-            request.staging.check_catch_up(displaced.session.shard, room.gathered_bytes())?;
             effects.list.push(Effect::RelayLeave { room: id, session: displaced.session });
             super::watches::member_left(request, id, displaced.session, effects);
         }
@@ -101,11 +100,11 @@ pub(super) fn leave(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
     let Request { header, user, partition, message, limits, .. } = *request;
     let (id, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
     let session = header.origin.session;
-    if !room.has_member(user, session) {
-        return Err(Reason::NotAMember);
-    }
+    authorize_room(request, id, Action::Speak).map_err(|reason| match reason {
+        Reason::UnknownObject => Reason::UnknownRoom,
+        _ => reason,
+    })?;
     request.staging.check_room(room)?;
-    request.staging.check_catch_up(session.shard, room.gathered_bytes())?;
     effects.list.push(Effect::RelayLeave { room: id, session });
     super::watches::member_left(request, id, session, effects);
     member_left(id, room, user, limits.presence_members_max, effects);

@@ -51,7 +51,10 @@ fn send_to_room(
     (id, room): (ObjectId, &Room),
     fill: impl FnOnce(&mut MessageBuilder<'_>),
 ) -> Result<(), Reason> {
-    authorize_room(request, id, Action::Speak)?;
+    authorize_room(request, id, Action::Speak).map_err(|reason| match reason {
+        Reason::UnknownObject => Reason::UnknownRecipient,
+        _ => reason,
+    })?;
     request.staging.check_room(room)?;
     let sequence = room.next_sequence();
     let message = effects.build(method, |message| {

@@ -1,12 +1,14 @@
 //! Who hears of an object: those who watch it, and the members of the room that its field `room`
 //! names.
 
+use super::objects::{Share, check_memory};
 use super::{Access, Action, Request, authorize_room};
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects, WatchEffect};
 use crate::ids::{ObjectId, PartitionId, SessionId};
+use crate::limits::ROOM_NOTICE_BYTES_MAX;
 use crate::message::{Message, MessageBuilder, Value};
-use crate::object::{FIELD_OWNER, FIELD_ROOM, Object, record_room};
+use crate::object::{FIELD_OWNER, FIELD_ROOM, Object, record_owner, record_room};
 use crate::reason::Reason;
 
 pub(super) fn watch(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
@@ -15,6 +17,7 @@ pub(super) fn watch(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
     if request.partition.is_watching(id, session) {
         return Err(Reason::AlreadyWatching);
     }
+    check_memory(request, Share::Other, request.partition.memory_bytes_of_watch(id))?;
     let user = request.user.into();
     effects.change(Delta::WatchStarted { object: id.0, session: session.to_bits(), user });
     effects.list.push(Effect::Watch(WatchEffect::Start { object: id, session }));
@@ -128,6 +131,10 @@ pub(super) fn notice_changed(
 ) {
     let (before, after) = (object.room(), record_room(record));
     if let Some(room) = before.filter(|room| Some(*room) == after) {
+        if is_long(changes) {
+            notice_brief(room, id, (version, record), effects);
+            return;
+        }
         notice("changed", room, id, effects, |message| {
             message.field("version", Value::Integer(version as i64));
             copy_fields(changes, FIELD_ROOM, message);
@@ -158,10 +165,34 @@ fn notice_whole(
     (version, record): (u64, Message<'_>),
     effects: &mut Effects,
 ) {
+    if is_long(record) {
+        notice_brief(room, id, (version, record), effects);
+        return;
+    }
     notice("changed", room, id, effects, |message| {
         message.field("version", Value::Integer(version as i64));
         message.field("kind", Value::Text(record.method()));
         copy_fields(record, FIELD_ROOM, message);
+    });
+}
+
+/// A room is not told what is long: every member would get a copy that nobody asked for.
+fn is_long(told: Message<'_>) -> bool {
+    told.as_bytes().len() > ROOM_NOTICE_BYTES_MAX
+}
+
+/// Tells a room of an object, and none of its own fields: whoever wants them asks.
+fn notice_brief(
+    room: &str,
+    id: ObjectId,
+    (version, record): (u64, Message<'_>),
+    effects: &mut Effects,
+) {
+    notice("changed", room, id, effects, |message| {
+        message.field("version", Value::Integer(version as i64));
+        message.field("kind", Value::Text(record.method()));
+        message.field(FIELD_OWNER, Value::Text(record_owner(record)));
+        message.field("more", Value::Boolean(true));
     });
 }
 

@@ -101,15 +101,18 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Passes over a value of a message that was checked.
-    pub(super) fn skip_checked_value(&mut self) {
+    /// Passes over a value of a message that was checked, and says how many bytes it looked at: a
+    /// list's texts are passed one by one.
+    pub(super) fn skip_checked_value(&mut self) -> usize {
+        let before = self.remaining();
         if let Some((&(TYPE_TEXT | TYPE_BYTES), rest)) = self.bytes.split_first() {
             let mut value = Self::new(rest);
             value.bytes().expect("the message was checked");
             *self = value;
-        } else {
-            self.checked_value();
+            return 0;
         }
+        self.checked_value();
+        before - self.remaining()
     }
 
     pub(super) fn checked_name(&mut self) -> &'a str {

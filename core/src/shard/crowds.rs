@@ -5,8 +5,8 @@
 //!
 //! What is gathered is numbered, so none of it may be lost, and its order to joins and leaves is
 //! kept. Who joins waits among the messages for their turn; the reply does not. Who leaves gets
-//! what waits alone, before the reply. So joins and leaves never make the room send early, however
-//! many there are.
+//! what waits alone, before the reply. When many join or leave in one window, what waits is sent to
+//! all before its time: that costs less than a copy for each.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -17,6 +17,7 @@ use crate::effects::{Effect, Effects};
 use crate::gathered::{Gathered, Waiting};
 use crate::handlers::Staging;
 use crate::ids::{ObjectId, SessionId};
+use crate::limits::ROOM_LOOK_NS_MIN;
 use crate::mesh::MeshMessage;
 use crate::message::{MessageBuilder, Value};
 use crate::room::Room;
@@ -250,6 +251,12 @@ impl Shard {
     pub(super) fn catch_up(&mut self, effects: &Effects, outputs: &mut ShardOutputs) {
         for effect in &effects.list {
             let Effect::RelayLeave { room: id, session } = *effect else { continue };
+            if !self.count_catch_up(id, session, outputs) {
+                // Nothing is left to copy, and the way is no fuller than it counted before: what is
+                // gathered counts on the way to every shard.
+                self.send_gathered(id, outputs);
+                continue;
+            }
             let mut partition = self.partitions[usize::from(id.partition().0)].take();
             let room = partition.as_mut().and_then(|partition| partition.room_mut(id));
             let gathered = room.and_then(|room| room.gathered.as_ref());
@@ -258,6 +265,20 @@ impl Shard {
             }
             self.partitions[usize::from(id.partition().0)] = partition;
         }
+    }
+
+    /// Whether what is gathered may be copied for one who leaves, which then counts. Copies for many
+    /// would come to more than the room's one sending, and would fill the way to their shard.
+    fn count_catch_up(&mut self, id: ObjectId, session: SessionId, outputs: &ShardOutputs) -> bool {
+        let bytes_max = self.settings.limits.gather_bytes_max;
+        let room = self.partition(id.partition()).and_then(|partition| partition.room(id));
+        let bytes = room.map_or(0, Room::gathered_bytes);
+        let fits = self.staging(outputs).check_catch_up(session.shard, bytes).is_ok();
+        let room = self.partition_mut(id.partition()).room_mut(id);
+        let gathered = room.and_then(|room| room.gathered.as_mut());
+        let Some(gathered) = gathered.filter(|gathered| !gathered.is_empty()) else { return true };
+        gathered.copied_bytes += bytes;
+        fits && gathered.copied_bytes <= bytes_max
     }
 
     /// The session no longer hears the room. It may not have begun to.
@@ -293,7 +314,9 @@ impl Shard {
     /// told later, and what it is by then.
     fn tell_count(&mut self, id: ObjectId, outputs: &mut ShardOutputs) {
         let staging = self.staging(outputs);
-        let due_ns = self.now.monotonic_ns + self.settings.limits.count_interval_ns;
+        // None at all would try for ever in this turn, while a way is full.
+        let interval_ns = self.settings.limits.count_interval_ns.max(ROOM_LOOK_NS_MIN);
+        let due_ns = self.now.monotonic_ns + interval_ns;
         let room = self.partition_mut(id.partition()).room_mut(id).expect("the room is there");
         room.is_count_timed = true;
         let told = staging.check_room(room).is_ok();

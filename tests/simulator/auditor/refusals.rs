@@ -8,8 +8,8 @@ use warren_core::reason::Reason;
 use super::{Auditor, Fate, Pending, integer_of, text_of};
 use crate::oracle::ObjectFacts;
 
-/// No object of the workload adds more to its partition's bytes.
-const OBJECT_BYTES_MAX: u64 = 1500;
+/// No object or watch of the workload adds more to its partition's bytes.
+const OBJECT_BYTES_MAX: u64 = 2800;
 
 impl Auditor {
     pub(super) fn refused(
@@ -90,19 +90,20 @@ impl Auditor {
             Reason::PartitionFull => {
                 let partition = self.partition_that_grows(conversation, request);
                 let peak = partition.map(|partition| self.oracle.population_peak(partition));
-                peak >= Some(self.limits.objects_per_partition_max)
+                let most = self.limits.objects_per_partition_max;
+                peak >= Some(most - most / 8)
             }
             Reason::PartitionMemoryFull => {
                 let partition = self.partition_that_grows(conversation, request);
                 let peak = partition.map(|partition| self.oracle.partition_bytes_peak(partition));
                 let most = self.limits.partition_bytes_max as u64;
-                peak.is_some_and(|peak| peak + OBJECT_BYTES_MAX > most)
+                peak.is_some_and(|peak| peak + OBJECT_BYTES_MAX > most - most / 8)
             }
             Reason::ServerFull => {
                 let partition = self.partition_that_grows(conversation, request);
                 let peak = partition.map(|partition| self.oracle.state_bytes_peak(partition));
                 let most = self.limits.state_bytes_max as u64;
-                peak.is_some_and(|peak| peak + OBJECT_BYTES_MAX > most)
+                peak.is_some_and(|peak| peak + OBJECT_BYTES_MAX > most - most / 8)
             }
             Reason::EffectsTooLarge => self.limits.effects_bytes_max < 4096,
             Reason::LevelUnavailable => text_of(request, "ack") == Some("durable"),
@@ -176,7 +177,9 @@ impl Auditor {
         match request.method() {
             "login" => login_name(request).map(PartitionId::of_name),
             "join" => text_of(request, "room").map(PartitionId::of_name),
-            "set" => request.get("object").and_then(Value::as_object).map(ObjectId::partition),
+            "set" | "watch" => {
+                request.get("object").and_then(Value::as_object).map(ObjectId::partition)
+            }
             "create" if text_of(request, "kind") == Some("room") => {
                 text_of(request, "room").map(PartitionId::of_name)
             }

@@ -249,6 +249,55 @@ fn who_leaves_hears_what_was_gathered_before_the_reply() {
 }
 
 #[test]
+fn when_many_leave_what_was_gathered_goes_to_all_of_them_at_once() {
+    let limits = Limits { gather_bytes_max: 1200, ..CROWDED };
+    let text = "x".repeat(200);
+    let mut world = World::new(limits.clone());
+    for client in 1..=8 {
+        world.run(&format!("{client} open ; {client} login user=u{client} ; {client} join room=r"));
+    }
+    world.run("+5000");
+    world.run("+5000");
+    world.run("1 chat to=r text=a");
+    assert_eq!(world.run(&format!("1 chat to=r text={text}")).lines().count(), 1);
+    // The copies for the first two come to less than the room gathers; that for the third would not.
+    for (client, heard_by) in [(2, 1), (3, 1), (4, 6), (5, 0)] {
+        let heard = world.run(&format!("{client} leave room=r"));
+        assert_eq!(heard.lines().filter(|line| line.contains(&text)).count(), heard_by, "{heard}");
+        assert!(heard.contains(&format!("{client}: leave status=0\n")), "{heard}");
+    }
+    replays_to_the_same_state(&world, limits);
+}
+
+#[test]
+fn a_count_that_finds_its_way_full_is_told_later_also_without_an_interval() {
+    use crate::ids::SessionId;
+    let limits = Limits { count_interval_ns: 0, mesh_staging_bytes_max: 1024, ..COUNTED };
+    let mut world = World::new(limits.clone());
+    let routing = RoutingTable::even(2, Epoch(1));
+    world.shard = Shard::new(ShardSettings { routing, ..settings(limits) });
+    world.outputs = ShardOutputs::new(2);
+    world.run("1 open ; 1 login user=bob");
+    world.run("1 join room=r");
+    let room = world.shard.partition(PartitionId(40200)).unwrap().room_named("r").unwrap().0;
+    for (index, user) in ["ann", "carl"].into_iter().enumerate() {
+        let session = SessionId { shard: ShardId(1), generation: 0, index: index as u32 };
+        let (room, session, login) = (room.0, session.to_bits(), 1);
+        let delta = Delta::MemberJoined { room, user: user.into(), session, login };
+        let (group, sequence) = (ObjectId(room).partition().group().0, 2 + index as u64);
+        world.shard.replay(&DeltaBatch { group, epoch: 1, sequence, deltas: vec![delta] });
+    }
+    world.outputs.mesh[1].bytes.resize(1024, 0);
+    world.run("1 close");
+    world.run("+10");
+    assert!(world.shard.owes_crowds());
+    assert!(world.shard.next_deadline_ns() > Some(world.now.monotonic_ns));
+    world.outputs.mesh[1].clear();
+    world.run("+10");
+    assert!(!world.shard.owes_crowds());
+}
+
+#[test]
 fn a_room_that_is_no_crowd_any_more_sends_what_it_gathered() {
     check_crowd(
         GATHERED,

@@ -1,7 +1,10 @@
 //! Watched objects, objects in rooms, owners, `find` by kind, and the bounds of state.
 
 use super::*;
-use crate::object::{KIND_OVERHEAD_BYTES, OBJECT_OVERHEAD_BYTES, USER_OVERHEAD_BYTES};
+use crate::object::{
+    KIND_OVERHEAD_BYTES, OBJECT_OVERHEAD_BYTES, PARTITION_OVERHEAD_BYTES, USER_OVERHEAD_BYTES,
+    WATCH_OVERHEAD_BYTES, WATCHED_OVERHEAD_BYTES,
+};
 
 #[test]
 fn watchers_hear_every_version_until_they_no_longer_watch() {
@@ -285,6 +288,72 @@ fn notices_that_find_no_place_are_dropped_and_take_none_of_the_requests() {
 }
 
 #[test]
+fn a_room_is_not_told_what_is_long() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("1 open ; 1 login user=ann ; 1 join room=r");
+    world.run("1 join room=s");
+    let (short, long) = ("x".repeat(4000), "x".repeat(4096));
+    world.run(&format!("1 create kind=ball partition=9 room=r text={short}"));
+    let heard = world.run("1 set object=9.1 room=s");
+    assert!(
+        heard.contains(&format!("version=2 kind=ball owner=ann text={short} seq=1")),
+        "{heard}"
+    );
+    let heard = world.run(&format!("1 set object=9.1 text={long}"));
+    let brief = "changed room=s object=9.1 version=3 kind=ball owner=ann more=true seq=2\n";
+    assert!(heard.ends_with(brief), "{heard}");
+    // Of a long object, a short change is told.
+    let heard = world.run("1 set object=9.1 size=4");
+    assert!(heard.ends_with("changed room=s object=9.1 version=4 size=4 seq=3\n"), "{heard}");
+    let heard = world.run("1 set object=9.1 room=r");
+    let brief = "object=9.1 version=5 kind=ball owner=ann more=true seq=3\n";
+    assert!(heard.ends_with(brief), "{heard}");
+    let heard = world.run(&format!("1 create kind=ball partition=9 room=r text={long}"));
+    let brief = "object=9.2 version=1 kind=ball owner=ann more=true seq=4\n";
+    assert!(heard.ends_with(brief), "{heard}");
+    assert!(world.run("1 get object=9.2").contains(&long));
+}
+
+#[test]
+fn a_secret_room_answers_strangers_as_one_that_is_not_there() {
+    check(
+        "
+        1 open ; 1 login user=ann ; 2 open ; 2 login user=bob
+            1: login status=0 session=0000000000000000 object=12626.1
+            2: login status=0 session=0000000000000001 object=19122.1
+        1 create kind=room room=r secret=true
+            1: create status=0 object=40200.1 version=1
+        2 chat to=r text=x ; 2 emit to=r event=x ; 2 leave room=r ; 2 who room=r
+            2: chat status=404 error=unknown-recipient
+            2: emit status=404 error=unknown-recipient
+            2: leave status=404 error=unknown-room
+            2: who status=404 error=unknown-room
+        1 chat to=r text=x ; 1 leave room=r
+            1: chat status=403 error=not-a-member
+            1: leave status=403 error=not-a-member
+        2 chat to=s text=x ; 2 leave room=s
+            2: chat status=404 error=unknown-recipient
+            2: leave status=404 error=unknown-room
+        ",
+    );
+}
+
+#[test]
+fn the_largest_object_can_be_made_moved_and_read() {
+    let object_bytes_max = 1 << 20;
+    let effects_bytes_max = Limits::effects_bytes_max_for(object_bytes_max);
+    let limits = Limits { object_bytes_max, effects_bytes_max, ..Limits::PRODUCTION };
+    let mut world = World::new(limits);
+    world.run("1 open ; 1 login user=ann ; 1 join room=r");
+    let half = "x".repeat((1 << 19) - 100);
+    let heard = world.run(&format!("1 create kind=k partition=9 a={half}"));
+    assert_eq!(heard, "1: create status=0 object=9.1 version=1\n");
+    assert!(world.run("1 watch object=9.1").contains("status=0"));
+    assert!(world.run(&format!("1 set object=9.1 b={half} room=r")).contains("status=0"));
+    assert!(world.run("1 get object=9.1").contains("status=0"));
+}
+
+#[test]
 fn what_may_be_an_object_s_room_and_owner() {
     check(
         "
@@ -345,8 +414,93 @@ fn find_looks_at_objects_of_its_kind_only() {
     ] {
         let heard = world.run(&format!("1 find partition=9 {asked}"));
         assert_eq!(heard, format!("1: find status=0 objects={found}\n"), "{asked}");
-        assert!(world.shard.effects.scanned <= 7, "{asked}");
+        // At most the object and the fields `owner` and `room` of each of the kind.
+        assert!(world.shard.effects.scanned <= 7 * 3, "{asked}");
     }
+}
+
+#[test]
+fn find_counts_what_it_looks_at_and_ends_its_page_by_it() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("1 open ; 1 login user=ann");
+    let text = "x".repeat(60_000);
+    for _ in 0..20 {
+        world.run(&format!("1 create kind=long partition=9 text={text} tail=1"));
+        world.run("1 create kind=short partition=10 a=1 b=2 c=3");
+    }
+    // Neither a value that nobody asked for nor one behind the first difference is read.
+    assert_eq!(world.run("1 find kind=long partition=9 tail=2"), "1: find status=0 objects=\n");
+    assert_eq!(world.shard.effects.scanned, 20 * (1 + 3));
+    let heard = world.run("1 find kind=long partition=9 owner=bob");
+    assert_eq!(heard, "1: find status=0 objects=\n");
+    assert_eq!(world.shard.effects.scanned, 20 * (1 + 1));
+    // 60,000 bytes are 234 steps: a page of 4,096 steps looks at 18 of the 20 objects.
+    let found = world.run(&format!("1 find kind=long partition=9 text={text}"));
+    assert!(found.ends_with("|9.18 after=9.18\n"), "{found}");
+    assert_eq!(world.shard.effects.scanned, 18 * (1 + 2 + 60_000 / 256));
+    let found = world.run(&format!("1 find kind=long partition=9 text={text} after=9.18"));
+    assert!(found.ends_with("objects=9.19|9.20\n"), "{found}");
+    // However many fields are asked for that the objects lack, each record is walked once.
+    let lacking: String = (0..43).map(|at| format!(" f{at}=1")).collect();
+    world.run(&format!("1 find kind=short partition=10{lacking}"));
+    assert_eq!(world.shard.effects.scanned, 20 * (1 + 4));
+    let lacking: String = (0..40).map(|at| format!(" f{at}=")).collect();
+    let found = world.run(&format!("1 find kind=short partition=10 c=3{lacking} count=2"));
+    assert_eq!(found, "1: find status=0 objects=10.1|10.2 after=10.2\n");
+}
+
+#[test]
+fn objects_do_not_lock_a_user_out_of_the_partition_of_the_name() {
+    let partition = PartitionId::of_name("alice").0;
+    for (limits, reason) in [
+        (Limits { objects_per_partition_max: 16, ..Limits::PRODUCTION }, "partition-full"),
+        (Limits { partition_bytes_max: 32 << 10, ..Limits::PRODUCTION }, "partition-memory-full"),
+        (Limits { state_bytes_max: 32 << 10, ..Limits::PRODUCTION }, "server-full"),
+    ] {
+        let mut world = World::new(limits);
+        world.run("1 open ; 1 login user=ann ; 2 open");
+        let mut heard = String::new();
+        let mut count = 0;
+        while count < 1000 && !heard.contains(reason) {
+            heard = world.run(&format!("1 create kind=k partition={partition}"));
+            count += 1;
+        }
+        assert!((10..1000).contains(&count), "{count} objects: {heard}");
+        // Nor do the objects' watches and changes.
+        let text = "x".repeat(4000);
+        let heard = world.run(&format!("1 set object={partition}.1 text={text}"));
+        assert!(reason == "partition-full" || heard.contains(reason), "{heard}");
+        let heard = world.run("2 login user=alice");
+        assert!(heard.starts_with("2: login status=0"), "{reason}: {heard}");
+        if reason == "partition-full" {
+            // Beside the 14 objects and the user there is room for nothing but users.
+            let heard = world.run("2 create kind=room room=alice");
+            assert!(heard.contains("name-taken"), "{heard}");
+        }
+    }
+}
+
+#[test]
+fn watches_count_in_memory_and_are_refused_when_it_is_full() {
+    let mut world = World::new(Limits { partition_bytes_max: 8 << 10, ..Limits::PRODUCTION });
+    world.run("1 open ; 1 login user=ann");
+    for _ in 0..12 {
+        world.run("1 create kind=k partition=9");
+    }
+    let state_bytes = |world: &World| world.shard.counters().state_bytes as usize;
+    let before = state_bytes(&world);
+    assert!(world.run("1 watch object=9.1").contains("status=0"));
+    assert_eq!(state_bytes(&world), before + WATCHED_OVERHEAD_BYTES + WATCH_OVERHEAD_BYTES);
+    let mut heard = String::new();
+    for object in 2..=12 {
+        heard += &world.run(&format!("1 watch object=9.{object}"));
+    }
+    assert!(heard.contains("error=partition-memory-full"), "{heard}");
+    // What was refused holds no place among the session's watches.
+    world.run("1 unwatch object=9.1");
+    world.run("1 close");
+    assert_eq!(state_bytes(&world), before);
+    assert_eq!(world.shard.counters().watches, 0);
 }
 
 #[test]
@@ -354,9 +508,12 @@ fn state_is_bounded_in_bytes() {
     let owner_bytes = 1 + "owner".len() + 1 + 4 + "ann".len();
     let user_bytes = 1 + "user".len() + owner_bytes + OBJECT_OVERHEAD_BYTES + USER_OVERHEAD_BYTES;
     let thing_bytes = 1 + "k".len() + owner_bytes + OBJECT_OVERHEAD_BYTES;
+    let first_bytes = PARTITION_OVERHEAD_BYTES + KIND_OVERHEAD_BYTES;
+    // Things may take seven eighths.
+    let for_things = |bytes: usize| (bytes * 8).div_ceil(7);
     let limits = Limits {
-        partition_bytes_max: KIND_OVERHEAD_BYTES + 3 * thing_bytes + 10,
-        state_bytes_max: user_bytes + 3 * KIND_OVERHEAD_BYTES + 4 * thing_bytes + 20,
+        partition_bytes_max: for_things(first_bytes + 3 * thing_bytes + 10),
+        state_bytes_max: for_things(user_bytes + 3 * first_bytes + 4 * thing_bytes + 19),
         ..Limits::PRODUCTION
     };
     check_with(
