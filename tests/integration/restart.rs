@@ -64,17 +64,19 @@ fn metric_of_server(server: &TestServer, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name} in:\n{body}")).parse::<f64>().unwrap() as u64
 }
 
+/// Waits until a metric that the server has once is so great.
+#[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
+fn wait_for_metric(server: &TestServer, name: &str, least: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while metric_of_server(server, name) < least {
+        assert!(Instant::now() < deadline, "{name} does not become {least}");
+    }
+}
+
 /// Waits until so many changed objects are on the disk, and none waits to be.
 fn wait_until_stored(server: &TestServer, objects: u64) {
     server.metric_becomes("warren_changed_objects", "", 0);
-    let deadline = Instant::now() + PATIENCE;
-    while metric_of_server(server, "warren_snapshot_objects_total") < objects {
-        assert!(
-            Instant::now() < deadline,
-            "what changed is not stored: {:?}",
-            server.get("/metrics")
-        );
-    }
+    wait_for_metric(server, "warren_snapshot_objects_total", objects);
 }
 
 fn state(line: &Value) -> [&Value; 3] {
@@ -285,10 +287,7 @@ fn a_disk_that_fails_for_a_while_loses_nothing() {
     limit_files(&server, "1");
     create(10);
     assert_eq!(server.logged("the store fails; changes stay in memory")["level"], "ERROR");
-    let deadline = Instant::now() + PATIENCE;
-    while metric_of_server(&server, "warren_snapshot_failures_total") < 2 {
-        assert!(Instant::now() < deadline, "it is tried again");
-    }
+    wait_for_metric(&server, "warren_snapshot_failures_total", 2);
     // It goes on serving meanwhile.
     create(10);
     limit_files(&server, "unlimited");
