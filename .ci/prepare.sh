@@ -127,7 +127,7 @@ require_libclang() {
 # RocksDB is compiled once for a target folder. Whoever waits wants to know why.
 announce_rocksdb() {
     compgen -G "$CARGO_TARGET_DIR/release/deps/liblibrocksdb_sys-*.rlib" >/dev/null ||
-        say "Building RocksDB, once: 20 to 30 minutes of processor time, so 10 to 15 on two cores."
+        say "Building RocksDB, once: 20 to 30 minutes of processor time, so 10 to 20 on two cores."
 }
 
 # The demo is joined by hand with nc. Without it the server runs all the same, so nobody is asked

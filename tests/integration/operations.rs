@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::client::{Client, PATIENCE};
-use crate::server::{TestServer, command, unique};
+use crate::server::{TestServer, command, send_signal, unique};
 
 const HANGUP: i32 = 1;
 const INTERRUPT: i32 = 2;
@@ -232,9 +232,7 @@ fn loading_server(manager: &ServiceManager, config: &TestPath, data: &TestPath) 
 }
 
 fn signal(child: &Child, signal: i32) {
-    let number = format!("-{signal}");
-    let status = Command::new("kill").args([number, child.id().to_string()]).status().unwrap();
-    assert!(status.success());
+    send_signal(child.id(), signal);
 }
 
 #[test]

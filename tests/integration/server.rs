@@ -34,6 +34,12 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
+pub(crate) fn send_signal(pid: u32, signal: i32) {
+    // The shell's own: the program of that name is not on every machine.
+    let kill = format!("kill -{signal} {pid}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
 impl TestServer {
     /// Starts a server with so many shards.
     pub(crate) fn start(shards: usize) -> Self {
@@ -78,11 +84,7 @@ impl TestServer {
     }
 
     pub(crate) fn signal(&self, signal: i32) {
-        let status = Command::new("kill")
-            .args([format!("-{signal}"), self.pid().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        send_signal(self.pid(), signal);
     }
 
     /// The next line of the JSON log that has this message; those before it are JSON too.

@@ -260,3 +260,37 @@ fn what_cannot_belong_to_the_state_is_refused_by_name() {
     assert_eq!(given, Err(RestoreError::AddressUnknown));
     assert_eq!(shard.counters().objects, 1);
 }
+
+#[test]
+fn no_change_waits_longer_than_the_interval_while_the_store_keeps_up() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.takes_snapshots = false;
+    world.run(
+        "1 open ; 1 login user=ann ; 1 create kind=k partition=9 ; 1 create kind=k partition=900",
+    );
+    let objects = [ObjectId(9 << 48 | 1), ObjectId(900 << 48 | 1)];
+    // What each object was, and when: version 1 at the beginning.
+    let mut history = vec![(world.now.monotonic_ns, [1, 1])];
+    for round in 0..200_u64 {
+        let changed = if round % 7 == 0 { 1 } else { 0 };
+        world.run(&format!("+{} ; 1 set object={} a={round}", 37 + round % 90, objects[changed]));
+        let mut versions = history.last().unwrap().1;
+        versions[changed] += 1;
+        history.push((world.now.monotonic_ns, versions));
+        while world.shard.snapshot_due_ns().is_some_and(|due_ns| due_ns <= world.now.monotonic_ns) {
+            assert!(world.store_next_batch());
+        }
+        // A kill at this moment.
+        let Some(before_ns) = world.now.monotonic_ns.checked_sub(SNAPSHOT_INTERVAL_NS) else {
+            continue;
+        };
+        let mut earlier = history.iter().rev().filter(|(at_ns, _)| *at_ns <= before_ns);
+        let (_, least) = earlier.next().expect("the first is from the beginning");
+        let restored = world.store.restored(Limits::PRODUCTION, world.now);
+        for (id, least) in objects.iter().zip(least) {
+            let object = restored.partition(id.partition()).and_then(|it| it.object(*id));
+            let version = object.map_or(0, |object| object.version());
+            assert!(version >= *least, "{id} is at {version}, and was at {least} an interval ago");
+        }
+    }
+}
