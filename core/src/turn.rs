@@ -140,6 +140,21 @@ pub enum ShardOutput {
         /// Why.
         reason: Reason,
     },
+    /// A session is open on the connection: its client is no stranger any more.
+    Admit {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// The connection goes to another shard, with this message and whatever was not read yet. One
+    /// for each message of it that the shard has taken since the first; then comes its `Closed`.
+    HandOver {
+        /// Which.
+        connection: ConnectionId,
+        /// To which shard.
+        to: ShardId,
+        /// The packed message in the batch's bytes.
+        message: Span,
+    },
 }
 
 /// The outputs of one turn.

@@ -175,6 +175,8 @@ impl ClientPort for Port<'_> {
                     closed.is_closing = true;
                     self.clients.deliveries.push(Delivery::Close { conversation, reason });
                 }
+                ShardOutput::Admit { .. } => {}
+                ShardOutput::HandOver { .. } => panic!("nobody resumes yet"),
             }
         }
     }

@@ -100,6 +100,10 @@ impl World {
                 ShardOutput::Close { connection, reason } => {
                     lines += &format!("{}: CLOSE {}\n", connection.index, reason.word());
                 }
+                ShardOutput::Admit { .. } => {}
+                ShardOutput::HandOver { connection, to, message } => {
+                    lines += &format!("HAND OVER to {}: {}", to.0, self.line(connection, message));
+                }
             }
         }
         lines

@@ -47,6 +47,8 @@ impl Reactor {
                         self.close(connection.index, reason);
                     }
                 }
+                ShardOutput::Admit { .. } => {}
+                ShardOutput::HandOver { .. } => panic!("no shard hands over yet"),
             }
             rest = after;
             if self.egress.is_full() {
