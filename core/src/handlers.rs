@@ -1,6 +1,7 @@
 //! Handlers: code that turns a request into effects. They read the partition's state and write
 //! nothing; what they ask for is carried out when they succeed.
 
+use crate::bans::Bans;
 use crate::effects::Effects;
 use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
 use crate::limits::{Limits, PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
@@ -232,6 +233,9 @@ pub(crate) struct Request<'a> {
     /// Bytes of the objects of all the shard's partitions.
     pub(crate) state_bytes: u64,
     pub(crate) join_creates_rooms: bool,
+    pub(crate) bans: &'a Bans,
+    /// The time, in milliseconds since 1970.
+    pub(crate) wall_ms: u64,
 }
 
 /// Runs the method's handler.

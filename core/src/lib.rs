@@ -6,6 +6,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bans;
+pub mod control;
 pub mod counters;
 #[expect(missing_docs, reason = "rkyv derives types without documentation")]
 pub mod delta;

@@ -5,6 +5,7 @@
 use alloc::vec::Vec;
 
 use crate::ids::{ConnectionId, Epoch, ObjectId, PartitionId, SessionId, ShardId};
+use crate::reason::Reason;
 use crate::turn::Span;
 
 /// Who asked: where the reply goes, and what it looks like.
@@ -101,10 +102,12 @@ pub enum MeshMessage {
         /// Whose.
         origin: Origin,
     },
-    /// The user logged in elsewhere: close this session.
+    /// The user logged in elsewhere, or the operator wants the user out: end this session.
     Displace {
         /// Which.
         session: SessionId,
+        /// Why: `displaced`, `kicked` or `banned`.
+        reason: Reason,
     },
     /// From now on the session hears the room.
     RelayJoin {

@@ -99,6 +99,8 @@ reasons! {
     NotOwner = "not-owner", 403;
     /// Rooms are not made by joining here.
     RoomCreationDisabled = "room-creation-disabled", 403;
+    /// The operator does not let this user or this address in.
+    Banned = "banned", 403;
     /// No such method.
     UnknownMethod = "unknown-method", 404;
     /// No such room.
@@ -125,6 +127,8 @@ reasons! {
     RoomOccupied = "room-occupied", 409;
     /// The same user logged in on another connection.
     Displaced = "displaced", 410;
+    /// The operator has ended the session.
+    Kicked = "kicked", 410;
     /// The frame is longer than the limit.
     FrameTooLarge = "frame-too-large", 413;
     /// The object would be larger than the limit.

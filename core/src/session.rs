@@ -134,6 +134,19 @@ impl Sessions {
         if slot.generation == id.generation { slot.session.as_mut() } else { None }
     }
 
+    /// Every place from that index on, with the session that is in it, if any.
+    pub(crate) fn places_from(
+        &self,
+        from: u32,
+    ) -> impl ExactSizeIterator<Item = (SessionId, Option<&Session>)> {
+        let from = (from as usize).min(self.slots.len());
+        self.slots[from..].iter().enumerate().map(move |(offset, slot)| {
+            let index = u32::try_from(from + offset).expect("there are fewer than 2^32 sessions");
+            let id = SessionId { shard: self.shard, generation: slot.generation, index };
+            (id, slot.session.as_ref())
+        })
+    }
+
     pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
         assert!(id.shard == self.shard, "a session's messages go to its shard");
         let slot = self.slots.get(id.index as usize)?;

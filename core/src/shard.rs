@@ -14,13 +14,15 @@
 //! messages to connections, `shard/events.rs` from events to effects and changes,
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/snapshots.rs` from changes to what is stored and back, `shard/crowds.rs` rooms with many
-//! members, `shard/pages.rs` pages of `rooms`.
+//! members, `shard/pages.rs` pages of `rooms`, `shard/control.rs` the operator's commands.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::bans::Bans;
 use crate::counters::ShardCounters;
 use crate::delta::{Delta, DeltaBatch};
 use crate::effects::Effects;
@@ -36,6 +38,7 @@ use crate::routing::RoutingTable;
 use crate::session::{Connections, Sessions};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
 
+mod control;
 mod crowds;
 mod deliver;
 mod events;
@@ -95,6 +98,7 @@ pub struct Shard {
     room_expiries: VecDeque<(u64, ObjectId)>,
     crowds: Crowds,
     pages: Pages,
+    bans: Arc<Bans>,
     effects: Effects,
     /// The other half of our own mesh batch: one is read while the other is written.
     own_batch: MeshBatch,
@@ -123,6 +127,7 @@ impl Shard {
             room_expiries: VecDeque::new(),
             crowds: Crowds::default(),
             pages: Pages::default(),
+            bans: Arc::default(),
             effects: Effects::default(),
             own_batch: MeshBatch::default(),
             counters: ShardCounters::default(),
@@ -147,6 +152,10 @@ impl Shard {
         self.watch_relays.start_turn();
         self.advance_crowds(outputs);
         self.expire_rooms(outputs);
+        // Before the clients, so that a ban holds for whoever comes with it.
+        for command in &inputs.commands {
+            self.carry_out(command, outputs);
+        }
         for input in &inputs.list {
             self.take_input(*input, &inputs.bytes, outputs);
         }

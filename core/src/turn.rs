@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::control::{Answer, Command};
 use crate::delta::DeltaBatch;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::ARENA_BYTES_KEPT_MAX;
@@ -99,6 +100,8 @@ pub struct ShardInputs {
     pub bytes: Vec<u8>,
     /// Batches of other shards, each with its sender, in order per sender.
     pub mesh: Vec<(ShardId, MeshBatch)>,
+    /// The operator's.
+    pub commands: Vec<Command>,
 }
 
 impl ShardInputs {
@@ -108,11 +111,12 @@ impl ShardInputs {
         self.list.push(ShardInput::Message { connection, message });
     }
 
-    /// Empties what came from clients and keeps its memory; the mesh batches go back to where they
+    /// Empties what came from clients and the operator, and keeps its memory; the mesh batches go back to where they
     /// came from.
     pub fn clear(&mut self) {
         self.list.clear();
         self.bytes.clear();
+        self.commands.clear();
     }
 }
 
@@ -170,6 +174,8 @@ pub struct ShardOutputs {
     pub mesh: Vec<MeshBatch>,
     /// Changes of state, in order of their sequences per group.
     pub deltas: Vec<DeltaBatch>,
+    /// For the operator: one to each command of the turn, in order.
+    pub answers: Vec<Answer>,
 }
 
 impl ShardOutputs {
@@ -207,5 +213,6 @@ impl ShardOutputs {
         self.bytes.clear();
         self.recipients.clear();
         self.deltas.clear();
+        self.answers.clear();
     }
 }

@@ -22,7 +22,15 @@ const LAYERS: &[Layer] = &[
         folder: "core",
         package: "warren-core",
         siblings: &[],
-        externals: Some(&["hashbrown", "libm", "rkyv", "siphasher"]),
+        externals: Some(&[
+            "ed25519-dalek",
+            "hashbrown",
+            "libm",
+            "rand_chacha",
+            "rkyv",
+            "siphasher",
+            "subtle",
+        ]),
     },
     Layer {
         folder: "net",
@@ -30,6 +38,7 @@ const LAYERS: &[Layer] = &[
         siblings: &["warren-core"],
         externals: Some(&[
             "base64",
+            "httparse",
             "io-uring",
             "libc",
             "memchr",
@@ -37,6 +46,7 @@ const LAYERS: &[Layer] = &[
             "rustls",
             "serde",
             "serde_json",
+            "sha1",
             "thiserror",
             "tracing",
             "zerocopy",

@@ -14,6 +14,10 @@ use crate::reason::Reason;
 pub(super) fn login(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let Request { user, partition, header, .. } = *request;
     let session = header.origin.session;
+    // Here, where who is here is known too: nobody slips in between a ban and the end of the session.
+    if request.bans.has_user(user, request.wall_ms) {
+        return Err(Reason::Banned);
+    }
     if partition.room_named(user).is_some() {
         return Err(Reason::NameTaken);
     }

@@ -28,9 +28,9 @@ impl Shard {
                 self.logged_in(origin, (object, login), user.of(bytes), outputs);
             }
             MeshMessage::LoginRefused { origin } => self.session_refused(origin.session, outputs),
-            MeshMessage::Displace { session } => {
+            MeshMessage::Displace { session, reason } => {
                 if let Some(displaced) = self.sessions.get(session) {
-                    self.close(displaced.connection, Reason::Displaced, outputs);
+                    self.close(displaced.connection, reason, outputs);
                 }
             }
             MeshMessage::RelayJoin { room, session, user } => {

@@ -77,6 +77,8 @@ impl Shard {
             staging: self.staging(outputs),
             state_bytes: self.counters.state_bytes,
             join_creates_rooms: self.settings.join_creates_rooms,
+            bans: &self.bans,
+            wall_ms: self.now.wall_ms,
         }
     }
 
@@ -145,7 +147,8 @@ impl Shard {
                 }
                 Effect::CountChanged { room } => self.count_changed(*room, outputs),
                 Effect::Displace { session } => {
-                    let displace = MeshMessage::Displace { session: *session };
+                    let reason = Reason::Displaced;
+                    let displace = MeshMessage::Displace { session: *session, reason };
                     self.post(session.shard, outputs, displace);
                 }
                 Effect::LoggedIn { object, login } => {

@@ -12,6 +12,7 @@ use crate::ids::{ConnectionId, Epoch};
 use crate::message::{MessageBuilder, Value};
 use crate::turn::{ConnectionTraits, ShardOutput};
 
+mod control;
 mod crowd;
 mod objects;
 mod pages;
@@ -42,8 +43,12 @@ impl World {
         for step in line.split(" ; ") {
             self.step(step, &mut inputs);
         }
+        self.turn(&inputs)
+    }
+
+    fn turn(&mut self, inputs: &ShardInputs) -> String {
         self.outputs.clear();
-        self.shard.turn(self.now, &inputs, &mut self.outputs);
+        self.shard.turn(self.now, inputs, &mut self.outputs);
         self.deltas.append(&mut self.outputs.deltas.clone());
         // One batch a turn: some changes wait while others are stored.
         if self.takes_snapshots {

@@ -1,0 +1,105 @@
+//! What the operator asks of a shard, and what it answers: closed enums that come in and go out with
+//! a turn, like all else. A command is answered in the turn that takes it.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::bans::Bans;
+use crate::ids::{ConnectionId, ObjectId, SessionId};
+use crate::reason::Reason;
+
+/// Most rows of one answer.
+pub const ROWS_MAX: usize = 250;
+/// Most places that one answer looks at, empty ones too: it then says where to go on, so that no
+/// turn becomes long.
+pub const PLACES_MAX: usize = 4096;
+
+/// What a shard is to do or to tell.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Tell of sessions of this shard, by their index from `from` on, at most `count`.
+    ListSessions {
+        /// The first index.
+        from: u32,
+        /// At most [`ROWS_MAX`] are told.
+        count: usize,
+    },
+    /// Tell of rooms whose home is here, by their ids from `from` on, at most `count`.
+    ListRooms {
+        /// The first id.
+        from: ObjectId,
+        /// At most [`ROWS_MAX`] are told.
+        count: usize,
+    },
+    /// Tell by which session a user is here whose name lives in a partition of this shard.
+    FindUser {
+        /// The user's name.
+        user: Box<str>,
+    },
+    /// End the session of a user whose name lives in a partition of this shard.
+    EndSession {
+        /// The user's name.
+        user: Box<str>,
+        /// Why: `kicked` or `banned`.
+        reason: Reason,
+    },
+    /// From now on these are not let in.
+    SetBans(Arc<Bans>),
+}
+
+/// What comes of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To `ListSessions`.
+    Sessions(Page<SessionRow, u32>),
+    /// To `ListRooms`.
+    Rooms(Page<RoomRow, ObjectId>),
+    /// To `FindUser` and `EndSession`: the session by which the user is here, if any.
+    Session(Option<SessionId>),
+    /// To `SetBans`.
+    BansSet,
+}
+
+/// Some rows, and where the next ones begin, if there may be more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<Row, Place> {
+    /// In order.
+    pub rows: Vec<Row>,
+    /// What to ask for next.
+    pub next: Option<Place>,
+}
+
+/// What is told of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its id.
+    pub session: SessionId,
+    /// Its user's name.
+    pub user: Box<str>,
+    /// The connection that it has now, if any.
+    pub connection: Option<ConnectionId>,
+    /// Its user's partition was asked, and has not agreed yet.
+    pub is_logging_in: bool,
+    /// Rooms that it is in.
+    pub rooms: usize,
+    /// Objects that it watches.
+    pub watches: usize,
+}
+
+/// What is told of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomRow {
+    /// Its object.
+    pub object: ObjectId,
+    /// Its name.
+    pub name: Box<str>,
+    /// Number of members.
+    pub members: usize,
+    /// The number of its last message; 0 when there was none.
+    pub last_sequence: u64,
+    /// Not listed to strangers.
+    pub is_secret: bool,
+    /// Goes when it has been empty for a while.
+    pub is_transient: bool,
+}

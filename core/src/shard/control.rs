@@ -1,0 +1,110 @@
+//! The operator's commands, carried out where they come in.
+
+use alloc::vec::Vec;
+
+use super::Shard;
+use crate::control::{Answer, Command, PLACES_MAX, Page, ROWS_MAX, RoomRow, SessionRow};
+use crate::ids::{Address, ObjectId, PARTITION_COUNT, PartitionId, SessionId, ShardId};
+use crate::mesh::MeshMessage;
+use crate::object::KIND_ROOM;
+use crate::reason::Reason;
+use crate::session::Phase;
+use crate::turn::ShardOutputs;
+
+impl Shard {
+    pub(super) fn carry_out(&mut self, command: &Command, outputs: &mut ShardOutputs) {
+        let answer = match command {
+            Command::ListSessions { from, count } => {
+                Answer::Sessions(self.list_sessions(*from, *count))
+            }
+            Command::ListRooms { from, count } => Answer::Rooms(self.list_rooms(*from, *count)),
+            Command::FindUser { user } => Answer::Session(self.present_session(user)),
+            Command::EndSession { user, reason } => {
+                Answer::Session(self.end_session_of(user, *reason, outputs))
+            }
+            Command::SetBans(bans) => {
+                self.bans.clone_from(bans);
+                Answer::BansSet
+            }
+        };
+        outputs.answers.push(answer);
+    }
+
+    fn list_sessions(&self, from: u32, count: usize) -> Page<SessionRow, u32> {
+        let most = count.min(ROWS_MAX);
+        let mut rows = Vec::new();
+        let mut places = self.sessions.places_from(from).take(PLACES_MAX);
+        let places_count = places.len();
+        while rows.len() < most {
+            let Some((id, session)) = places.next() else { break };
+            let Some(session) = session else { continue };
+            rows.push(SessionRow {
+                session: id,
+                user: session.user.clone(),
+                connection: Some(session.connection),
+                is_logging_in: matches!(session.phase, Phase::LoggingIn { .. }),
+                rooms: session.rooms.len(),
+                watches: session.watches.len(),
+            });
+        }
+        let looked_at = places_count - places.len();
+        let next = from.saturating_add(u32::try_from(looked_at).expect("a few thousand"));
+        let next = (self.sessions.places_from(next).len() > 0).then_some(next);
+        Page { rows, next }
+    }
+
+    /// Rooms in the order of their ids, of this shard's partitions.
+    fn list_rooms(&self, from: ObjectId, count: usize) -> Page<RoomRow, ObjectId> {
+        let most = count.min(ROWS_MAX);
+        let mut rows = Vec::new();
+        let first = usize::from(from.partition().0);
+        for number in first..PARTITION_COUNT {
+            let id = PartitionId(u16::try_from(number).expect("partitions have 16 bits"));
+            let begins = if number == first { from.address().get() } else { 0 };
+            if number >= first + PLACES_MAX {
+                return Page { rows, next: Some(object_at(id, begins)) };
+            }
+            let Some(partition) = &self.partitions[number] else { continue };
+            let after = Address::new(begins.saturating_sub(1)).expect("below an address");
+            for (object, _) in partition.objects_of_kind_after(KIND_ROOM, after) {
+                if rows.len() >= most {
+                    return Page { rows, next: Some(object) };
+                }
+                let room = partition.room(object).expect("an object of that kind is a room");
+                rows.push(RoomRow {
+                    object,
+                    name: room.name().into(),
+                    members: room.member_count(),
+                    last_sequence: room.next_sequence() - 1,
+                    is_secret: room.is_secret,
+                    is_transient: room.is_transient,
+                });
+            }
+        }
+        Page { rows, next: None }
+    }
+
+    fn present_session(&self, user: &str) -> Option<SessionId> {
+        let partition = self.partition(PartitionId::of_name(user))?;
+        partition.user(user)?.session
+    }
+
+    /// Tells the shard of the user's session to end it. What the session leaves behind goes as at
+    /// any other end.
+    fn end_session_of(
+        &mut self,
+        user: &str,
+        reason: Reason,
+        outputs: &mut ShardOutputs,
+    ) -> Option<SessionId> {
+        assert!(matches!(reason, Reason::Kicked | Reason::Banned), "the operator's reasons");
+        let session = self.present_session(user)?;
+        let to: ShardId = session.shard;
+        self.post(to, outputs, MeshMessage::Displace { session, reason });
+        Some(session)
+    }
+}
+
+fn object_at(partition: PartitionId, address: u64) -> ObjectId {
+    ObjectId::new(partition, Address::new(address).expect("an address of an object"))
+}
