@@ -137,6 +137,19 @@ offer_netcat() {
         install_packages "sudo -n" "nc is needed to join the demo." netcat-openbsd || true
 }
 
+# What the tests of the clients need: the clients themselves need none of it to be built into the
+# server.
+require_client_tools() {
+    local packages=()
+    command -v node >/dev/null || packages+=(nodejs)
+    command -v npm >/dev/null || packages+=(npm)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
+    command -v chromium >/dev/null || packages+=(chromium)
+    [ "${#packages[@]}" -eq 0 ] ||
+        install_packages sudo "The clients' tests need Node, npm, Python and Chromium." \
+            "${packages[@]}" || exit 1
+}
+
 # Build output stays out of the clone, and survives it.
 choose_target_folder() {
     if [ -n "${CARGO_TARGET_DIR:-}" ]; then

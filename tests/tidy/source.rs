@@ -54,13 +54,13 @@ pub(crate) fn sources() -> Vec<Source> {
     sources
 }
 
-/// Every file below a folder, but for hidden ones and build output.
+/// Every file below a folder, but for hidden ones, build output, and what npm installs.
 pub(crate) fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries {
         let entry = entry.expect("the repository can be read");
         let name = entry.file_name();
-        if name.to_string_lossy().starts_with('.') || name == "target" {
+        if name.to_string_lossy().starts_with('.') || name == "target" || name == "node_modules" {
             continue;
         }
         let path = entry.path();

@@ -1,0 +1,20 @@
+/**
+ * Why a call failed or the client ended. `reason` is one word: one of the server's, listed in
+ * `docs/protocol.md`, or one of the client's own:
+ *
+ * - `call-timeout`: no reply came in time. The server may have done it, or may yet do it.
+ * - `session-lost`: the session ended before the reply came. The server may have done it.
+ * - `connect-failed`: the server was not reached, or did not answer in time.
+ * - `queue-full`: too many calls wait for their replies.
+ * - `client-closed`: the client was closed.
+ */
+export declare class WarrenError extends Error {
+    readonly name = "WarrenError";
+    /** One word, for programs. */
+    readonly reason: string;
+    /** The server's status code, HTTP's where one fits. 0: the client itself tells of the fault. */
+    readonly status: number;
+    /** The configuration key of the limit that was hit. */
+    readonly limit: string | undefined;
+    constructor(reason: string, status?: number, limit?: string, options?: ErrorOptions);
+}

@@ -1,0 +1,25 @@
+/**
+ * Why a call failed or the client ended. `reason` is one word: one of the server's, listed in
+ * `docs/protocol.md`, or one of the client's own:
+ *
+ * - `call-timeout`: no reply came in time. The server may have done it, or may yet do it.
+ * - `session-lost`: the session ended before the reply came. The server may have done it.
+ * - `connect-failed`: the server was not reached, or did not answer in time.
+ * - `queue-full`: too many calls wait for their replies.
+ * - `client-closed`: the client was closed.
+ */
+export class WarrenError extends Error {
+    name = "WarrenError";
+    /** One word, for programs. */
+    reason;
+    /** The server's status code, HTTP's where one fits. 0: the client itself tells of the fault. */
+    status;
+    /** The configuration key of the limit that was hit. */
+    limit;
+    constructor(reason, status = 0, limit, options) {
+        super(limit === undefined ? reason : `${reason} (${limit})`, options);
+        this.reason = reason;
+        this.status = status;
+        this.limit = limit;
+    }
+}

@@ -1,0 +1,2 @@
+export { Client, connect } from "./client.js";
+export { WarrenError } from "./error.js";

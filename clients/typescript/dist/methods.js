@@ -1,0 +1,2 @@
+/** The methods and messages that every server has, with their types: see `docs/protocol.md`. */
+export {};

@@ -1,0 +1,93 @@
+/** Requests that wait for their replies. */
+
+import { WarrenError } from "./error.js";
+import type { Message } from "./message.js";
+
+/**
+ * A server remembers so many ids of a session's requests, and does not do one of them twice. So a
+ * request leaves only when the oldest without a reply is nearer than that.
+ */
+const IDS_REMEMBERED = 64;
+
+interface Call {
+  readonly id: number;
+  readonly frame: string;
+  settle(reply: Message | WarrenError): void;
+}
+
+/** The calls of one client, in their order. */
+export class Calls {
+  /** On their way on the connection of now, by id; ids only rise. */
+  readonly #sent = new Map<number, Call>();
+  /** Not sent on the connection of now. */
+  #waiting: Call[] = [];
+  #idNext = 1;
+
+  /** The id of the next call. */
+  get idNext(): number {
+    return this.#idNext;
+  }
+
+  /** How many wait for their replies. */
+  get count(): number {
+    return this.#sent.size + this.#waiting.length;
+  }
+
+  /** Adds a call, whose frame has the id `idNext`. Settles with the reply, whatever its status. */
+  add(frame: string, timeoutMs: number): Promise<Message> {
+    const id = this.#idNext;
+    this.#idNext += 1;
+    return new Promise((resolve, reject) => {
+      const call: Call = {
+        id,
+        frame,
+        settle: (reply) => {
+          clearTimeout(timer);
+          if (reply instanceof WarrenError) reject(reply);
+          else resolve(reply);
+        },
+      };
+      const timer = setTimeout(() => {
+        this.#sent.delete(id);
+        this.#waiting = this.#waiting.filter((waiting) => waiting !== call);
+        call.settle(new WarrenError("call-timeout"));
+      }, timeoutMs);
+      this.#waiting.push(call);
+    });
+  }
+
+  /** Sends what may leave now. */
+  flush(send: (frame: string) => void): void {
+    while (this.#waiting.length > 0) {
+      const [next] = this.#waiting as [Call];
+      const [oldest = next.id] = this.#sent.keys();
+      if (next.id - oldest >= IDS_REMEMBERED) return;
+      this.#waiting.shift();
+      this.#sent.set(next.id, next);
+      send(next.frame);
+    }
+  }
+
+  /** The connection is another: what had no reply is sent again. */
+  reconnected(): void {
+    this.#waiting = [...this.#sent.values(), ...this.#waiting];
+    this.#sent.clear();
+  }
+
+  /** Settles the call that a reply belongs to. False when it belongs to none. */
+  answer(reply: Message): boolean {
+    const call = typeof reply.id === "number" ? this.#sent.get(reply.id) : undefined;
+    if (call === undefined) return false;
+    this.#sent.delete(call.id);
+    call.settle(reply);
+    return true;
+  }
+
+  /** Fails every call. */
+  fail(error: WarrenError): void {
+    const calls = [...this.#sent.values(), ...this.#waiting];
+    this.#sent.clear();
+    this.#waiting = [];
+    for (const call of calls) call.settle(error);
+  }
+}

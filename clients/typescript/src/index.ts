@@ -1,0 +1,6 @@
+export type { Backoff } from "./backoff.js";
+export { Client, connect, type Notices, type Options, type State } from "./client.js";
+export { WarrenError } from "./error.js";
+export type { Fields, Message, Value } from "./message.js";
+export type { Acknowledgement, Messages, Methods, Reply } from "./methods.js";
+export type { WebSocketConstructor } from "./transport.js";

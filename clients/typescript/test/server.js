@@ -1,0 +1,120 @@
+// A server of the test's own, and a proxy before it that cuts connections.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const BINARIES = process.env.WARREN_BINARIES;
+if (BINARIES === undefined) throw new Error("WARREN_BINARIES names no folder: run clients/test");
+/** The path of a binary. */
+export const binary = (/** @type {string} */ name) => join(BINARIES, name);
+
+/**
+ * Starts `warren serve` with two shards, on ports that are free, until the test ends.
+ *
+ * @param {import("node:test").TestContext} context
+ * @param {{config?: string, port?: string, command?: string[]}} options
+ */
+export async function startServer(context, { config = "", port = "0", command = ["serve"] } = {}) {
+  const folder = mkdtempSync(join(tmpdir(), "warren-client-"));
+  const file = join(folder, "warren.toml");
+  writeFileSync(file, config);
+  const listen = ["--listen", `127.0.0.1:${port}`, "--admin", "127.0.0.1:0", "--shards", "2"];
+  const server = spawn(binary("warren"), [...command, "--config", file, ...listen], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const exited = once(server, "exit");
+  context.after(async () => {
+    server.kill("SIGKILL");
+    await exited;
+    rmSync(folder, { recursive: true });
+  });
+  const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
+  const address = async (/** @type {string} */ prefix) => {
+    const { value } = await lines.next();
+    if (!value?.startsWith(prefix)) throw new Error(`no "${prefix}" but ${value}`);
+    return value.slice(prefix.length);
+  };
+  const game = await address("listening on ");
+  const admin = await address("admin on ");
+  return {
+    game,
+    admin,
+    port: Number(game.split(":")[1]),
+    /** Ends the server as an operator does. */
+    async stop() {
+      server.kill("SIGTERM");
+      await exited;
+    },
+  };
+}
+
+/**
+ * A port that passes everything on to a server, until it is told to cut.
+ *
+ * @param {import("node:test").TestContext} context
+ * @param {number} target
+ */
+export async function startProxy(context, target) {
+  /** @type {Set<net.Socket>} */
+  const sockets = new Set();
+  let budget = Infinity;
+  const cut = () => sockets.forEach((socket) => socket.resetAndDestroy());
+  const proxy = net.createServer((client) => {
+    const server = net.connect(target, "127.0.0.1");
+    const pair = /** @type {const} */ ([
+      [client, server],
+      [server, client],
+    ]);
+    for (const [from, to] of pair) {
+      sockets.add(from);
+      from.on("error", () => {});
+      from.on("close", () => (sockets.delete(from), to.destroy()));
+      from.on("data", (/** @type {Buffer} */ data) => {
+        const passed = data.subarray(0, budget);
+        budget -= passed.length;
+        to.write(passed);
+        // What has been written leaves before the reset.
+        if (budget === 0) to.write("", () => (budget === 0 ? cut() : undefined));
+      });
+    }
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  context.after(() => {
+    cut();
+    proxy.close();
+  });
+  return {
+    port: /** @type {net.AddressInfo} */ (proxy.address()).port,
+    /** Cuts every connection now. */
+    cut,
+    /** Passes so many more bytes, then cuts every connection in the middle of whatever it is. */
+    cutAfter(/** @type {number} */ bytes) {
+      budget = bytes;
+    },
+  };
+}
+
+/**
+ * Resolves with the next event of that name that fulfils the condition.
+ *
+ * @template {keyof import("../dist/methods.js").Messages | keyof import("../dist/client.js").Notices} Name
+ * @param {import("../dist/index.js").Client} client
+ * @param {Name} name
+ * @param {(event: any) => boolean} condition
+ * @returns {Promise<any>}
+ */
+export function next(client, name, condition = () => true) {
+  return new Promise((resolve) => {
+    const off = client.on(/** @type {any} */ (name), (/** @type {any} */ event) => {
+      if (!condition(event)) return;
+      off();
+      resolve(event);
+    });
+  });
+}
