@@ -12,6 +12,7 @@ pub mod data_folder;
 pub mod demo;
 pub mod doctor;
 pub mod fatal;
+mod hand_over;
 pub mod logging;
 pub mod mesh;
 pub mod metrics;

@@ -25,6 +25,7 @@ use crate::config::ServerConfig;
 use crate::data_folder::DataFolder;
 use crate::doctor::trials::try_address;
 use crate::fatal::{Fatal, FatalReason};
+use crate::hand_over::{self, HandOverPorts};
 use crate::logging::LogGuard;
 use crate::mesh::{self, MESH_SLOTS, MeshPorts};
 use crate::metrics::{Phase, ServerState};
@@ -151,8 +152,9 @@ impl Server {
         let (ready, readies) = unbounded_channel();
         let (end, shard_ends) = unbounded_channel();
         let mut starts = Vec::new();
-        let parts = mesh::connect(shard_count, MESH_SLOTS).into_iter().zip(listeners);
-        for (index, (mesh, listener)) in (0..shard_count).zip(parts) {
+        let ways =
+            mesh::connect(shard_count, MESH_SLOTS).into_iter().zip(hand_over::connect(shard_count));
+        for (index, ((mesh, hand_over), listener)) in (0..shard_count).zip(ways.zip(listeners)) {
             let (start, started) = mpsc::channel();
             starts.push(start);
             let parts = ShardParts {
@@ -160,6 +162,7 @@ impl Server {
                 core: topology.shard_cores[usize::from(index)],
                 config: config.clone(),
                 mesh,
+                hand_over,
                 listener,
                 state: Arc::clone(&state),
                 clock,
@@ -344,6 +347,7 @@ struct ShardParts {
     core: usize,
     config: ServerConfig,
     mesh: MeshPorts,
+    hand_over: HandOverPorts,
     listener: Listener,
     state: Arc<ServerState>,
     clock: Clock,
@@ -380,8 +384,8 @@ fn start_shard(
     let shard = parts.shard;
     let body = move || {
         let mut report = EndReport { sender: end, end: ShardEnd::Failed };
-        let ShardParts { config, mesh, listener, state, clock, core, stored, snapshots, .. } =
-            parts;
+        let ShardParts { config, mesh, hand_over, listener, .. } = parts;
+        let ShardParts { state, clock, core, stored, snapshots, .. } = parts;
         let made = pin_current_thread(core).and_then(|()| {
             let reactor = make_reactor(&config, listener)?;
             Ok((reactor, make_engine(&config, shard, stored.as_ref(), clock)?))
@@ -403,7 +407,7 @@ fn start_shard(
         let Ok(peers) = started.recv() else { return };
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let turn = ShardTurn::new(engine, mesh, shard_count);
-        let port = ShardPort { reactor, peers, wakes_sent: 0 };
+        let port = ShardPort { reactor, hand_over, peers, wakes_sent: 0 };
         let snapshots = snapshots.map(SnapshotOutlet::new);
         let left = ShardThread { turn, port, state, clock, snapshots }.run();
         report.end = ShardEnd::Drained(left);

@@ -13,6 +13,7 @@ use warren_net::reactor::Reactor;
 
 use crate::allocation_counter::{allocations_of_this_thread, held_bytes_of_this_thread};
 use crate::clock::Clock;
+use crate::hand_over::HandOverPorts;
 use crate::metrics::{ServerState, TURN_AGE_NS_MAX, TurnCounters, TurnReport};
 use crate::shard_turn::{ClientPort, ShardTurn};
 use crate::snapshots::SnapshotSender;
@@ -89,24 +90,39 @@ impl Peers {
 /// A shard's clients are its reactor's, and its peers are woken through its ring.
 pub(crate) struct ShardPort {
     pub(crate) reactor: Reactor,
+    pub(crate) hand_over: HandOverPorts,
     pub(crate) peers: Arc<Peers>,
     pub(crate) wakes_sent: u64,
 }
 
 impl ClientPort for ShardPort {
     fn receive(&mut self, now: Now, accepts_input: bool, inputs: &mut ShardInputs) {
+        self.hand_over.receive(&mut self.reactor);
         self.reactor.receive(now, accepts_input, inputs);
     }
 
     fn send(&mut self, now: Now, outputs: &ShardOutputs) {
         self.reactor.send(now, outputs);
+        let Self { reactor, hand_over, peers, wakes_sent } = self;
+        hand_over.publish(reactor, |reactor, peer| wake(reactor, peers, wakes_sent, peer));
     }
 
     fn wake(&mut self, peer: ShardId) {
-        if self.peers.must_wake(peer) {
-            self.wakes_sent += 1;
-            self.reactor.wake_peer(self.peers.ring_fds[peer.index()]);
-        }
+        wake(&mut self.reactor, &self.peers, &mut self.wakes_sent, peer);
+    }
+}
+
+fn wake(reactor: &mut Reactor, peers: &Peers, wakes_sent: &mut u64, peer: ShardId) {
+    if peers.must_wake(peer) {
+        *wakes_sent += 1;
+        reactor.wake_peer(peers.ring_fds[peer.index()]);
+    }
+}
+
+impl ShardPort {
+    /// Whether a connection has come that the reactor takes.
+    fn has_arrivals(&self) -> bool {
+        self.hand_over.has_input() && self.reactor.takes_arrivals()
     }
 }
 
@@ -249,16 +265,17 @@ impl ShardThread {
     /// at all when there is work already.
     fn sleep(&mut self, shard: ShardId, drain_ends_ns: Option<u64>) {
         let now_ns = self.clock.monotonic_ns();
-        if self.turn.has_work() {
+        if self.turn.has_work() || self.port.has_arrivals() {
             self.port.reactor.wait(now_ns, Some(now_ns));
             return;
         }
         self.port.peers.announce_sleep(shard);
         // Work that was published before the announcement is seen here; what comes after wakes us.
-        let deadline_ns = if self.turn.has_work() {
+        let deadline_ns = if self.turn.has_work() || self.port.has_arrivals() {
             Some(now_ns)
         } else {
-            let staged = self.turn.has_staged().then_some(now_ns + STAGED_RETRY_NS);
+            let staged = self.turn.has_staged() || self.port.reactor.has_departures();
+            let staged = staged.then_some(now_ns + STAGED_RETRY_NS);
             let expiry = self.turn.shard().next_deadline_ns();
             let idle = Some(now_ns + IDLE_NS_MAX);
             let snapshot = self.snapshot_deadline_ns(now_ns);

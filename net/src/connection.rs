@@ -5,7 +5,8 @@
 //! Undetected -> Open -> Ended -> Leaving -> Draining -> Lingering -> Closing -> Free
 //! ```
 //!
-//! Any may be left out but the first and the last two.
+//! Any may be left out but the first and the last two. One that goes to another shard is `Moving`
+//! after `Open` or `Ended`, and `Closing` when it has gone.
 //!
 //! Frames are decoded where they were received. Only a frame that is not whole yet is copied, to a
 //! buffer that the connection has for so long, bounded by `frame_bytes_max` and one receive buffer.
@@ -15,6 +16,7 @@ use warren_core::reason::Reason;
 use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs};
 
 use crate::gateway::{Detected, Frame, GatewaySettings, Protocol, decode, detect};
+use crate::reactor::Luggage;
 
 /// Spare buffers that are kept for the next half-received frame.
 const SPARE_BUFFERS_MAX: usize = 64;
@@ -35,6 +37,8 @@ pub(crate) enum Phase {
     Open(Protocol),
     /// It has said all it will say, and still gets its answers.
     Ended(Protocol),
+    /// It goes to another shard as soon as nothing of it is under way here.
+    Moving(Protocol),
     /// Its end is decided, and what was sent to it this turn is on its way.
     Leaving,
     /// What waits in its send queue is still to go out.
@@ -86,6 +90,8 @@ pub(crate) struct Connection {
     /// It is one more than there may be, in the slot that is kept to say so: it does not linger.
     pub(crate) is_surplus: bool,
     pub(crate) shutdown_armed: bool,
+    /// A descriptor for its socket is being made.
+    pub(crate) install_armed: bool,
     /// Received buffers that wait for a later turn.
     pub(crate) held_count: u32,
     pub(crate) heard_ns: u64,
@@ -94,6 +100,8 @@ pub(crate) struct Connection {
     /// Index of the connection's entry in the turn's output.
     pub(crate) egress_entry: u32,
     pub(crate) queue: Option<Box<SendQueue>>,
+    /// What it takes to another shard, or has brought from one.
+    pub(crate) luggage: Option<Box<Luggage>>,
     partial: Option<PartialFrame>,
 }
 
@@ -131,18 +139,28 @@ impl Connection {
             send_broken: false,
             is_surplus: false,
             shutdown_armed: false,
+            install_armed: false,
             held_count: 0,
             heard_ns: 0,
             heartbeat_ns: 0,
             egress_entry: EGRESS_NONE,
             queue: None,
+            luggage: None,
             partial: None,
         }
     }
 
     /// Whether it is in use and no end was decided.
     pub(crate) fn is_alive(&self) -> bool {
-        matches!(self.phase, Phase::Undetected | Phase::Open(_) | Phase::Ended(_))
+        matches!(
+            self.phase,
+            Phase::Undetected | Phase::Open(_) | Phase::Ended(_) | Phase::Moving(_)
+        )
+    }
+
+    /// Whether the kernel works on something for it.
+    pub(crate) fn has_operations(&self) -> bool {
+        self.receive_armed || self.shutdown_armed || self.install_armed || self.send_in_flight()
     }
 
     /// The protocol in which messages may be sent to it now.
@@ -265,6 +283,11 @@ impl Connection {
             *scanned = 0;
         }
         Ok(at)
+    }
+
+    /// The bytes of the half-received frame, which are somebody else's from here on.
+    pub(crate) fn take_partial(&mut self) -> Option<Vec<u8>> {
+        self.partial.take().map(|partial| partial.bytes)
     }
 
     /// Drops the half-received frame.

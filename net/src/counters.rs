@@ -33,6 +33,11 @@ pub struct NetCounters {
     pub accepted: u64,
     /// Connections turned away because there were as many as there may be.
     pub accept_table_full: u64,
+    /// Connections that went to other shards.
+    pub connections_moved_out: u64,
+    /// Connections that came from other shards, those included that were told that there are too
+    /// many.
+    pub connections_moved_in: u64,
     /// Frames refused by reason, indexed by `Reason as usize`.
     pub refusals: [u64; Reason::ALL.len()],
     /// Connections closed by reason, indexed by `Reason as usize`.
@@ -65,6 +70,8 @@ impl Default for NetCounters {
             messages_encoded: 0,
             accepted: 0,
             accept_table_full: 0,
+            connections_moved_out: 0,
+            connections_moved_in: 0,
             refusals: [0; Reason::ALL.len()],
             closes: [0; Reason::ALL.len()],
             connections: [0; Protocol::ALL.len()],

@@ -20,6 +20,7 @@
 
 mod close;
 mod deadlines;
+mod hand_over;
 mod receive;
 mod send;
 
@@ -33,6 +34,8 @@ use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInputs, ShardOutputs};
 
 pub use crate::io::wake::WakeHandle;
+pub(crate) use hand_over::Luggage;
+pub use hand_over::MovedConnection;
 
 use crate::connection::{Connection, SpareBuffers};
 use crate::counters::NetCounters;
@@ -46,6 +49,7 @@ use crate::io::ring::{
     ImmediateSend, Ring, RingSettings, Wait, descriptors_max, descriptors_raise,
 };
 
+use hand_over::HandOvers;
 use receive::Held;
 
 /// Most connections of a reactor that does not say another number.
@@ -159,6 +163,7 @@ pub struct Reactor {
     to_tell_closed: Vec<ConnectionId>,
     /// Connections whose end was decided since the last send.
     leaving: Vec<u32>,
+    hand_overs: HandOvers,
     pongs: Encodings,
     // Lists that are kept for their memory.
     completions: Vec<Completion>,
@@ -198,6 +203,7 @@ impl Reactor {
             to_receive: VecDeque::new(),
             to_tell_closed: Vec::new(),
             leaving: Vec::new(),
+            hand_overs: HandOvers::default(),
             pongs: Encodings::default(),
             completions: Vec::new(),
             send_failures: Vec::new(),
@@ -217,6 +223,7 @@ impl Reactor {
         // First, because their slots may have new users by now.
         self.tell_closed(inputs);
         self.expire_deadlines(now);
+        self.enter_arrivals();
         self.receive_all(now, inputs);
         self.tell_closed(inputs);
         self.publish_counters();
@@ -225,9 +232,10 @@ impl Reactor {
     /// Sends what goes out: to each connection at once, in order. Ids of connections that are gone
     /// are ignored.
     pub fn send(&mut self, now: Now, outputs: &ShardOutputs) {
-        self.encode_outputs(outputs);
+        self.encode_outputs(now, outputs);
         self.flush();
         self.finish_leaving(now);
+        self.advance_moving();
         self.publish_counters();
     }
 
@@ -300,10 +308,11 @@ impl Reactor {
         }
     }
 
-    /// Number of slots in use, those of closing connections included.
+    /// Number of connections, those included that are closing, and those on their way from or to
+    /// another shard.
     #[must_use]
     pub fn open_count(&self) -> usize {
-        self.open_count
+        self.in_use_count() + self.hand_overs.coming_count()
     }
 
     /// Received buffers that wait for a later turn.
@@ -333,16 +342,21 @@ impl Reactor {
         let connections_max = self.settings.connections_max;
         let waits = self.accept_armed || self.accept_retry_ns.is_some();
         let Some(listener) = &self.listener else { return };
-        if waits || self.open_count > connections_max {
+        if waits || self.in_use_count() > connections_max {
             return;
         }
         self.accept_armed = true;
         let user_data = UserData::new(OperationKind::Accept, 0, 0);
-        if self.open_count < connections_max {
+        if self.in_use_count() < connections_max {
             self.ring.accept(user_data, listener);
         } else {
             self.ring.accept_one(user_data, listener);
         }
+    }
+
+    /// Connections that count towards the limit.
+    fn in_use_count(&self) -> usize {
+        self.open_count + self.hand_overs.departed_count()
     }
 
     fn cancel_accept(&mut self) {

@@ -107,6 +107,12 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("accept_table_full", "Connections turned away because the table was full", |turn| {
         turn.net.accept_table_full
     }),
+    counter("connections_moved_out", "Connections that went to other shards", |turn| {
+        turn.net.connections_moved_out
+    }),
+    counter("connections_moved_in", "Connections that came from other shards", |turn| {
+        turn.net.connections_moved_in
+    }),
     gauge("send_queue_bytes", "Bytes that wait in send queues", |turn| turn.net.send_queue_bytes),
     gauge("partial_frame_bytes", "Bytes of half-received frames", |turn| {
         turn.net.partial_frame_bytes

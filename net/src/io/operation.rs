@@ -33,10 +33,14 @@ pub enum OperationKind {
     PeerWake,
     /// Nothing was submitted here: another ring woke this one.
     PeerWoken,
+    /// Put a connected socket into a free slot. Its index is a number of its own, no slot.
+    Enter,
+    /// Make a descriptor for the socket in a slot.
+    Install,
 }
 
 impl OperationKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Accept,
         Self::Receive,
         Self::Send,
@@ -47,6 +51,8 @@ impl OperationKind {
         Self::WakeRead,
         Self::PeerWake,
         Self::PeerWoken,
+        Self::Enter,
+        Self::Install,
     ];
 }
 
@@ -92,7 +98,8 @@ impl UserData {
 /// How an operation ended, or what a lasting one yielded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done: bytes moved, or the slot of an accepted socket. A receive of 0 bytes is the end.
+    /// Done: bytes moved, or the slot of an accepted socket or of one that has entered. A receive
+    /// of 0 bytes is the end.
     Done(u32),
     /// The socket takes nothing now.
     WouldBlock,

@@ -44,6 +44,8 @@ pub enum Feature {
     Closing,
     /// One ring waking another.
     PeerWake,
+    /// Moving a socket of the table to a ring of another thread.
+    HandOver,
 }
 
 /// A row of the table of features.
@@ -81,6 +83,7 @@ pub const FEATURES: &[FeatureRow] = &[
     row(Feature::SilentSend, "silent send", (5, 19), "fan-out without completions"),
     row(Feature::Closing, "shutdown, cancel and close", (5, 19), "closing with a reason"),
     row(Feature::PeerWake, "ring messages", (6, 1), "waking a sleeping shard"),
+    row(Feature::HandOver, "descriptor install", (6, 8), "connections that go to another shard"),
 ];
 
 impl Feature {
@@ -230,7 +233,8 @@ pub fn probe() -> Result<(), FeatureMissing> {
     let mut trial = Trial { ring: Ring::new(&TRIAL_RING)? };
     trial.accept()?;
     trial.receive_and_send()?;
-    trial.wakes()
+    trial.wakes()?;
+    trial.hands_over()
 }
 
 /// What became of a feature's trial.
@@ -261,6 +265,7 @@ const TRIALS: &[TrialRow] = &[
     (Trial::accept, &[Feature::AcceptDirect, Feature::Closing]),
     (Trial::receive_and_send, &[Feature::SilentSend, Feature::ReceiveMultishot, Feature::Closing]),
     (Trial::wakes, &[Feature::WakeCounter, Feature::PeerWake]),
+    (Trial::hands_over, &[Feature::HandOver]),
 ];
 
 /// Tries every feature, and goes on after one that is missing: the findings are in the order of
@@ -299,6 +304,7 @@ pub(super) fn findings(
 /// The slot that the accept trial gets: the first free one.
 const ACCEPTED_SLOT: u32 = 0;
 const INSTALLED_SLOT: u32 = 3;
+const MOVED_SLOT: u32 = 1;
 
 struct Trial {
     ring: Ring,
@@ -382,6 +388,30 @@ impl Trial {
             return Err(missing(Feature::PeerWake, &woken));
         }
         Ok(())
+    }
+
+    /// Out of the table by a slot, and into it by a slot that the kernel finds.
+    fn hands_over(&mut self) -> Result<(), FeatureMissing> {
+        let failed = |error: std::io::Error| {
+            let errno = error.raw_os_error().unwrap_or(0);
+            explain(Feature::HandOver, errno, &Environment::read())
+        };
+        let (ours, _peer) = UnixStream::pair().map_err(failed)?;
+        self.ring.install(MOVED_SLOT, OwnedFd::from(ours)).map_err(failed)?;
+        let install = UserData::new(OperationKind::Install, 0, MOVED_SLOT);
+        self.ring.make_descriptor(install, MOVED_SLOT);
+        let installed = self.completion(Feature::HandOver, OperationKind::Install)?;
+        let Some(socket) = self.ring.take_installed(MOVED_SLOT) else {
+            return Err(missing(Feature::HandOver, &installed));
+        };
+        self.ring.enter_table(0, socket);
+        let entered = self.completion(Feature::HandOver, OperationKind::Enter)?;
+        let free = |slot| slot < TRIAL_RING.files_max && slot != MOVED_SLOT;
+        if matches!(entered.outcome, Outcome::Done(slot) if free(slot)) {
+            Ok(())
+        } else {
+            Err(missing(Feature::HandOver, &entered))
+        }
     }
 
     /// The next completion, which is to be of this kind.

@@ -19,16 +19,14 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, DestinationSlot, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
 use super::buffers::{BUFFER_GROUP, BufferRing};
-#[cfg(doc)]
-use super::operation::Outcome;
-use super::operation::{Completion, OperationKind, UserData};
+use super::operation::{Completion, OperationKind, Outcome, UserData};
 use super::probe::{Environment, Feature, FeatureMissing, explain};
 use super::wake::WakeHandle;
 
@@ -41,6 +39,9 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 const KERNEL_WORKERS_MAX: u32 = 2;
 /// How long a dying ring waits for the kernel to let go of its memory.
 const CANCEL_TIMEOUT: Timespec = Timespec::new().sec(1);
+
+/// Asks the kernel to find a free slot: `IORING_FILE_INDEX_ALLOC`.
+const SLOT_ANY: i32 = -1;
 
 const REGISTER_RING_FDS: libc::c_uint = 20;
 const UNREGISTER_RING_FDS: libc::c_uint = 21;
@@ -144,6 +145,14 @@ struct QueuedSend {
     done: bool,
 }
 
+/// A socket on its way into the file table.
+struct Entering {
+    number: u32,
+    socket: OwnedFd,
+    /// The socket's descriptor, and the slot once the kernel has found one.
+    place: Box<[i32; 1]>,
+}
+
 struct WakeRead {
     handle: WakeHandle,
     counter: Box<[u8; 8]>,
@@ -156,6 +165,9 @@ pub struct Ring {
     buffers: Option<BufferRing>,
     /// By slot.
     queued_sends: HashMap<u32, QueuedSend>,
+    entering: Vec<Entering>,
+    /// By slot: descriptors that were made for their sockets.
+    installed: HashMap<u32, OwnedFd>,
     wake: WakeRead,
     registered_index: Option<u32>,
     completed: Vec<Completion>,
@@ -197,6 +209,8 @@ impl Ring {
             ring,
             buffers: None,
             queued_sends: HashMap::new(),
+            entering: Vec::new(),
+            installed: HashMap::new(),
             wake: WakeRead { handle, counter: Box::new([0; 8]) },
             registered_index: Some(index),
             completed: Vec::new(),
@@ -264,6 +278,38 @@ impl Ring {
     pub fn install(&mut self, slot: u32, socket: OwnedFd) -> io::Result<()> {
         self.ring.submitter().register_files_update(slot, &[socket.as_raw_fd()])?;
         Ok(())
+    }
+
+    /// Moves a connected socket into a slot that the kernel finds, also while accepts look for slots.
+    /// The completion of kind [`OperationKind::Enter`] has this number as its index, and the slot as
+    /// what was done; until it is there the number must not be used again.
+    pub fn enter_table(&mut self, number: u32, socket: OwnedFd) {
+        let mut place = Box::new([socket.as_raw_fd()]);
+        let entry = opcode::FilesUpdate::new(place.as_mut_ptr(), 1).offset(SLOT_ANY).build();
+        self.entering.push(Entering { number, socket, place });
+        let user_data = UserData::new(OperationKind::Enter, 0, number);
+        self.push(entry.user_data(user_data.to_bits()));
+    }
+
+    /// The socket of a number whose entering has completed, which is still wanted if no slot was
+    /// free.
+    pub fn take_entered(&mut self, number: u32) -> Option<OwnedFd> {
+        let at = self.entering.iter().position(|entering| entering.number == number)?;
+        Some(self.entering.swap_remove(at).socket)
+    }
+
+    /// Makes a descriptor for the socket in a slot, which keeps it as well. The ring keeps the
+    /// descriptor until [`take_installed`](Self::take_installed) after the completion.
+    pub fn make_descriptor(&mut self, user_data: UserData, slot: u32) {
+        assert_eq!(user_data.kind(), Some(OperationKind::Install));
+        assert_eq!(user_data.index(), slot);
+        let entry = opcode::FixedFdInstall::new(Fixed(slot), 0).build();
+        self.push(entry.user_data(user_data.to_bits()));
+    }
+
+    /// The descriptor that was made for the socket in a slot.
+    pub fn take_installed(&mut self, slot: u32) -> Option<OwnedFd> {
+        self.installed.remove(&slot)
     }
 
     /// Accepts connections into free slots until it fails.
@@ -450,8 +496,8 @@ impl Ring {
             self.submit();
         }
         // SAFETY: what an entry points to outlives its operation: sends from borrowed memory end
-        // within `send_now`; queued sends and the wake counter belong to the ring, which keeps
-        // them until completion, or in `drop` until the kernel has let go.
+        // within `send_now`; queued sends, places of sockets that enter and the wake counter belong
+        // to the ring, which keeps them until completion, or in `drop` until the kernel has let go.
         unsafe { self.ring.submission().push(&entry) }.expect("submitting makes room");
     }
 
@@ -493,14 +539,28 @@ impl Ring {
         loop {
             let before = self.completed.len();
             for entry in self.ring.completion() {
-                let completion = Completion::from_entry(&entry);
+                let mut completion = Completion::from_entry(&entry);
                 if let (Some(buffer), Some(buffers)) = (completion.buffer, &mut self.buffers) {
                     buffers.take(buffer);
                 }
-                if completion.user_data.kind() == Some(OperationKind::SendQueued)
-                    && let Some(send) = self.queued_sends.get_mut(&completion.user_data.index())
-                {
-                    send.done = true;
+                let index = completion.user_data.index();
+                match (completion.user_data.kind(), completion.outcome) {
+                    (Some(OperationKind::SendQueued), _) => {
+                        if let Some(send) = self.queued_sends.get_mut(&index) {
+                            send.done = true;
+                        }
+                    }
+                    (Some(OperationKind::Install), Outcome::Done(descriptor)) => {
+                        // SAFETY: the kernel has just made this descriptor for this completion.
+                        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) };
+                        self.installed.insert(index, descriptor);
+                    }
+                    (Some(OperationKind::Enter), Outcome::Done(_)) => {
+                        let entering = self.entering.iter().find(|it| it.number == index);
+                        let place = entering.expect("it is kept until it completes").place[0];
+                        completion.outcome = Outcome::Done(place as u32);
+                    }
+                    _ => {}
                 }
                 self.completed.push(completion);
             }
@@ -527,6 +587,7 @@ impl Drop for Ring {
             // The kernel may still write to these: losing them is the lesser harm.
             mem::forget(self.buffers.take());
             mem::forget(mem::take(&mut self.queued_sends));
+            mem::forget(mem::take(&mut self.entering));
             mem::forget(mem::take(&mut self.wake.counter));
         }
         if let Some(index) = self.registered_index.take() {

@@ -82,7 +82,7 @@ impl Reactor {
                 self.counters.connections_undetected -= 1;
                 "undetected"
             }
-            Phase::Open(protocol) | Phase::Ended(protocol) => {
+            Phase::Open(protocol) | Phase::Ended(protocol) | Phase::Moving(protocol) => {
                 self.counters.connections[protocol as usize] -= 1;
                 self.to_tell_closed.push(id);
                 protocol.label()
@@ -94,6 +94,7 @@ impl Reactor {
         tracing::debug!(connection = index, protocol, reason = reason.word(), "closed");
         self.counters.partial_frame_bytes -= connection.partial_bytes() as u64;
         connection.discard_partial(&mut self.spare);
+        connection.luggage = None;
         connection.phase = Phase::Leaving;
         self.wheel.cancel(index);
         self.leaving.push(index);
@@ -159,9 +160,7 @@ impl Reactor {
     /// a new connection: the accept can only complete after the close.
     pub(super) fn free_when_idle(&mut self, index: u32) {
         let connection = &self.connections[index as usize];
-        let busy =
-            connection.receive_armed || connection.shutdown_armed || connection.send_in_flight();
-        if connection.phase != Phase::Closing || busy {
+        if connection.phase != Phase::Closing || connection.has_operations() {
             return;
         }
         assert_eq!(connection.egress_entry, EGRESS_NONE, "its output has left");
@@ -171,6 +170,7 @@ impl Reactor {
         let generation = (connection.generation + 1) & GENERATION_MASK;
         *connection = Connection::of_generation(generation);
         self.open_count -= 1;
+        self.hand_overs.slot_freed();
         self.accept();
     }
 }

@@ -23,6 +23,8 @@ impl Reactor {
                 Phase::Open(Protocol::Binary) => self.check_silence(index, now),
                 Phase::Open(protocol) => self.send_heartbeat(index, protocol, now),
                 Phase::Ended(_) => self.close(index, Reason::PeerClosed),
+                // It cannot go before its output has left.
+                Phase::Moving(_) => self.close(index, Reason::SlowConsumer),
                 Phase::Draining | Phase::Lingering => self.start_closing(index),
                 Phase::Free | Phase::Leaving | Phase::Closing => {}
             }

@@ -20,22 +20,36 @@ use crate::io::operation::{Completion, OperationKind, Outcome};
 /// What a connection received and a turn could not take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
-    id: ConnectionId,
-    what: HeldWhat,
+    pub(super) id: ConnectionId,
+    pub(super) what: HeldWhat,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum HeldWhat {
-    Bytes { buffer: BufferId, length: u32 },
+pub(super) enum HeldWhat {
+    Bytes {
+        buffer: BufferId,
+        length: u32,
+    },
+    /// What it has brought from another shard.
+    Luggage,
     End(Reason),
 }
 
+/// Bytes of a connection, and where they stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Received<'a> {
+    /// In a receive buffer, which is given back.
+    Buffer { buffer: BufferId, length: u32 },
+    /// In what the connection has brought from another shard.
+    Unpacked(&'a [u8]),
+}
+
 /// What a turn takes in.
-struct Intake<'a> {
-    now: Now,
-    inputs: &'a mut ShardInputs,
+pub(super) struct Intake<'a> {
+    pub(super) now: Now,
+    pub(super) inputs: &'a mut ShardInputs,
     /// Messages and refused frames that it still takes.
-    frames_left: usize,
+    pub(super) frames_left: usize,
 }
 
 impl Reactor {
@@ -75,8 +89,9 @@ impl Reactor {
             match what {
                 HeldWhat::Bytes { buffer, length } => {
                     self.held_buffer_count -= 1;
-                    self.feed(id, buffer, length, intake);
+                    self.feed(id, Received::Buffer { buffer, length }, intake);
                 }
+                HeldWhat::Luggage => self.unpack(id, intake),
                 HeldWhat::End(reason) => self.peer_ended(id, reason, intake),
             }
         }
@@ -89,7 +104,7 @@ impl Reactor {
         }
     }
 
-    fn can_take(&self, intake: &Intake<'_>) -> bool {
+    pub(super) fn can_take(&self, intake: &Intake<'_>) -> bool {
         self.accepting_input && intake.frames_left > 0
     }
 
@@ -103,6 +118,8 @@ impl Reactor {
                 self.connections[index as usize].shutdown_armed = false;
                 self.free_when_idle(index);
             }
+            Some(OperationKind::Enter) => self.entered(completion, intake),
+            Some(OperationKind::Install) => self.installed(completion),
             Some(OperationKind::WakeRead) => self.ring.wake_read(),
             Some(OperationKind::Close) => {
                 panic!("slot {index} was closed twice: {:?}", completion.outcome)
@@ -160,17 +177,25 @@ impl Reactor {
         let connection = &self.connections[id.index as usize];
         if !connection.is_alive() {
             self.ring.buffers_mut().give_back(buffer);
+        } else if matches!(connection.phase, Phase::Moving(_)) {
+            self.keep_unread(id.index, buffer, length);
         } else if connection.held_count == 0 && self.can_take(intake) {
-            self.feed(id, buffer, length, intake);
+            self.feed(id, Received::Buffer { buffer, length }, intake);
         } else {
             self.hold(id, HeldWhat::Bytes { buffer, length });
         }
     }
 
-    fn hold(&mut self, id: ConnectionId, what: HeldWhat) {
+    pub(super) fn hold(&mut self, id: ConnectionId, what: HeldWhat) {
         self.connections[id.index as usize].held_count += 1;
         self.held_buffer_count += usize::from(matches!(what, HeldWhat::Bytes { .. }));
         self.held.push_back(Held { id, what });
+    }
+
+    /// Holds what comes before all else that is held of the connection.
+    pub(super) fn hold_first(&mut self, id: ConnectionId, what: HeldWhat) {
+        self.connections[id.index as usize].held_count += 1;
+        self.held.push_front(Held { id, what });
     }
 
     /// If its receive is no longer under way: it is to be armed again, or was waited for.
@@ -179,10 +204,11 @@ impl Reactor {
         if connection.receive_armed {
             return;
         }
-        if connection.phase == Phase::Closing {
-            self.free_when_idle(id.index);
-        } else {
-            self.to_receive.push_back(id);
+        match connection.phase {
+            Phase::Closing => self.free_when_idle(id.index),
+            // It is received from at its new place.
+            Phase::Moving(_) => {}
+            _ => self.to_receive.push_back(id),
         }
     }
 
@@ -195,10 +221,13 @@ impl Reactor {
                 self.hold(id, HeldWhat::End(reason));
             }
             Phase::Undetected | Phase::Open(_) => self.peer_ended(id, reason, intake),
+            Phase::Moving(_) if reason == Reason::SocketError => self.leave(id.index, reason),
             Phase::Lingering => self.start_closing(id.index),
             Phase::Closing => self.free_when_idle(id.index),
             // The rest of the output goes first.
             Phase::Ended(_) | Phase::Leaving | Phase::Draining | Phase::Free => {}
+            // The end is received again at the new place.
+            Phase::Moving(_) => {}
         }
     }
 
@@ -220,18 +249,23 @@ impl Reactor {
             if connection.receive_armed || connection.receive_ended {
                 continue;
             }
-            if connection.phase != Phase::Closing {
+            if !matches!(connection.phase, Phase::Closing | Phase::Moving(_)) {
                 self.arm_receive(id.index);
             }
         }
     }
 
-    fn arm_receive(&mut self, index: u32) {
+    pub(super) fn arm_receive(&mut self, index: u32) {
         self.connections[index as usize].receive_armed = true;
         self.ring.receive(self.user_data(OperationKind::Receive, index), index);
     }
 
-    fn feed(&mut self, id: ConnectionId, buffer: BufferId, length: u32, intake: &mut Intake<'_>) {
+    pub(super) fn feed(
+        &mut self,
+        id: ConnectionId,
+        received: Received<'_>,
+        intake: &mut Intake<'_>,
+    ) {
         let connection = &mut self.connections[id.index as usize];
         let was_undetected = connection.phase == Phase::Undetected;
         let partial_before = connection.partial_bytes() as u64;
@@ -243,7 +277,10 @@ impl Reactor {
             refused: &mut self.refused,
             messages: 0,
         };
-        let bytes = self.ring.buffers().bytes(buffer, length);
+        let bytes = match received {
+            Received::Buffer { buffer, length } => self.ring.buffers().bytes(buffer, length),
+            Received::Unpacked(bytes) => bytes,
+        };
         let result = connection.feed(id, bytes, &mut decoding);
         let messages = decoding.messages;
         self.counters.messages_in += messages;
@@ -252,7 +289,9 @@ impl Reactor {
         let frames = messages as usize + self.refused.len();
         intake.frames_left = intake.frames_left.saturating_sub(frames);
         let phase = connection.phase;
-        self.ring.buffers_mut().give_back(buffer);
+        if let Received::Buffer { buffer, .. } = received {
+            self.ring.buffers_mut().give_back(buffer);
+        }
         if let Phase::Open(protocol) = phase
             && was_undetected
         {
@@ -296,7 +335,7 @@ impl Reactor {
         match completion.outcome {
             Outcome::Done(slot) => {
                 self.adopt(slot, intake);
-                if completion.more && self.open_count >= self.settings.connections_max {
+                if completion.more && self.in_use_count() >= self.settings.connections_max {
                     // The kernel closes what does not fit its table without a word: from here on
                     // they come one at a time.
                     self.cancel_accept();
@@ -304,7 +343,7 @@ impl Reactor {
             }
             Outcome::TableFull => {
                 self.counters.accept_table_full += 1;
-                if self.open_count <= self.settings.connections_max {
+                if self.in_use_count() <= self.settings.connections_max {
                     // Ours is not the full one, or a close is on its way.
                     self.accept_later(intake.now);
                 }
@@ -321,15 +360,11 @@ impl Reactor {
 
     /// A socket was accepted into the slot.
     fn adopt(&mut self, slot: u32, intake: &mut Intake<'_>) {
-        while self.connections.len() <= slot as usize {
-            self.connections.push(Default::default());
-        }
+        self.occupy(slot);
         self.counters.accepted += 1;
         self.counters.connections_undetected += 1;
-        self.open_count += 1;
         let now = intake.now;
         let connection = &mut self.connections[slot as usize];
-        assert_eq!(connection.phase, Phase::Free, "the kernel gives out free slots");
         connection.phase = Phase::Undetected;
         connection.heard_ns = now.monotonic_ns;
         self.wheel.schedule(slot, Self::deadline_after_ms(now, self.settings.detection_ms));
@@ -338,7 +373,7 @@ impl Reactor {
             self.close(slot, Reason::Draining);
             return;
         }
-        if self.open_count > self.settings.connections_max {
+        if self.in_use_count() > self.settings.connections_max {
             self.counters.accept_table_full += 1;
             self.connections[slot as usize].is_surplus = true;
             self.close(slot, Reason::Busy);
@@ -353,10 +388,24 @@ impl Reactor {
         }
     }
 
+    /// A slot has a connection.
+    pub(super) fn occupy(&mut self, slot: u32) {
+        while self.connections.len() <= slot as usize {
+            self.connections.push(Default::default());
+        }
+        let phase = self.connections[slot as usize].phase;
+        assert_eq!(phase, Phase::Free, "the kernel gives out free slots");
+        self.open_count += 1;
+    }
+
     /// The protocol became known: its heartbeat begins.
     fn opened(&mut self, index: u32, protocol: Protocol, now: Now) {
         self.counters.connections_undetected -= 1;
         self.counters.connections[protocol as usize] += 1;
+        self.start_heartbeat(index, protocol, now);
+    }
+
+    pub(super) fn start_heartbeat(&mut self, index: u32, protocol: Protocol, now: Now) {
         let heartbeats = if protocol == Protocol::Binary { 2 } else { 1 };
         let after_ms = self.settings.heartbeat_ms.saturating_mul(heartbeats);
         let due_ns = Self::deadline_after_ms(now, after_ms);

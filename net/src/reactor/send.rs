@@ -20,7 +20,7 @@ use crate::io::operation::{Completion, OperationKind, Outcome};
 use crate::io::ring::ImmediateSend;
 
 impl Reactor {
-    pub(super) fn encode_outputs(&mut self, outputs: &ShardOutputs) {
+    pub(super) fn encode_outputs(&mut self, now: Now, outputs: &ShardOutputs) {
         let mut rest = &outputs.list[..];
         while let Some((output, mut after)) = rest.split_first() {
             let mut encodings = Encodings::default();
@@ -48,7 +48,9 @@ impl Reactor {
                     }
                 }
                 ShardOutput::Admit { .. } => {}
-                ShardOutput::HandOver { .. } => panic!("no shard hands over yet"),
+                ShardOutput::HandOver { connection, to, message } => {
+                    self.hand_over(connection, to, outputs.message(message).as_bytes(), now);
+                }
             }
             rest = after;
             if self.egress.is_full() {
@@ -186,7 +188,7 @@ impl Reactor {
     /// The client takes its messages too slowly: it gets what is queued, the reason, and no more.
     fn close_overflowed(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
-        let (Phase::Open(protocol) | Phase::Ended(protocol), Some(queue)) =
+        let (Phase::Open(protocol) | Phase::Ended(protocol) | Phase::Moving(protocol), Some(queue)) =
             (connection.phase, &mut connection.queue)
         else {
             return;
@@ -260,7 +262,7 @@ impl Reactor {
         connection.queue = None;
         match connection.phase {
             Phase::Undetected | Phase::Open(_) => self.shut_down(index, Shutdown::Both),
-            Phase::Ended(_) => self.leave(index, Reason::SocketError),
+            Phase::Ended(_) | Phase::Moving(_) => self.leave(index, Reason::SocketError),
             Phase::Draining => self.start_closing(index),
             Phase::Closing => self.free_when_idle(index),
             Phase::Free | Phase::Leaving | Phase::Lingering => {}

@@ -2,6 +2,7 @@
 //! plain non-blocking sockets in the same thread. Time is a number that grows by a turn.
 
 mod closing;
+mod hand_over;
 mod limits;
 mod load;
 mod streams;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use warren_core::ids::ConnectionId;
+use warren_core::ids::{ConnectionId, ShardId};
 use warren_core::message::{self, Message, Value};
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput, ShardInputs, ShardOutput, ShardOutputs, Span};
@@ -26,14 +27,21 @@ const LONG_TEXT_BYTES: usize = 60_000;
 /// Turns after which a condition is taken for one that never comes.
 const TURNS_MAX: usize = 20_000;
 
+/// Some text.
+const TEXT: &str = "0123456789012345678901234567890123456789012345678901234567890123456789\
+                    0123456789012345678901234567890123456789012345678901234567890123456789\
+                    0123456789012345678901234567890123456789012345678901234567890123456789";
+
 /// Turns between a message and its answer: as when another shard has a part in it.
 const ANSWER_TURNS: u64 = 2;
 
 /// A reactor with a shard that sends every message back, some turns later. The method `all` goes to
 /// everyone, `close` closes its connection with a reason, `quit` without, `burst` is answered by as
 /// many messages as its field `count` says, and `flood` by as many long ones for everyone. `never`
-/// is not answered, and a client that has ended is not closed while an answer is missing.
+/// is not answered, and a client that has ended is not closed while an answer is missing. `move-1`
+/// goes to shard 1 with its connection and all that this says from then on.
 struct Node {
+    shard: ShardId,
     reactor: Reactor,
     address: SocketAddr,
     now: Now,
@@ -44,6 +52,7 @@ struct Node {
     requests: VecDeque<(u64, ConnectionId, Vec<u8>)>,
     unanswered: BTreeMap<(u32, u32), usize>,
     ended: BTreeSet<(u32, u32)>,
+    moving: BTreeMap<(u32, u32), ShardId>,
     inputs: ShardInputs,
     outputs: ShardOutputs,
     open: BTreeSet<(u32, u32)>,
@@ -69,6 +78,7 @@ impl Node {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr();
         Self {
+            shard: ShardId(0),
             reactor: Reactor::new(settings, listener).unwrap(),
             address,
             // Far from zero, as on a machine that has been up for a while.
@@ -79,6 +89,7 @@ impl Node {
             requests: VecDeque::new(),
             unanswered: BTreeMap::new(),
             ended: BTreeSet::new(),
+            moving: BTreeMap::new(),
             inputs: ShardInputs::default(),
             outputs: ShardOutputs::new(1),
             open: BTreeSet::new(),
@@ -135,6 +146,9 @@ impl Node {
                         && !self.ended.contains(&key(connection));
                     assert!(speaks, "a message of no open connection: {connection:?}");
                     let message = message.of(&self.inputs.bytes).to_vec();
+                    if self.moves(connection, &message) {
+                        continue;
+                    }
                     let due = self.turn_count + self.answer_turns;
                     self.requests.push_back((due, connection, message));
                     *self.unanswered.entry(key(connection)).or_default() += 1;
@@ -143,6 +157,9 @@ impl Node {
                 ShardInput::Ended { connection } => {
                     assert!(self.open.contains(&key(connection)), "ended while open");
                     assert!(self.ended.insert(key(connection)), "ended once: {connection:?}");
+                    if self.moving.contains_key(&key(connection)) {
+                        continue;
+                    }
                     self.close_if_answered(connection);
                 }
                 ShardInput::Closed { connection } => {
@@ -151,9 +168,22 @@ impl Node {
                     assert!(known, "closed once, after it was opened: {connection:?}");
                     self.ended.remove(&key(connection));
                     self.unanswered.remove(&key(connection));
+                    self.moving.remove(&key(connection));
                 }
             }
         }
+    }
+
+    /// Gives the message away, if its connection moves or it says so.
+    fn moves(&mut self, connection: ConnectionId, message: &[u8]) -> bool {
+        let method = Message::from_checked(message).method();
+        let named = method.strip_prefix("move-").map(|shard| ShardId(shard.parse().unwrap()));
+        let moving = self.moving.get(&key(connection)).copied();
+        let Some(to) = moving.or(named.filter(|to| *to != self.shard)) else { return false };
+        self.moving.insert(key(connection), to);
+        let message = self.output(message);
+        self.outputs.list.push(ShardOutput::HandOver { connection, to, message });
+        true
     }
 
     fn answer(&mut self) {

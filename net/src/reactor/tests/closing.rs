@@ -162,10 +162,6 @@ fn a_half_closed_slow_reader_gets_all_that_waits() {
     assert!(waited_ns < 900_000_000, "it was its deadline that closed it: {waited_ns} ns");
 }
 
-const TEXT: &str = "0123456789012345678901234567890123456789012345678901234567890123456789\
-                    0123456789012345678901234567890123456789012345678901234567890123456789\
-                    0123456789012345678901234567890123456789012345678901234567890123456789";
-
 #[test]
 fn the_reason_arrives_though_the_client_keeps_sending() {
     let mut node = Node::start(small());

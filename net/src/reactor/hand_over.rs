@@ -1,0 +1,351 @@
+//! Hand-over: a connection leaves for the reactor of another shard, with everything about it that
+//! is not its old shard's.
+//!
+//! ```text
+//! here    HandOver -> receive cancelled -> output has left -> descriptor made -> slot closed
+//! there   descriptor -> slot -> Opened, the messages, the unread bytes -> receive
+//! ```
+//!
+//! From the first `HandOver` on nothing more is decoded here: bytes that still come are unread
+//! bytes. What the shard was told before comes back from it as further messages to take along, all
+//! of them before the connection has gone. A half-closed peer needs no word: its end is received
+//! again at the other reactor.
+
+use std::os::fd::OwnedFd;
+
+use warren_core::ids::{ConnectionId, ShardId};
+use warren_core::reason::Reason;
+use warren_core::turn::Now;
+
+use super::Reactor;
+use super::receive::{Held, HeldWhat, Intake, Received};
+use crate::connection::Phase;
+use crate::gateway::Protocol;
+use crate::io::buffers::BufferId;
+use crate::io::operation::{Completion, OperationKind, Outcome};
+
+/// Connections from other shards that are taken in at a time; the others wait in their rings.
+const ARRIVALS_MAX: usize = 64;
+
+/// What a connection takes along, or has brought.
+#[derive(Debug, Default)]
+pub(crate) struct Luggage {
+    /// Where it goes; none where it has arrived.
+    to: Option<ShardId>,
+    /// Packed messages that the old shard gave back, one after the other.
+    messages: Vec<u8>,
+    /// Bytes of each.
+    lengths: Vec<u32>,
+    /// Received bytes that were not decoded.
+    unread: Vec<u8>,
+    /// How many of them have been, at the new place.
+    taken: usize,
+}
+
+/// A connection on its way between two reactors.
+#[derive(Debug)]
+pub struct MovedConnection {
+    socket: OwnedFd,
+    state: MovedState,
+}
+
+/// A connection on its way, but for its socket.
+#[derive(Debug)]
+struct MovedState {
+    protocol: Protocol,
+    heard_ns: u64,
+    luggage: Box<Luggage>,
+}
+
+/// What the reactor knows of connections that come and go.
+#[derive(Debug, Default)]
+pub(super) struct HandOvers {
+    /// Connections that are to leave, and have not yet.
+    leaving: Vec<ConnectionId>,
+    /// Connections that have left, until somebody takes them.
+    departed: Vec<(ShardId, MovedConnection)>,
+    /// Connections that have come, and have no slot.
+    arrivals: Vec<MovedConnection>,
+    /// No slot was free: they wait until one is.
+    arrivals_wait: bool,
+    /// Those that the kernel finds a slot for, by number.
+    entering: Vec<(u32, MovedState)>,
+    next_number: u32,
+}
+
+impl HandOvers {
+    /// Connections that have left their slot, and still are this reactor's.
+    pub(super) fn departed_count(&self) -> usize {
+        self.departed.len()
+    }
+
+    /// Connections that have come, and have no slot yet.
+    pub(super) fn coming_count(&self) -> usize {
+        self.arrivals.len() + self.entering.len()
+    }
+
+    /// A slot is free.
+    pub(super) fn slot_freed(&mut self) {
+        self.arrivals_wait = false;
+    }
+}
+
+impl Reactor {
+    /// Offers each connection that has left its slot, with the shard to which it goes. One that is
+    /// given back is offered again; until it is taken it counts as a connection of this reactor.
+    pub fn take_departures(
+        &mut self,
+        mut offer: impl FnMut(ShardId, MovedConnection) -> Result<(), MovedConnection>,
+    ) {
+        if self.hand_overs.departed.is_empty() {
+            return;
+        }
+        for (to, moved) in std::mem::take(&mut self.hand_overs.departed) {
+            if let Err(moved) = offer(to, moved) {
+                self.hand_overs.departed.push((to, moved));
+            }
+        }
+        self.accept();
+    }
+
+    /// Whether connections wait to be taken to their new shards.
+    #[must_use]
+    pub fn has_departures(&self) -> bool {
+        !self.hand_overs.departed.is_empty()
+    }
+
+    /// Whether connections from other shards may [`arrive`](Self::arrive).
+    #[must_use]
+    pub fn takes_arrivals(&self) -> bool {
+        self.hand_overs.coming_count() < ARRIVALS_MAX
+    }
+
+    /// Takes in a connection from another shard's reactor, before [`receive`](Self::receive). If
+    /// there are too many it is told `busy` and closed.
+    pub fn arrive(&mut self, moved: MovedConnection) {
+        self.hand_overs.arrivals.push(moved);
+    }
+
+    /// The shard gives a connection away, and a message with it.
+    pub(super) fn hand_over(&mut self, id: ConnectionId, to: ShardId, message: &[u8], now: Now) {
+        let accepts = self.listener.is_some();
+        let Some(connection) = self.connection(id) else { return };
+        match connection.phase {
+            Phase::Moving(_) => {}
+            Phase::Open(_) | Phase::Ended(_) if !accepts => {
+                // The other shard drains too, and may be gone before it could tell.
+                self.close(id.index, Reason::Draining);
+                return;
+            }
+            Phase::Open(protocol) | Phase::Ended(protocol) if !connection.send_broken => {
+                self.start_moving(id, protocol, to, now);
+            }
+            _ => return,
+        }
+        let Some(luggage) = &mut self.connections[id.index as usize].luggage else { return };
+        assert_eq!(luggage.to, Some(to), "a connection goes to one shard");
+        luggage.messages.extend_from_slice(message);
+        luggage.lengths.push(message.len() as u32);
+    }
+
+    fn start_moving(&mut self, id: ConnectionId, protocol: Protocol, to: ShardId, now: Now) {
+        let connection = &mut self.connections[id.index as usize];
+        connection.phase = Phase::Moving(protocol);
+        let mut luggage = connection.luggage.take().unwrap_or_default();
+        assert!(luggage.lengths.is_empty(), "the shard has heard what came along");
+        self.counters.partial_frame_bytes -= connection.partial_bytes() as u64;
+        let mut unread = connection.take_partial().unwrap_or_default();
+        unread.extend_from_slice(&luggage.unread[luggage.taken..]);
+        luggage.unread = unread;
+        luggage.taken = 0;
+        luggage.to = Some(to);
+        connection.luggage = Some(luggage);
+        if connection.receive_armed {
+            let receive = self.user_data(OperationKind::Receive, id.index);
+            let cancel = self.user_data(OperationKind::Cancel, id.index);
+            self.ring.cancel(cancel, receive);
+        }
+        self.wheel.schedule(id.index, Self::deadline_after_ms(now, self.settings.linger_ms));
+        self.hand_overs.leaving.push(id);
+        self.take_held_along(id);
+    }
+
+    /// Received bytes that waited for a later turn go along.
+    fn take_held_along(&mut self, id: ConnectionId) {
+        if self.connections[id.index as usize].held_count == 0 {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|Held { id: whose, what }| {
+            if *whose != id {
+                return true;
+            }
+            match *what {
+                HeldWhat::Bytes { buffer, length } => {
+                    self.held_buffer_count -= 1;
+                    self.keep_unread(id.index, buffer, length);
+                }
+                HeldWhat::End(Reason::PeerClosed) | HeldWhat::Luggage => {}
+                HeldWhat::End(reason) => self.leave(id.index, reason),
+            }
+            false
+        });
+        self.held = held;
+        self.connections[id.index as usize].held_count = 0;
+    }
+
+    /// Bytes of a connection that moves are for its new place.
+    pub(super) fn keep_unread(&mut self, index: u32, buffer: BufferId, length: u32) {
+        if let Some(luggage) = &mut self.connections[index as usize].luggage {
+            luggage.unread.extend_from_slice(self.ring.buffers().bytes(buffer, length));
+        }
+        self.ring.buffers_mut().give_back(buffer);
+    }
+
+    /// The turn's output has been sent, or queued: makes descriptors for those connections that
+    /// have nothing under way any more.
+    pub(super) fn advance_moving(&mut self) {
+        let mut leaving = std::mem::take(&mut self.hand_overs.leaving);
+        leaving.retain(|id| {
+            let Some(connection) = self.connection(*id) else { return false };
+            if !matches!(connection.phase, Phase::Moving(_)) {
+                return false;
+            }
+            let busy = connection.has_operations() || connection.queue.is_some();
+            if !busy {
+                connection.install_armed = true;
+                let install = self.user_data(OperationKind::Install, id.index);
+                self.ring.make_descriptor(install, id.index);
+            }
+            true
+        });
+        self.hand_overs.leaving = leaving;
+    }
+
+    /// A connection that moves has its descriptor: it has left.
+    pub(super) fn installed(&mut self, completion: Completion) {
+        let index = completion.user_data.index();
+        let socket = self.ring.take_installed(index);
+        let id = self.id_of(index);
+        let connection = &mut self.connections[index as usize];
+        connection.install_armed = false;
+        let Phase::Moving(protocol) = connection.phase else {
+            self.free_when_idle(index);
+            return;
+        };
+        let Some(socket) = socket else {
+            // The process has as many descriptors as it may have.
+            self.close(index, Reason::Busy);
+            return;
+        };
+        if connection.queue.is_some() {
+            // It got something meanwhile.
+            return;
+        }
+        let luggage = connection.luggage.take().expect("a connection that moves has luggage");
+        let to = luggage.to.expect("it goes somewhere");
+        let state = MovedState { protocol, heard_ns: connection.heard_ns, luggage };
+        connection.phase = Phase::Closing;
+        self.wheel.cancel(index);
+        self.counters.connections[protocol as usize] -= 1;
+        self.counters.connections_moved_out += 1;
+        tracing::debug!(connection = index, protocol = protocol.label(), to = to.0, "moved");
+        self.to_tell_closed.push(id);
+        self.hand_overs.departed.push((to, MovedConnection { socket, state }));
+        self.free_when_idle(index);
+    }
+
+    /// Asks the kernel for slots for those that have come.
+    pub(super) fn enter_arrivals(&mut self) {
+        if self.hand_overs.arrivals_wait {
+            return;
+        }
+        for MovedConnection { socket, state } in std::mem::take(&mut self.hand_overs.arrivals) {
+            let number = self.hand_overs.next_number;
+            self.hand_overs.next_number = number.wrapping_add(1);
+            self.ring.enter_table(number, socket);
+            self.hand_overs.entering.push((number, state));
+        }
+    }
+
+    /// A connection that has come has its slot, or none is free.
+    pub(super) fn entered(&mut self, completion: Completion, intake: &mut Intake<'_>) {
+        let number = completion.user_data.index();
+        let entering = &mut self.hand_overs.entering;
+        let at = entering.iter().position(|(other, _)| *other == number);
+        let (_, mut state) = entering.swap_remove(at.expect("it was asked for"));
+        let socket = self.ring.take_entered(number).expect("it was asked for");
+        match completion.outcome {
+            Outcome::Done(slot) => {
+                // The table keeps the socket: its descriptor has served.
+                drop(socket);
+                state.luggage.to = None;
+                self.settle(slot, state, intake);
+            }
+            Outcome::TableFull => {
+                self.hand_overs.arrivals.push(MovedConnection { socket, state });
+                self.hand_overs.arrivals_wait = true;
+            }
+            outcome => {
+                tracing::debug!(?outcome, "a connection from another shard was lost");
+                self.counters.closes[Reason::SocketError as usize] += 1;
+            }
+        }
+    }
+
+    /// A connection that has come lives in this slot.
+    fn settle(&mut self, slot: u32, state: MovedState, intake: &mut Intake<'_>) {
+        let MovedState { protocol, heard_ns, luggage } = state;
+        self.occupy(slot);
+        self.counters.connections_moved_in += 1;
+        self.counters.connections[protocol as usize] += 1;
+        let id = self.id_of(slot);
+        let connection = &mut self.connections[slot as usize];
+        connection.heard_ns = heard_ns;
+        connection.luggage = Some(luggage);
+        connection.open(id, protocol, &self.settings.gateway, intake.inputs);
+        self.start_heartbeat(slot, protocol, intake.now);
+        self.arm_receive(slot);
+        if self.accept_armed && self.in_use_count() >= self.settings.connections_max {
+            // From here on they come one at a time, or not at all.
+            self.cancel_accept();
+        }
+        if self.listener.is_none() {
+            self.close(slot, Reason::Draining);
+        } else if self.in_use_count() > self.settings.connections_max {
+            self.counters.accept_table_full += 1;
+            self.connections[slot as usize].is_surplus = true;
+            self.close(slot, Reason::Busy);
+        } else {
+            self.hold(id, HeldWhat::Luggage);
+        }
+    }
+
+    /// Gives the shard what a connection has brought: all messages, and as many of the unread bytes
+    /// as the turn takes. The rest stays before anything that is received.
+    pub(super) fn unpack(&mut self, id: ConnectionId, intake: &mut Intake<'_>) {
+        let index = id.index as usize;
+        let Some(mut luggage) = self.connections[index].luggage.take() else { return };
+        let mut at = 0;
+        for length in luggage.lengths.drain(..) {
+            let message = &luggage.messages[at..at + length as usize];
+            let start = intake.inputs.bytes.len();
+            intake.inputs.bytes.extend_from_slice(message);
+            intake.inputs.push_message(id, start);
+            intake.frames_left = intake.frames_left.saturating_sub(1);
+            at += message.len();
+        }
+        luggage.messages.clear();
+        while luggage.taken < luggage.unread.len() && self.connections[index].is_alive() {
+            if !self.can_take(intake) {
+                self.connections[index].luggage = Some(luggage);
+                self.hold_first(id, HeldWhat::Luggage);
+                return;
+            }
+            let rest = &luggage.unread[luggage.taken..];
+            let piece = &rest[..rest.len().min(self.settings.receive_buffer_bytes)];
+            self.feed(id, Received::Unpacked(piece), intake);
+            luggage.taken += piece.len();
+        }
+    }
+}
