@@ -8,8 +8,11 @@ export declare class Calls {
     get idNext(): number;
     /** How many wait for their replies. */
     get count(): number;
-    /** Adds a call, whose frame has the id `idNext`. Settles with the reply, whatever its status. */
-    add(frame: string, timeoutMs: number): Promise<Message>;
+    /**
+     * Adds a call, whose frame has the id `idNext`, and settles with the reply, whatever its status.
+     * `flush` is called when others may leave.
+     */
+    add(frame: string, timeoutMs: number, flush: () => void): Promise<Message>;
     /** Sends what may leave now. */
     flush(send: (frame: string) => void): void;
     /** The connection is another: what had no reply is sent again. */

@@ -20,8 +20,11 @@ export class Calls {
     get count() {
         return this.#sent.size + this.#waiting.length;
     }
-    /** Adds a call, whose frame has the id `idNext`. Settles with the reply, whatever its status. */
-    add(frame, timeoutMs) {
+    /**
+     * Adds a call, whose frame has the id `idNext`, and settles with the reply, whatever its status.
+     * `flush` is called when others may leave.
+     */
+    add(frame, timeoutMs, flush) {
         const id = this.#idNext;
         this.#idNext += 1;
         return new Promise((resolve, reject) => {
@@ -40,8 +43,10 @@ export class Calls {
                 this.#sent.delete(id);
                 this.#waiting = this.#waiting.filter((waiting) => waiting !== call);
                 call.settle(new WarrenError("call-timeout"));
+                flush();
             }, timeoutMs);
             this.#waiting.push(call);
+            flush();
         });
     }
     /** Sends what may leave now. */

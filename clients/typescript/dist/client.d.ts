@@ -67,7 +67,7 @@ export declare class Client {
     /** What the client is doing; the event `state` tells of each change. */
     get state(): State;
     /** The id of the user's own object. */
-    get object(): string;
+    get ownObject(): string;
     /**
      * Calls a method and resolves with its reply. While the connection is lost the call waits; one
      * that had no reply when it was lost is sent again, and not done twice.

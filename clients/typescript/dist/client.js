@@ -53,7 +53,7 @@ export class Client {
     #replaying = 0;
     #heartbeatMs = HEARTBEAT_MS;
     #frameBytesMax = Infinity;
-    #object = "";
+    #ownObject = "";
     /** Why the last session is gone, until there is a new one. */
     #lost;
     #isClosing = false;
@@ -70,8 +70,8 @@ export class Client {
         return this.#state;
     }
     /** The id of the user's own object. */
-    get object() {
-        return this.#object;
+    get ownObject() {
+        return this.#ownObject;
     }
     async call(method, fields = {}, options = {}) {
         if (this.#state.state === "closed")
@@ -85,9 +85,7 @@ export class Client {
         if (exceeds(frame, this.#frameBytesMax))
             throw new WarrenError("frame-too-large");
         const timeoutMs = options.timeoutMs ?? this.#options.callTimeoutMs ?? CALL_TIMEOUT_MS;
-        const replied = this.#calls.add(frame, timeoutMs);
-        this.#flush();
-        const reply = await replied;
+        const reply = await this.#calls.add(frame, timeoutMs, () => this.#flush());
         if (reply.status !== 0)
             throw errorOf(reply);
         return reply;
@@ -204,7 +202,7 @@ export class Client {
         }
         const { session = null, token = null, object } = reply;
         this.#session = { id: session, token };
-        this.#object = String(object);
+        this.#ownObject = String(object);
         this.#received = 0;
         this.#serve(connection, { state: "connected", resumed: false, replayed: 0 });
         const lost = this.#lost;

@@ -99,7 +99,7 @@ export class Client {
   #replaying = 0;
   #heartbeatMs = HEARTBEAT_MS;
   #frameBytesMax = Infinity;
-  #object = "";
+  #ownObject = "";
   /** Why the last session is gone, until there is a new one. */
   #lost: WarrenError | undefined;
   #isClosing = false;
@@ -119,8 +119,8 @@ export class Client {
   }
 
   /** The id of the user's own object. */
-  get object(): string {
-    return this.#object;
+  get ownObject(): string {
+    return this.#ownObject;
   }
 
   /**
@@ -152,9 +152,7 @@ export class Client {
     const frame = encode(method, { ...fields, id: this.#calls.idNext });
     if (exceeds(frame, this.#frameBytesMax)) throw new WarrenError("frame-too-large");
     const timeoutMs = options.timeoutMs ?? this.#options.callTimeoutMs ?? CALL_TIMEOUT_MS;
-    const replied = this.#calls.add(frame, timeoutMs);
-    this.#flush();
-    const reply = await replied;
+    const reply = await this.#calls.add(frame, timeoutMs, () => this.#flush());
     if (reply.status !== 0) throw errorOf(reply);
     return reply;
   }
@@ -278,7 +276,7 @@ export class Client {
     }
     const { session = null, token = null, object } = reply;
     this.#session = { id: session, token };
-    this.#object = String(object);
+    this.#ownObject = String(object);
     this.#received = 0;
     this.#serve(connection, { state: "connected", resumed: false, replayed: 0 });
     const lost = this.#lost;

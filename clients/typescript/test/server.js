@@ -22,7 +22,7 @@ export const binary = (/** @type {string} */ name) => join(BINARIES, name);
 export async function startServer(context, { config = "", port = "0", command = ["serve"] } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "warren-client-"));
   const file = join(folder, "warren.toml");
-  writeFileSync(file, config);
+  writeFileSync(file, `${config}[log]\nlevel = "warn"\n`);
   const listen = ["--listen", `127.0.0.1:${port}`, "--admin", "127.0.0.1:0", "--shards", "2"];
   const server = spawn(binary("warren"), [...command, "--config", file, ...listen], {
     stdio: ["ignore", "pipe", "inherit"],

@@ -1,0 +1,136 @@
+"""A server of the test's own, and a proxy before it that cuts connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from warren_client import Client
+
+BINARIES = Path(os.environ["WARREN_BINARIES"])
+# Nothing takes so long: a test that waits longer has failed.
+PATIENCE = 60.0
+
+
+class Server:
+    """A running ``warren serve`` with two shards."""
+
+    def __init__(self, process: asyncio.subprocess.Process, game: str) -> None:
+        self._process = process
+        self.game = game
+        self.url = f"tcp://{game}"
+        self.port = int(game.rpartition(":")[2])
+
+    async def stop(self) -> None:
+        """Ends it as an operator does."""
+        self._process.send_signal(signal.SIGTERM)
+        await self._process.wait()
+
+
+@contextlib.asynccontextmanager
+async def server(config: str = "", port: int = 0) -> AsyncIterator[Server]:
+    """Starts a server on free ports, or the given one."""
+    with tempfile.TemporaryDirectory(prefix="warren-client-") as folder:
+        file = Path(folder) / "warren.toml"
+        file.write_text(config + '[log]\nlevel = "warn"\n')
+        process = await asyncio.create_subprocess_exec(
+            BINARIES / "warren",
+            *("serve", "--config", file, "--shards", "2"),
+            *("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert process.stdout is not None
+            line = (await process.stdout.readline()).decode().strip()
+            assert line.startswith("listening on "), line
+            await process.stdout.readline()
+            yield Server(process, line.removeprefix("listening on "))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+class Proxy:
+    """A port that passes everything on to a server, until it is told to cut."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._budget: int | None = None
+        self.url = ""
+
+    def cut(self) -> None:
+        """Cuts every connection now."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def cut_after(self, count: int) -> None:
+        """Passes so many more bytes, then cuts every connection in the middle of whatever it is."""
+        self._budget = count
+
+    async def accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._writers.add(writer)
+        try:
+            others = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers.add(others[1])
+        try:
+            await asyncio.gather(self._pass(reader, others[1]), self._pass(others[0], writer))
+        finally:
+            for each in (writer, others[1]):
+                each.transport.abort()
+                self._writers.discard(each)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                if self._budget is not None:
+                    data = data[: self._budget]
+                    self._budget -= len(data)
+                writer.write(data)
+                if self._budget == 0:
+                    self._budget = None
+                    # What was passed leaves before the end.
+                    writer.close()
+                    await writer.wait_closed()
+                    self.cut()
+        writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def proxy(target: int) -> AsyncIterator[Proxy]:
+    passing = Proxy(target)
+    listening = await asyncio.start_server(passing.accept, "127.0.0.1", 0)
+    passing.url = "tcp://127.0.0.1:{}".format(listening.sockets[0].getsockname()[1])
+    try:
+        yield passing
+    finally:
+        listening.close()
+        passing.cut()
+
+
+def following(
+    client: Client, name: str, condition: Callable[[Any], bool] = lambda _: True
+) -> asyncio.Future[Any]:
+    """The next event of that name that fulfils the condition."""
+    future = asyncio.get_running_loop().create_future()
+
+    def hear(event: Any) -> None:
+        if not future.done() and condition(event):
+            off()
+            future.set_result(event)
+
+    off = client.on(name, hear)
+    return asyncio.ensure_future(asyncio.wait_for(future, PATIENCE))
