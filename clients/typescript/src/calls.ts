@@ -51,8 +51,7 @@ export class Calls {
         },
       };
       const timer = setTimeout(() => {
-        this.#sent.delete(id);
-        this.#waiting = this.#waiting.filter((waiting) => waiting !== call);
+        this.#take(id);
         call.settle(new WarrenError("call-timeout"));
         flush();
       }, timeoutMs);
@@ -81,11 +80,20 @@ export class Calls {
 
   /** Settles the call that a reply belongs to. False when it belongs to none. */
   answer(reply: Message): boolean {
-    const call = typeof reply.id === "number" ? this.#sent.get(reply.id) : undefined;
-    if (call === undefined) return false;
-    this.#sent.delete(call.id);
-    call.settle(reply);
-    return true;
+    const call = typeof reply.id === "number" ? this.#take(reply.id) : undefined;
+    call?.settle(reply);
+    return call !== undefined;
+  }
+
+  #take(id: number): Call | undefined {
+    const sent = this.#sent.get(id);
+    if (sent !== undefined) {
+      this.#sent.delete(id);
+      return sent;
+    }
+    // Its reply may be among what was missed.
+    const index = this.#waiting.findIndex((call) => call.id === id);
+    return index < 0 ? undefined : this.#waiting.splice(index, 1)[0];
   }
 
   /** Fails every call. */

@@ -47,9 +47,7 @@ class Calls:
             raise WarrenError("call-timeout") from None
         finally:
             # Also when whoever waited was cancelled.
-            self._sent.pop(call.id, None)
-            if call in self._waiting:
-                self._waiting.remove(call)
+            self._take(call.id)
             flush()
 
     def flush(self, send: Callable[[str], None]) -> None:
@@ -70,12 +68,21 @@ class Calls:
 
     def answer(self, reply: Message) -> bool:
         """Settles the call that a reply belongs to. False when it belongs to none."""
-        call = self._sent.pop(reply.get("id", 0), None)
+        call = self._take(reply.get("id", 0))
         if call is None:
             return False
         if not call.reply.done():
             call.reply.set_result(reply)
         return True
+
+    def _take(self, id: object) -> _Call | None:
+        if isinstance(id, int) and id in self._sent:
+            return self._sent.pop(id)
+        # Its reply may be among what was missed.
+        call = next((call for call in self._waiting if call.id == id), None)
+        if call is not None:
+            self._waiting.remove(call)
+        return call
 
     def fail(self, error: WarrenError) -> None:
         """Fails every call."""

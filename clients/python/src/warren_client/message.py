@@ -76,8 +76,9 @@ def decode(frame: str) -> Message:
         if isinstance(value, dict):
             if not isinstance(value.get("$bytes"), str):
                 raise ValueError("a field is an object")
-            # Without padding too; what there is too much of it is passed over.
-            message[name] = base64.b64decode(value["$bytes"] + "==", validate=True)
+            text = value["$bytes"]
+            padding = "=" * (-len(text) % 4)
+            message[name] = base64.b64decode(text + padding, validate=True)
     return message
 
 

@@ -1,0 +1,252 @@
+// Sessions that outlive their connections, against a server that does what the test says.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { connect } from "../dist/index.js";
+import { startPeer } from "./peer.js";
+import { next } from "./server.js";
+
+const backoff = { baseMs: 1, capMs: 1 };
+
+/** A client of a peer, logged in. */
+async function start(/** @type {import("node:test").TestContext} */ context, options = {}, hello = {}) {
+  const peer = await startPeer(context);
+  const [connection, client] = await Promise.all([
+    peer.serve(hello),
+    connect(peer.url, { user: "ann", backoff, ...options }),
+  ]);
+  context.after(() => {
+    connection.cut();
+    return client.close();
+  });
+  return { peer, connection, client };
+}
+
+test("what counts is counted, over all connections", async (context) => {
+  const { peer, connection, client } = await start(context);
+  const ping = client.call("ping", {});
+  await connection.answer("ping", { time_ms: 1 });
+  await ping;
+  const chat = (/** @type {string} */ text) => ({ msg: "chat", to: "ann", from: "bob", text });
+  const last = next(client, "chat", ({ text }) => text === "last");
+  connection.write(
+    { msg: "pong", status: 0 },
+    { msg: "error", status: 400, error: "malformed" },
+    chat("first"),
+    { msg: "join", id: 999, status: 0 },
+    { msg: "time", status: 0 },
+    chat("last"),
+  );
+  await last;
+  connection.cut();
+  const second = await peer.greet();
+  assert.deepEqual(await second.answer("resume", { token: "b", replayed: 1 }), {
+    msg: "resume",
+    session: "7",
+    token: "a",
+    received: 3,
+  });
+  const more = next(client, "chat");
+  second.write(chat("more"));
+  await more;
+  second.cut();
+  const third = await peer.greet();
+  const { token, received } = await third.answer("resume", { token: "c", replayed: 0 });
+  assert.deepEqual([token, received], ["b", 4]);
+});
+
+test("a resume whose reply was lost is asked for with the same token", async (context) => {
+  const { peer, connection } = await start(context);
+  connection.cut();
+  const second = await peer.greet();
+  assert.equal((await second.read()).token, "a");
+  second.cut();
+  const third = await peer.greet();
+  assert.equal((await third.read()).token, "a");
+});
+
+test("calls without a reply are sent again, behind what was missed", async (context) => {
+  const { peer, connection, client } = await start(context);
+  const calls = ["one", "two", "three"].map((room) => client.call("join", { room }));
+  for (let id = 1; id <= 3; id += 1) assert.equal((await connection.read()).id, id);
+  connection.write({ msg: "join", id: 2, status: 0, room: "two", members: 1 });
+  await calls[1];
+  connection.cut();
+  const second = await peer.greet();
+  await second.answer("resume", { token: "b", replayed: 2 });
+  // It leaves behind the others, though nothing holds it.
+  const fourth = client.call("leave", { room: "two" });
+  second.write({ msg: "chat", to: "ann", from: "bob", text: "hi" });
+  second.write({ msg: "join", id: 1, status: 0, room: "one", members: 1 });
+  await calls[0];
+  const { id, room } = await second.answer("join", { room: "three", members: 1 });
+  assert.deepEqual([id, room], [3, "three"]);
+  await calls[2];
+  assert.equal((await second.answer("leave")).id, 4);
+  await fourth;
+});
+
+test("a session that is gone is told, and its calls fail", async (context) => {
+  for (const error of ["session-unknown", "resume-too-old"]) {
+    let tickets = 0;
+    const ticket = async () => `ticket ${(tickets += 1)}`;
+    const { peer, connection, client } = await start(context, { ticket });
+    const call = client.call("join", { room: "plaza" });
+    await connection.read();
+    connection.cut();
+    const second = await peer.greet();
+    const lost = next(client, "lost");
+    await second.answer("resume", { status: 410, error });
+    await assert.rejects(call, { reason: "session-lost", status: 0 });
+    const login = await second.answer("login", { session: "8", token: "z", object: "1.2" });
+    assert.deepEqual([login.user, login.ticket], ["ann", "ticket 2"]);
+    assert.equal((await lost).reason, error);
+    assert.equal(client.ownObject, "1.2");
+    second.cut();
+    const { session, received } = await (await peer.greet()).read();
+    assert.deepEqual([session, received], ["8", 0]);
+  }
+});
+
+test("a request leaves only while the server remembers those without a reply", async (context) => {
+  const { connection, client } = await start(context);
+  const calls = Array.from({ length: 70 }, () => client.call("leave", { room: "plaza" }));
+  const ids = [];
+  for (let count = 0; count < 64; count += 1) ids.push((await connection.read()).id);
+  assert.deepEqual(ids, Array.from({ length: 64 }, (_, index) => index + 1));
+  // All but the oldest: still nothing may follow.
+  for (const id of ids.slice(1)) connection.write({ msg: "leave", id, status: 0 });
+  await calls[63];
+  connection.write({ msg: "chat", to: "ann", from: "bob", text: "hi" });
+  await next(client, "chat");
+  client.reconnect();
+  assert.equal(await connection.read(), undefined);
+  for (const call of calls.slice(64)) call.catch(() => {});
+  calls[0]?.catch(() => {});
+});
+
+test("a call that gets no reply in time fails, and lets others go", async (context) => {
+  const { connection, client } = await start(context, { callTimeoutMs: 5 });
+  const late = client.call("leave", { room: "plaza" });
+  await assert.rejects(late, { reason: "call-timeout", status: 0 });
+  const others = Array.from({ length: 65 }, () =>
+    client.call("leave", { room: "plaza" }, { timeoutMs: 60_000 }),
+  );
+  await connection.read();
+  // The reply that came too late harms nobody.
+  connection.write({ msg: "leave", id: 1, status: 0 });
+  for (const _ of others) await connection.answer("leave");
+  await Promise.all(others);
+});
+
+test("one call too many is refused", async (context) => {
+  const { client } = await start(context, { callsMax: 2 });
+  const calls = [1, 2].map(() => client.call("leave", { room: "plaza" }));
+  await assert.rejects(client.call("leave", { room: "plaza" }), { reason: "queue-full" });
+  for (const call of calls) call.catch(() => {});
+});
+
+test("a silent connection is given up, after the server was asked", async (context) => {
+  const { peer, connection, client } = await start(context, {}, { heartbeat_ms: 20 });
+  connection.write({ msg: "chat", to: "ann", from: "bob", text: "hi" });
+  await next(client, "chat");
+  assert.deepEqual(await connection.read(), { msg: "ping", received: 1 });
+  const second = await peer.greet();
+  await second.answer("resume", { token: "b", replayed: 0 });
+});
+
+test("a server that never answers is given up", async (context) => {
+  const peer = await startPeer(context);
+  await assert.rejects(connect(peer.url, { user: "ann", connectTimeoutMs: 5 }), {
+    reason: "connect-failed",
+  });
+});
+
+test("what is closed for good stays closed", async (context) => {
+  for (const reason of ["displaced", "taken-over", "kicked", "banned"]) {
+    const { connection, client } = await start(context);
+    const call = client.call("ping", {});
+    connection.write({ msg: "closed", status: 410, error: reason });
+    await assert.rejects(call, { reason, status: 410 });
+    assert.equal(client.state.state, "closed");
+  }
+});
+
+test("other closes, and servers that are full, are tried again", async (context) => {
+  const { peer, connection, client } = await start(context);
+  const states = /** @type {unknown[]} */ ([]);
+  client.on("state", ({ state, ...rest }) => {
+    states.push("error" in rest ? [state, rest.error.reason] : [state]);
+  });
+  connection.write({ msg: "closed", status: 504, error: "slow-consumer" });
+  const second = await peer.accept();
+  second.write({ msg: "closed", status: 503, error: "busy" });
+  const third = await peer.greet();
+  await third.answer("resume", { status: 429, error: "login-rate" });
+  const fourth = await peer.greet();
+  const connected = next(client, "state", ({ state }) => state === "connected");
+  await fourth.answer("resume", { token: "b", replayed: 0 });
+  assert.equal((await connected).resumed, true);
+  assert.deepEqual(states, [
+    ["reconnecting", "slow-consumer"],
+    ["reconnecting", "busy"],
+    ["reconnecting", "login-rate"],
+    ["connected"],
+  ]);
+});
+
+test("a refused login is final, a first one always", async (context) => {
+  const peer = await startPeer(context);
+  for (const [status, error] of [
+    [401, "ticket-expired"],
+    [429, "login-rate"],
+  ]) {
+    const client = connect(peer.url, { user: "ann", backoff });
+    const connection = await peer.greet();
+    await connection.answer("login", { status, error });
+    await assert.rejects(client, { reason: error, status });
+  }
+  const { peer: other, connection, client } = await start(context);
+  const closed = next(client, "state", ({ state }) => state === "closed");
+  connection.cut();
+  await (await other.greet()).answer("resume", { status: 403, error: "banned" });
+  assert.equal((await closed).error.reason, "banned");
+});
+
+test("a client can be closed while it connects again", async (context) => {
+  const { connection, client } = await start(context, { backoff: { baseMs: 1e9, capMs: 1e9 } });
+  const call = client.call("ping", {});
+  const lost = next(client, "state", ({ state }) => state === "reconnecting");
+  connection.cut();
+  await lost;
+  await Promise.all([client.close(), assert.rejects(call, { reason: "client-closed" })]);
+});
+
+test("reconnect does not wait", async (context) => {
+  const { peer, connection, client } = await start(context, {
+    backoff: { baseMs: 1e9, capMs: 1e9 },
+  });
+  client.reconnect();
+  assert.equal(await connection.read(), undefined);
+  const second = await peer.greet();
+  const lost = next(client, "state", ({ state }) => state === "reconnecting");
+  second.cut();
+  await lost;
+  client.reconnect();
+  await (await peer.greet()).answer("resume", { token: "b", replayed: 0 });
+});
+
+test("a listener that fails does not stop the others", async (context) => {
+  const { connection, client } = await start(context);
+  const { mock } = context.mock.method(globalThis, "queueMicrotask", () => {});
+  client.on("chat", () => {
+    throw new Error("a fault of the application");
+  });
+  const heard = next(client, "chat");
+  connection.write({ msg: "chat", to: "ann", from: "bob", text: "hi" });
+  await heard;
+  // Where faults go that nobody catches.
+  const [thrower] = mock.calls.map((call) => call.arguments[0]);
+  assert.throws(() => thrower?.(), /fault of the application/);
+});
