@@ -47,6 +47,14 @@ pub struct LogConfig {
 pub struct LimitsConfig {
     /// Open connections of one shard.
     pub connections_max: usize,
+    /// Open connections of one shard whose clients have not logged in.
+    pub unauthenticated_max: usize,
+    /// Milliseconds within which a client has to be logged in.
+    pub login_ms: u64,
+    /// Longest frame of a client that has not logged in.
+    pub unauthenticated_frame_bytes_max: usize,
+    /// Milliseconds within which a frame that has begun has to be whole.
+    pub frame_ms: u64,
     /// Bytes that wait to be sent on one connection.
     pub send_queue_bytes_max: usize,
     /// Events that wait in one partition.
@@ -215,6 +223,10 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
     let limits = &file.limits;
     Ok(LimitsConfig {
         connections_max: limits.connections_max().count()?,
+        unauthenticated_max: limits.unauthenticated_max().count()?,
+        login_ms: limits.login_ms().number()?,
+        unauthenticated_frame_bytes_max: limits.unauthenticated_frame_bytes_max().count()?,
+        frame_ms: limits.frame_ms().number()?,
         send_queue_bytes_max: limits.send_queue_bytes_max().count()?,
         partition_events_max: limits.partition_events_max().count()?,
         rooms_per_session_max: limits.rooms_per_session_max().count()?,

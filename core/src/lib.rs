@@ -24,6 +24,7 @@ pub mod message;
 pub mod name;
 pub mod object;
 pub mod partition;
+pub mod peer;
 pub mod reason;
 mod relay;
 pub mod room;

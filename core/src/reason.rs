@@ -33,6 +33,9 @@ macro_rules! reasons {
                 Some(match self {
                     Self::FrameTooLarge => "protocol.frame_bytes_max",
                     Self::Timeout => "protocol.heartbeat_ms",
+                    Self::LoginTimeout => "limits.login_ms",
+                    Self::FrameTimeout => "limits.frame_ms",
+                    Self::TooManyUnauthenticated => "limits.unauthenticated_max",
                     Self::ObjectTooLarge => "limits.object_bytes_max",
                     Self::TooManyRooms => "limits.rooms_per_session_max",
                     Self::TooManyWatches => "limits.watches_per_session_max",
@@ -111,6 +114,10 @@ reasons! {
     UnknownObject = "unknown-object", 404;
     /// The client was silent for two heartbeats.
     Timeout = "timeout", 408;
+    /// The client was not logged in in time.
+    LoginTimeout = "login-timeout", 408;
+    /// A frame that had begun was not whole in time.
+    FrameTimeout = "frame-timeout", 408;
     /// The object is at another version.
     VersionConflict = "version-conflict", 409;
     /// This connection is logged in already.
@@ -147,6 +154,8 @@ reasons! {
     PartitionMemoryFull = "partition-memory-full", 507;
     /// The objects of this part of the server take as much memory as they may.
     ServerFull = "server-full", 507;
+    /// Too many clients are connected that have not logged in; try again.
+    TooManyUnauthenticated = "too-many-unauthenticated", 503;
     /// A queue on the way is full; try again.
     Busy = "busy", 503;
     /// This node cannot promise that level of `ack`.

@@ -12,6 +12,7 @@
 //! buffer that the connection has for so long, bounded by `frame_bytes_max` and one receive buffer.
 
 use warren_core::ids::ConnectionId;
+use warren_core::peer::PeerAddress;
 use warren_core::reason::Reason;
 use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs};
 
@@ -22,6 +23,8 @@ use crate::reactor::Luggage;
 const SPARE_BUFFERS_MAX: usize = 64;
 /// A buffer that has grown beyond this is not kept.
 const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// The time of what is not going to be due.
+pub(crate) const NEVER: u64 = u64::MAX;
 /// No entry in the turn's output.
 pub(crate) const EGRESS_NONE: u32 = u32::MAX;
 
@@ -95,7 +98,13 @@ pub(crate) struct Connection {
     /// Received buffers that wait for a later turn.
     pub(crate) held_count: u32,
     pub(crate) heard_ns: u64,
-    /// When the next heartbeat is due, for protocols that get one.
+    /// Where its client is.
+    pub(crate) peer: PeerAddress,
+    /// When its client has to be logged in; `NEVER` when it is.
+    pub(crate) login_due_ns: u64,
+    /// When the half-received frame has to be whole; `NEVER` when there is none.
+    pub(crate) frame_due_ns: u64,
+    /// When the next heartbeat is due, or the next look whether the client is silent.
     pub(crate) heartbeat_ns: u64,
     /// Index of the connection's entry in the turn's output.
     pub(crate) egress_entry: u32,
@@ -126,6 +135,8 @@ pub(crate) struct Decoding<'a> {
     pub(crate) refused: &'a mut Vec<Reason>,
     /// Messages decoded.
     pub(crate) messages: u64,
+    /// The half-received frame is another one than before.
+    pub(crate) frame_began: bool,
 }
 
 impl Connection {
@@ -142,7 +153,10 @@ impl Connection {
             install_armed: false,
             held_count: 0,
             heard_ns: 0,
-            heartbeat_ns: 0,
+            peer: PeerAddress::default(),
+            login_due_ns: NEVER,
+            frame_due_ns: NEVER,
+            heartbeat_ns: NEVER,
             egress_entry: EGRESS_NONE,
             queue: None,
             luggage: None,
@@ -161,6 +175,21 @@ impl Connection {
     /// Whether the kernel works on something for it.
     pub(crate) fn has_operations(&self) -> bool {
         self.receive_armed || self.shutdown_armed || self.install_armed || self.send_in_flight()
+    }
+
+    /// Whether its client has logged in.
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.login_due_ns == NEVER
+    }
+
+    /// Whether bytes of it may be there that we have not looked at yet.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.held_count > 0 || !self.receive_armed
+    }
+
+    /// The earliest of its deadlines.
+    pub(crate) fn due_ns(&self) -> u64 {
+        self.login_due_ns.min(self.frame_due_ns).min(self.heartbeat_ns)
     }
 
     /// The protocol in which messages may be sent to it now.
@@ -213,6 +242,7 @@ impl Connection {
             if consumed < bytes.len() {
                 let mut rest = decoding.spare.take();
                 rest.extend_from_slice(&bytes[consumed..]);
+                decoding.frame_began = true;
                 self.partial = Some(PartialFrame { bytes: rest, scanned });
             }
             return Ok(());
@@ -221,6 +251,7 @@ impl Connection {
         match self.decode_all(id, &partial.bytes, &mut partial.scanned, decoding) {
             Ok(consumed) if consumed < partial.bytes.len() => {
                 partial.bytes.drain(..consumed);
+                decoding.frame_began = consumed > 0;
                 self.partial = Some(partial);
                 Ok(())
             }

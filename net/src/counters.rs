@@ -46,6 +46,8 @@ pub struct NetCounters {
     pub connections: [u64; Protocol::ALL.len()],
     /// Gauge: connections whose protocol is not known yet.
     pub connections_undetected: u64,
+    /// Gauge: connections whose clients have not logged in.
+    pub connections_unauthenticated: u64,
     /// Gauge: bytes that wait in send queues.
     pub send_queue_bytes: u64,
     /// Gauge: bytes of half-received frames.
@@ -76,6 +78,7 @@ impl Default for NetCounters {
             closes: [0; Reason::ALL.len()],
             connections: [0; Protocol::ALL.len()],
             connections_undetected: 0,
+            connections_unauthenticated: 0,
             send_queue_bytes: 0,
             partial_frame_bytes: 0,
             gathered_bytes_peak: 0,

@@ -201,12 +201,17 @@ impl Egress {
 }
 
 /// Writes the packed message by which a client hears why something was refused or closed.
-pub(crate) fn write_notice(out: &mut Vec<u8>, method: &str, reason: Reason) {
+pub(crate) fn write_notice(
+    out: &mut Vec<u8>,
+    method: &str,
+    reason: Reason,
+    limit: Option<&'static str>,
+) {
     out.clear();
     let mut notice = MessageBuilder::new(out, method);
     notice.field("status", Value::Integer(i64::from(reason.status())));
     notice.field("error", Value::Text(reason.word()));
-    if let Some(limit) = reason.limit() {
+    if let Some(limit) = limit {
         notice.field("limit", Value::Text(limit));
     }
 }
@@ -214,7 +219,8 @@ pub(crate) fn write_notice(out: &mut Vec<u8>, method: &str, reason: Reason) {
 /// The line for a connection whose protocol is not known.
 pub(crate) fn closed_line(reason: Reason) -> String {
     let (status, error) = (reason.status(), reason.word());
-    format!("{{\"msg\":\"closed\",\"status\":{status},\"error\":\"{error}\"}}\n")
+    let limit = reason.limit().map(|limit| format!(",\"limit\":\"{limit}\"")).unwrap_or_default();
+    format!("{{\"msg\":\"closed\",\"status\":{status},\"error\":\"{error}\"{limit}}}\n")
 }
 
 /// Whether a client is told before its connection is closed for this reason.

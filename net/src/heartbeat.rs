@@ -65,6 +65,17 @@ impl Wheel {
         self.occupied[slot / 64] |= 1 << (slot % 64);
     }
 
+    /// Sets the deadline of an index, unless it has one that is as early. Costs a look when it has.
+    pub(crate) fn advance(&mut self, index: u32, deadline_ns: u64) {
+        let known = self.entries.get(index as usize);
+        let is_earlier = |entry: &Entry| {
+            usize::from(entry.slot) < SLOT_COUNT && entry.deadline_ns <= deadline_ns
+        };
+        if !known.is_some_and(is_earlier) {
+            self.schedule(index, deadline_ns);
+        }
+    }
+
     /// Drops the deadline of an index, if it has one.
     pub(crate) fn cancel(&mut self, index: u32) {
         let Some(entry) = self.entries.get(index as usize).copied() else { return };

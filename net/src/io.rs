@@ -13,6 +13,7 @@
 //!    queued sends, the wake counter. Sends from borrowed memory are over when the call returns.
 //! 3. Accepted sockets live in the ring's file table and never in the process's descriptor table.
 
+pub mod accepts;
 pub mod buffers;
 pub mod listener;
 pub mod operation;

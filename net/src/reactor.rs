@@ -15,9 +15,11 @@
 //! 3. Of a connection whose protocol became known the shard hears one `Opened`, perhaps one
 //!    `Ended`, and one `Closed`.
 //! 4. Warm turns allocate nothing: all lists are kept from turn to turn.
-//! 5. The file table has one slot more than there may be connections. A connection in it is told
-//!    so, and makes room for the next.
+//! 5. The file table has more slots than there may be connections. Each accept under way is sure of
+//!    one: the kernel would close what finds none without a word. One too many is told so, and makes
+//!    room for the next.
 
+mod accept;
 mod close;
 mod deadlines;
 mod hand_over;
@@ -49,13 +51,15 @@ use crate::io::ring::{
     ImmediateSend, Ring, RingSettings, Wait, descriptors_max, descriptors_raise,
 };
 
+use hand_over::ARRIVALS_MAX;
 use hand_over::HandOvers;
 use receive::Held;
 
 /// Most connections of a reactor that does not say another number.
 const CONNECTIONS_DEFAULT_MAX: usize = 65_536;
-/// Slots for connections beyond the limit, to tell them so.
-pub const SURPLUS_SLOTS: usize = 1;
+/// Slots for connections beyond the limit: one for the one too many, to tell it so, and those for
+/// connections on their way from other shards, so that they need none that an accept was promised.
+pub const SURPLUS_SLOTS: usize = 1 + ARRIVALS_MAX;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// What a Flash player is told that asks for the socket policy, unless the configuration says
@@ -93,8 +97,14 @@ pub struct ReactorSettings {
     pub heartbeat_ms: u64,
     /// Milliseconds for which a closed connection may take what was sent, and say its own end.
     pub linger_ms: u64,
-    /// Milliseconds for which a connection may leave its protocol open.
-    pub detection_ms: u64,
+    /// Milliseconds from the accept within which a client has to be logged in.
+    pub login_ms: u64,
+    /// Connections open at a time whose clients are not logged in.
+    pub unauthenticated_max: usize,
+    /// Longest frame of a client that is not logged in.
+    pub unauthenticated_frame_bytes_max: usize,
+    /// Milliseconds within which a frame that has begun has to be whole.
+    pub frame_ms: u64,
 }
 
 impl Default for ReactorSettings {
@@ -116,7 +126,10 @@ impl Default for ReactorSettings {
             completion_entries: ring.completion_entries,
             heartbeat_ms: 10_000,
             linger_ms: 1000,
-            detection_ms: 60_000,
+            login_ms: 10_000,
+            unauthenticated_max: 4096,
+            unauthenticated_frame_bytes_max: 4096,
+            frame_ms: 10_000,
         }
     }
 }
@@ -141,9 +154,12 @@ pub enum ReactorError {
 /// A shard's ring, connections and output.
 pub struct Reactor {
     settings: ReactorSettings,
+    /// How protocols are spoken with clients that are not logged in.
+    stranger_gateway: GatewaySettings,
     ring: Ring,
     listener: Option<Listener>,
-    accept_armed: bool,
+    /// Bit per accept: it is under way.
+    accepts_armed: u64,
     /// When accepting is tried again after a failure.
     accept_retry_ns: Option<u64>,
     /// By slot; grows with the highest slot in use.
@@ -185,11 +201,19 @@ impl Reactor {
         descriptors_raise(sizes.files_max);
         let mut ring = Ring::new(&sizes)?;
         ring.wake_read();
+        let stranger_gateway = GatewaySettings {
+            frame_bytes_max: settings
+                .gateway
+                .frame_bytes_max
+                .min(settings.unauthenticated_frame_bytes_max),
+            ..settings.gateway
+        };
         let mut reactor = Self {
             settings,
+            stranger_gateway,
             ring,
             listener: Some(listener),
-            accept_armed: false,
+            accepts_armed: 0,
             accept_retry_ns: None,
             connections: Vec::new(),
             open_count: 0,
@@ -292,9 +316,7 @@ impl Reactor {
     /// Accepts no more connections. The listener is closed, so that the kernel gives its share of
     /// new connections to others on the same address.
     pub fn stop_accepting(&mut self) {
-        if self.accept_armed {
-            self.cancel_accept();
-        }
+        self.cancel_accepts();
         // An accept that still waits to be submitted must not meet another file by its number.
         self.ring.submit();
         self.listener = None;
@@ -336,32 +358,9 @@ impl Reactor {
         self.counters.gathered_bytes_peak = self.egress.gathered_bytes_peak as u64;
     }
 
-    /// Accepts connections, as many as there may be; then one at a time, to tell it that there are
-    /// too many; and none while that one is there.
-    fn accept(&mut self) {
-        let connections_max = self.settings.connections_max;
-        let waits = self.accept_armed || self.accept_retry_ns.is_some();
-        let Some(listener) = &self.listener else { return };
-        if waits || self.in_use_count() > connections_max {
-            return;
-        }
-        self.accept_armed = true;
-        let user_data = UserData::new(OperationKind::Accept, 0, 0);
-        if self.in_use_count() < connections_max {
-            self.ring.accept(user_data, listener);
-        } else {
-            self.ring.accept_one(user_data, listener);
-        }
-    }
-
     /// Connections that count towards the limit.
     fn in_use_count(&self) -> usize {
         self.open_count + self.hand_overs.departed_count()
-    }
-
-    fn cancel_accept(&mut self) {
-        let accept = UserData::new(OperationKind::Accept, 0, 0);
-        self.ring.cancel(UserData::new(OperationKind::Cancel, 0, 0), accept);
     }
 
     fn id_of(&self, index: u32) -> ConnectionId {

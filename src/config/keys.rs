@@ -287,6 +287,18 @@ sections! {
     LimitsSection = "limits" {
         /// Open connections of one shard; fewer than the hard limit on descriptors.
         connections_max: u64 = "16384", Allowed::Range(1, 1_048_576);
+        /// Open connections of one shard whose clients have not logged in; the next is closed with
+        /// `too-many-unauthenticated`.
+        unauthenticated_max: u64 = "4096", Allowed::Range(1, 1_048_576);
+        /// Time from a connection's beginning within which its client has to be logged in, in
+        /// milliseconds; then it is closed with `login-timeout`.
+        login_ms: u64 = "10000", Allowed::Range(100, 600_000);
+        /// Longest frame of a client that has not logged in, in bytes; a longer one closes with
+        /// `frame-too-large`. At most `protocol.frame_bytes_max` in any case.
+        unauthenticated_frame_bytes_max: u64 = "4096", Allowed::Range(256, MIB);
+        /// Time within which a frame that has begun has to be whole, in milliseconds; then the
+        /// connection is closed with `frame-timeout`.
+        frame_ms: u64 = "10000", Allowed::Range(100, 600_000);
         /// Bytes that wait to be sent on one connection; one with more is closed with
         /// `slow-consumer`.
         send_queue_bytes_max: u64 = "393216", Allowed::Range(KIB, GIB);

@@ -55,6 +55,10 @@ fn every_key_can_be_set() {
         strict = true
         [limits]
         connections_max = 11
+        unauthenticated_max = 20
+        login_ms = 101
+        unauthenticated_frame_bytes_max = 257
+        frame_ms = 102
         send_queue_bytes_max = 6144
         partition_events_max = 13
         rooms_per_session_max = 14
@@ -98,6 +102,10 @@ fn every_key_can_be_set() {
         heartbeat_ms: 2000,
         limits: LimitsConfig {
             connections_max: 11,
+            unauthenticated_max: 20,
+            login_ms: 101,
+            unauthenticated_frame_bytes_max: 257,
+            frame_ms: 102,
             send_queue_bytes_max: 6144,
             partition_events_max: 13,
             rooms_per_session_max: 14,
@@ -288,6 +296,10 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
     let reactor = ReactorSettings::default();
     let expected = LimitsConfig {
         connections_max: config.limits.connections_max,
+        unauthenticated_max: reactor.unauthenticated_max,
+        login_ms: reactor.login_ms,
+        unauthenticated_frame_bytes_max: reactor.unauthenticated_frame_bytes_max,
+        frame_ms: reactor.frame_ms,
         send_queue_bytes_max: reactor.send_queue_bytes_max,
         partition_events_max: limits.partition_events_max,
         rooms_per_session_max: limits.rooms_per_session_max,

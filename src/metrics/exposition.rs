@@ -113,6 +113,9 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("connections_moved_in", "Connections that came from other shards", |turn| {
         turn.net.connections_moved_in
     }),
+    gauge("unauthenticated_connections", "Connections whose clients have not logged in", |turn| {
+        turn.net.connections_unauthenticated
+    }),
     gauge("send_queue_bytes", "Bytes that wait in send queues", |turn| turn.net.send_queue_bytes),
     gauge("partial_frame_bytes", "Bytes of half-received frames", |turn| {
         turn.net.partial_frame_bytes

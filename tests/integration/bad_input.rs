@@ -9,6 +9,9 @@ use crate::client::Client;
 use crate::server::TestServer;
 use crate::wire::wire_of;
 
+/// Frames as long as those of clients that have logged in.
+const LONG_FRAMES: &str = "[limits]\nunauthenticated_frame_bytes_max = 1048576\n";
+
 /// A `ping` that makes the connection's protocol known.
 fn hello(protocol: &str) -> Vec<u8> {
     match protocol {
@@ -83,7 +86,7 @@ fn every_malformed_frame_gets_its_reason_and_the_neighbour_notices_nothing() {
     let mut vectors: Vec<Value> = serde_json::from_str(text).unwrap();
     // Other limits than the server's are the unit tests' part.
     vectors.retain(|vector| vector["settings"].is_null());
-    let server = TestServer::start(1);
+    let server = TestServer::start_with(1, LONG_FRAMES);
     let (refused, fatal) = refuse_all(&server, &vectors);
     assert!(refused > 200, "{refused} of {} vectors were tried", vectors.len());
     server.metric_becomes("warren_refusals_total", "", refused + fatal);
@@ -102,7 +105,9 @@ fn what_attacks_xml_is_refused_by_name_and_the_neighbour_notices_nothing() {
     // The documents are as long as a server can be made to take.
     let server = TestServer::start_with(
         1,
-        "[protocol]\nframe_bytes_max = 1048576\n[limits]\nsend_queue_bytes_max = 6291456\n",
+        &format!(
+            "{LONG_FRAMES}send_queue_bytes_max = 6291456\n[protocol]\nframe_bytes_max = 1048576\n"
+        ),
     );
     let (refused, fatal) = refuse_all(&server, &vectors);
     assert_eq!((refused, fatal), (vectors.len() as u64, 0));
@@ -118,7 +123,7 @@ fn what_attacks_xml_is_refused_by_name_and_the_neighbour_notices_nothing() {
 fn what_attacks_xml_with_long_documents_meets_the_ordinary_limit_first() {
     let text = include_str!("../vectors/xml_corpus.json");
     let vectors: Vec<Value> = serde_json::from_str(text).unwrap();
-    let server = TestServer::start(1);
+    let server = TestServer::start_with(1, LONG_FRAMES);
     let mut long_count = 0;
     for bytes in vectors.iter().map(wire_of).filter(|bytes| bytes.len() > 100_000) {
         let mut client = Client::connect(server.listen);

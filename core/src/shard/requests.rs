@@ -310,6 +310,7 @@ impl Shard {
         let open = self.sessions.get_mut(session).expect("the session is there");
         let phase = core::mem::replace(&mut open.phase, Phase::Open);
         let (connection, room) = (open.connection, open.first_room.take());
+        outputs.list.push(ShardOutput::Admit { connection });
         if let Some(room) = room {
             let mut bytes = Vec::new();
             MessageBuilder::new(&mut bytes, "join").field("room", Value::Text(&room));

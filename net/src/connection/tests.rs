@@ -33,6 +33,7 @@ impl Fed {
             spare: &mut self.spare,
             refused: &mut self.refused,
             messages: 0,
+            frame_began: false,
         };
         self.connection.feed(ID, bytes, &mut decoding)
     }

@@ -57,7 +57,7 @@ fn notices_say_status_reason_and_limit() {
         [(Reason::Malformed, None), (Reason::SlowConsumer, Reason::SlowConsumer.limit())]
     {
         let mut bytes = b"what was there".to_vec();
-        write_notice(&mut bytes, "closed", reason);
+        write_notice(&mut bytes, "closed", reason, reason.limit());
         let notice = Message::parse(&bytes).unwrap();
         assert_eq!(notice.method(), "closed");
         assert_eq!(notice.get("status"), Some(Value::Integer(i64::from(reason.status()))));

@@ -18,13 +18,14 @@ use std::collections::HashMap;
 use std::io;
 use std::marker::PhantomData;
 use std::mem;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, DestinationSlot, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
+use super::accepts::AcceptPlaces;
 use super::buffers::{BUFFER_GROUP, BufferRing};
 use super::operation::{Completion, OperationKind, Outcome, UserData};
 use super::probe::{Environment, Feature, FeatureMissing, explain};
@@ -168,6 +169,7 @@ pub struct Ring {
     entering: Vec<Entering>,
     /// By slot: descriptors that were made for their sockets.
     installed: HashMap<u32, OwnedFd>,
+    accepts: AcceptPlaces,
     wake: WakeRead,
     registered_index: Option<u32>,
     completed: Vec<Completion>,
@@ -211,6 +213,7 @@ impl Ring {
             queued_sends: HashMap::new(),
             entering: Vec::new(),
             installed: HashMap::new(),
+            accepts: AcceptPlaces::new(),
             wake: WakeRead { handle, counter: Box::new([0; 8]) },
             registered_index: Some(index),
             completed: Vec::new(),
@@ -319,13 +322,25 @@ impl Ring {
         self.push(entry.user_data(user_data.to_bits()));
     }
 
-    /// Accepts one connection into a free slot.
+    /// Accepts one connection into a free slot, and keeps its address. The index of the name is
+    /// the number of the accept, below [`ACCEPTS_MAX`](super::accepts::ACCEPTS_MAX); no other of
+    /// that number may be under way.
     pub fn accept_one(&mut self, user_data: UserData, listener: &impl AsFd) {
+        assert_eq!(user_data.kind(), Some(OperationKind::Accept));
         let listener = io_uring::types::Fd(listener.as_fd().as_raw_fd());
         let slot = Some(DestinationSlot::auto_target());
-        let (address, length) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let (address, length) = self.accepts.begin(user_data.index());
         let entry = opcode::Accept::new(listener, address, length).file_index(slot).build();
         self.push(entry.user_data(user_data.to_bits()));
+    }
+
+    /// Who connected by the accept of that number, which has completed, until it is used again.
+    ///
+    /// # Panics
+    /// When it is under way.
+    #[must_use]
+    pub fn accepted_peer(&self, accept: u32) -> Option<IpAddr> {
+        self.accepts.peer(accept)
     }
 
     /// Receives into the receive buffers until the peer closes, it fails, or no buffer is free.
@@ -496,8 +511,9 @@ impl Ring {
             self.submit();
         }
         // SAFETY: what an entry points to outlives its operation: sends from borrowed memory end
-        // within `send_now`; queued sends, places of sockets that enter and the wake counter belong
-        // to the ring, which keeps them until completion, or in `drop` until the kernel has let go.
+        // within `send_now`; queued sends, the places of sockets that enter and of addresses, and the
+        // wake counter belong to the ring, which keeps them until completion, or in `drop` until the
+        // kernel has let go.
         unsafe { self.ring.submission().push(&entry) }.expect("submitting makes room");
     }
 
@@ -550,6 +566,7 @@ impl Ring {
                             send.done = true;
                         }
                     }
+                    (Some(OperationKind::Accept), _) => self.accepts.end(index),
                     (Some(OperationKind::Install), Outcome::Done(descriptor)) => {
                         // SAFETY: the kernel has just made this descriptor for this completion.
                         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) };
@@ -588,6 +605,7 @@ impl Drop for Ring {
             mem::forget(self.buffers.take());
             mem::forget(mem::take(&mut self.queued_sends));
             mem::forget(mem::take(&mut self.entering));
+            mem::forget(mem::replace(&mut self.accepts, AcceptPlaces::new()));
             mem::forget(mem::take(&mut self.wake.counter));
         }
         if let Some(index) = self.registered_index.take() {

@@ -40,6 +40,7 @@ impl Reactor {
 
     /// Decides the end of a connection, unless it was decided before, and tells the client.
     pub(super) fn close(&mut self, index: u32, reason: Reason) {
+        let limit = self.limit_of(index, reason);
         let connection = &mut self.connections[index as usize];
         if !connection.is_alive() {
             return;
@@ -47,7 +48,7 @@ impl Reactor {
         if is_told(reason) && !connection.send_broken {
             let bytes = match connection.protocol {
                 Some(protocol) => {
-                    write_notice(&mut self.notice, "closed", reason);
+                    write_notice(&mut self.notice, "closed", reason, limit);
                     let notice = Message::from_checked(&self.notice);
                     let gateway = &self.settings.gateway;
                     self.egress.encoding(
@@ -77,6 +78,7 @@ impl Reactor {
     pub(super) fn leave(&mut self, index: u32, reason: Reason) {
         let id = self.id_of(index);
         let connection = &mut self.connections[index as usize];
+        let is_admitted = connection.is_admitted();
         let protocol = match connection.phase {
             Phase::Undetected => {
                 self.counters.connections_undetected -= 1;
@@ -89,6 +91,7 @@ impl Reactor {
             }
             _ => return,
         };
+        self.counters.connections_unauthenticated -= u64::from(!is_admitted);
         self.counters.closes[reason as usize] += 1;
         // Where the level is off, this is one relaxed load.
         tracing::debug!(connection = index, protocol, reason = reason.word(), "closed");

@@ -5,7 +5,7 @@ use warren_core::reason::Reason;
 use warren_core::turn::Now;
 
 use super::{NS_PER_MS, Reactor};
-use crate::connection::Phase;
+use crate::connection::{NEVER, Phase};
 use crate::gateway::Protocol;
 use crate::heartbeat::SLOT_NS;
 
@@ -19,9 +19,7 @@ impl Reactor {
         self.wheel.expire(now.monotonic_ns, &mut due);
         for index in due.drain(..) {
             match self.connections[index as usize].phase {
-                Phase::Undetected => self.close(index, Reason::Timeout),
-                Phase::Open(Protocol::Binary) => self.check_silence(index, now),
-                Phase::Open(protocol) => self.send_heartbeat(index, protocol, now),
+                Phase::Undetected | Phase::Open(_) => self.deadline_reached(index, now),
                 Phase::Ended(_) => self.close(index, Reason::PeerClosed),
                 // It cannot go before its output has left.
                 Phase::Moving(_) => self.close(index, Reason::SlowConsumer),
@@ -37,14 +35,55 @@ impl Reactor {
         self.accept_retry_ns = Some(now.monotonic_ns.saturating_add(SLOT_NS));
     }
 
+    /// The earliest of a connection's deadlines is there, unless it was moved since.
+    fn deadline_reached(&mut self, index: u32, now: Now) {
+        let now_ns = now.monotonic_ns;
+        let frame_ns = Self::deadline_after_ms(now, self.settings.frame_ms);
+        let connection = &mut self.connections[index as usize];
+        if connection.login_due_ns <= now_ns {
+            self.close(index, Reason::LoginTimeout);
+            return;
+        }
+        if connection.frame_due_ns <= now_ns {
+            if !connection.is_waited_for() {
+                self.close(index, Reason::FrameTimeout);
+                return;
+            }
+            connection.frame_due_ns = frame_ns;
+        }
+        if connection.heartbeat_ns <= now_ns {
+            match connection.phase {
+                Phase::Open(Protocol::Binary) => self.check_silence(index, now),
+                Phase::Open(protocol) => self.send_heartbeat(index, protocol, now),
+                _ => {}
+            }
+        }
+        let connection = &self.connections[index as usize];
+        if connection.is_alive() {
+            self.wheel.schedule(index, connection.due_ns());
+        }
+    }
+
+    /// Takes the time of a frame that has begun, or is whole now.
+    pub(super) fn time_frame(&mut self, index: u32, began: bool, now: Now) {
+        let due_ns = Self::deadline_after_ms(now, self.settings.frame_ms);
+        let connection = &mut self.connections[index as usize];
+        if !matches!(connection.phase, Phase::Open(_)) || connection.partial_bytes() == 0 {
+            connection.frame_due_ns = NEVER;
+        } else if began || connection.frame_due_ns == NEVER {
+            connection.frame_due_ns = due_ns;
+            self.wheel.advance(index, due_ns);
+        }
+    }
+
     fn check_silence(&mut self, index: u32, now: Now) {
         let allowed_ns = self.settings.heartbeat_ms.saturating_mul(2 * NS_PER_MS);
-        let heard_ns = self.connections[index as usize].heard_ns;
-        let silent_ns = now.monotonic_ns.saturating_sub(heard_ns);
-        if silent_ns >= allowed_ns {
+        let connection = &mut self.connections[index as usize];
+        let heard_ns = connection.heard_ns;
+        if now.monotonic_ns.saturating_sub(heard_ns) >= allowed_ns {
             self.close(index, Reason::Timeout);
         } else {
-            self.wheel.schedule(index, heard_ns.saturating_add(allowed_ns));
+            connection.heartbeat_ns = heard_ns.saturating_add(allowed_ns);
         }
     }
 
@@ -55,9 +94,8 @@ impl Reactor {
         // made up for.
         let late_ns = now.monotonic_ns.saturating_sub(connection.heartbeat_ns);
         let intervals = 1 + late_ns / interval_ns;
-        let next_ns = connection.heartbeat_ns.saturating_add(intervals.saturating_mul(interval_ns));
-        connection.heartbeat_ns = next_ns;
-        self.wheel.schedule(index, next_ns);
+        connection.heartbeat_ns =
+            connection.heartbeat_ns.saturating_add(intervals.saturating_mul(interval_ns));
         self.notice.clear();
         MessageBuilder::new(&mut self.notice, "pong").field("status", Value::Integer(0));
         let pong = Message::from_checked(&self.notice);

@@ -14,18 +14,19 @@
 use std::os::fd::OwnedFd;
 
 use warren_core::ids::{ConnectionId, ShardId};
+use warren_core::peer::PeerAddress;
 use warren_core::reason::Reason;
 use warren_core::turn::Now;
 
-use super::Reactor;
 use super::receive::{Held, HeldWhat, Intake, Received};
-use crate::connection::Phase;
+use super::{Reactor, SURPLUS_SLOTS};
+use crate::connection::{Connection, Phase};
 use crate::gateway::Protocol;
 use crate::io::buffers::BufferId;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 
 /// Connections from other shards that are taken in at a time; the others wait in their rings.
-const ARRIVALS_MAX: usize = 64;
+pub(super) const ARRIVALS_MAX: usize = 64;
 
 /// What a connection takes along, or has brought.
 #[derive(Debug, Default)]
@@ -54,6 +55,8 @@ pub struct MovedConnection {
 struct MovedState {
     protocol: Protocol,
     heard_ns: u64,
+    peer: PeerAddress,
+    login_due_ns: u64,
     luggage: Box<Luggage>,
 }
 
@@ -244,7 +247,9 @@ impl Reactor {
         }
         let luggage = connection.luggage.take().expect("a connection that moves has luggage");
         let to = luggage.to.expect("it goes somewhere");
-        let state = MovedState { protocol, heard_ns: connection.heard_ns, luggage };
+        let Connection { heard_ns, peer, login_due_ns, .. } = *connection;
+        let state = MovedState { protocol, heard_ns, peer, login_due_ns, luggage };
+        self.counters.connections_unauthenticated -= u64::from(!connection.is_admitted());
         connection.phase = Phase::Closing;
         self.wheel.cancel(index);
         self.counters.connections[protocol as usize] -= 1;
@@ -260,7 +265,14 @@ impl Reactor {
         if self.hand_overs.arrivals_wait {
             return;
         }
-        for MovedConnection { socket, state } in std::mem::take(&mut self.hand_overs.arrivals) {
+        let slots = self.settings.connections_max + SURPLUS_SLOTS;
+        for moved in std::mem::take(&mut self.hand_overs.arrivals) {
+            let promised = self.accepts_armed.count_ones() as usize;
+            if self.open_count + self.hand_overs.entering.len() + promised >= slots {
+                self.hand_overs.arrivals.push(moved);
+                continue;
+            }
+            let MovedConnection { socket, state } = moved;
             let number = self.hand_overs.next_number;
             self.hand_overs.next_number = number.wrapping_add(1);
             self.ring.enter_table(number, socket);
@@ -295,27 +307,25 @@ impl Reactor {
 
     /// A connection that has come lives in this slot.
     fn settle(&mut self, slot: u32, state: MovedState, intake: &mut Intake<'_>) {
-        let MovedState { protocol, heard_ns, luggage } = state;
+        let MovedState { protocol, heard_ns, peer, login_due_ns, luggage } = state;
         self.occupy(slot);
         self.counters.connections_moved_in += 1;
         self.counters.connections[protocol as usize] += 1;
         let id = self.id_of(slot);
         let connection = &mut self.connections[slot as usize];
         connection.heard_ns = heard_ns;
+        connection.peer = peer;
+        connection.login_due_ns = login_due_ns;
+        self.counters.connections_unauthenticated += u64::from(!connection.is_admitted());
         connection.luggage = Some(luggage);
         connection.open(id, protocol, &self.settings.gateway, intake.inputs);
         self.start_heartbeat(slot, protocol, intake.now);
         self.arm_receive(slot);
-        if self.accept_armed && self.in_use_count() >= self.settings.connections_max {
-            // From here on they come one at a time, or not at all.
-            self.cancel_accept();
-        }
         if self.listener.is_none() {
             self.close(slot, Reason::Draining);
         } else if self.in_use_count() > self.settings.connections_max {
             self.counters.accept_table_full += 1;
-            self.connections[slot as usize].is_surplus = true;
-            self.close(slot, Reason::Busy);
+            self.turn_away(slot, Reason::Busy);
         } else {
             self.hold(id, HeldWhat::Luggage);
         }

@@ -13,7 +13,6 @@ use warren_core::turn::{Now, ShardInput, ShardInputs};
 use super::Reactor;
 use crate::connection::{Decoding, Fault, Phase};
 use crate::egress::{Encodings, write_notice};
-use crate::gateway::Protocol;
 use crate::io::buffers::BufferId;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 
@@ -269,20 +268,22 @@ impl Reactor {
         let connection = &mut self.connections[id.index as usize];
         let was_undetected = connection.phase == Phase::Undetected;
         let partial_before = connection.partial_bytes() as u64;
+        let is_admitted = connection.is_admitted();
         let mut decoding = Decoding {
-            settings: &self.settings.gateway,
+            settings: if is_admitted { &self.settings.gateway } else { &self.stranger_gateway },
             fixed_protocol: self.settings.fixed_protocol,
             inputs: intake.inputs,
             spare: &mut self.spare,
             refused: &mut self.refused,
             messages: 0,
+            frame_began: false,
         };
         let bytes = match received {
             Received::Buffer { buffer, length } => self.ring.buffers().bytes(buffer, length),
             Received::Unpacked(bytes) => bytes,
         };
         let result = connection.feed(id, bytes, &mut decoding);
-        let messages = decoding.messages;
+        let (messages, frame_began) = (decoding.messages, decoding.frame_began);
         self.counters.messages_in += messages;
         self.counters.partial_frame_bytes += connection.partial_bytes() as u64;
         self.counters.partial_frame_bytes -= partial_before;
@@ -297,6 +298,7 @@ impl Reactor {
         {
             self.opened(id.index, protocol, intake.now);
         }
+        self.time_frame(id.index, frame_began, intake.now);
         let mut refused = std::mem::take(&mut self.refused);
         for reason in refused.drain(..) {
             self.refuse(id.index, reason);
@@ -316,9 +318,10 @@ impl Reactor {
     /// Answers a frame that is no message.
     fn refuse(&mut self, index: u32, reason: Reason) {
         self.counters.refusals[reason as usize] += 1;
+        let limit = self.limit_of(index, reason);
         let connection = &mut self.connections[index as usize];
         let Some(protocol) = connection.output_protocol() else { return };
-        write_notice(&mut self.notice, "error", reason);
+        write_notice(&mut self.notice, "error", reason, limit);
         let notice = Message::from_checked(&self.notice);
         let gateway = &self.settings.gateway;
         let bytes = self.egress.encoding(
@@ -328,88 +331,5 @@ impl Reactor {
             std::iter::once(notice),
         );
         self.egress.push(index, connection, bytes);
-    }
-
-    fn accepted(&mut self, completion: Completion, intake: &mut Intake<'_>) {
-        self.accept_armed = completion.more;
-        match completion.outcome {
-            Outcome::Done(slot) => {
-                self.adopt(slot, intake);
-                if completion.more && self.in_use_count() >= self.settings.connections_max {
-                    // The kernel closes what does not fit its table without a word: from here on
-                    // they come one at a time.
-                    self.cancel_accept();
-                }
-            }
-            Outcome::TableFull => {
-                self.counters.accept_table_full += 1;
-                if self.in_use_count() <= self.settings.connections_max {
-                    // Ours is not the full one, or a close is on its way.
-                    self.accept_later(intake.now);
-                }
-                return;
-            }
-            Outcome::Cancelled => {}
-            Outcome::WouldBlock | Outcome::BuffersExhausted | Outcome::Failed(_) => {
-                self.accept_later(intake.now);
-                return;
-            }
-        }
-        self.accept();
-    }
-
-    /// A socket was accepted into the slot.
-    fn adopt(&mut self, slot: u32, intake: &mut Intake<'_>) {
-        self.occupy(slot);
-        self.counters.accepted += 1;
-        self.counters.connections_undetected += 1;
-        let now = intake.now;
-        let connection = &mut self.connections[slot as usize];
-        connection.phase = Phase::Undetected;
-        connection.heard_ns = now.monotonic_ns;
-        self.wheel.schedule(slot, Self::deadline_after_ms(now, self.settings.detection_ms));
-        self.arm_receive(slot);
-        if self.listener.is_none() {
-            self.close(slot, Reason::Draining);
-            return;
-        }
-        if self.in_use_count() > self.settings.connections_max {
-            self.counters.accept_table_full += 1;
-            self.connections[slot as usize].is_surplus = true;
-            self.close(slot, Reason::Busy);
-            return;
-        }
-        let fixed = self.settings.fixed_protocol.filter(|fixed| !fixed.is_always_detected());
-        if let Some(protocol) = fixed {
-            let id = self.id_of(slot);
-            let connection = &mut self.connections[slot as usize];
-            connection.open(id, protocol, &self.settings.gateway, intake.inputs);
-            self.opened(slot, protocol, now);
-        }
-    }
-
-    /// A slot has a connection.
-    pub(super) fn occupy(&mut self, slot: u32) {
-        while self.connections.len() <= slot as usize {
-            self.connections.push(Default::default());
-        }
-        let phase = self.connections[slot as usize].phase;
-        assert_eq!(phase, Phase::Free, "the kernel gives out free slots");
-        self.open_count += 1;
-    }
-
-    /// The protocol became known: its heartbeat begins.
-    fn opened(&mut self, index: u32, protocol: Protocol, now: Now) {
-        self.counters.connections_undetected -= 1;
-        self.counters.connections[protocol as usize] += 1;
-        self.start_heartbeat(index, protocol, now);
-    }
-
-    pub(super) fn start_heartbeat(&mut self, index: u32, protocol: Protocol, now: Now) {
-        let heartbeats = if protocol == Protocol::Binary { 2 } else { 1 };
-        let after_ms = self.settings.heartbeat_ms.saturating_mul(heartbeats);
-        let due_ns = Self::deadline_after_ms(now, after_ms);
-        self.connections[index as usize].heartbeat_ns = due_ns;
-        self.wheel.schedule(index, due_ns);
     }
 }

@@ -47,7 +47,7 @@ impl Reactor {
                         self.close(connection.index, reason);
                     }
                 }
-                ShardOutput::Admit { .. } => {}
+                ShardOutput::Admit { connection } => self.admit(connection),
                 ShardOutput::HandOver { connection, to, message } => {
                     self.hand_over(connection, to, outputs.message(message).as_bytes(), now);
                 }
@@ -193,7 +193,8 @@ impl Reactor {
         else {
             return;
         };
-        write_notice(&mut self.notice, "closed", Reason::SlowConsumer);
+        let reason = Reason::SlowConsumer;
+        write_notice(&mut self.notice, "closed", reason, reason.limit());
         let notice = Message::from_checked(&self.notice);
         let before = queue.waiting.len();
         encode(protocol, &self.settings.gateway, notice, &mut queue.waiting);

@@ -1,6 +1,7 @@
 //! The reactor with real sockets. A node is a reactor with a tiny shard that answers; clients are
 //! plain non-blocking sockets in the same thread. Time is a number that grows by a turn.
 
+mod admission;
 mod closing;
 mod hand_over;
 mod limits;
@@ -46,6 +47,8 @@ struct Node {
     address: SocketAddr,
     now: Now,
     accepting_input: bool,
+    /// Clients are logged in as soon as they speak.
+    admits: bool,
     answer_turns: u64,
     turn_count: u64,
     /// Messages that are not answered yet, with the turn in which they will be.
@@ -84,6 +87,7 @@ impl Node {
             // Far from zero, as on a machine that has been up for a while.
             now: Now { monotonic_ns: 1_000_000_000_000_000, wall_ms: 0 },
             accepting_input: true,
+            admits: true,
             answer_turns: ANSWER_TURNS,
             turn_count: 0,
             requests: VecDeque::new(),
@@ -140,6 +144,9 @@ impl Node {
                     self.opened_count += 1;
                     let new = self.open.insert(key(connection));
                     assert!(new, "opened once: {connection:?}");
+                    if self.admits {
+                        self.outputs.list.push(ShardOutput::Admit { connection });
+                    }
                 }
                 ShardInput::Message { connection, message } => {
                     let speaks = self.open.contains(&key(connection))

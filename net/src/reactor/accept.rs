@@ -1,0 +1,153 @@
+//! How connections begin: accepted, counted as strangers, and admitted when their clients have
+//! logged in.
+
+use std::net::IpAddr;
+
+use warren_core::ids::ConnectionId;
+use warren_core::peer::PeerAddress;
+use warren_core::reason::Reason;
+use warren_core::turn::Now;
+
+use super::Reactor;
+use super::receive::Intake;
+use crate::connection::{NEVER, Phase};
+use crate::gateway::Protocol;
+use crate::io::accepts::ACCEPTS_MAX;
+use crate::io::operation::{Completion, OperationKind, Outcome, UserData};
+
+impl Reactor {
+    /// Accepts connections, so many at a time that each finds a slot: those there may be, and one
+    /// more to tell it that there are too many. What the kernel has no slot for it would close
+    /// without a word.
+    pub(super) fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        if self.accept_retry_ns.is_some() {
+            return;
+        }
+        // One more than there may be.
+        let slots = self.settings.connections_max + 1;
+        let coming = self.accepts_armed.count_ones() as usize + self.hand_overs.coming_count();
+        let taken = self.in_use_count() + coming;
+        for _ in taken..slots {
+            let accept = self.accepts_armed.trailing_ones();
+            if accept == ACCEPTS_MAX {
+                return;
+            }
+            self.accepts_armed |= 1 << accept;
+            self.ring.accept_one(UserData::new(OperationKind::Accept, 0, accept), listener);
+        }
+    }
+
+    pub(super) fn accepted(&mut self, completion: Completion, intake: &mut Intake<'_>) {
+        let accept = completion.user_data.index();
+        self.accepts_armed &= !(1 << accept);
+        match completion.outcome {
+            Outcome::Done(slot) => self.adopt(slot, self.ring.accepted_peer(accept), intake),
+            Outcome::Cancelled => {}
+            Outcome::TableFull
+            | Outcome::WouldBlock
+            | Outcome::BuffersExhausted
+            | Outcome::Failed(_) => {
+                self.accept_later(intake.now);
+                return;
+            }
+        }
+        self.accept();
+    }
+
+    /// A socket was accepted into the slot.
+    fn adopt(&mut self, slot: u32, peer: Option<IpAddr>, intake: &mut Intake<'_>) {
+        self.occupy(slot);
+        self.counters.accepted += 1;
+        self.counters.connections_undetected += 1;
+        self.counters.connections_unauthenticated += 1;
+        let now = intake.now;
+        let connection = &mut self.connections[slot as usize];
+        connection.phase = Phase::Undetected;
+        connection.heard_ns = now.monotonic_ns;
+        connection.peer = peer.map(PeerAddress::of).unwrap_or_default();
+        connection.login_due_ns = Self::deadline_after_ms(now, self.settings.login_ms);
+        self.wheel.schedule(slot, connection.login_due_ns);
+        self.arm_receive(slot);
+        if self.listener.is_none() {
+            self.close(slot, Reason::Draining);
+            return;
+        }
+        if self.in_use_count() > self.settings.connections_max {
+            self.counters.accept_table_full += 1;
+            self.turn_away(slot, Reason::Busy);
+            return;
+        }
+        let strangers_max = self.settings.unauthenticated_max as u64;
+        if self.counters.connections_unauthenticated > strangers_max {
+            self.turn_away(slot, Reason::TooManyUnauthenticated);
+            return;
+        }
+        let fixed = self.settings.fixed_protocol.filter(|fixed| !fixed.is_always_detected());
+        if let Some(protocol) = fixed {
+            let id = self.id_of(slot);
+            let connection = &mut self.connections[slot as usize];
+            connection.open(id, protocol, &self.settings.gateway, intake.inputs);
+            self.opened(slot, protocol, now);
+        }
+    }
+
+    /// No more connections are wanted.
+    pub(super) fn cancel_accepts(&mut self) {
+        for accept in (0..ACCEPTS_MAX).filter(|accept| self.accepts_armed & 1 << accept != 0) {
+            let target = UserData::new(OperationKind::Accept, 0, accept);
+            self.ring.cancel(UserData::new(OperationKind::Cancel, 0, 0), target);
+        }
+    }
+
+    /// Closes a connection that is one too many: told why, and not waited for.
+    pub(super) fn turn_away(&mut self, index: u32, reason: Reason) {
+        self.connections[index as usize].is_surplus = true;
+        self.close(index, reason);
+    }
+
+    /// The limit that a client of this connection has hit.
+    pub(super) fn limit_of(&self, index: u32, reason: Reason) -> Option<&'static str> {
+        let is_stranger = !self.connections[index as usize].is_admitted();
+        let has_less =
+            self.stranger_gateway.frame_bytes_max < self.settings.gateway.frame_bytes_max;
+        if reason == Reason::FrameTooLarge && is_stranger && has_less {
+            return Some("limits.unauthenticated_frame_bytes_max");
+        }
+        reason.limit()
+    }
+
+    /// The connection's client has logged in: the limits for strangers are not for it any more.
+    pub(super) fn admit(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        if connection.is_alive() && !connection.is_admitted() {
+            connection.login_due_ns = NEVER;
+            self.counters.connections_unauthenticated -= 1;
+        }
+    }
+
+    /// The protocol became known: its heartbeat begins.
+    pub(super) fn opened(&mut self, index: u32, protocol: Protocol, now: Now) {
+        self.counters.connections_undetected -= 1;
+        self.counters.connections[protocol as usize] += 1;
+        self.start_heartbeat(index, protocol, now);
+    }
+
+    /// A slot has a connection.
+    pub(super) fn occupy(&mut self, slot: u32) {
+        while self.connections.len() <= slot as usize {
+            self.connections.push(Default::default());
+        }
+        let phase = self.connections[slot as usize].phase;
+        assert_eq!(phase, Phase::Free, "the kernel gives out free slots");
+        self.open_count += 1;
+    }
+
+    pub(super) fn start_heartbeat(&mut self, index: u32, protocol: Protocol, now: Now) {
+        let heartbeats = if protocol == Protocol::Binary { 2 } else { 1 };
+        let after_ms = self.settings.heartbeat_ms.saturating_mul(heartbeats);
+        let connection = &mut self.connections[index as usize];
+        connection.heartbeat_ns = Self::deadline_after_ms(now, after_ms);
+        self.wheel.schedule(index, connection.due_ns());
+    }
+}
