@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
+use crate::attack::parse_setting;
+use crate::attack::scenario::Scenario;
 use crate::profile::{Profile, chat, crowd, idle};
 use crate::wire::Protocol;
 
@@ -38,6 +40,11 @@ pub enum Action {
     Floor(LoadArguments),
     /// Measure many objects: memory, start, and chat while they are stored
     Objects(ObjectsArguments),
+    /// Attack a server beside legal users: latency, memory, and the reasons that are given
+    Attack(AttackArguments),
+    /// Be an attacker; started by `attack`
+    #[command(hide = true)]
+    Attacker,
     /// Be a generator; started by the others
     #[command(hide = true)]
     Generate,
@@ -184,6 +191,66 @@ impl ObjectsArguments {
             heartbeat_ms: 10_000,
             shards: self.shards,
             protocol: Protocol::Binary,
+            generators: None,
+            json: None,
+        }
+    }
+}
+
+/// What `attack` takes.
+#[derive(Clone, Debug, Args)]
+pub struct AttackArguments {
+    /// The attack [default: all, one after the other]
+    #[arg(long, value_enum)]
+    pub scenario: Option<Scenario>,
+    /// Number of legal users, who chat
+    #[arg(long, default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=20_000))]
+    pub users: u32,
+    /// Seconds of each chat that are measured
+    #[arg(long, default_value_t = 15, value_parser = value_parser!(u32).range(1..=3600))]
+    pub duration: u32,
+    /// Seconds of the same before that
+    #[arg(long, default_value_t = 6, value_parser = value_parser!(u32).range(0..=3600))]
+    pub warm_up: u32,
+    /// How often chat without and with the attack take turns
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Shards of the server, each on a core of its own
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]
+    pub shards: u16,
+    /// What legal users speak
+    #[arg(long, value_enum, default_value_t = Protocol::Binary)]
+    pub protocol: Protocol,
+    /// The server to start [default: `warren` beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub server: Option<PathBuf>,
+    /// A key of the server's configuration, as often as wanted
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+impl AttackArguments {
+    /// The attacks in turn.
+    #[must_use]
+    pub fn scenarios(&self) -> Vec<Scenario> {
+        self.scenario.map_or_else(|| Scenario::value_variants().to_vec(), |one| vec![one])
+    }
+
+    /// The chat of legal users.
+    #[must_use]
+    pub fn load(&self) -> LoadArguments {
+        LoadArguments {
+            profile: ProfileName::Chat,
+            users: self.users,
+            duration: self.duration,
+            warm_up: self.warm_up,
+            room_size: None,
+            heartbeat_ms: 10_000,
+            shards: self.shards,
+            protocol: self.protocol,
             generators: None,
             json: None,
         }

@@ -2,7 +2,7 @@
 //! latency?
 //!
 //! ```text
-//! run | floor | ab | objects ── starts ──> server (warren, or floor-server)      on the first cores
+//! run | floor | ab | objects | attack ── starts ──> server (warren, or floor-server)      on the first cores
 //!         │                     ^ sockets
 //!         └──── starts ──> generate (one process a core or more)  on the others
 //! ```
@@ -12,6 +12,7 @@
 
 pub mod ab;
 pub mod arguments;
+pub mod attack;
 pub mod capacity;
 pub mod clock;
 pub mod cpu;
@@ -33,6 +34,7 @@ pub mod progress;
 pub mod report;
 pub mod ring;
 pub mod runner;
+pub mod settings;
 pub mod turn_times;
 pub mod verdict;
 pub mod wire;

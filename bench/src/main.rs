@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use warren_bench::arguments::{Action, Arguments};
 use warren_bench::floor_server::FloorSettings;
-use warren_bench::{floor_server, generator, objects, runner};
+use warren_bench::{attack, floor_server, generator, objects, runner};
 
 /// The run could not be made, so there is no verdict.
 const EXIT_NOT_RUN: u8 = 2;
@@ -17,6 +17,8 @@ fn main() -> ExitCode {
         Action::Generate => generator::run().map(|()| 0),
         Action::Ab(arguments) => runner::ab(&arguments).map(|verdict| verdict.exit_status()),
         Action::Objects(arguments) => objects::run(&arguments).map(|verdict| verdict.exit_status()),
+        Action::Attack(arguments) => attack::run(&arguments).map(|verdict| verdict.exit_status()),
+        Action::Attacker => attack::attacker::run().map(|()| 0),
         Action::FloorServer { shards, connections_max, heartbeat_ms } => {
             let heartbeat_ns = heartbeat_ms * 1_000_000;
             let settings = FloorSettings { shards, connections_max, heartbeat_ns };

@@ -114,6 +114,45 @@ pub fn sockets_settle(before: u64) -> Result<()> {
     Ok(())
 }
 
+/// The most that a process had since it began, or since [`peak_reset`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peak {
+    /// All of its pages in memory, its program among them.
+    pub resident_bytes: u64,
+}
+
+impl Peak {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn take(process: u32) -> Result<Self> {
+        let path = format!("/proc/{process}/status");
+        let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let mut lines = status.lines().filter_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = lines.find_map(|rest| rest.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.context("status has no VmHWM")?.trim().parse()?;
+        Ok(Self { resident_bytes: kib * 1024 })
+    }
+
+    /// The greater of two.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { resident_bytes: self.resident_bytes.max(other.resident_bytes) }
+    }
+}
+
+/// From now on, the peak is counted anew.
+///
+/// # Errors
+/// When the process is gone or somebody else's.
+pub fn peak_reset(process: u32) -> Result<()> {
+    /// What `clear_refs` takes for that.
+    const RESET_PEAK: &str = "5";
+    let path = format!("/proc/{process}/clear_refs");
+    fs::write(&path, RESET_PEAK).with_context(|| format!("writing {path}"))
+}
+
 /// Less than before is less than nothing: it is said as it was read.
 fn per_user(users: u32, before: u64, after: u64) -> f64 {
     (after as f64 - before as f64) / f64::from(users)

@@ -1,5 +1,6 @@
 //! What a server says of its own work: its `/metrics`, read before and after the measured part.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::Duration;
@@ -123,6 +124,74 @@ impl StateCounts {
             stored: sum("warren_snapshot_objects_total"),
             stored_record_bytes: sum("warren_snapshot_record_bytes_total"),
         }
+    }
+}
+
+/// Refusals and closes that a server has counted, by reason; reasons without any are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reasons(BTreeMap<String, (u64, u64)>);
+
+impl Reasons {
+    /// Reads `/metrics` of the server whose admin endpoint is there.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn take(admin: SocketAddrV4) -> Result<Self> {
+        Ok(Self::parse(&fetch(admin, "/metrics")?))
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut reasons = Self::default();
+        for line in text.lines() {
+            let name = line.split_once("reason=\"").and_then(|(_, rest)| rest.split_once('"'));
+            let Some((name, _)) = name else { continue };
+            let refusals = sample(line, "warren_refusals_total").unwrap_or(0);
+            let closes = sample(line, "warren_closes_total").unwrap_or(0);
+            reasons.count(name, refusals, closes);
+        }
+        reasons
+    }
+
+    fn count(&mut self, name: &str, refusals: u64, closes: u64) {
+        if refusals + closes > 0 {
+            let counts = self.0.entry(name.to_owned()).or_default();
+            *counts = (counts.0 + refusals, counts.1 + closes);
+        }
+    }
+
+    /// What was counted since.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = Self::default();
+        for (name, (refusals, closes)) in &self.0 {
+            let (refusals_before, closes_before) = earlier.of(name);
+            let refusals = refusals.saturating_sub(refusals_before);
+            since.count(name, refusals, closes.saturating_sub(closes_before));
+        }
+        since
+    }
+
+    /// Adds what was counted at another time.
+    pub fn add(&mut self, other: &Self) {
+        other.0.iter().for_each(|(name, (refusals, closes))| self.count(name, *refusals, *closes));
+    }
+
+    /// Refusals and closes for a reason.
+    #[must_use]
+    pub fn of(&self, name: &str) -> (u64, u64) {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn total(&self, name: &str) -> u64 {
+        let (refusals, closes) = self.of(name);
+        refusals + closes
+    }
+
+    /// Every reason that was counted.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
     }
 }
 

@@ -114,10 +114,11 @@ impl Run<'_> {
     fn start(&self, folder: Folder) -> Result<Server> {
         eprintln!("starting the server");
         let interval_ms = Some(self.interval_ms);
-        let size = Size { snapshot_interval_ms: interval_ms, ..runner::size(&self.load)? };
+        let size =
+            Size { snapshot_interval_ms: interval_ms, ..runner::size(&self.load, &self.program)? };
         let begun_ns = clock::monotonic_ns();
         let cores = &self.pinning.server;
-        let process = ServerProcess::start_warren_in(folder, &self.program, size, cores)?;
+        let process = ServerProcess::start_warren_in(folder, &self.program, &size, cores)?;
         let admin = process.admin().context("it has told its admin endpoint")?;
         check_ready(admin)?;
         let elapsed_ns = clock::monotonic_ns() - begun_ns;

@@ -151,6 +151,18 @@ fn memory_now(setup: &Setup) -> Result<memory::Reading, String> {
 /// # Errors
 /// When not all users come into their rooms, or a generator or the server is gone.
 pub fn play(setup: &Setup, meter: &mut Meter) -> Result<Outcome> {
+    play_beside(setup, meter, || Ok(()))
+}
+
+/// The same, with something else that begins when all users are in their rooms.
+///
+/// # Errors
+/// As [`play`], or when the other does not begin.
+pub fn play_beside(
+    setup: &Setup,
+    meter: &mut Meter,
+    begin: impl FnOnce() -> Result<()>,
+) -> Result<Outcome> {
     let memory_before = memory_now(setup);
     let begun_ns = clock::monotonic_ns();
     let plans = plans(setup);
@@ -158,6 +170,7 @@ pub fn play(setup: &Setup, meter: &mut Meter) -> Result<Outcome> {
     let mut standing = Standing::new(plans.len());
     let ready_ns = ramp(setup, &generators, &mut standing, meter)?;
     let memory_connected = memory_now(setup);
+    begin()?;
 
     let start_ns = clock::monotonic_ns() + START_LEAD_NS;
     let measure_from_ns = start_ns + setup.warm_up_ns;

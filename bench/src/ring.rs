@@ -15,6 +15,8 @@ use warren_net::io::ring::{ImmediateSend, Ring as NetRing, RingSettings, Wait, d
 
 mod sockets;
 
+pub(crate) use sockets::connect_begun;
+
 /// Submissions before an enter is needed.
 const SUBMISSION_ENTRIES: u32 = 4_096;
 /// Completions that may wait.

@@ -17,6 +17,7 @@ use crate::pinning::{self, Pinning};
 use crate::process::server::{ServerProcess, Size};
 use crate::progress::Meter;
 use crate::report::{Circumstances, FloorReport, Report};
+use crate::settings;
 use crate::verdict::Verdict;
 use crate::wire::{self, Wire};
 
@@ -126,7 +127,7 @@ pub(crate) fn prepare(load: &LoadArguments) -> Result<Circumstances> {
 
 fn floor_phase(load: &LoadArguments, pinning: &Pinning) -> Result<Outcome> {
     let sockets = memory::sockets_allocated()?;
-    let server = ServerProcess::start_floor(size(load)?, &pinning.server)?;
+    let server = ServerProcess::start_floor(&bare_size(load)?, &pinning.server)?;
     let lengths = wire::floor_lengths(load.protocol, load.profile().payload_bytes);
     let setup = Setup { wire: Wire::Floor(lengths), ..setup_started(&server, load, pinning) };
     let outcome = phase::play(&setup, &mut Meter::new("floor")).context("the floor");
@@ -135,18 +136,36 @@ fn floor_phase(load: &LoadArguments, pinning: &Pinning) -> Result<Outcome> {
     outcome
 }
 
-/// What a server of ours is set up for.
-pub(crate) fn size(load: &LoadArguments) -> Result<Size> {
+/// Items with commas between, or a dash.
+pub(crate) fn listed(items: impl Iterator<Item = String>) -> String {
+    let list = items.collect::<Vec<String>>().join(", ");
+    if list.is_empty() { "-".to_owned() } else { list }
+}
+
+/// What a server of this program is set up for: those keys that it knows.
+pub(crate) fn size(load: &LoadArguments, program: &Path) -> Result<Size> {
+    let mut size = bare_size(load)?;
+    size.settings = settings::known(program, settings::WANTED)?;
+    Ok(size)
+}
+
+fn bare_size(load: &LoadArguments) -> Result<Size> {
     // To the hard limit: the server does the same.
     descriptors_raise(u32::MAX);
     let connections_max =
         capacity::connections_per_shard(load.users, load.shards, descriptors_max())?;
     let LoadArguments { shards, heartbeat_ms, .. } = *load;
-    Ok(Size { shards, connections_max, heartbeat_ms, snapshot_interval_ms: None })
+    Ok(Size {
+        shards,
+        connections_max,
+        heartbeat_ms,
+        snapshot_interval_ms: None,
+        settings: Vec::new(),
+    })
 }
 
 fn start_warren(program: &Path, load: &LoadArguments, pinning: &Pinning) -> Result<ServerProcess> {
-    ServerProcess::start_warren(program, size(load)?, &pinning.server)
+    ServerProcess::start_warren(program, &size(load, program)?, &pinning.server)
 }
 
 /// The load on a server of ours.

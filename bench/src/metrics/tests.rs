@@ -120,3 +120,20 @@ fn an_answer_that_is_none_is_an_error() {
     let SocketAddr::V4(nobody) = nobody else { panic!("not IPv4") };
     assert!(Reading::take(nobody).is_err());
 }
+
+#[test]
+fn reasons_are_read_by_their_names_and_summed_over_shards() {
+    let before = Reasons::parse(
+        "warren_refusals_total{shard=\"0\",reason=\"busy\"} 2\n\
+         warren_refusals_total{shard=\"1\",reason=\"busy\"} 3\n\
+         warren_closes_total{shard=\"0\",reason=\"busy\"} 1\n\
+         warren_closes_total{shard=\"0\",reason=\"displaced\"} 0\n",
+    );
+    assert_eq!((before.of("busy"), before.total("busy")), ((5, 1), 6));
+    assert_eq!(before.names().collect::<Vec<_>>(), ["busy"]);
+    let after = Reasons::parse("warren_refusals_total{shard=\"0\",reason=\"busy\"} 9\n");
+    let mut since = after.since(&before);
+    assert_eq!(since.of("busy"), (4, 0));
+    since.add(&before);
+    assert_eq!(since.of("busy"), (9, 1));
+}

@@ -24,7 +24,7 @@ const LISTENING: &str = "listening on ";
 const ADMIN: &str = "admin on ";
 
 /// How large a server is set up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Size {
     /// Number of shards.
     pub shards: u16,
@@ -34,6 +34,8 @@ pub struct Size {
     pub heartbeat_ms: u64,
     /// Milliseconds until a changed object is handed over to be stored, if not as by default.
     pub snapshot_interval_ms: Option<u64>,
+    /// Other keys of its configuration, with what is to stand there.
+    pub settings: Vec<(String, String)>,
 }
 
 /// A server that was asked to end, and did.
@@ -74,7 +76,7 @@ impl ServerProcess {
     ///
     /// # Errors
     /// When it cannot be started, or does not listen in time.
-    pub fn start_warren(program: &Path, size: Size, cores: &[usize]) -> Result<Self> {
+    pub fn start_warren(program: &Path, size: &Size, cores: &[usize]) -> Result<Self> {
         Self::start_warren_in(Folder::create()?, program, size, cores)
     }
 
@@ -85,19 +87,19 @@ impl ServerProcess {
     pub fn start_warren_in(
         folder: Folder,
         program: &Path,
-        size: Size,
+        size: &Size,
         cores: &[usize],
     ) -> Result<Self> {
-        let Size { shards, connections_max, heartbeat_ms, snapshot_interval_ms } = size;
+        let Size { shards, connections_max, heartbeat_ms, snapshot_interval_ms, settings } = size;
         let storage = snapshot_interval_ms
-            .map(|interval_ms| format!("[storage]\nsnapshot_interval_ms = {interval_ms}\n"));
+            .map(|interval_ms| format!("storage.snapshot_interval_ms = {interval_ms}\n"));
         let storage = storage.unwrap_or_default();
+        let others = settings.iter().map(|(key, value)| format!("{key} = {value}\n"));
+        let others: String = others.collect();
         let config = folder.path.join("warren.toml");
-        let limits = format!("[limits]\nconnections_max = {connections_max}\n");
-        fs::write(
-            &config,
-            format!("{limits}[protocol]\nheartbeat_ms = {heartbeat_ms}\n{storage}"),
-        )?;
+        let limits = format!("limits.connections_max = {connections_max}\n");
+        let protocol = format!("protocol.heartbeat_ms = {heartbeat_ms}\n");
+        fs::write(&config, format!("{limits}{protocol}{storage}{others}"))?;
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
         command.arg(folder.data()).args(["--shards", &shards.to_string()]);
@@ -110,13 +112,13 @@ impl ServerProcess {
     ///
     /// # Errors
     /// As [`start_warren`](Self::start_warren).
-    pub fn start_floor(size: Size, cores: &[usize]) -> Result<Self> {
+    pub fn start_floor(size: &Size, cores: &[usize]) -> Result<Self> {
         let Size { shards, connections_max, heartbeat_ms, .. } = size;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["floor-server", "--shards", &shards.to_string()]);
         command.args(["--heartbeat-ms", &heartbeat_ms.to_string()]);
         command.args(["--connections-max", &connections_max.to_string()]);
-        Self::start(command, cores, usize::from(shards)).context("starting the floor's server")
+        Self::start(command, cores, usize::from(*shards)).context("starting the floor's server")
     }
 
     /// Starts a program that prints this many addresses.

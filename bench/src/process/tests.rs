@@ -54,13 +54,17 @@ fn warren_is_configured_for_the_connections_and_ready_when_its_admin_endpoint_is
         connections_max: 17_000,
         heartbeat_ms: 2_000,
         snapshot_interval_ms: Some(70),
+        settings: vec![("limits.login_ms".to_owned(), "500".to_owned())],
     };
-    let server = ServerProcess::start_warren(&program, size, &cores()).unwrap();
+    let server = ServerProcess::start_warren(&program, &size, &cores()).unwrap();
     assert_eq!(server.admin().map(|address| address.port()), Some(701));
     let told = std::fs::read_to_string(told).unwrap();
     assert!(told.starts_with("serve ") && told.contains(" --shards 2 --config "), "{told}");
     assert!(
-        told.ends_with("\n[limits]\nconnections_max = 17000\n[protocol]\nheartbeat_ms = 2000\n[storage]\nsnapshot_interval_ms = 70\n"),
+        told.ends_with(
+            "\nlimits.connections_max = 17000\nprotocol.heartbeat_ms = 2000\n\
+             storage.snapshot_interval_ms = 70\nlimits.login_ms = 500\n"
+        ),
         "{told}"
     );
     drop(server);

@@ -12,9 +12,14 @@ pub(super) fn connect_from(source: Ipv4Addr, target: SocketAddrV4) -> io::Result
     // SAFETY: the descriptor was just made and belongs to nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     enable(&socket, libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
+    bind_and_connect(&socket, source, target)?;
+    Ok(socket)
+}
+
+fn bind_and_connect(socket: &OwnedFd, source: Ipv4Addr, target: SocketAddrV4) -> io::Result<()> {
     // The port is chosen at the connect, when the other end is known: so each address has all
     // ports for each server.
-    enable(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)?;
+    enable(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)?;
     let source = native(SocketAddrV4::new(source, 0));
     let target = native(target);
     let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
@@ -22,7 +27,29 @@ pub(super) fn connect_from(source: Ipv4Addr, target: SocketAddrV4) -> io::Result
     check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const source).cast(), length) })?;
     // SAFETY: as before, for `target`.
     check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const target).cast(), length) })?;
-    Ok(socket)
+    Ok(())
+}
+
+/// Begins to connect from one address to another, and never waits. With a receive buffer of so many
+/// bytes, if it is given.
+pub(crate) fn connect_begun(
+    source: Ipv4Addr,
+    target: SocketAddrV4,
+    receive_buffer_bytes: Option<libc::c_int>,
+) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no memory is passed.
+    let socket = check(unsafe { libc::socket(libc::AF_INET, kind, 0) })?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    enable(&socket, libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
+    if let Some(bytes) = receive_buffer_bytes {
+        set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)?;
+    }
+    match bind_and_connect(&socket, source, target) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
+        result => result.map(|()| socket),
+    }
 }
 
 /// The kernel's form of an address.
@@ -36,11 +63,19 @@ fn native(address: SocketAddrV4) -> libc::sockaddr_in {
 }
 
 fn enable(socket: &OwnedFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
+    set(socket, level, option, 1)
+}
+
+fn set(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the value is an initialised int, and its length is given.
     check(unsafe {
-        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), length)
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length)
     })?;
     Ok(())
 }

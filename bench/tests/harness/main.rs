@@ -1,6 +1,7 @@
 //! The program as a whole: the smoke size against the floor and against Warren, and against servers
 //! with planted faults, each of which has to be found.
 
+mod attack;
 mod faulty_server;
 mod objects;
 mod profiles;
@@ -29,7 +30,7 @@ impl Outcome {
 }
 
 /// A file of this test alone, and the latencies beside it.
-fn report_path(name: &str) -> PathBuf {
+pub(crate) fn report_path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("warren-bench-{name}-{}.json", std::process::id()))
 }
 
@@ -147,7 +148,7 @@ fn warren_holds_the_smoke_size_in_every_protocol() {
 }
 
 /// The server to measure, which the harness finds beside itself.
-fn server_program() -> PathBuf {
+pub(crate) fn server_program() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_warren-bench")).with_file_name("warren");
     assert!(
         program.exists(),

@@ -1,0 +1,224 @@
+//! `warren-bench attack`: what an attack does to those who chat beside it, and to the server.
+//!
+//! ```text
+//! a server ── baseline: legal users chat ── the same with attackers ──> ratio of p99
+//!          └─ /metrics before and after: reasons counted, against reasons heard by attackers
+//! ```
+//!
+//! A server for each scenario, started with what is printed. Attackers share the cores of the
+//! generators, never the server's.
+
+pub mod attacker;
+mod hearing;
+pub mod report;
+pub mod scenario;
+mod sockets;
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use warren_core::message::MESSAGE_BYTES_MAX;
+use warren_net::gateway::{Frame, GatewaySettings, Protocol, decode};
+
+use self::attacker::{AttackPlan, AttackReport};
+use self::report::{AttackReports, Circumstances, Phase, ScenarioReport};
+use self::scenario::Scenario;
+use crate::arguments::{AttackArguments, LoadArguments};
+use crate::metrics::Reasons;
+use crate::phase::{self, Outcome};
+use crate::pinning::Pinning;
+use crate::process::OwnedChild;
+use crate::process::server::ServerProcess;
+use crate::progress::Meter;
+use crate::verdict::Verdict;
+use crate::{capacity, clock, memory, runner};
+use warren_net::io::ring::{descriptors_max, descriptors_raise};
+
+/// Connections of one attacker: well below the usual limit of descriptors.
+const CONNECTIONS_PER_ATTACKER_MAX: u32 = 7_500;
+/// Between the command to start and the measured part, besides the warm-up; and what attackers go
+/// on for after it.
+const MARGIN_NS: u64 = 1_000_000_000;
+/// How long an attacker may take to tell what it did.
+const REPORT_WAIT: Duration = Duration::from_secs(20);
+/// Times that a bomb is decoded to time it.
+const BOMB_ROUNDS: usize = 101;
+
+/// Measures every chosen attack.
+///
+/// # Errors
+/// When one cannot be made.
+pub fn run(arguments: &AttackArguments) -> Result<Verdict> {
+    let load = arguments.load();
+    let circumstances = runner::prepare(&load)?;
+    let pinning = &circumstances.pinning;
+    let mut reports = Vec::new();
+    for scenario in arguments.scenarios() {
+        let report = play(scenario, arguments, &load, pinning)
+            .with_context(|| format!("the attack {}", scenario.label()))?;
+        print!("{}", report.to_table());
+        reports.push(report);
+    }
+    let verdict = report::verdict_of(&reports);
+    if let Some(path) = &arguments.json {
+        let circumstances = Circumstances::new(&circumstances, arguments.settings.clone());
+        let reports = AttackReports { circumstances, scenarios: reports, verdict };
+        let json = serde_json::to_string_pretty(&reports)? + "\n";
+        fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
+    }
+    println!("verdict: {}", verdict.label());
+    Ok(verdict)
+}
+
+/// One attack on a server of its own.
+fn play(
+    scenario: Scenario,
+    arguments: &AttackArguments,
+    load: &LoadArguments,
+    pinning: &Pinning,
+) -> Result<ScenarioReport> {
+    let shape = scenario.shape(load.users);
+    let program = arguments.server.clone().map_or_else(runner::program_beside, Ok)?;
+    descriptors_raise(u32::MAX);
+    let connections = load.users + shape.connections;
+    let mut size = runner::size(load, &program)?;
+    size.connections_max =
+        capacity::connections_per_shard(connections, load.shards, descriptors_max())?;
+    size.settings.extend(arguments.settings.iter().cloned());
+    let settings = size.settings.clone();
+    let sockets = memory::sockets_allocated()?;
+    let server = ServerProcess::start_warren(&program, &size, &pinning.server)?;
+    let setup = runner::setup_started(&server, load, pinning);
+    let admin = server.admin().context("the server has no admin endpoint")?;
+    let (mut baseline, mut attacked) = (Phase::default(), Phase::default());
+    let mut attack = AttackReport::default();
+    let mut reasons = Reasons::default();
+    for _ in 0..arguments.rounds {
+        let outcome = phase::play(&setup, &mut Meter::new("before"))?;
+        baseline.add(&outcome, memory::Peak::take(server.id())?);
+        let before = Reasons::take(admin)?;
+        memory::peak_reset(server.id())?;
+        let (outcome, told) = attacked_phase(scenario, &setup)?;
+        let peak = memory::Peak::take(server.id())?;
+        attacked.add(&outcome, peak);
+        attack.add(&told);
+        reasons.add(&Reasons::take(admin)?.since(&before));
+    }
+    let is_alive = crate::metrics::check_ready(admin).is_ok();
+    drop(server);
+    memory::sockets_settle(sockets)?;
+    let bomb_us = bomb_us(scenario);
+    Ok(ScenarioReport::new(report::Parts {
+        scenario,
+        users: load.users,
+        settings,
+        baseline,
+        attacked,
+        attack,
+        reasons,
+        is_alive,
+        bomb_us,
+    }))
+}
+
+/// The legal load, and the attack beside it from when all users are in their rooms.
+fn attacked_phase(scenario: Scenario, setup: &phase::Setup) -> Result<(Outcome, AttackReport)> {
+    let mut attackers = None;
+    let outcome = phase::play_beside(setup, &mut Meter::new("attack"), || {
+        let end_ns =
+            clock::monotonic_ns() + MARGIN_NS + setup.warm_up_ns + setup.duration_ns + MARGIN_NS;
+        attackers = Some(Attackers::start(scenario, setup, end_ns)?);
+        Ok(())
+    })?;
+    let attackers = attackers.context("a phase begins with all users in their rooms")?;
+    Ok((outcome, attackers.reports()?))
+}
+
+/// The processes of an attack.
+struct Attackers {
+    children: Vec<OwnedChild>,
+    reports: Receiver<Option<String>>,
+}
+
+impl Attackers {
+    fn start(scenario: Scenario, setup: &phase::Setup, end_ns: u64) -> Result<Self> {
+        let shape = scenario.shape(setup.users);
+        let attacker_count = shape.connections.div_ceil(CONNECTIONS_PER_ATTACKER_MAX);
+        let (told, reports) = mpsc::channel();
+        let mut attackers = Self { children: Vec::new(), reports };
+        for attacker in 0..attacker_count {
+            let plan = AttackPlan {
+                scenario,
+                users: setup.users,
+                attacker,
+                attacker_count,
+                address: setup.addresses[attacker as usize % setup.addresses.len()],
+                end_ns,
+            };
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("attacker").stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = OwnedChild::start(&mut command, &setup.pinning.generator_cores())?;
+            let mut input = child.take_input().context("the input is piped")?;
+            let told = told.clone();
+            child.read_lines(move |line| drop(told.send(line)))?;
+            writeln!(input, "{}", serde_json::to_string(&plan)?).context("an attacker is gone")?;
+            attackers.children.push(child);
+        }
+        Ok(attackers)
+    }
+
+    /// What all of them did, when their time is over.
+    fn reports(self) -> Result<AttackReport> {
+        let mut sum = AttackReport::default();
+        for _ in &self.children {
+            let line = self.reports.recv_timeout(REPORT_WAIT).context("an attacker is late")?;
+            let mut line = line.context("an attacker ended without its report")?;
+            // The ends of those that were read before this one.
+            while line.is_empty() {
+                line = self.reports.recv_timeout(REPORT_WAIT)?.unwrap_or_default();
+            }
+            sum.add(&serde_json::from_str(&line).context("an attacker's report")?);
+        }
+        Ok(sum)
+    }
+}
+
+/// How long the gateway takes to refuse the longest of a scenario's bombs, in microseconds of CPU:
+/// the median.
+fn bomb_us(scenario: Scenario) -> Option<f64> {
+    let number = match scenario {
+        Scenario::EntityBomb => 0,
+        Scenario::AttributeBomb => 9,
+        _ => return None,
+    };
+    let mut bytes = Vec::new();
+    scenario.step(0, number, &mut bytes);
+    let settings =
+        GatewaySettings { frame_bytes_max: MESSAGE_BYTES_MAX, ..GatewaySettings::default() };
+    let mut times_ns: Vec<u64> = (0..BOMB_ROUNDS)
+        .map(|_| {
+            let mut out = Vec::new();
+            let start_ns = clock::process_cpu_ns();
+            let frame = decode(Protocol::Xml, &settings, &bytes, &mut 0, &mut out);
+            let time_ns = clock::process_cpu_ns() - start_ns;
+            assert!(matches!(frame, Frame::Refused { .. }), "a bomb is refused: {frame:?}");
+            time_ns
+        })
+        .collect();
+    times_ns.sort_unstable();
+    Some(times_ns[BOMB_ROUNDS / 2] as f64 / 1_000.0)
+}
+
+/// Splits a setting of the server's configuration, `limits.login_ms=5000`.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_setting(text: &str) -> Result<(String, String)> {
+    let (key, value) = text.split_once('=').context("a setting is KEY=VALUE")?;
+    ensure!(!key.trim().is_empty() && !value.trim().is_empty(), "a setting is KEY=VALUE");
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}

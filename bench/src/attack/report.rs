@@ -1,0 +1,396 @@
+//! What an attack has shown, as JSON and as a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::attacker::AttackReport;
+use super::scenario::Scenario;
+use crate::histogram::{Latencies, Percentiles};
+use crate::machine::Machine;
+use crate::memory::Peak;
+use crate::metrics::Reasons;
+use crate::phase::Outcome;
+use crate::pinning::Pinning;
+use crate::runner;
+use crate::verdict::{GENERATOR_CPU_MAX, Verdict};
+
+/// How much longer the 99th percentile of legal users may be.
+pub const RATIO_MAX: f64 = 1.10;
+/// What the server may need besides what connections may take: buffers of its ring that are touched
+/// for the first time, tables that grow, memory that the allocator keeps.
+const MEMORY_BASE_BYTES: u64 = 64 << 20;
+/// CPU that a bomb may take to be refused, in microseconds.
+const BOMB_US_MAX: f64 = 1_000.0;
+
+/// Legal users in all rounds of one sort.
+#[derive(Debug, Default)]
+pub struct Phase {
+    latencies: Latencies,
+    lateness: Latencies,
+    lost: u64,
+    disconnects: u64,
+    refused: BTreeMap<String, u64>,
+    generator_cpu: f64,
+    server_cores: f64,
+    server_ns: f64,
+    rounds: u32,
+    peak: Peak,
+}
+
+impl Phase {
+    /// Takes in a round.
+    pub fn add(&mut self, outcome: &Outcome, peak: Peak) {
+        self.latencies.merge(&outcome.latencies);
+        self.lateness.merge(&outcome.lateness);
+        let account = &outcome.account;
+        self.lost += account.lost
+            + account.duplicated
+            + account.corrupted
+            + account.out_of_order
+            + account.rooms_disagreeing;
+        self.disconnects += outcome.counters.disconnects;
+        for (reason, count) in &outcome.counters.refused {
+            *self.refused.entry(reason.clone()).or_default() += count;
+        }
+        self.generator_cpu = self.generator_cpu.max(outcome.generator_cpu);
+        let cores = outcome.server_cores().unwrap_or_default();
+        self.server_ns += cores * outcome.elapsed_ns as f64;
+        self.rounds += 1;
+        self.server_cores += (cores - self.server_cores) / f64::from(self.rounds);
+        self.peak = self.peak.max(peak);
+    }
+
+    fn told(&self) -> PhaseReport {
+        PhaseReport {
+            latency_us: self.latencies.percentiles_us(),
+            lateness_us: self.lateness.percentiles_us(),
+            lost: self.lost,
+            disconnects: self.disconnects,
+            refused: self.refused.clone(),
+            generator_cpu: self.generator_cpu,
+            server_cpu_cores: self.server_cores,
+            server_resident_peak_bytes: self.peak.resident_bytes,
+        }
+    }
+}
+
+/// Legal users, as they are told.
+#[derive(Clone, Debug, Serialize)]
+pub struct PhaseReport {
+    /// Latency, in microseconds.
+    pub latency_us: Option<Percentiles>,
+    /// Lateness of their generators, in microseconds.
+    pub lateness_us: Option<Percentiles>,
+    /// Deliveries lost, doubled, corrupted or out of order.
+    pub lost: u64,
+    /// Their connections lost.
+    pub disconnects: u64,
+    /// Their messages refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// The highest share of a core that their generators took.
+    pub generator_cpu: f64,
+    /// CPU of the server, in cores.
+    pub server_cpu_cores: f64,
+    /// The most memory that the server had, its program included, in bytes.
+    pub server_resident_peak_bytes: u64,
+}
+
+/// What a scenario consists of.
+pub struct Parts {
+    /// The attack.
+    pub scenario: Scenario,
+    /// Legal users.
+    pub users: u32,
+    /// How the server was set up, beside its defaults.
+    pub settings: Vec<(String, String)>,
+    /// Without the attack.
+    pub baseline: Phase,
+    /// With it.
+    pub attacked: Phase,
+    /// What attackers did.
+    pub attack: AttackReport,
+    /// What the server counted meanwhile.
+    pub reasons: Reasons,
+    /// The server still serves.
+    pub is_alive: bool,
+    /// CPU of refusing the bomb, in microseconds.
+    pub bomb_us: Option<f64>,
+}
+
+/// What one attack has shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScenarioReport {
+    /// The attack.
+    pub scenario: Scenario,
+    /// Legal users.
+    pub users: u32,
+    /// Connections of attackers at a time.
+    pub attack_connections: u32,
+    /// How the server was set up, beside its defaults.
+    pub settings: Vec<(String, String)>,
+    /// Without the attack.
+    pub baseline: PhaseReport,
+    /// With it.
+    pub attacked: PhaseReport,
+    /// 99th percentile with the attack to that without.
+    pub p99_ratio: Option<f64>,
+    /// The most memory that the server may have had.
+    pub server_resident_bound_bytes: u64,
+    /// CPU of the server for each step of attackers, beyond that for legal users, in microseconds.
+    pub server_cpu_us_per_step: Option<f64>,
+    /// CPU of refusing the largest bomb in one process, in microseconds: the median.
+    pub bomb_us: Option<f64>,
+    /// What attackers did and heard.
+    pub attack: AttackReport,
+    /// What the server counted meanwhile: refusals and closes, by reason.
+    pub counted: Reasons,
+    /// What the run says.
+    pub verdict: Verdict,
+    /// Every rule that was broken.
+    pub faults: Vec<String>,
+}
+
+/// All attacks of a run.
+#[derive(Debug, Serialize)]
+pub struct AttackReports {
+    /// Where it ran.
+    pub circumstances: Circumstances,
+    /// Each attack.
+    pub scenarios: Vec<ScenarioReport>,
+    /// The worst of all verdicts.
+    pub verdict: Verdict,
+}
+
+/// Where and how a run was made.
+#[derive(Debug, Serialize)]
+pub struct Circumstances {
+    /// The command.
+    pub command: String,
+    /// Legal users' protocol.
+    pub protocol: &'static str,
+    /// Settings of the command line.
+    pub settings: Vec<(String, String)>,
+    /// Which cores were whose.
+    pub pinning: Pinning,
+    /// The machine.
+    pub machine: Machine,
+}
+
+impl Circumstances {
+    /// Those of a run.
+    #[must_use]
+    pub fn new(run: &crate::report::Circumstances, settings: Vec<(String, String)>) -> Self {
+        Self {
+            command: std::env::args().collect::<Vec<String>>().join(" "),
+            protocol: run.protocol,
+            settings,
+            pinning: run.pinning.clone(),
+            machine: run.machine.clone(),
+        }
+    }
+}
+
+/// The worst: a fault that was seen is one, whatever the generators did.
+#[must_use]
+pub fn verdict_of(reports: &[ScenarioReport]) -> Verdict {
+    let has = |verdict| reports.iter().any(|report| report.verdict == verdict);
+    match () {
+        () if has(Verdict::Fail) => Verdict::Fail,
+        () if has(Verdict::GeneratorBound) => Verdict::GeneratorBound,
+        () => Verdict::Pass,
+    }
+}
+
+impl ScenarioReport {
+    /// Judges what was seen.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { scenario, users, attack, bomb_us, .. } = parts;
+        let shape = scenario.shape(users);
+        let (baseline, attacked) = (parts.baseline.told(), parts.attacked.told());
+        let p99 = |phase: &Phase| phase.latencies.quantile_ns(0.99) as f64;
+        let ratio = p99(&parts.attacked) / p99(&parts.baseline);
+        let p99_ratio = ratio.is_finite().then_some(ratio);
+        let bound = baseline.server_resident_peak_bytes
+            + MEMORY_BASE_BYTES
+            + u64::from(shape.connections) * shape.server_bytes_per_connection_max;
+        let work_ns = parts.attacked.server_ns - parts.baseline.server_ns;
+        let steps = attack.steps + attack.opened;
+        let server_cpu_us_per_step = (steps > 0).then(|| work_ns / 1_000.0 / steps as f64);
+        let mut report = Self {
+            scenario,
+            users,
+            attack_connections: shape.connections,
+            settings: parts.settings,
+            baseline,
+            attacked,
+            p99_ratio,
+            server_resident_bound_bytes: bound,
+            server_cpu_us_per_step,
+            bomb_us,
+            attack,
+            counted: parts.reasons,
+            verdict: Verdict::Pass,
+            faults: Vec::new(),
+        };
+        report.judge(parts.is_alive);
+        report
+    }
+
+    fn judge(&mut self, is_alive: bool) {
+        let mut faults = Vec::new();
+        let mut check = |broken: bool, words: String| {
+            if broken {
+                faults.push(words);
+            }
+        };
+        check(!is_alive, "the server does not serve any more".to_owned());
+        for (name, phase) in [("before", &self.baseline), ("with the attack", &self.attacked)] {
+            check(phase.lost > 0, format!("{name}, legal users lost {}", phase.lost));
+            let cut = phase.disconnects;
+            check(cut > 0, format!("{name}, {cut} legal users were cut"));
+            check(!phase.refused.is_empty(), format!("{name}, refused: {:?}", phase.refused));
+        }
+        let peak = self.attacked.server_resident_peak_bytes;
+        let bound = self.server_resident_bound_bytes;
+        check(peak > bound, format!("memory: {} MiB, bound {} MiB", peak >> 20, bound >> 20));
+        for (variant, count) in &self.attack.untold {
+            let is_due = !self.scenario.ends_without_reason(variant);
+            check(is_due, format!("{count} attackers were closed without a reason: {variant}"));
+        }
+        let slow = self.bomb_us.filter(|us| *us > BOMB_US_MAX);
+        check(slow.is_some(), format!("a bomb took {slow:?} us, at most {BOMB_US_MAX}"));
+        let counted = |reason: &str| self.counted.total(reason);
+        for (reason, heard) in self.heard() {
+            let counted = counted(&reason);
+            check(heard > counted, format!("{reason}: {heard} heard, {counted} counted"));
+        }
+        let integrity = !faults.is_empty();
+        let ratio = self.p99_ratio.unwrap_or(f64::INFINITY);
+        if ratio > RATIO_MAX {
+            faults.push(format!("p99 is {ratio:.2} times that before, at most {RATIO_MAX:.2}"));
+        }
+        let is_bound = self.attack_core_share() > GENERATOR_CPU_MAX;
+        if is_bound {
+            let share = self.attack_core_share() * 100.0;
+            faults.push(format!("generators and attackers took {share:.0} % of their core"));
+        }
+        self.verdict = match (integrity, is_bound, ratio > RATIO_MAX) {
+            (true, ..) => Verdict::Fail,
+            (_, true, _) => Verdict::GeneratorBound,
+            (_, _, true) => Verdict::Fail,
+            _ => Verdict::Pass,
+        };
+        self.faults = faults;
+    }
+
+    /// Share of a core that generators and attackers took together, where they have one.
+    fn attack_core_share(&self) -> f64 {
+        let attack = self.attack.cpu_ns as f64 / (self.attack.elapsed_ns.max(1)) as f64;
+        self.attacked.generator_cpu + attack
+    }
+
+    /// Reasons heard, of all sorts of the attack.
+    fn heard(&self) -> BTreeMap<String, u64> {
+        let mut heard = BTreeMap::new();
+        for (reason, count) in self.attack.reasons.values().flatten() {
+            *heard.entry(reason.clone()).or_default() += count;
+        }
+        heard
+    }
+
+    /// The table for the terminal.
+    #[must_use]
+    pub fn to_table(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let mut row = |label: &str, value: String| {
+            let _ = writeln!(text, "{label:<26}{value}");
+        };
+        let label = self.scenario.label();
+        row("attack", format!("{label}: {} connections", self.attack_connections));
+        let settings = self.settings.iter().map(|(key, value)| format!("{key}={value}"));
+        row("settings", runner::listed(settings));
+        row("legal users", format!("{} in chat", self.users));
+        let quantiles = |phase: &PhaseReport| match &phase.latency_us {
+            Some(latency) => format!("p50 {:.0} us, p99 {:.0} us", latency.p50, latency.p99),
+            None => "nothing measured".to_owned(),
+        };
+        row("  before", quantiles(&self.baseline));
+        row("  with the attack", quantiles(&self.attacked));
+        let ratio = self.p99_ratio.map_or("none".to_owned(), |ratio| format!("{ratio:.2}"));
+        row("  ratio of p99", format!("{ratio} (bound {RATIO_MAX:.2})"));
+        let cpu = |phase: &PhaseReport| phase.server_cpu_cores;
+        let (before, after) = (cpu(&self.baseline), cpu(&self.attacked));
+        row("server CPU", format!("{before:.3} cores, then {after:.3}"));
+        if let Some(us) = self.server_cpu_us_per_step {
+            row("  for each step", format!("{us:.1} us"));
+        }
+        if let Some(us) = self.bomb_us {
+            row("  for the largest bomb", format!("{us:.1} us to refuse it, decoded alone"));
+        }
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let (before, after) = (&self.baseline, &self.attacked);
+        row(
+            "server memory, most",
+            format!(
+                "{:.1} MiB, then {:.1} (bound {:.1})",
+                mib(before.server_resident_peak_bytes),
+                mib(after.server_resident_peak_bytes),
+                mib(self.server_resident_bound_bytes)
+            ),
+        );
+        let attack = &self.attack;
+        row(
+            "attackers",
+            format!(
+                "{} opened, {} steps, {} standing; closed {} told, {} untold, {} reset",
+                attack.opened,
+                attack.steps,
+                attack.standing,
+                attack.closed_told,
+                attack.closed_untold,
+                attack.reset_untold
+            ),
+        );
+        let share = attack.cpu_ns as f64 / attack.elapsed_ns.max(1) as f64;
+        row("  CPU", format!("{share:.2} cores, generators {:.2}", after.generator_cpu));
+        self.reason_rows(&mut row);
+        let _ = writeln!(text, "verdict: {}", self.verdict.label());
+        for fault in &self.faults {
+            let _ = writeln!(text, "  {fault}");
+        }
+        let _ = writeln!(text);
+        text
+    }
+
+    fn reason_rows(&self, row: &mut impl FnMut(&str, String)) {
+        let heard = self.heard();
+        let names: BTreeSet<&str> =
+            heard.keys().chain(self.counted.names()).map(String::as_str).collect();
+        row("reasons", "heard / refusals / closes counted".to_owned());
+        for name in names {
+            let heard = heard.get(name).copied().unwrap_or_default();
+            let (refusals, closes) = self.counted.of(name);
+            row(&format!("  {name}"), format!("{heard} / {refusals} / {closes}"));
+        }
+        if self.attack.reasons.len() + self.attack.untold.len() < 2 {
+            return;
+        }
+        let variants: BTreeSet<&String> =
+            self.attack.reasons.keys().chain(self.attack.untold.keys()).collect();
+        row("by sort", String::new());
+        for variant in variants {
+            let reasons = self.attack.reasons.get(variant).into_iter().flatten();
+            let told = reasons.map(|(reason, count)| format!("{count} {reason}"));
+            let untold = self.attack.untold.get(variant);
+            let untold = untold.map(|count| format!("{count} without a word"));
+            row(&format!("  {variant:<30}"), runner::listed(told.chain(untold)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

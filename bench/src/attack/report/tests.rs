@@ -1,0 +1,101 @@
+use super::*;
+
+/// A run in which nothing went wrong, but for what `change` does to it.
+fn judged(is_alive: bool, change: impl FnOnce(&mut ScenarioReport)) -> ScenarioReport {
+    let mut report = ScenarioReport::new(Parts {
+        scenario: Scenario::FirstPackets,
+        users: 100,
+        settings: Vec::new(),
+        baseline: Phase::default(),
+        attacked: Phase::default(),
+        attack: AttackReport { elapsed_ns: 1_000, ..AttackReport::default() },
+        reasons: Reasons::default(),
+        is_alive: true,
+        bomb_us: Some(9.0),
+    });
+    report.p99_ratio = Some(1.05);
+    change(&mut report);
+    report.judge(is_alive);
+    report
+}
+
+fn heard(reason: &str, count: u64) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let reasons = BTreeMap::from([(reason.to_owned(), count)]);
+    BTreeMap::from([("all".to_owned(), reasons)])
+}
+
+#[test]
+fn nothing_wrong_is_a_pass() {
+    let report = judged(true, |_| {});
+    assert_eq!((report.verdict, report.faults.len()), (Verdict::Pass, 0), "{:?}", report.faults);
+}
+
+#[test]
+fn every_rule_that_is_broken_is_told() {
+    type Change = fn(&mut ScenarioReport);
+    let cases: &[(&str, Change)] = &[
+        ("p99 is 1.11", |report| report.p99_ratio = Some(1.11)),
+        ("p99 is inf", |report| report.p99_ratio = None),
+        ("lost 1", |report| report.attacked.lost = 1),
+        ("1 legal users were cut", |report| report.baseline.disconnects = 1),
+        ("refused", |report| {
+            report.attacked.refused.insert("busy".to_owned(), 1);
+        }),
+        ("memory", |report| report.attacked.server_resident_peak_bytes = 1 << 40),
+        ("without a reason: noise", |report| {
+            report.attack.untold.insert("noise".to_owned(), 2);
+        }),
+        ("a bomb took", |report| report.bomb_us = Some(1_000.1)),
+        ("busy: 1 heard, 0 counted", |report| report.attack.reasons = heard("busy", 1)),
+    ];
+    for (words, change) in cases {
+        let report = judged(true, change);
+        assert_eq!(report.verdict, Verdict::Fail, "{words}");
+        assert!(
+            report.faults.len() == 1 && report.faults[0].contains(words),
+            "{:?}",
+            report.faults
+        );
+    }
+    let report = judged(false, |_| {});
+    assert_eq!(report.faults, ["the server does not serve any more"]);
+}
+
+#[test]
+fn busy_generators_take_the_word_from_latencies_alone() {
+    let busy = |report: &mut ScenarioReport| {
+        report.attacked.generator_cpu = 0.5;
+        report.attack.cpu_ns = 500;
+        report.p99_ratio = Some(3.0);
+    };
+    assert_eq!(judged(true, busy).verdict, Verdict::GeneratorBound);
+    let lost = |report: &mut ScenarioReport| {
+        busy(report);
+        report.attacked.lost = 1;
+    };
+    assert_eq!(judged(true, lost).verdict, Verdict::Fail);
+}
+
+#[test]
+fn what_is_answered_by_a_policy_needs_no_reason() {
+    let policy = |report: &mut ScenarioReport| {
+        report.attack.untold.insert("a policy request".to_owned(), 7);
+    };
+    assert_eq!(judged(true, policy).verdict, Verdict::Pass);
+}
+
+#[test]
+fn reasons_stand_in_the_table_by_what_was_heard_and_counted() {
+    let report = judged(true, |report| report.attack.reasons = heard("busy", 3));
+    let table = report.to_table();
+    assert!(table.lines().any(|line| line.starts_with("  busy") && line.ends_with("3 / 0 / 0")));
+}
+
+#[test]
+fn the_worst_verdict_is_that_of_all() {
+    let (pass, fail) = (judged(true, |_| {}), judged(false, |_| {}));
+    let bound = judged(true, |report| report.attacked.generator_cpu = 1.0);
+    assert_eq!(verdict_of(std::slice::from_ref(&pass)), Verdict::Pass);
+    assert_eq!(verdict_of(&[pass.clone(), bound.clone()]), Verdict::GeneratorBound);
+    assert_eq!(verdict_of(&[pass, fail, bound]), Verdict::Fail);
+}

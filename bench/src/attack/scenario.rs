@@ -1,0 +1,192 @@
+//! The attacks: how many connections, what they send, and when. Pure data and bytes.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+mod bytes;
+
+use bytes::{FIRST_PACKETS, POLICY_REQUEST, WEBSOCKET_BOMBS};
+
+/// One attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// 15,000 connections whose login comes a byte a second
+    HalfOpen,
+    /// One client for a hundred users, each saying two hundred messages a second
+    Flood,
+    /// Documents of XML whose entities would become gigabytes
+    EntityBomb,
+    /// Documents of XML with thousands of attributes
+    AttributeBomb,
+    /// One speaker in a room of 10,000
+    FanOut,
+    /// One client for a hundred users, which read nothing of what their rooms say
+    SlowReaders,
+    /// WebSocket: reserved bits, endless fragments, absurd lengths, pings without end
+    WebsocketBombs,
+    /// Whatever may come first that is no login
+    FirstPackets,
+    /// Resuming sessions by guessed tokens
+    TokenGuessing,
+    /// Logging in again and again
+    LoginBruteForce,
+}
+
+/// How an attack is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shape {
+    /// Connections at a time.
+    pub connections: u32,
+    /// Source addresses among which they are shared out.
+    pub sources: u32,
+    /// Time between two steps of one connection, in nanoseconds.
+    pub period_ns: u64,
+    /// Whether what comes is read.
+    pub reads: bool,
+    /// A connection that was closed is opened again after this, in nanoseconds.
+    pub reopen_after_ns: u64,
+    /// What the server may keep for each connection, in bytes: by that its memory is bounded.
+    pub server_bytes_per_connection_max: u64,
+}
+
+const MS: u64 = 1_000_000;
+/// What the server may keep of a client that has not logged in: its connection, and the frame that
+/// is half there.
+const UNAUTHENTICATED_BYTES_MAX: u64 = 8 << 10;
+/// What it may keep of one that reads: its session, user and room, and a half-sent frame.
+const READER_BYTES_MAX: u64 = 80 << 10;
+/// What it may keep of one that does not: a full send queue besides.
+const SLOW_READER_BYTES_MAX: u64 = READER_BYTES_MAX + (1 << 20);
+
+impl Scenario {
+    /// The name on the command line and in the report.
+    #[must_use]
+    pub fn label(self) -> String {
+        let value = self.to_possible_value().expect("every scenario can be chosen");
+        value.get_name().to_owned()
+    }
+
+    /// Its shape beside so many legal users.
+    #[must_use]
+    pub fn shape(self, users: u32) -> Shape {
+        let hundredth = (users / 100).max(8);
+        let shape = Shape {
+            connections: hundredth,
+            sources: 4,
+            period_ns: 100 * MS,
+            reads: true,
+            reopen_after_ns: 1_000 * MS,
+            server_bytes_per_connection_max: READER_BYTES_MAX,
+        };
+        match self {
+            Self::HalfOpen => Shape {
+                connections: 15_000,
+                sources: 32,
+                period_ns: 1_000 * MS,
+                server_bytes_per_connection_max: UNAUTHENTICATED_BYTES_MAX,
+                ..shape
+            },
+            Self::Flood => shape,
+            Self::EntityBomb | Self::AttributeBomb => Shape { connections: 16, ..shape },
+            Self::FanOut => Shape {
+                connections: 10_000,
+                sources: 32,
+                period_ns: 50 * MS,
+                server_bytes_per_connection_max: READER_BYTES_MAX,
+                ..shape
+            },
+            Self::SlowReaders => Shape {
+                period_ns: 200 * MS,
+                reads: false,
+                server_bytes_per_connection_max: SLOW_READER_BYTES_MAX,
+                ..shape
+            },
+            Self::WebsocketBombs => {
+                Shape { connections: 4 * WEBSOCKET_BOMBS.len() as u32, ..shape }
+            }
+            Self::FirstPackets => Shape {
+                connections: 2 * FIRST_PACKETS.len() as u32,
+                server_bytes_per_connection_max: UNAUTHENTICATED_BYTES_MAX,
+                ..shape
+            },
+            Self::TokenGuessing | Self::LoginBruteForce => Shape {
+                connections: 50,
+                server_bytes_per_connection_max: UNAUTHENTICATED_BYTES_MAX,
+                ..shape
+            },
+        }
+    }
+
+    /// The sort of attack that a connection makes, where there are several.
+    #[must_use]
+    pub fn variant(self, connection: u32) -> &'static str {
+        let of = |names: &[(&'static str, &[u8])]| names[connection as usize % names.len()].0;
+        match self {
+            Self::WebsocketBombs => of(WEBSOCKET_BOMBS),
+            Self::FirstPackets => of(FIRST_PACKETS),
+            Self::FanOut if connection == 0 => "speaker",
+            Self::FanOut => "listener",
+            _ => "all",
+        }
+    }
+
+    /// Whether a connection of this sort is closed without a reason, by what it asked for.
+    #[must_use]
+    pub fn ends_without_reason(self, variant: &str) -> bool {
+        self == Self::FirstPackets && variant == POLICY_REQUEST
+    }
+
+    /// Whether this connection sends something with every step, or only at its beginning.
+    #[must_use]
+    pub fn steps(self, connection: u32) -> bool {
+        match self {
+            Self::FirstPackets => false,
+            Self::FanOut => connection == 0,
+            _ => true,
+        }
+    }
+
+    /// Appends what a connection begins with. `life` is how often it was opened before.
+    pub fn begin(self, connection: u32, life: u32, out: &mut Vec<u8>) {
+        match self {
+            Self::HalfOpen => out.extend_from_slice(b"{\"msg\":\"login\",\"user\":\""),
+            Self::Flood | Self::SlowReaders => bytes::enter_json(connection, connection / 8, out),
+            Self::FanOut => bytes::enter_json(connection, 0, out),
+            Self::EntityBomb | Self::AttributeBomb => bytes::enter_xml(connection, out),
+            Self::WebsocketBombs => bytes::upgrade(out),
+            Self::FirstPackets => {
+                let packet = FIRST_PACKETS[connection as usize % FIRST_PACKETS.len()].1;
+                out.extend_from_slice(packet);
+            }
+            Self::TokenGuessing => {}
+            Self::LoginBruteForce => bytes::guess_login(connection, life, out),
+        }
+    }
+
+    /// Appends what a connection sends with its step of this number, from 0.
+    pub fn step(self, connection: u32, number: u32, out: &mut Vec<u8>) {
+        match self {
+            Self::HalfOpen => out.push(b'a'),
+            Self::Flood => (0..20).for_each(|_| bytes::say(connection / 8, 64, out)),
+            Self::FanOut => bytes::say(0, 512, out),
+            Self::SlowReaders => bytes::say(connection / 8, 4_096, out),
+            Self::EntityBomb => bytes::entity_bomb(out),
+            // Now as many as a frame holds, now as many as were ever sent.
+            Self::AttributeBomb => {
+                let count = if number % 10 == 9 { 80_000 } else { 5_000 };
+                bytes::attribute_bomb(count, out);
+            }
+            Self::WebsocketBombs => {
+                let frames = WEBSOCKET_BOMBS[connection as usize % WEBSOCKET_BOMBS.len()].1;
+                out.extend_from_slice(frames);
+            }
+            Self::FirstPackets => {}
+            Self::TokenGuessing => bytes::guess_token(connection, number, out),
+            Self::LoginBruteForce => bytes::guess_login(connection, number, out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+//! What a server is set up for beside its size: limits that clients of one machine would hit
+//! together and users of the world would not.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+/// Keys and values, in the order in which they are told.
+pub const WANTED: &[(&str, &str)] = &[];
+
+/// Those that the program knows: an older one, to compare with, has fewer limits.
+///
+/// # Errors
+/// When the program cannot be started.
+pub fn known(program: &Path, wanted: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
+    let mut known = Vec::new();
+    for (key, value) in wanted {
+        let path =
+            std::env::temp_dir().join(format!("warren-bench-key-{}.toml", std::process::id()));
+        std::fs::write(&path, format!("{key} = {value}\n"))?;
+        let status = Command::new(program)
+            .args(["check-config", "--config"])
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        std::fs::remove_file(&path)?;
+        if status.with_context(|| format!("starting {}", program.display()))?.success() {
+            known.push(((*key).to_owned(), (*value).to_owned()));
+        }
+    }
+    Ok(known)
+}
