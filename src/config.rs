@@ -11,6 +11,7 @@ use core::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use warren_net::gateway::websocket::UpgradeSettings;
 use warren_net::gateway::{GatewaySettings, Protocol, QUEUE_FRAMES_MIN};
 
 pub use effective::{EffectiveConfig, EffectiveKey, Source};
@@ -115,6 +116,8 @@ pub struct ServerConfig {
     pub flash_policy: String,
     /// How protocols are spoken.
     pub gateway: GatewaySettings,
+    /// Who may speak WebSocket.
+    pub upgrade: UpgradeSettings,
     /// Milliseconds between two heartbeats.
     pub heartbeat_ms: u64,
     /// The bounds of queues and tables.
@@ -173,6 +176,10 @@ impl ServerConfig {
             protocol_fixed: file.protocol.fixed().word_index()?.map(|index| Protocol::ALL[index]),
             flash_policy: file.protocol.flash_policy().document()?,
             gateway: gateway_settings(&file)?,
+            upgrade: UpgradeSettings {
+                header_bytes_max: file.websocket.header_bytes_max().count()?,
+                origins: file.websocket.origins().origins()?.into(),
+            },
             heartbeat_ms: file.protocol.heartbeat_ms().number()?,
             limits: limits_config(&file)?,
             reactor: ReactorConfig {

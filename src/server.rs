@@ -423,6 +423,7 @@ fn start_shard(
 pub(crate) fn reactor_settings(config: &ServerConfig) -> ReactorSettings {
     ReactorSettings {
         gateway: config.gateway,
+        upgrade: config.upgrade.clone(),
         fixed_protocol: config.protocol_fixed,
         flash_policy: flash_policy_answer(&config.flash_policy),
         heartbeat_ms: config.heartbeat_ms,

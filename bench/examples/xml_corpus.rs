@@ -8,7 +8,7 @@
 use serde_json::Value;
 use warren_bench::clock::process_cpu_ns;
 use warren_core::message::MESSAGE_BYTES_MAX;
-use warren_net::gateway::{Frame, GatewaySettings, Protocol, decode};
+use warren_net::gateway::{DecodeState, Frame, GatewaySettings, Protocol, decode};
 
 #[path = "../../tests/vectors/wire.rs"]
 mod wire;
@@ -40,9 +40,10 @@ fn main() {
 fn refusal_ns(vector: &Value, bytes: &[u8]) -> u64 {
     let settings =
         GatewaySettings { frame_bytes_max: MESSAGE_BYTES_MAX, ..GatewaySettings::default() };
+    let (mut bytes, mut state) = (bytes.to_vec(), DecodeState::default());
     let mut out = Vec::new();
     let start_ns = process_cpu_ns();
-    let frame = decode(Protocol::Xml, &settings, bytes, &mut 0, &mut out);
+    let frame = decode(Protocol::Xml, &settings, &mut bytes, &mut state, &mut out);
     let time_ns = process_cpu_ns() - start_ns;
     let Frame::Refused { reason, .. } = frame else { panic!("{vector} is not refused") };
     assert_eq!(vector["refused"], reason.word());

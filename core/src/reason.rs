@@ -31,6 +31,7 @@ macro_rules! reasons {
             #[must_use]
             pub const fn limit(self) -> Option<&'static str> {
                 Some(match self {
+                    Self::HeaderTooLarge => "websocket.header_bytes_max",
                     Self::FrameTooLarge => "protocol.frame_bytes_max",
                     Self::Timeout => "protocol.heartbeat_ms",
                     Self::LoginTimeout => "limits.login_ms",
@@ -90,6 +91,14 @@ reasons! {
     TooManyFields = "too-many-fields", 400;
     /// The first bytes belong to no protocol that this port speaks.
     UnknownProtocol = "unknown-protocol", 400;
+    /// The HTTP request is no upgrade to WebSocket with a subprotocol that is spoken here.
+    UpgradeInvalid = "upgrade-invalid", 400;
+    /// The HTTP request has too many bytes or headers.
+    HeaderTooLarge = "header-too-large", 431;
+    /// The page comes from an origin whose pages may not connect.
+    OriginRefused = "origin-refused", 403;
+    /// A WebSocket frame that no client may send.
+    WebsocketInvalid = "websocket-invalid", 400;
     /// The protocol version is not spoken here.
     VersionUnsupported = "version-unsupported", 400;
     /// Only `hello`, `login`, `ping` and `quit` are answered before login.

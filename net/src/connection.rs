@@ -9,14 +9,19 @@
 //! after `Open` or `Ended`, and `Closing` when it has gone.
 //!
 //! Frames are decoded where they were received. Only a frame that is not whole yet is copied, to a
-//! buffer that the connection has for so long, bounded by `frame_bytes_max` and one receive buffer.
+//! buffer that the connection has for so long, bounded by `frame_bytes_max` (before an upgrade to
+//! WebSocket by `header_bytes_max`) and one receive buffer; and the fragments of a WebSocket message,
+//! bounded together by `frame_bytes_max`.
 
 use warren_core::ids::ConnectionId;
 use warren_core::peer::PeerAddress;
 use warren_core::reason::Reason;
 use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs};
 
-use crate::gateway::{Detected, Frame, GatewaySettings, Protocol, decode, detect};
+use crate::gateway::websocket::{
+    Assembly, CloseCode, Upgrade, UpgradeSettings, upgrade, write_pong,
+};
+use crate::gateway::{DecodeState, Detected, Frame, GatewaySettings, Protocol, decode, detect};
 use crate::reactor::Luggage;
 
 /// Spare buffers that are kept for the next half-received frame.
@@ -50,14 +55,6 @@ pub(crate) enum Phase {
     Lingering,
     /// Its operations are being cancelled.
     Closing,
-}
-
-/// The beginning of a frame.
-#[derive(Debug, Default)]
-struct PartialFrame {
-    bytes: Vec<u8>,
-    /// How much of it was searched for the frame's end.
-    scanned: usize,
 }
 
 /// What could not be sent at once. The first part may be the ring's while it is under way.
@@ -111,7 +108,13 @@ pub(crate) struct Connection {
     pub(crate) queue: Option<Box<SendQueue>>,
     /// What it takes to another shard, or has brought from one.
     pub(crate) luggage: Option<Box<Luggage>>,
-    partial: Option<PartialFrame>,
+    /// The code with which a WebSocket client has closed the connection, once it has.
+    pub(crate) close_code: Option<CloseCode>,
+    /// Why it leaves, once that is decided.
+    pub(crate) leave_reason: Option<Reason>,
+    /// The beginning of a frame; empty, and without memory, most of the time.
+    partial: Vec<u8>,
+    decode_state: DecodeState,
 }
 
 impl Default for Connection {
@@ -129,6 +132,7 @@ pub(crate) struct Decoding<'a> {
     pub(crate) settings: &'a GatewaySettings,
     /// The one protocol of the port.
     pub(crate) fixed_protocol: Option<Protocol>,
+    pub(crate) upgrade: &'a UpgradeSettings,
     pub(crate) inputs: &'a mut ShardInputs,
     pub(crate) spare: &'a mut SpareBuffers,
     /// Reasons of refused frames, in order.
@@ -137,6 +141,10 @@ pub(crate) struct Decoding<'a> {
     pub(crate) messages: u64,
     /// The half-received frame is another one than before.
     pub(crate) frame_began: bool,
+    /// What the protocol itself answers: to an upgrade, then to the last ping among these bytes.
+    pub(crate) answer: &'a mut Vec<u8>,
+    /// The client has said that it says nothing more.
+    pub(crate) client_closed: bool,
 }
 
 impl Connection {
@@ -160,7 +168,10 @@ impl Connection {
             egress_entry: EGRESS_NONE,
             queue: None,
             luggage: None,
-            partial: None,
+            close_code: None,
+            leave_reason: None,
+            partial: Vec::new(),
+            decode_state: DecodeState::default(),
         }
     }
 
@@ -207,9 +218,9 @@ impl Connection {
         self.queue.as_ref().is_some_and(|queue| queue.in_flight_bytes > 0)
     }
 
-    /// Bytes of the half-received frame.
+    /// Bytes of the half-received frame, or of the fragments of a message.
     pub(crate) fn partial_bytes(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| partial.bytes.len())
+        self.partial.len() + self.decode_state.assembled_bytes()
     }
 
     /// The protocol is known: tells the shard.
@@ -233,98 +244,180 @@ impl Connection {
     pub(crate) fn feed(
         &mut self,
         id: ConnectionId,
-        bytes: &[u8],
+        bytes: &mut [u8],
         decoding: &mut Decoding<'_>,
     ) -> Result<(), Fault> {
-        let Some(mut partial) = self.partial.take() else {
-            let mut scanned = 0;
-            let consumed = self.decode_all(id, bytes, &mut scanned, decoding)?;
-            if consumed < bytes.len() {
-                let mut rest = decoding.spare.take();
-                rest.extend_from_slice(&bytes[consumed..]);
-                decoding.frame_began = true;
-                self.partial = Some(PartialFrame { bytes: rest, scanned });
-            }
-            return Ok(());
+        let mut state = std::mem::take(&mut self.decode_state);
+        state.lend(decoding.spare);
+        let mut partial = std::mem::take(&mut self.partial);
+        let (was_whole, was_assembling) = (partial.is_empty(), state.is_assembling());
+        let answered = decoding.messages + decoding.refused.len() as u64;
+        let result = if was_whole {
+            self.decode_all(id, bytes, &mut state, decoding).inspect(|&consumed| {
+                if consumed < bytes.len() {
+                    partial = decoding.spare.take();
+                    partial.extend_from_slice(&bytes[consumed..]);
+                }
+            })
+        } else {
+            partial.extend_from_slice(bytes);
+            self.decode_all(id, &mut partial, &mut state, decoding)
+                .inspect(|&consumed| drop(partial.drain(..consumed)))
         };
-        partial.bytes.extend_from_slice(bytes);
-        match self.decode_all(id, &partial.bytes, &mut partial.scanned, decoding) {
-            Ok(consumed) if consumed < partial.bytes.len() => {
-                partial.bytes.drain(..consumed);
-                decoding.frame_began = consumed > 0;
-                self.partial = Some(partial);
-                Ok(())
-            }
-            result => {
-                decoding.spare.give_back(partial.bytes);
-                result.map(drop)
-            }
+        if result.is_err() {
+            partial.clear();
         }
+        // Further fragments of the same message are the same half-received frame.
+        let is_same =
+            was_assembling && decoding.messages + decoding.refused.len() as u64 == answered;
+        decoding.frame_began = !is_same && (was_whole || result.is_ok_and(|consumed| consumed > 0));
+        if partial.is_empty() {
+            decoding.spare.give_back(partial);
+        } else {
+            self.partial = partial;
+        }
+        state.take_back(decoding.spare);
+        self.decode_state = state;
+        result.map(drop)
     }
 
     /// Decodes all whole frames, and returns how many bytes they took.
     fn decode_all(
         &mut self,
         id: ConnectionId,
-        bytes: &[u8],
-        scanned: &mut usize,
+        bytes: &mut [u8],
+        state: &mut DecodeState,
         decoding: &mut Decoding<'_>,
     ) -> Result<usize, Fault> {
         let settings = decoding.settings;
         let mut at = 0;
         if self.phase == Phase::Undetected {
-            match detect(bytes, settings.frame_bytes_max) {
-                Detected::Protocol { protocol, skip }
-                    if decoding.fixed_protocol.is_none_or(|fixed| fixed == protocol) =>
-                {
-                    self.open(id, protocol, settings, decoding.inputs);
-                    at = skip;
-                }
-                Detected::PolicyRequest
-                    if decoding.fixed_protocol.is_none_or(|fixed| fixed == Protocol::Xml) =>
-                {
-                    return Err(Fault(Reason::PolicyRequest));
-                }
-                Detected::NeedMore if bytes.len() < settings.frame_bytes_max => return Ok(0),
-                _ => return Err(Fault(Reason::UnknownProtocol)),
+            match self.detect(id, bytes, state, decoding)? {
+                None => return Ok(0),
+                Some(skip) => at = skip,
             }
         }
         let Phase::Open(protocol) = self.phase else { return Ok(bytes.len()) };
+        let mut pong_start = None;
         while at < bytes.len() {
-            let rest = &bytes[at..];
+            let rest = &mut bytes[at..];
+            let rest_bytes = rest.len();
             let start = decoding.inputs.bytes.len();
-            let consumed =
-                match decode(protocol, settings, rest, scanned, &mut decoding.inputs.bytes) {
-                    Frame::Incomplete if rest.len() < settings.frame_bytes_max => break,
-                    Frame::Incomplete => return Err(Fault(Reason::FrameTooLarge)),
-                    Frame::Message { consumed } => {
-                        decoding.inputs.push_message(id, start);
-                        decoding.messages += 1;
-                        consumed
-                    }
-                    Frame::Empty { consumed } => consumed,
-                    Frame::Refused { consumed, reason } => {
-                        decoding.refused.push(reason);
-                        consumed
-                    }
-                    Frame::Fatal { reason } => return Err(Fault(reason)),
-                };
+            let consumed = match decode(protocol, settings, rest, state, &mut decoding.inputs.bytes)
+            {
+                Frame::Incomplete if rest_bytes < settings.frame_bytes_max => break,
+                Frame::Incomplete => return Err(Fault(Reason::FrameTooLarge)),
+                Frame::Message { consumed } => {
+                    decoding.inputs.push_message(id, start);
+                    decoding.messages += 1;
+                    consumed
+                }
+                Frame::Empty { consumed } => consumed,
+                Frame::Refused { consumed, reason } => {
+                    decoding.refused.push(reason);
+                    consumed
+                }
+                Frame::Ping { consumed, payload_bytes } => {
+                    let earlier = *pong_start.get_or_insert(decoding.answer.len());
+                    decoding.answer.truncate(earlier);
+                    write_pong(&rest[consumed - payload_bytes..consumed], decoding.answer);
+                    consumed
+                }
+                Frame::Close { code } => {
+                    self.close_code = Some(code);
+                    decoding.client_closed = true;
+                    // What follows is not looked at.
+                    rest_bytes
+                }
+                Frame::Fatal { reason } => return Err(Fault(reason)),
+            };
             assert!(consumed > 0, "a frame has bytes");
             at += consumed;
-            *scanned = 0;
+            state.scanned = 0;
         }
         Ok(at)
     }
 
+    /// The fragments of a WebSocket message, which are somebody else's from here on.
+    pub(crate) fn take_assembly(&mut self) -> Option<Box<Assembly>> {
+        std::mem::take(&mut self.decode_state).assembly
+    }
+
+    /// Goes on with a WebSocket message that began elsewhere.
+    pub(crate) fn bring_assembly(&mut self, assembly: Option<Box<Assembly>>) {
+        self.decode_state.assembly = assembly;
+    }
+
     /// The bytes of the half-received frame, which are somebody else's from here on.
-    pub(crate) fn take_partial(&mut self) -> Option<Vec<u8>> {
-        self.partial.take().map(|partial| partial.bytes)
+    pub(crate) fn take_partial(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.partial)
+    }
+
+    /// Opens the connection once its first bytes tell the protocol. Returns how many bytes were
+    /// before the first frame; none while there are too few of them to tell.
+    fn detect(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        state: &mut DecodeState,
+        decoding: &mut Decoding<'_>,
+    ) -> Result<Option<usize>, Fault> {
+        let settings = decoding.settings;
+        let may_be =
+            |is_spoken: fn(Protocol) -> bool| decoding.fixed_protocol.is_none_or(is_spoken);
+        let (protocol, skip) = match detect(bytes, settings.frame_bytes_max) {
+            Detected::Protocol { protocol, skip }
+                if decoding.fixed_protocol.is_none_or(|fixed| fixed == protocol) =>
+            {
+                (protocol, skip)
+            }
+            Detected::Upgrade { skip } if may_be(Protocol::is_websocket) => {
+                let (request, scanned) = (&bytes[skip..], &mut state.scanned);
+                let fixed = decoding.fixed_protocol;
+                match upgrade(decoding.upgrade, fixed, request, scanned, decoding.answer) {
+                    Upgrade::Incomplete => return Ok(None),
+                    Upgrade::Accepted { protocol, consumed } => (protocol, skip + consumed),
+                    Upgrade::Refused { reason } => return Err(Fault(reason)),
+                }
+            }
+            Detected::PolicyRequest if may_be(|fixed| fixed == Protocol::Xml) => {
+                return Err(Fault(Reason::PolicyRequest));
+            }
+            Detected::NeedMore if bytes.len() < settings.frame_bytes_max => return Ok(None),
+            _ => return Err(Fault(Reason::UnknownProtocol)),
+        };
+        self.open(id, protocol, settings, decoding.inputs);
+        Ok(Some(skip))
     }
 
     /// Drops the half-received frame.
     pub(crate) fn discard_partial(&mut self, spare: &mut SpareBuffers) {
-        if let Some(partial) = self.partial.take() {
-            spare.give_back(partial.bytes);
+        spare.give_back(std::mem::take(&mut self.partial));
+        if let Some(assembly) = self.decode_state.assembly.take() {
+            spare.give_back(assembly.bytes);
+        }
+    }
+}
+
+impl DecodeState {
+    fn is_assembling(&self) -> bool {
+        self.assembly.as_ref().is_some_and(|assembly| assembly.is_under_way)
+    }
+
+    /// A message may be put together of fragments: its memory is lent for as long as that takes.
+    fn lend(&mut self, spare: &mut SpareBuffers) {
+        if let Some(assembly) = &mut self.assembly
+            && !assembly.is_under_way
+        {
+            assembly.bytes = spare.take();
+        }
+    }
+
+    fn take_back(&mut self, spare: &mut SpareBuffers) {
+        if let Some(assembly) = &mut self.assembly
+            && !assembly.is_under_way
+        {
+            spare.give_back(std::mem::take(&mut assembly.bytes));
         }
     }
 }
@@ -343,7 +436,8 @@ impl SpareBuffers {
 
     /// Keeps the buffer for the next user, unless there are enough or it is unusually large.
     pub(crate) fn give_back(&mut self, mut buffer: Vec<u8>) {
-        if self.buffers.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
+        let is_usual = (1..=SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity());
+        if self.buffers.len() < SPARE_BUFFERS_MAX && is_usual {
             buffer.clear();
             self.buffers.push(buffer);
         }

@@ -216,16 +216,12 @@ pub(crate) fn write_notice(
     }
 }
 
-/// The line for a connection whose protocol is not known.
-pub(crate) fn closed_line(reason: Reason) -> String {
-    let (status, error) = (reason.status(), reason.word());
-    let limit = reason.limit().map(|limit| format!(",\"limit\":\"{limit}\"")).unwrap_or_default();
-    format!("{{\"msg\":\"closed\",\"status\":{status},\"error\":\"{error}\"{limit}}}\n")
-}
-
-/// Whether a client is told before its connection is closed for this reason.
+/// Whether a client is told by a message before its connection is closed for this reason. One whose
+/// upgrade is refused is told in HTTP.
 pub(crate) fn is_told(reason: Reason) -> bool {
-    !matches!(reason, Reason::Quit | Reason::PeerClosed | Reason::SocketError)
+    let of_upgrades = [Reason::UpgradeInvalid, Reason::HeaderTooLarge, Reason::OriginRefused];
+    let untold = [Reason::Quit, Reason::PeerClosed, Reason::SocketError];
+    !untold.contains(&reason) && !of_upgrades.contains(&reason)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod binary;
 mod connserver;
 mod detect;
 mod json;
+pub mod websocket;
 mod xml;
 
 pub use detect::{DETECTION_BYTES_MAX, Detected, POLICY_REQUEST, detect};
@@ -34,6 +35,10 @@ pub enum Protocol {
     Xml,
     /// Length-prefixed frames after `WRN1`.
     Binary,
+    /// WebSocket, subprotocol `warren.json`: one JSON object a text message.
+    WebSocketJson,
+    /// WebSocket, subprotocol `warren.binary`: kind and payload of a binary frame a binary message.
+    WebSocketBinary,
 }
 
 impl Protocol {
@@ -45,6 +50,8 @@ impl Protocol {
         Self::Json,
         Self::Xml,
         Self::Binary,
+        Self::WebSocketJson,
+        Self::WebSocketBinary,
     ];
 
     /// The name in the configuration, the log and the metrics.
@@ -57,15 +64,30 @@ impl Protocol {
             Self::Json => "json",
             Self::Xml => "xml",
             Self::Binary => "binary",
+            Self::WebSocketJson => "websocket-json",
+            Self::WebSocketBinary => "websocket-binary",
         }
     }
 
     /// Whether connections of the protocol begin with bytes of which some are no frame: the binary
-    /// preamble, or the Flash policy request in place of XML. So they are looked at on a port of
-    /// this one protocol too.
+    /// preamble, the upgrade to WebSocket, or the Flash policy request in place of XML. So they are
+    /// looked at on a port of this one protocol too.
     #[must_use]
     pub const fn is_always_detected(self) -> bool {
-        matches!(self, Self::Xml | Self::Binary)
+        matches!(self, Self::Xml | Self::Binary) || self.is_websocket()
+    }
+
+    /// Whether messages travel in WebSocket frames.
+    #[must_use]
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Self::WebSocketJson | Self::WebSocketBinary)
+    }
+
+    /// Whether the client keeps the connection alive by its own `ping`, and is gone when it is
+    /// silent; clients of the other protocols hear `pong` unasked.
+    #[must_use]
+    pub const fn is_kept_alive_by_client(self) -> bool {
+        matches!(self, Self::Binary | Self::WebSocketBinary)
     }
 
     /// Whether the protocol is one of the three ConnServer dialects.
@@ -117,6 +139,18 @@ pub enum Frame {
         /// Why.
         reason: Reason,
     },
+    /// WebSocket: what is to be sent back in a pong.
+    Ping {
+        /// Bytes of the frame.
+        consumed: usize,
+        /// How many of them, at its end, are the payload; it stands unmasked in the input.
+        payload_bytes: usize,
+    },
+    /// WebSocket: the client says nothing more, and is to be told goodbye.
+    Close {
+        /// The code that it gave.
+        code: websocket::CloseCode,
+    },
     /// A fault after which the next frame cannot be found: the connection is to be closed.
     Fatal {
         /// Why.
@@ -124,16 +158,34 @@ pub enum Frame {
     },
 }
 
+/// What decoding keeps of a connection from one call to the next.
+#[derive(Debug, Default)]
+pub struct DecodeState {
+    /// How many of the bytes at hand earlier calls have searched for the frame's end in vain, so
+    /// that a frame which comes a byte at a time is searched once.
+    pub scanned: usize,
+    /// WebSocket: the message whose fragments are coming. Connections that never fragment have none.
+    pub(crate) assembly: Option<Box<websocket::Assembly>>,
+}
+
+impl DecodeState {
+    /// Bytes of the frames of a message of which some fragments are here.
+    #[must_use]
+    pub fn assembled_bytes(&self) -> usize {
+        self.assembly.as_ref().map_or(0, |assembly| assembly.frame_bytes)
+    }
+}
+
 /// Decodes the frame at the beginning of `bytes`, and appends its message to `out` in packed form.
-/// `scanned` is how many of `bytes` earlier calls have searched for the frame's end in vain; it is
-/// kept up to date, so that a frame which comes a byte at a time is searched once.
+/// A WebSocket frame is unmasked where it stands, once it is whole.
 pub fn decode(
     protocol: Protocol,
     settings: &GatewaySettings,
-    bytes: &[u8],
-    scanned: &mut usize,
+    bytes: &mut [u8],
+    state: &mut DecodeState,
     out: &mut Vec<u8>,
 ) -> Frame {
+    let scanned = &mut state.scanned;
     match protocol {
         Protocol::ConnServerA | Protocol::ConnServerB | Protocol::ConnServerC => {
             connserver::decode(protocol, settings, bytes, scanned, out)
@@ -141,6 +193,9 @@ pub fn decode(
         Protocol::Json => json::decode(settings, bytes, scanned, out),
         Protocol::Xml => xml::decode(settings, bytes, scanned, out),
         Protocol::Binary => binary::decode(settings, bytes, out),
+        Protocol::WebSocketJson | Protocol::WebSocketBinary => {
+            websocket::decode(protocol, settings, bytes, &mut state.assembly, out)
+        }
     }
 }
 
@@ -158,6 +213,9 @@ pub fn encode(
         Protocol::Json => json::encode(message, out),
         Protocol::Xml => xml::encode(message, out),
         Protocol::Binary => binary::encode(message, out),
+        Protocol::WebSocketJson | Protocol::WebSocketBinary => {
+            websocket::encode(protocol, message, out);
+        }
     }
 }
 
@@ -200,6 +258,13 @@ fn settle_frame(
             Frame::Refused { consumed, reason }
         }
     }
+}
+
+/// The line for a connection whose protocol is not known.
+pub(crate) fn closed_line(reason: Reason) -> String {
+    let (status, error) = (reason.status(), reason.word());
+    let limit = reason.limit().map(|limit| format!(",\"limit\":\"{limit}\"")).unwrap_or_default();
+    format!("{{\"msg\":\"closed\",\"status\":{status},\"error\":\"{error}\"{limit}}}\n")
 }
 
 #[cfg(test)]

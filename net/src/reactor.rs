@@ -42,6 +42,7 @@ pub use hand_over::MovedConnection;
 use crate::connection::{Connection, SpareBuffers};
 use crate::counters::NetCounters;
 use crate::egress::{Egress, Encodings};
+use crate::gateway::websocket::UpgradeSettings;
 use crate::gateway::{GatewaySettings, Protocol};
 use crate::heartbeat::Wheel;
 use crate::io::listener::Listener;
@@ -72,6 +73,8 @@ pub const FLASH_POLICY_CLOSED: &str = "<?xml version=\"1.0\"?><cross-domain-poli
 pub struct ReactorSettings {
     /// How protocols are spoken.
     pub gateway: GatewaySettings,
+    /// Who may speak WebSocket.
+    pub upgrade: UpgradeSettings,
     /// The one protocol of the port; none: told by the first bytes.
     pub fixed_protocol: Option<Protocol>,
     /// The answer to a Flash policy request, its NUL included.
@@ -112,6 +115,7 @@ impl Default for ReactorSettings {
         let ring = RingSettings::default();
         Self {
             gateway: GatewaySettings::default(),
+            upgrade: UpgradeSettings::default(),
             fixed_protocol: None,
             flash_policy: flash_policy_answer(FLASH_POLICY_CLOSED),
             connections_max: (descriptors_max() as usize)
@@ -188,6 +192,7 @@ pub struct Reactor {
     due: Vec<u32>,
     refused: Vec<Reason>,
     notice: Vec<u8>,
+    answer: Vec<u8>,
 }
 
 impl Reactor {
@@ -235,6 +240,7 @@ impl Reactor {
             due: Vec::new(),
             refused: Vec::new(),
             notice: Vec::new(),
+            answer: Vec::new(),
         };
         reactor.accept();
         Ok(reactor)
@@ -257,6 +263,7 @@ impl Reactor {
     /// are ignored.
     pub fn send(&mut self, now: Now, outputs: &ShardOutputs) {
         self.encode_outputs(now, outputs);
+        self.say_goodbyes();
         self.flush();
         self.finish_leaving(now);
         self.advance_moving();

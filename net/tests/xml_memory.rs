@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 use warren_core::message::{MESSAGE_BYTES_MAX, Message};
-use warren_net::gateway::{Frame, GatewaySettings, Protocol, decode, encode};
+use warren_net::gateway::{DecodeState, Frame, GatewaySettings, Protocol, decode, encode};
 
 #[path = "../../tests/fuzz/heap.rs"]
 mod heap;
@@ -48,9 +48,10 @@ fn a_document_takes_at_most_twice_its_bytes() {
     let documents = documents();
     assert!(documents.len() > 150);
     for (name, frame) in &documents {
+        let (mut bytes, mut state) = (frame.clone(), DecodeState::default());
         let mut out = Vec::new();
         let (peak, _) = heap_of(|| {
-            decode(Protocol::Xml, &settings(), frame, &mut 0, &mut out);
+            decode(Protocol::Xml, &settings(), &mut bytes, &mut state, &mut out);
         });
         assert!(peak <= 2 * frame.len() as u64, "{name}: {peak} for {} bytes", frame.len());
     }
@@ -65,8 +66,9 @@ fn a_warm_gateway_allocates_nothing() {
     for (name, frame) in &documents {
         out.clear();
         wire.clear();
+        let (mut bytes, mut state) = (frame.clone(), DecodeState::default());
         let (_, allocations) = heap_of(|| {
-            let decoded = decode(Protocol::Xml, &settings(), frame, &mut 0, &mut out);
+            let decoded = decode(Protocol::Xml, &settings(), &mut bytes, &mut state, &mut out);
             if let Frame::Message { .. } = decoded {
                 encode(Protocol::Xml, &settings(), Message::from_checked(&out), &mut wire);
                 messages += 1;

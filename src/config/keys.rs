@@ -30,6 +30,8 @@ pub enum Allowed {
     Words(&'static [&'static str]),
     /// An XML document of at most so many bytes.
     Document(usize),
+    /// A list of origins as browsers send them, or `"*"`.
+    Origins,
 }
 
 impl Allowed {
@@ -39,9 +41,7 @@ impl Allowed {
         match *self {
             Self::Range(min, max) => min <= value && value <= max,
             Self::PowerOfTwo(min, max) => min <= value && value <= max && value.is_power_of_two(),
-            Self::Address | Self::Folder | Self::Switch | Self::Words(_) | Self::Document(_) => {
-                false
-            }
+            _ => false,
         }
     }
 }
@@ -57,6 +57,9 @@ impl fmt::Display for Allowed {
             Self::Words(words) => f.write_str(&words.join(", ")),
             Self::Document(bytes_max) => {
                 write!(f, "an XML document of at most {bytes_max} bytes, without NUL")
+            }
+            Self::Origins => {
+                f.write_str("a list of origins such as `\"https://example.org\"`, or of `\"*\"`")
             }
         }
     }
@@ -180,6 +183,22 @@ impl Setting<'_, String> {
     }
 }
 
+impl Setting<'_, Vec<String>> {
+    /// The origins, each checked as far as one that no browser sends would be found.
+    pub(super) fn origins(&self) -> Result<Vec<String>, Located> {
+        let origins = self.get();
+        for origin in &origins {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
+            let is_lower = !origin.bytes().any(|byte| byte.is_ascii_uppercase());
+            if origin != "*" && !(is_origin && is_lower) {
+                return Err(self.out_of_range(&format_args!("{origin:?}")));
+            }
+        }
+        Ok(origins)
+    }
+}
+
 macro_rules! sections {
     ($(
         $section:ident = $header:literal {
@@ -284,6 +303,14 @@ sections! {
         /// An unknown method closes the connection, as in the original.
         strict: bool = "false", Allowed::Switch;
     }
+    WebSocketSection = "websocket" {
+        /// Origins whose pages may connect. Default: pages of this machine (`localhost`, `127.0.0.1`,
+        /// `[::1]`) may, and no others. Clients that are no browsers name no origin, and may always.
+        origins: Vec<String> = "[]", Allowed::Origins;
+        /// Longest HTTP request for an upgrade, in bytes; a longer one is refused with
+        /// `header-too-large`.
+        header_bytes_max: u64 = "8192", Allowed::Range(512, 65_536);
+    }
     LimitsSection = "limits" {
         /// Open connections of one shard; fewer than the hard limit on descriptors.
         connections_max: u64 = "16384", Allowed::Range(1, 1_048_576);
@@ -362,6 +389,7 @@ pub(super) struct ConfigFile {
     pub(super) server: ServerSection,
     pub(super) admin: AdminSection,
     pub(super) protocol: ProtocolSection,
+    pub(super) websocket: WebSocketSection,
     pub(super) limits: LimitsSection,
     pub(super) reactor: ReactorSection,
     pub(super) storage: StorageSection,

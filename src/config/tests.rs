@@ -53,6 +53,9 @@ fn every_key_can_be_set() {
         percent = false
         legacy = true
         strict = true
+        [websocket]
+        origins = ["https://example.org", "*"]
+        header_bytes_max = 1025
         [limits]
         connections_max = 11
         unauthenticated_max = 20
@@ -98,6 +101,10 @@ fn every_key_can_be_set() {
             percent: false,
             legacy: true,
             strict: true,
+        },
+        upgrade: UpgradeSettings {
+            header_bytes_max: 1025,
+            origins: ["https://example.org", "*"].map(str::to_owned).into(),
         },
         heartbeat_ms: 2000,
         limits: LimitsConfig {
@@ -204,7 +211,17 @@ fn values_out_of_range_are_refused_with_the_range() {
         (
             "[protocol]\nfixed = \"soap\"",
             "2:9: `protocol.fixed` is \"soap\"; allowed: connserver-a, connserver-b, \
-             connserver-c, json, xml, binary",
+             connserver-c, json, xml, binary, websocket-json, websocket-binary",
+        ),
+        (
+            "[websocket]\norigins = [\"*\", \"https://example.org/\"]",
+            "2:11: `websocket.origins` is \"https://example.org/\"; allowed: a list of origins such \
+             as `\"https://example.org\"`, or of `\"*\"`",
+        ),
+        (
+            "[websocket]\norigins = [\"example.org\"]",
+            "2:11: `websocket.origins` is \"example.org\"; allowed: a list of origins such as \
+             `\"https://example.org\"`, or of `\"*\"`",
         ),
         (
             "[protocol]\nflash_policy = \"policy.xml\"",
@@ -324,6 +341,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
     assert_eq!(config.reactor, expected);
     assert_eq!(flash_policy_answer(&config.flash_policy), reactor.flash_policy);
     assert_eq!(config.gateway, reactor.gateway);
+    assert_eq!(config.upgrade, reactor.upgrade);
     assert_eq!(config.heartbeat_ms, reactor.heartbeat_ms);
     assert_eq!(config.protocol_fixed, reactor.fixed_protocol);
 }
@@ -351,6 +369,7 @@ fn every_key_of_the_table_is_known_to_the_file() {
             Allowed::Range(min, _) | Allowed::PowerOfTwo(min, _) => min.to_string(),
             Allowed::Words(words) => format!("{:?}", words[0]),
             Allowed::Document(_) => "\"<a/>\"".to_owned(),
+            Allowed::Origins => "[\"http://a\"]".to_owned(),
         };
         // A minimum may be too small beside the other defaults, but it is no unknown key.
         if let Err(error) = load(&format!("{} = {value}", key.path)) {

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use warren_bench::clock;
 use warren_core::message::{Message, Value, packed};
-use warren_net::gateway::{Detected, Frame, GatewaySettings, Protocol, decode, detect, encode};
+use warren_net::gateway::{
+    DecodeState, Detected, Frame, GatewaySettings, Protocol, decode, detect, encode,
+};
 
 /// What goes wrong, once: with the second message of a room, for one of its members, or with the
 /// second ping; but with all heartbeats of one user.
@@ -132,7 +134,8 @@ fn serve(stream: &TcpStream, hall: &Mutex<Hall>, behaviour: Behaviour) {
         loop {
             let mut request = Vec::new();
             let settings = GatewaySettings::default();
-            match decode(protocol, &settings, &bytes, &mut 0, &mut request) {
+            let mut state = DecodeState::default();
+            match decode(protocol, &settings, &mut bytes, &mut state, &mut request) {
                 Frame::Incomplete => break,
                 Frame::Message { consumed } => {
                     bytes.drain(..consumed);

@@ -8,6 +8,7 @@ struct Fed {
     inputs: ShardInputs,
     spare: SpareBuffers,
     refused: Vec<Reason>,
+    answer: Vec<u8>,
 }
 
 const ID: ConnectionId = ConnectionId { index: 3, generation: 9 };
@@ -22,6 +23,7 @@ impl Fed {
             inputs: ShardInputs::default(),
             spare: SpareBuffers::default(),
             refused: Vec::new(),
+            answer: Vec::new(),
         }
     }
 
@@ -34,8 +36,11 @@ impl Fed {
             refused: &mut self.refused,
             messages: 0,
             frame_began: false,
+            upgrade: &UpgradeSettings::default(),
+            answer: &mut self.answer,
+            client_closed: false,
         };
-        self.connection.feed(ID, bytes, &mut decoding)
+        self.connection.feed(ID, &mut bytes.to_vec(), &mut decoding)
     }
 
     /// Methods of the messages, after the opening.
@@ -97,7 +102,7 @@ fn messages_before_a_fault_count() {
 #[test]
 fn first_bytes_of_no_protocol_are_a_fault_however_they_come() {
     for pieces in
-        [&[b"\0".as_slice()] as &[&[u8]], &[b"G", b"ET / HTTP/1.1"], &[[b'x'; 500].as_slice()]]
+        [&[b"\0".as_slice()] as &[&[u8]], &[b"P", b"UT / HTTP/1.1"], &[[b'x'; 500].as_slice()]]
     {
         let mut fed = Fed::new(400);
         let faults = pieces.iter().filter_map(|piece| fed.feed(piece).err());

@@ -10,7 +10,8 @@ use super::{Frame, GatewaySettings, settle_frame};
 /// What a client sends before its first frame.
 pub const PREAMBLE: &[u8; 4] = b"WRN1";
 
-const LENGTH_BYTES: usize = 4;
+/// Bytes of the length before each frame. WebSocket messages are frames without it.
+pub const LENGTH_BYTES: usize = 4;
 const KIND_MESSAGE: u8 = 1;
 const KIND_SAY: u8 = 2;
 const KIND_HEARD: u8 = 3;
@@ -46,14 +47,18 @@ pub(super) fn decode(settings: &GatewaySettings, bytes: &[u8], out: &mut Vec<u8>
     }
     let Some(frame) = bytes.get(LENGTH_BYTES..consumed) else { return Frame::Incomplete };
     let start = out.len();
-    let result = match frame {
+    settle_frame(read(frame, out), consumed, start, out)
+}
+
+/// Appends the message of a client's frame without its length.
+pub(super) fn read(frame: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+    match frame {
         [KIND_MESSAGE, payload @ ..] => {
             Message::parse_request(payload).map(|message| out.extend_from_slice(message.as_bytes()))
         }
         [KIND_SAY, payload @ ..] => read_say(payload, out),
         _ => Err(Reason::Malformed),
-    };
-    settle_frame(result, consumed, start, out)
+    }
 }
 
 /// Bytes of the frame, its length included, once its length is there.
@@ -91,17 +96,26 @@ fn read_text(bytes: &[u8]) -> Result<&str, Reason> {
 
 /// Appends a server's frame.
 pub(super) fn encode(message: Message<'_>, out: &mut Vec<u8>) {
+    write_frame(out, |out| write(message, out));
+}
+
+/// Appends a server's frame without its length.
+pub(super) fn write(message: Message<'_>, out: &mut Vec<u8>) {
     match heard(message) {
         Some(ServerFrame::Heard { sequence, room, from, text }) => {
-            write_frame(KIND_HEARD, out, |out| {
-                out.extend_from_slice(&sequence.to_le_bytes());
-                write_short_text(room, out);
-                write_short_text(from, out);
-                out.extend_from_slice(text.as_bytes());
-            });
+            out.push(KIND_HEARD);
+            out.extend_from_slice(&sequence.to_le_bytes());
+            write_short_text(room, out);
+            write_short_text(from, out);
+            out.extend_from_slice(text.as_bytes());
         }
-        _ => encode_request(message, out),
+        _ => write_message(message, out),
     }
+}
+
+fn write_message(message: Message<'_>, out: &mut Vec<u8>) {
+    out.push(KIND_MESSAGE);
+    out.extend_from_slice(message.as_bytes());
 }
 
 /// The message as a `heard` frame, if that says all there is in it.
@@ -123,11 +137,11 @@ fn heard(message: Message<'_>) -> Option<ServerFrame<'_>> {
     Some(ServerFrame::Heard { sequence: sequence?, room: room?, from: from?, text: text? })
 }
 
-/// Writes length and kind around what `write_payload` appends.
-fn write_frame(kind: u8, out: &mut Vec<u8>, write_payload: impl FnOnce(&mut Vec<u8>)) {
+/// Writes the length before what `write` appends.
+fn write_frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    out.extend_from_slice(&[0, 0, 0, 0, kind]);
-    write_payload(out);
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    write(out);
     let length = u32::try_from(out.len() - start - LENGTH_BYTES).expect("messages are shorter");
     out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
 }
@@ -139,7 +153,7 @@ fn write_short_text(text: &str, out: &mut Vec<u8>) {
 
 /// Client: appends the frame for any request.
 pub fn encode_request(message: Message<'_>, out: &mut Vec<u8>) {
-    write_frame(KIND_MESSAGE, out, |out| out.extend_from_slice(message.as_bytes()));
+    write_frame(out, |out| write_message(message, out));
 }
 
 /// Client: appends the short frame for `chat` to a room or user. With `id` 0 there is none.
@@ -147,7 +161,8 @@ pub fn encode_request(message: Message<'_>, out: &mut Vec<u8>) {
 /// # Panics
 /// When `to` is longer than 255 bytes.
 pub fn encode_say(id: u32, to: &str, text: &str, out: &mut Vec<u8>) {
-    write_frame(KIND_SAY, out, |out| {
+    write_frame(out, |out| {
+        out.push(KIND_SAY);
         out.extend_from_slice(&id.to_le_bytes());
         write_short_text(to, out);
         out.extend_from_slice(text.as_bytes());
@@ -162,12 +177,18 @@ pub fn decode_server_frame(bytes: &[u8]) -> Option<(ServerFrame<'_>, usize)> {
     if consumed > SERVER_FRAME_BYTES_MAX {
         return Some((ServerFrame::Faulty(Reason::FrameTooLarge), bytes.len()));
     }
-    let frame = match bytes.get(LENGTH_BYTES..consumed)? {
+    Some((read_server_frame(bytes.get(LENGTH_BYTES..consumed)?), consumed))
+}
+
+/// Client: the server's frame without its length, which is how one stands in a WebSocket message.
+#[must_use]
+pub fn read_server_frame(frame: &[u8]) -> ServerFrame<'_> {
+    let read = match frame {
         [KIND_MESSAGE, payload @ ..] => Message::parse(payload).map(ServerFrame::Message),
         [KIND_HEARD, payload @ ..] => read_heard(payload),
         _ => Err(Reason::Malformed),
     };
-    Some((frame.unwrap_or_else(ServerFrame::Faulty), consumed))
+    read.unwrap_or_else(ServerFrame::Faulty)
 }
 
 fn read_heard(payload: &[u8]) -> Result<ServerFrame<'_>, Reason> {

@@ -15,6 +15,8 @@ use super::xml::{BYTE_ORDER_MARK, is_blank};
 pub const DETECTION_BYTES_MAX: usize = 4096;
 /// What a Flash player sends to ask for the socket policy, on a connection of its own.
 pub const POLICY_REQUEST: &[u8] = b"<policy-file-request/>\0";
+/// What an HTTP request for the upgrade to WebSocket begins with.
+const UPGRADE: &[u8] = b"GET ";
 
 const _: () = assert!(DETECTION_BYTES_MAX > NAME_BYTES_MAX + 1);
 
@@ -26,6 +28,11 @@ pub enum Detected {
         /// Which.
         protocol: Protocol,
         /// Bytes before the first frame.
+        skip: usize,
+    },
+    /// An HTTP request, perhaps for the upgrade to WebSocket.
+    Upgrade {
+        /// Bytes before the request.
         skip: usize,
     },
     /// [`POLICY_REQUEST`]: no protocol, but something that is answered.
@@ -54,6 +61,7 @@ pub fn detect(first_bytes: &[u8], frame_bytes_max: usize) -> Detected {
         Detected::Protocol { protocol, skip } => {
             Detected::Protocol { protocol, skip: blank + skip }
         }
+        Detected::Upgrade { skip } => Detected::Upgrade { skip: blank + skip },
         Detected::NeedMore if window.len() == limit => Detected::Unknown,
         Detected::PolicyRequest | Detected::NeedMore | Detected::Unknown => detected,
     }
@@ -87,7 +95,8 @@ fn detect_other(bytes: &[u8]) -> Detected {
         _ if bytes.starts_with(PREAMBLE) => {
             Detected::Protocol { protocol: Protocol::Binary, skip: PREAMBLE.len() }
         }
-        // A part of the preamble is a part of a key too, and waits for more as such.
+        _ if bytes.starts_with(UPGRADE) => Detected::Upgrade { skip: 0 },
+        // A part of the preamble, or of `GET `, is a part of a key too, and waits for more as such.
         [first, ..] if first.is_ascii_alphabetic() || *first == b'_' => detect_dialect(bytes),
         _ => Detected::Unknown,
     }

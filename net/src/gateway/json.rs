@@ -34,16 +34,19 @@ pub(super) fn decode(
     };
     let consumed = end + 1;
     let frame = &bytes[..end];
-    let Some(blank) = frame.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) else {
+    if frame.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
         return Frame::Empty { consumed };
-    };
+    }
     let start = out.len();
-    let result = read_object(&frame[blank..], MessageBuilder::without_method(out));
+    let result =
+        str::from_utf8(frame).map_err(|_| Reason::NotUtf8).and_then(|text| read(text, out));
     settle_frame(result, consumed, start, out)
 }
 
-fn read_object(frame: &[u8], builder: MessageBuilder<'_>) -> Result<(), Reason> {
-    let text = str::from_utf8(frame).map_err(|_| Reason::NotUtf8)?;
+/// Appends the message of the object that is all of `text` but blanks around it.
+pub(super) fn read(text: &str, out: &mut Vec<u8>) -> Result<(), Reason> {
+    let builder = MessageBuilder::without_method(out);
+    let text = text.trim_start_matches([' ', '\t', '\r', '\n']);
     if !text.starts_with('{') {
         return Err(Reason::Malformed);
     }
@@ -296,8 +299,14 @@ impl<'de> Visitor<'de> for TextSeed<'_, '_> {
     }
 }
 
-/// Appends the frame that carries `message`: the method first, then the fields in their order.
+/// Appends the frame that carries `message`.
 pub(super) fn encode(message: Message<'_>, out: &mut Vec<u8>) {
+    write(message, out);
+    out.push(b'\n');
+}
+
+/// Appends the object of `message`: the method first, then the fields in their order.
+pub(super) fn write(message: Message<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"msg\":\"");
     out.extend_from_slice(message.method().as_bytes());
     out.push(b'"');
@@ -308,7 +317,7 @@ pub(super) fn encode(message: Message<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\":");
         write_value(value, out);
     }
-    out.extend_from_slice(b"}\n");
+    out.push(b'}');
 }
 
 fn write_value(value: Value<'_>, out: &mut Vec<u8>) {

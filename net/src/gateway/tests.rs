@@ -9,6 +9,7 @@ mod limits;
 mod random;
 mod streams;
 mod vectors;
+mod websocket_frames;
 #[path = "../../../tests/vectors/wire.rs"]
 pub(super) mod wire;
 mod xml;
@@ -22,6 +23,13 @@ enum Outcome {
     Refused(Reason),
     Fatal(Reason),
     Incomplete,
+    Ping(Vec<u8>),
+    Close(websocket::CloseCode),
+}
+
+/// The protocols whose servers send the same frames as their clients.
+fn streamed() -> impl Iterator<Item = &'static Protocol> {
+    Protocol::ALL.iter().filter(|protocol| !protocol.is_websocket())
 }
 
 /// Decodes what comes in pieces, as a connection does, and checks what holds for every call.
@@ -29,12 +37,12 @@ fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]
     const BEFORE: &[u8] = b"before";
     let mut outcomes = Vec::new();
     let mut received = Vec::new();
-    let mut scanned = 0;
+    let mut state = DecodeState::default();
     for piece in pieces {
         received.extend_from_slice(piece);
         loop {
             let mut out = BEFORE.to_vec();
-            let frame = decode(protocol, settings, &received, &mut scanned, &mut out);
+            let frame = decode(protocol, settings, &mut received, &mut state, &mut out);
             assert!(out.starts_with(BEFORE));
             let message = out.split_off(BEFORE.len());
             assert_eq!(message.is_empty(), !matches!(frame, Frame::Message { .. }));
@@ -45,6 +53,15 @@ fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]
                     return outcomes;
                 }
                 Frame::Empty { consumed } => consumed,
+                Frame::Ping { consumed, payload_bytes } => {
+                    let payload = &received[consumed - payload_bytes..consumed];
+                    outcomes.push(Outcome::Ping(payload.to_vec()));
+                    consumed
+                }
+                Frame::Close { code } => {
+                    outcomes.push(Outcome::Close(code));
+                    return outcomes;
+                }
                 Frame::Refused { consumed, reason } => {
                     outcomes.push(Outcome::Refused(reason));
                     consumed
@@ -56,17 +73,28 @@ fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]
                 }
             };
             assert!((1..=received.len().min(settings.frame_bytes_max)).contains(&consumed));
-            assert_eq!(scanned, 0);
+            assert_eq!(state.scanned, 0);
             received.drain(..consumed);
         }
-        if !matches!(protocol, Protocol::Binary) {
-            assert_eq!(scanned, received.len());
+        if protocol != Protocol::Binary && !protocol.is_websocket() {
+            assert_eq!(state.scanned, received.len());
         }
     }
-    if !received.is_empty() {
+    let fragments = state.assembly.is_some_and(|assembly| assembly.is_under_way);
+    if !received.is_empty() || fragments {
         outcomes.push(Outcome::Incomplete);
     }
     outcomes
+}
+
+/// Decodes the first frame of a connection.
+fn decode_once(
+    protocol: Protocol,
+    settings: &GatewaySettings,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> Frame {
+    decode(protocol, settings, &mut bytes.to_vec(), &mut DecodeState::default(), out)
 }
 
 /// One entry of a file of vectors.

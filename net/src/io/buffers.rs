@@ -112,6 +112,22 @@ impl BufferRing {
         }
     }
 
+    /// The same, to write to as well.
+    ///
+    /// # Panics
+    /// When the buffer is the kernel's, or shorter.
+    #[must_use]
+    pub fn bytes_mut(&mut self, buffer: BufferId, length: u32) -> &mut [u8] {
+        assert!(self.taken[usize::from(buffer.0)], "the buffer is the kernel's");
+        assert!(length <= self.buffer_bytes);
+        let offset = usize::from(buffer.0) * self.buffer_bytes as usize;
+        // SAFETY: as in `bytes`. Nobody else has a reference into the memory: that borrows `self`.
+        unsafe {
+            let start = self.memory.start.as_ptr().add(offset);
+            std::slice::from_raw_parts_mut(start, length as usize)
+        }
+    }
+
     /// Gives a buffer back. The kernel sees it at the next [`publish`](Self::publish).
     ///
     /// # Panics

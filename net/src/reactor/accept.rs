@@ -144,7 +144,7 @@ impl Reactor {
     }
 
     pub(super) fn start_heartbeat(&mut self, index: u32, protocol: Protocol, now: Now) {
-        let heartbeats = if protocol == Protocol::Binary { 2 } else { 1 };
+        let heartbeats = if protocol.is_kept_alive_by_client() { 2 } else { 1 };
         let after_ms = self.settings.heartbeat_ms.saturating_mul(heartbeats);
         let connection = &mut self.connections[index as usize];
         connection.heartbeat_ns = Self::deadline_after_ms(now, after_ms);

@@ -10,7 +10,9 @@ use warren_core::turn::{Now, ShardInput, ShardInputs};
 
 use super::Reactor;
 use crate::connection::{Connection, EGRESS_NONE, Phase};
-use crate::egress::{Encodings, closed_line, is_told, write_notice};
+use crate::egress::{Encodings, is_told, write_notice};
+use crate::gateway::websocket::{write_close, write_close_answer};
+use crate::gateway::{Protocol, closed_line};
 use crate::io::operation::{GENERATION_MASK, OperationKind};
 
 /// Milliseconds that the shard has to answer a client that has ended its side, and to ask for the
@@ -23,9 +25,14 @@ impl Reactor {
     pub(super) fn end_input(&mut self, id: ConnectionId, now: Now, inputs: &mut ShardInputs) {
         let index = id.index;
         let connection = &mut self.connections[index as usize];
-        let Phase::Open(protocol) = connection.phase else {
-            self.leave(index, Reason::PeerClosed);
-            return;
+        let protocol = match connection.phase {
+            Phase::Open(protocol) => protocol,
+            // It has said so itself, in a WebSocket close frame.
+            Phase::Ended(_) => return,
+            _ => {
+                self.leave(index, Reason::PeerClosed);
+                return;
+            }
         };
         if connection.send_broken {
             self.leave(index, Reason::SocketError);
@@ -65,8 +72,37 @@ impl Reactor {
             };
             self.egress.push(index, connection, bytes);
         }
+        self.say_goodbye(index, reason);
         self.end_output(index);
         self.leave(index, reason);
+    }
+
+    /// Sends a WebSocket client the close frame, behind all that was pushed already.
+    fn say_goodbye(&mut self, index: u32, reason: Reason) {
+        let connection = &mut self.connections[index as usize];
+        let speaks = connection.output_protocol().is_some_and(Protocol::is_websocket);
+        if !speaks || reason == Reason::SocketError {
+            return;
+        }
+        self.notice.clear();
+        match connection.close_code {
+            Some(code) if reason == Reason::PeerClosed => {
+                write_close_answer(code, &mut self.notice)
+            }
+            _ => write_close(reason, &mut self.notice),
+        }
+        let bytes = self.egress.raw(&self.notice);
+        self.egress.push(index, connection, bytes);
+    }
+
+    /// Those whose last frame was a fault leave behind the answers to the frames before it.
+    pub(super) fn say_goodbyes(&mut self) {
+        for position in 0..self.leaving.len() {
+            let index = self.leaving[position];
+            if let Some(reason) = self.connections[index as usize].leave_reason {
+                self.say_goodbye(index, reason);
+            }
+        }
     }
 
     /// Nothing more is sent to it than what was pushed already.
@@ -99,6 +135,7 @@ impl Reactor {
         connection.discard_partial(&mut self.spare);
         connection.luggage = None;
         connection.phase = Phase::Leaving;
+        connection.leave_reason = Some(reason);
         self.wheel.cancel(index);
         self.leaving.push(index);
     }

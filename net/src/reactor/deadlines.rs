@@ -53,7 +53,9 @@ impl Reactor {
         }
         if connection.heartbeat_ns <= now_ns {
             match connection.phase {
-                Phase::Open(Protocol::Binary) => self.check_silence(index, now),
+                Phase::Open(protocol) if protocol.is_kept_alive_by_client() => {
+                    self.check_silence(index, now);
+                }
                 Phase::Open(protocol) => self.send_heartbeat(index, protocol, now),
                 _ => {}
             }

@@ -21,7 +21,7 @@ use warren_core::turn::Now;
 use super::receive::{Held, HeldWhat, Intake, Received};
 use super::{Reactor, SURPLUS_SLOTS};
 use crate::connection::{Connection, Phase};
-use crate::gateway::Protocol;
+use crate::gateway::{Protocol, websocket};
 use crate::io::buffers::BufferId;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 
@@ -37,6 +37,8 @@ pub(crate) struct Luggage {
     messages: Vec<u8>,
     /// Bytes of each.
     lengths: Vec<u32>,
+    /// A WebSocket message of which some fragments are here.
+    assembly: Option<Box<websocket::Assembly>>,
     /// Received bytes that were not decoded.
     unread: Vec<u8>,
     /// How many of them have been, at the new place.
@@ -157,7 +159,12 @@ impl Reactor {
         let mut luggage = connection.luggage.take().unwrap_or_default();
         assert!(luggage.lengths.is_empty(), "the shard has heard what came along");
         self.counters.partial_frame_bytes -= connection.partial_bytes() as u64;
-        let mut unread = connection.take_partial().unwrap_or_default();
+        luggage.assembly = connection.take_assembly();
+        let mut unread = connection.take_partial();
+        if let Some(code) = connection.close_code.take() {
+            // The client has said that it says no more: it says so again at the new place.
+            websocket::write_clients_close(code, &mut unread);
+        }
         unread.extend_from_slice(&luggage.unread[luggage.taken..]);
         luggage.unread = unread;
         luggage.taken = 0;
@@ -307,7 +314,7 @@ impl Reactor {
 
     /// A connection that has come lives in this slot.
     fn settle(&mut self, slot: u32, state: MovedState, intake: &mut Intake<'_>) {
-        let MovedState { protocol, heard_ns, peer, login_due_ns, luggage } = state;
+        let MovedState { protocol, heard_ns, peer, login_due_ns, mut luggage } = state;
         self.occupy(slot);
         self.counters.connections_moved_in += 1;
         self.counters.connections[protocol as usize] += 1;
@@ -317,6 +324,8 @@ impl Reactor {
         connection.peer = peer;
         connection.login_due_ns = login_due_ns;
         self.counters.connections_unauthenticated += u64::from(!connection.is_admitted());
+        connection.bring_assembly(luggage.assembly.take());
+        self.counters.partial_frame_bytes += connection.partial_bytes() as u64;
         connection.luggage = Some(luggage);
         connection.open(id, protocol, &self.settings.gateway, intake.inputs);
         self.start_heartbeat(slot, protocol, intake.now);
@@ -352,10 +361,10 @@ impl Reactor {
                 self.hold_first(id, HeldWhat::Luggage);
                 return;
             }
-            let rest = &luggage.unread[luggage.taken..];
-            let piece = &rest[..rest.len().min(self.settings.receive_buffer_bytes)];
-            self.feed(id, Received::Unpacked(piece), intake);
-            luggage.taken += piece.len();
+            let rest = &mut luggage.unread[luggage.taken..];
+            let piece_bytes = rest.len().min(self.settings.receive_buffer_bytes);
+            self.feed(id, Received::Unpacked(&mut rest[..piece_bytes]), intake);
+            luggage.taken += piece_bytes;
         }
     }
 }

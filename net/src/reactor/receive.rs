@@ -35,12 +35,12 @@ pub(super) enum HeldWhat {
 }
 
 /// Bytes of a connection, and where they stand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Received<'a> {
     /// In a receive buffer, which is given back.
     Buffer { buffer: BufferId, length: u32 },
     /// In what the connection has brought from another shard.
-    Unpacked(&'a [u8]),
+    Unpacked(&'a mut [u8]),
 }
 
 /// What a turn takes in.
@@ -272,25 +272,30 @@ impl Reactor {
         let mut decoding = Decoding {
             settings: if is_admitted { &self.settings.gateway } else { &self.stranger_gateway },
             fixed_protocol: self.settings.fixed_protocol,
+            upgrade: &self.settings.upgrade,
             inputs: intake.inputs,
             spare: &mut self.spare,
             refused: &mut self.refused,
             messages: 0,
             frame_began: false,
+            answer: &mut self.answer,
+            client_closed: false,
         };
-        let bytes = match received {
-            Received::Buffer { buffer, length } => self.ring.buffers().bytes(buffer, length),
-            Received::Unpacked(bytes) => bytes,
+        let (bytes, used) = match received {
+            Received::Buffer { buffer, length } => {
+                (self.ring.buffers_mut().bytes_mut(buffer, length), Some(buffer))
+            }
+            Received::Unpacked(bytes) => (bytes, None),
         };
         let result = connection.feed(id, bytes, &mut decoding);
-        let (messages, frame_began) = (decoding.messages, decoding.frame_began);
+        let Decoding { messages, frame_began, client_closed, .. } = decoding;
         self.counters.messages_in += messages;
         self.counters.partial_frame_bytes += connection.partial_bytes() as u64;
         self.counters.partial_frame_bytes -= partial_before;
         let frames = messages as usize + self.refused.len();
         intake.frames_left = intake.frames_left.saturating_sub(frames);
         let phase = connection.phase;
-        if let Received::Buffer { buffer, .. } = received {
+        if let Some(buffer) = used {
             self.ring.buffers_mut().give_back(buffer);
         }
         if let Phase::Open(protocol) = phase
@@ -299,12 +304,9 @@ impl Reactor {
             self.opened(id.index, protocol, intake.now);
         }
         self.time_frame(id.index, frame_began, intake.now);
-        let mut refused = std::mem::take(&mut self.refused);
-        for reason in refused.drain(..) {
-            self.refuse(id.index, reason);
-        }
-        self.refused = refused;
+        self.answer_frames(id.index);
         match (result, phase) {
+            (Ok(()), _) if client_closed => self.end_input(id, intake.now, intake.inputs),
             (Ok(()), _) => {}
             (Err(Fault(reason)), Phase::Open(_)) => {
                 // The frames before it are still answered.
@@ -313,6 +315,23 @@ impl Reactor {
             }
             (Err(Fault(reason)), _) => self.close(id.index, reason),
         }
+    }
+
+    /// Sends what the protocol answers by itself, and tells of refused frames.
+    fn answer_frames(&mut self, index: u32) {
+        if !self.answer.is_empty() {
+            let bytes = self.egress.raw(&self.answer);
+            self.answer.clear();
+            let connection = &mut self.connections[index as usize];
+            if !connection.send_broken {
+                self.egress.push(index, connection, bytes);
+            }
+        }
+        let mut refused = std::mem::take(&mut self.refused);
+        for reason in refused.drain(..) {
+            self.refuse(index, reason);
+        }
+        self.refused = refused;
     }
 
     /// Answers a frame that is no message.

@@ -16,6 +16,7 @@ use super::Reactor;
 use crate::connection::{EGRESS_NONE, Phase};
 use crate::egress::{Encodings, RUN_BYTES_MAX, Recipient, write_notice};
 use crate::gateway::encode;
+use crate::gateway::websocket::write_close;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 use crate::io::ring::ImmediateSend;
 
@@ -198,6 +199,9 @@ impl Reactor {
         let notice = Message::from_checked(&self.notice);
         let before = queue.waiting.len();
         encode(protocol, &self.settings.gateway, notice, &mut queue.waiting);
+        if protocol.is_websocket() {
+            write_close(Reason::SlowConsumer, &mut queue.waiting);
+        }
         self.counters.send_queue_bytes += (queue.waiting.len() - before) as u64;
         self.end_output(index);
         self.leave(index, Reason::SlowConsumer);

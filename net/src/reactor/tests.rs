@@ -8,6 +8,7 @@ mod limits;
 mod load;
 mod streams;
 mod time;
+mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};

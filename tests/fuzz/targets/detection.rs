@@ -78,6 +78,7 @@ fn check(bytes: &[u8], prng: &mut Prng) -> Behaviour {
     }
     let (kind, protocol, skip) = match whole {
         Detected::Protocol { protocol, skip } => (0, Some(protocol), skip.min(8)),
+        Detected::Upgrade { skip } => (4, None, skip.min(8)),
         Detected::PolicyRequest => (1, None, 0),
         Detected::NeedMore => (2, None, 0),
         Detected::Unknown => (3, None, 0),

@@ -7,7 +7,9 @@
 
 use warren_core::message::{Message, REQUEST_FIELDS_MAX};
 use warren_core::reason::Reason;
-use warren_net::gateway::{Frame, GatewaySettings, Protocol, QUEUE_FRAMES_MIN, decode, encode};
+use warren_net::gateway::{
+    DecodeState, Frame, GatewaySettings, Protocol, QUEUE_FRAMES_MIN, decode, encode,
+};
 
 use super::{Behaviour, Target, pieces};
 use crate::corpus::{Seed, vectors_of};
@@ -308,12 +310,12 @@ fn shape(outcome: &Outcome) -> (u8, &'static str, usize, u32) {
 fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]]) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     let mut received = Vec::new();
-    let (mut from, mut scanned) = (0, 0);
+    let (mut from, mut state) = (0, DecodeState::default());
     for piece in pieces {
         received.extend_from_slice(piece);
         loop {
-            let rest = &received[from..];
-            let (frame, message) = decode_one(protocol, settings, rest, &mut scanned);
+            let rest = &mut received[from..];
+            let (frame, message) = decode_one(protocol, settings, rest, &mut state);
             let (consumed, outcome) = match frame {
                 Frame::Incomplete => break,
                 Frame::Fatal { reason } => {
@@ -323,16 +325,17 @@ fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]
                 Frame::Empty { consumed } => (consumed, Outcome::Empty),
                 Frame::Refused { consumed, reason } => (consumed, Outcome::Refused(reason)),
                 Frame::Message { consumed } => (consumed, Outcome::Message(message)),
+                Frame::Ping { .. } | Frame::Close { .. } => panic!("{frame:?} in {protocol:?}"),
             };
             outcomes.push(outcome);
             let most = rest.len().min(settings.frame_bytes_max);
             assert!((1..=most).contains(&consumed), "consumed {consumed} of {most}");
-            assert_eq!(scanned, 0, "a new frame was not searched yet");
+            assert_eq!(state.scanned, 0, "a new frame was not searched yet");
             from += consumed;
         }
         // So the next call searches what is new, and no byte is searched twice.
         if protocol != Protocol::Binary {
-            assert_eq!(scanned, received.len() - from, "bytes are searched again");
+            assert_eq!(state.scanned, received.len() - from, "bytes are searched again");
         }
     }
     if from < received.len() {
@@ -346,12 +349,12 @@ fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]
 fn decode_one(
     protocol: Protocol,
     settings: &GatewaySettings,
-    bytes: &[u8],
-    scanned: &mut usize,
+    bytes: &mut [u8],
+    state: &mut DecodeState,
 ) -> (Frame, Vec<u8>) {
     let mut out = Vec::new();
     let mut frame = Frame::Incomplete;
-    let (peak, _) = heap_of(|| frame = decode(protocol, settings, bytes, scanned, &mut out));
+    let (peak, _) = heap_of(|| frame = decode(protocol, settings, bytes, state, &mut out));
     let of_frame = match frame {
         Frame::Message { consumed } | Frame::Refused { consumed, .. } => consumed,
         _ => bytes.len(),
@@ -382,7 +385,8 @@ fn check_message(protocol: Protocol, settings: &GatewaySettings, packed: &[u8]) 
 fn check_return(protocol: Protocol, settings: &GatewaySettings, wire: &[u8]) {
     let settings = GatewaySettings { frame_bytes_max: 64 << 20, ..*settings };
     let mut back = Vec::new();
-    let frame = decode(protocol, &settings, wire, &mut 0, &mut back);
+    let frame =
+        decode(protocol, &settings, &mut wire.to_vec(), &mut DecodeState::default(), &mut back);
     let Frame::Message { consumed } = frame else {
         panic!("{frame:?} for {:?}", String::from_utf8_lossy(wire));
     };

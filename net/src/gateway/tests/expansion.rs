@@ -63,7 +63,7 @@ fn other_frames() -> Vec<(Protocol, Vec<u8>)> {
 /// The message of a frame, with what a server adds to it at most.
 fn heard(protocol: Protocol, frame: &[u8]) -> Vec<u8> {
     let mut message = Vec::new();
-    let taken = decode(protocol, &GatewaySettings::default(), frame, &mut 0, &mut message);
+    let taken = decode_once(protocol, &GatewaySettings::default(), frame, &mut message);
     assert_eq!(taken, Frame::Message { consumed: frame.len() }, "{protocol:?}");
     let longest = "n".repeat(warren_core::name::NAME_BYTES_MAX);
     let message = Message::from_checked(&message);

@@ -160,7 +160,7 @@ fn random_text(random: &mut Random) -> String {
     (0..random.below(6)).map(|_| *random.pick(TEXTS)).collect()
 }
 
-fn random_message(random: &mut Random) -> Vec<u8> {
+pub(super) fn random_message(random: &mut Random) -> Vec<u8> {
     let mut out = Vec::new();
     let is_heard = random.below(8) == 0;
     let method = if is_heard { "chat" } else { *random.pick(&["chat", "m", "x.Y-z_"]) };

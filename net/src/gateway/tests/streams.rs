@@ -28,7 +28,7 @@ fn bytes_split_anywhere_mean_the_same() {
 
 #[test]
 fn frames_that_follow_each_other_are_told_apart() {
-    for protocol in Protocol::ALL {
+    for protocol in streamed() {
         let settings = GatewaySettings::default();
         let (mut stream, mut expected) = (Vec::new(), Vec::new());
         for vector in client_vectors() {
@@ -49,18 +49,18 @@ fn frames_that_follow_each_other_are_told_apart() {
 #[test]
 fn a_frame_sent_one_byte_at_a_time_is_searched_once() {
     let settings = GatewaySettings::default();
-    for protocol in Protocol::ALL.iter().filter(|protocol| **protocol != Protocol::Binary) {
-        let mut scanned = 0;
+    for protocol in streamed().filter(|protocol| **protocol != Protocol::Binary) {
+        let mut state = DecodeState::default();
         let mut out = Vec::new();
         for length in 1..1000 {
             // All but the newest byte would end the frame, were it looked at again.
             let mut bytes = vec![0; length];
             bytes[length - 1] = b'x';
-            let frame = decode(*protocol, &settings, &bytes, &mut scanned, &mut out);
-            assert_eq!((frame, scanned), (Frame::Incomplete, length), "{protocol:?}");
+            let frame = decode(*protocol, &settings, &mut bytes, &mut state, &mut out);
+            assert_eq!((frame, state.scanned), (Frame::Incomplete, length), "{protocol:?}");
         }
-        let frame = decode(*protocol, &settings, &[b'x'; 999], &mut scanned, &mut out);
-        assert_eq!((frame, scanned), (Frame::Incomplete, 999), "no new byte, {protocol:?}");
+        let frame = decode(*protocol, &settings, &mut [b'x'; 999], &mut state, &mut out);
+        assert_eq!((frame, state.scanned), (Frame::Incomplete, 999), "no new byte, {protocol:?}");
     }
 }
 
@@ -80,7 +80,7 @@ fn the_end_is_found_wherever_it_stands() {
                     let mut bytes = vec![b'x'; 700];
                     bytes[at] = *end;
                     bytes[at + 1 + at % 90] = *other;
-                    let frame = decode(protocol, &settings, &bytes, &mut 0, &mut Vec::new());
+                    let frame = decode_once(protocol, &settings, &bytes, &mut Vec::new());
                     let reason = Reason::Malformed;
                     assert_eq!(frame, Frame::Refused { consumed: at + 1, reason }, "{protocol:?}");
                 }

@@ -39,7 +39,7 @@ fn frames_that_are_no_message_have_the_outcome_of_the_vector() {
         let protocol = vector.protocol().unwrap();
         let mut out = Vec::new();
         let consumed = vector.bytes.len();
-        let frame = decode(protocol, &vector.settings, &vector.bytes, &mut 0, &mut out);
+        let frame = decode_once(protocol, &vector.settings, &vector.bytes, &mut out);
         let expected = if let Some(reason) = vector.reason("refused") {
             Frame::Refused { consumed, reason }
         } else if let Some(reason) = vector.reason("fatal") {
@@ -61,6 +61,8 @@ fn the_first_bytes_tell_the_protocol_of_the_vector() {
         let expected = if let Some(protocol) = vector.protocol() {
             let skip = vector.json["skip"].as_u64().unwrap() as usize;
             Detected::Protocol { protocol, skip }
+        } else if vector.json["upgrade"] == true {
+            Detected::Upgrade { skip: vector.json["skip"].as_u64().unwrap() as usize }
         } else if vector.json["policy_request"] == true {
             Detected::PolicyRequest
         } else if vector.json["undecided"] == true {

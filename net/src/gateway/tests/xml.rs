@@ -20,10 +20,10 @@ type Fields = Vec<(String, Held)>;
 fn by_us(document: &str) -> Result<(String, Fields), Reason> {
     let frame = [document.as_bytes(), b"\0"].concat();
     let mut out = Vec::new();
-    match decode(Protocol::Xml, &GatewaySettings::default(), &frame, &mut 0, &mut out) {
+    match decode_once(Protocol::Xml, &GatewaySettings::default(), &frame, &mut out) {
         Frame::Message { .. } => {}
         Frame::Refused { reason, .. } | Frame::Fatal { reason } => return Err(reason),
-        Frame::Empty { .. } | Frame::Incomplete => return Err(Reason::Malformed),
+        _ => return Err(Reason::Malformed),
     }
     let message = Message::from_checked(&out);
     let held = |value| match value {

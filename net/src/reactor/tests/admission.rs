@@ -2,7 +2,7 @@
 
 use super::time::pass;
 use super::*;
-use crate::egress::closed_line;
+use crate::gateway::closed_line;
 
 const LOGIN_MS: u64 = 10_000;
 

@@ -253,7 +253,7 @@ fn refused_frames_are_answered_and_fatal_ones_close() {
 #[test]
 fn unknown_protocols_are_told_in_one_line() {
     let mut node = Node::start(small());
-    for bytes in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"\0\0\0\0", &[b'x'; 5000]] {
+    for bytes in [b"PUT / HTTP/1.1\r\n\r\n".as_slice(), b"\0\0\0\0", &[b'x'; 5000]] {
         let mut client = node.client();
         client.send(bytes);
         node.until("the end", |_| client.poll().ended.is_some());

@@ -122,14 +122,22 @@ fn spoken(protocol: Protocol, method: &str, number: usize) -> (Vec<u8>, Vec<u8>)
             let bytes = frame(method, &[("n", Value::Integer(number as i64))]);
             return (bytes.clone(), bytes);
         }
+        Protocol::WebSocketJson | Protocol::WebSocketBinary => {
+            let packed = message::packed(method, &[("n", Value::Integer(number as i64))]);
+            let request = websocket::said_in_fragments(protocol, &packed);
+            return (request, websocket::sent(protocol, &packed));
+        }
     };
     (request.into_bytes(), reply.into_bytes())
 }
 
 /// What a client says that goes to shard 1 after its first message, and what it gets.
 fn conversation(protocol: Protocol) -> (Vec<u8>, Vec<u8>) {
-    let mut said = if protocol == Protocol::Binary { PREAMBLE.to_vec() } else { Vec::new() };
-    let mut heard = Vec::new();
+    let (mut said, mut heard) = match protocol {
+        Protocol::Binary => (PREAMBLE.to_vec(), Vec::new()),
+        _ if protocol.is_websocket() => websocket::upgrade_of(protocol),
+        _ => (Vec::new(), Vec::new()),
+    };
     for (number, method) in ["echo", "move-1", "echo", "echo"].into_iter().enumerate() {
         let (request, reply) = spoken(protocol, method, number);
         said.extend(request);
@@ -162,7 +170,7 @@ fn no_byte_is_lost_wherever_the_stream_is_cut_in_every_protocol() {
 #[test]
 fn bytes_that_come_at_any_time_of_the_move_arrive_once_and_in_order() {
     let mut pair = Pair::start([small(), small()]);
-    for protocol in [Protocol::Binary, Protocol::Json] {
+    for protocol in [Protocol::Binary, Protocol::Json, Protocol::WebSocketJson] {
         for settled_turns in 0..8 {
             let (said, mut heard) = conversation(protocol);
             let mut client = pair.nodes[0].client();

@@ -1,8 +1,8 @@
 //! Full tables, slots used again, sizes out of range.
 
 use super::*;
-use crate::egress::closed_line;
 use crate::gateway::Protocol;
+use crate::gateway::closed_line;
 use crate::reactor::ReactorError;
 
 #[test]

@@ -22,9 +22,17 @@ fn every_message_is_answered_in_its_protocol() {
         clients.push(client);
     }
     let _binary = node.binary_client();
+    for protocol in [Protocol::WebSocketJson, Protocol::WebSocketBinary] {
+        let mut client = websocket::upgraded(&mut node, protocol);
+        let message = packed_numbered(1, 10);
+        client.send(&websocket::said(protocol, &message));
+        let echo = websocket::sent(protocol, &message);
+        node.until("the echo", |_| client.poll().received == echo);
+        clients.push(client);
+    }
     assert_eq!(node.reactor.counters().connections, [1; Protocol::ALL.len()]);
     assert_eq!(node.reactor.counters().connections_undetected, 0);
-    assert_eq!(node.reactor.counters().messages_in, 6);
+    assert_eq!(node.reactor.counters().messages_in, 8);
 }
 
 #[test]
