@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use warren_core::message::MESSAGE_BYTES_MAX;
-use warren_net::gateway::{Frame, GatewaySettings, Protocol, decode};
+use warren_net::gateway::{DecodeState, Frame, GatewaySettings, Protocol, decode};
 
 use self::attacker::{AttackPlan, AttackReport};
 use self::report::{AttackReports, Circumstances, Phase, ScenarioReport};
@@ -201,9 +201,9 @@ fn bomb_us(scenario: Scenario) -> Option<f64> {
         GatewaySettings { frame_bytes_max: MESSAGE_BYTES_MAX, ..GatewaySettings::default() };
     let mut times_ns: Vec<u64> = (0..BOMB_ROUNDS)
         .map(|_| {
-            let mut out = Vec::new();
+            let (mut out, mut state) = (Vec::new(), DecodeState::default());
             let start_ns = clock::process_cpu_ns();
-            let frame = decode(Protocol::Xml, &settings, &bytes, &mut 0, &mut out);
+            let frame = decode(Protocol::Xml, &settings, &mut bytes, &mut state, &mut out);
             let time_ns = clock::process_cpu_ns() - start_ns;
             assert!(matches!(frame, Frame::Refused { .. }), "a bomb is refused: {frame:?}");
             time_ns

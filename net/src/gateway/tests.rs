@@ -10,6 +10,7 @@ mod random;
 mod streams;
 mod vectors;
 mod websocket_frames;
+mod websocket_handshake;
 #[path = "../../../tests/vectors/wire.rs"]
 pub(super) mod wire;
 mod xml;

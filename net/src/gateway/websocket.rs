@@ -164,9 +164,15 @@ impl CloseCode {
         NonZeroU16::new(code).filter(|_| is_valid).map(Self)
     }
 
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0.get()
+    }
+
     /// The payload of a frame with it.
     fn payload(self) -> Option<[u8; 2]> {
-        (self != Self::NONE).then(|| self.0.get().to_be_bytes())
+        (self != Self::NONE).then(|| self.number().to_be_bytes())
     }
 }
 

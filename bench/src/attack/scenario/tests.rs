@@ -1,19 +1,20 @@
 use std::collections::BTreeSet;
 
-use warren_net::gateway::{Frame, GatewaySettings, Protocol, decode};
+use warren_net::gateway::{DecodeState, Frame, GatewaySettings, Protocol, decode};
 
 use super::*;
 
 fn decoded(protocol: Protocol, bytes: &[u8]) -> Vec<Frame> {
-    let mut rest = bytes;
+    let mut bytes = bytes.to_vec();
+    let mut rest = &mut bytes[..];
     let mut frames = Vec::new();
     while !rest.is_empty() {
         let settings = GatewaySettings { frame_bytes_max: 1 << 20, ..GatewaySettings::default() };
-        let frame = decode(protocol, &settings, rest, &mut 0, &mut Vec::new());
+        let frame = decode(protocol, &settings, rest, &mut DecodeState::default(), &mut Vec::new());
         frames.push(frame);
         match frame {
             Frame::Message { consumed } | Frame::Refused { consumed, .. } => {
-                rest = &rest[consumed..];
+                rest = &mut rest[consumed..];
             }
             _ => break,
         }
