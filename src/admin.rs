@@ -20,6 +20,7 @@ use axum::routing::get;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use crate::demo_page;
 use crate::fatal::{Fatal, FatalReason};
 use crate::metrics::{self, Phase, ServerState};
 
@@ -43,15 +44,21 @@ fn refused(error: std::io::Error) -> Fatal {
 pub struct AdminServer {
     listener: std::net::TcpListener,
     listen: SocketAddr,
+    /// Where clients connect to the server.
+    game: SocketAddr,
     state: Arc<ServerState>,
 }
 
 impl AdminServer {
-    /// Listens. Port 0 takes a free one.
+    /// Listens. Port 0 takes a free one. Clients of the server connect to `game`.
     ///
     /// # Errors
     /// `ListenFailed` when the address cannot be listened on.
-    pub fn bind(listen: SocketAddr, state: Arc<ServerState>) -> Result<Self, Fatal> {
+    pub fn bind(
+        listen: SocketAddr,
+        game: SocketAddr,
+        state: Arc<ServerState>,
+    ) -> Result<Self, Fatal> {
         let open = || {
             let listener = std::net::TcpListener::bind(listen)?;
             listener.set_nonblocking(true)?;
@@ -62,7 +69,7 @@ impl AdminServer {
             let detail = format!("`admin.listen` (`--admin`) {listen}: {error}");
             Fatal::new(FatalReason::ListenFailed, detail)
         })?;
-        Ok(Self { listener, listen, state })
+        Ok(Self { listener, listen, game, state })
     }
 
     /// The address, with the port that was taken.
@@ -80,10 +87,11 @@ impl AdminServer {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(self.listener).map_err(refused)?;
             let (stop, stopped) = oneshot::channel::<()>();
-            let server = axum::serve(listener, router(self.state)).with_graceful_shutdown(async {
-                // A sender that is gone means the same.
-                let _ = stopped.await;
-            });
+            let server = axum::serve(listener, router(self.game, self.state))
+                .with_graceful_shutdown(async {
+                    // A sender that is gone means the same.
+                    let _ = stopped.await;
+                });
             let server = tokio::spawn(server.into_future());
             shutdown.await;
             let _ = stop.send(());
@@ -148,8 +156,9 @@ impl Drop for AdminThread {
     }
 }
 
-fn router(state: Arc<ServerState>) -> Router {
+fn router(game: SocketAddr, state: Arc<ServerState>) -> Router {
     Router::new()
+        .merge(demo_page::routes(game))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod data_folder;
 pub mod demo;
+mod demo_page;
 pub mod doctor;
 pub mod fatal;
 mod hand_over;

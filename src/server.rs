@@ -145,7 +145,7 @@ impl Server {
         let listen = listeners[0].local_addr();
         let clock = Clock::start();
         let state = Arc::new(ServerState::new(config.shards, move || clock.monotonic_ns()));
-        let admin = AdminServer::bind(config.admin_listen, Arc::clone(&state))?;
+        let admin = AdminServer::bind(config.admin_listen, listen, Arc::clone(&state))?;
         let store = stored.as_ref().map(|stored| Arc::clone(&stored.store));
         let writer = store.map(|store| SnapshotWriter::start(store, state.snapshots()));
         let writer = writer.transpose()?;

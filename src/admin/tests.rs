@@ -1,9 +1,12 @@
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::metrics::TURN_AGE_NS_MAX;
+
+/// Where clients would connect to the server.
+const GAME: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7171);
 
 struct Running {
     listen: SocketAddr,
@@ -16,7 +19,8 @@ fn running() -> Running {
     let now_ns = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&now_ns);
     let state = Arc::new(ServerState::new(2, move || clock.load(Ordering::Relaxed)));
-    let server = AdminServer::bind("127.0.0.1:0".parse().unwrap(), Arc::clone(&state)).unwrap();
+    let server =
+        AdminServer::bind("127.0.0.1:0".parse().unwrap(), GAME, Arc::clone(&state)).unwrap();
     let listen = server.local_addr();
     Running { listen, state, now_ns, thread: server.start().unwrap() }
 }
@@ -88,7 +92,7 @@ fn it_stops_although_a_client_holds_a_half_sent_request() {
 #[test]
 fn a_taken_address_is_told() {
     let running = running();
-    let fatal = AdminServer::bind(running.listen, Arc::clone(&running.state)).unwrap_err();
+    let fatal = AdminServer::bind(running.listen, GAME, Arc::clone(&running.state)).unwrap_err();
     assert_eq!(fatal.reason, FatalReason::ListenFailed);
     assert!(fatal.detail.contains(&running.listen.to_string()), "{fatal}");
 }

@@ -64,7 +64,7 @@ class SessionTest(unittest.IsolatedAsyncioTestCase):
             connection.cut()
             second = await served.greet()
             resume = await second.answer("resume", token="b", replayed=1)
-            expected = {"msg": "resume", "session": "7", "token": "a", "received": 3}
+            expected = {"msg": "resume", "session": "7", "token": "a", "received": 4}
             self.assertEqual(resume, expected)
             more = following(client, "chat")
             second.write(chat("more"))
@@ -72,7 +72,7 @@ class SessionTest(unittest.IsolatedAsyncioTestCase):
             second.cut()
             third = await served.greet()
             resume = await third.answer("resume", token="c", replayed=0)
-            self.assertEqual((resume["token"], resume["received"]), ("b", 4))
+            self.assertEqual((resume["token"], resume["received"]), ("b", 5))
 
     async def test_a_resume_whose_reply_was_lost_is_asked_for_with_the_same_token(self) -> None:
         async with logged_in() as (served, connection, _):

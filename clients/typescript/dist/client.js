@@ -14,10 +14,8 @@ const CLOSE_TIMEOUT_MS = 2_000;
 const PROTOCOL_VERSION = 1;
 const CLIENT_NAME = "warren-client-typescript/0.1.0";
 const HEARTBEAT_MS = 10_000;
-/** Replies that no server counts: they are not repeated after a resume. */
-const UNCOUNTED_REPLIES = new Set(["hello", "login", "resume", "ping", "time"]);
-/** Messages that no server counts. */
-const UNCOUNTED = new Set(["pong", "error", "closed"]);
+/** Methods whose messages no server counts: they belong to a connection. */
+const UNCOUNTED = new Set(["hello", "login", "resume", "ping", "pong", "error", "closed"]);
 /** A connection that is closed for one of these is not opened again. */
 const FINAL = new Set(["displaced", "taken-over", "kicked", "banned", "quit"]);
 /** A session of which a server says this is gone. */
@@ -157,15 +155,14 @@ export class Client {
         }
     }
     #message(message, connection) {
-        const { msg } = message;
-        const isReply = message.status !== undefined;
+        const { msg, status } = message;
         if (msg === "closed") {
             connection.drop(errorOf(message));
             return;
         }
-        if (!UNCOUNTED.has(msg) && !(isReply && UNCOUNTED_REPLIES.has(msg)))
+        if (!UNCOUNTED.has(msg))
             this.#count();
-        if (!isReply)
+        if (status === undefined)
             this.#emit(msg, message);
         else if (this.#calls.answer(message))
             this.#flush();

@@ -58,10 +58,10 @@ const PROTOCOL_VERSION = 1;
 const CLIENT_NAME = "warren-client-typescript/0.1.0";
 const HEARTBEAT_MS = 10_000;
 
-/** Replies that no server counts: they are not repeated after a resume. */
-const UNCOUNTED_REPLIES: ReadonlySet<string> = new Set(["hello", "login", "resume", "ping", "time"]);
-/** Messages that no server counts. */
-const UNCOUNTED: ReadonlySet<string> = new Set(["pong", "error", "closed"]);
+/** Methods whose messages no server counts: they belong to a connection. */
+const UNCOUNTED: ReadonlySet<string> = new Set(
+  ["hello", "login", "resume", "ping", "pong", "error", "closed"],
+);
 /** A connection that is closed for one of these is not opened again. */
 const FINAL: ReadonlySet<string> = new Set(["displaced", "taken-over", "kicked", "banned", "quit"]);
 /** A session of which a server says this is gone. */
@@ -238,14 +238,13 @@ export class Client {
   }
 
   #message(message: Message, connection: Connection): void {
-    const { msg } = message;
-    const isReply = message.status !== undefined;
+    const { msg, status } = message;
     if (msg === "closed") {
       connection.drop(errorOf(message));
       return;
     }
-    if (!UNCOUNTED.has(msg) && !(isReply && UNCOUNTED_REPLIES.has(msg))) this.#count();
-    if (!isReply) this.#emit(msg, message);
+    if (!UNCOUNTED.has(msg)) this.#count();
+    if (status === undefined) this.#emit(msg, message);
     else if (this.#calls.answer(message)) this.#flush();
     else if (msg === "hello") this.#greeted(message);
     else if (msg === "login") this.#loggedIn(message, connection);

@@ -53,6 +53,8 @@ export async function startServer(context, { config = "", port = "0", command = 
   };
 }
 
+const pass = (/** @type {net.Socket} */ socket) => socket.on("error", () => {}).setNoDelay(true);
+
 /**
  * A port that passes everything on to a server, until it is told to cut.
  *
@@ -66,20 +68,22 @@ export async function startProxy(context, target) {
   const cut = () => sockets.forEach((socket) => socket.resetAndDestroy());
   const proxy = net.createServer((client) => {
     const server = net.connect(target, "127.0.0.1");
+    [client, server].forEach(pass);
     const pair = /** @type {const} */ ([
       [client, server],
       [server, client],
     ]);
     for (const [from, to] of pair) {
       sockets.add(from);
-      from.on("error", () => {});
       from.on("close", () => (sockets.delete(from), to.destroy()));
       from.on("data", (/** @type {Buffer} */ data) => {
         const passed = data.subarray(0, budget);
         budget -= passed.length;
         to.write(passed);
-        // What has been written leaves before the reset.
-        if (budget === 0) to.write("", () => (budget === 0 ? cut() : undefined));
+        if (budget > 0) return;
+        budget = Infinity;
+        // What was passed leaves before the reset.
+        to.write("", cut);
       });
     }
   });
@@ -99,6 +103,9 @@ export async function startProxy(context, target) {
     },
   };
 }
+
+/** A number from 1 to `most`, by chance. */
+export const chance = (/** @type {number} */ most) => 1 + Math.floor(Math.random() * most);
 
 /**
  * Resolves with the next event of that name that fulfils the condition.

@@ -24,10 +24,8 @@ _HEARTBEAT = 10.0
 # How long `close` waits for the server's answer.
 _CLOSE_TIMEOUT = 2.0
 
-# Replies that no server counts: they are not repeated after a resume.
-_UNCOUNTED_REPLIES = frozenset({"hello", "login", "resume", "ping", "time"})
-# Messages that no server counts.
-_UNCOUNTED = frozenset({"pong", "error", "closed"})
+# Methods whose messages no server counts: they belong to a connection.
+_UNCOUNTED = frozenset({"hello", "login", "resume", "ping", "pong", "error", "closed"})
 # A connection that is closed for one of these is not opened again.
 _FINAL = frozenset({"displaced", "taken-over", "kicked", "banned", "quit"})
 # A session of which a server says this is gone.
@@ -383,14 +381,13 @@ class Client:
     def _message(self, message: Message, transport: Transport) -> bool:
         """Takes a message. True when there has to be a login."""
         method = message["msg"]
-        is_reply = "status" in message
         if method == "closed":
             raise _Lost(_error_of(message))
-        if method not in _UNCOUNTED and not (is_reply and method in _UNCOUNTED_REPLIES):
+        if method not in _UNCOUNTED:
             self._received += 1
             if self._replaying > 0:
                 self._replaying -= 1
-        if not is_reply:
+        if "status" not in message:
             self._emit(method, message)
         elif self._calls.answer(message):
             pass
