@@ -99,6 +99,10 @@ reasons! {
     OriginRefused = "origin-refused", 403;
     /// A WebSocket frame that no client may send.
     WebsocketInvalid = "websocket-invalid", 400;
+    /// The TLS of the connection failed: not what it should be, or not what is spoken here.
+    TlsFailed = "tls-failed", 400;
+    /// This port is spoken to in TLS only.
+    TlsRequired = "tls-required", 426;
     /// The protocol version is not spoken here.
     VersionUnsupported = "version-unsupported", 400;
     /// Only `hello`, `login`, `ping` and `quit` are answered before login.

@@ -23,6 +23,7 @@ use crate::gateway::websocket::{
 };
 use crate::gateway::{DecodeState, Detected, Frame, GatewaySettings, Protocol, decode, detect};
 use crate::reactor::Luggage;
+use crate::tls::Tls;
 
 /// Spare buffers that are kept for the next half-received frame.
 const SPARE_BUFFERS_MAX: usize = 64;
@@ -106,6 +107,8 @@ pub(crate) struct Connection {
     /// Index of the connection's entry in the turn's output.
     pub(crate) egress_entry: u32,
     pub(crate) queue: Option<Box<SendQueue>>,
+    /// Its encryption, if it has one.
+    pub(crate) tls: Option<Box<Tls>>,
     /// What it takes to another shard, or has brought from one.
     pub(crate) luggage: Option<Box<Luggage>>,
     /// The code with which a WebSocket client has closed the connection, once it has.
@@ -167,6 +170,7 @@ impl Connection {
             heartbeat_ns: NEVER,
             egress_entry: EGRESS_NONE,
             queue: None,
+            tls: None,
             luggage: None,
             close_code: None,
             leave_reason: None,
@@ -363,6 +367,11 @@ impl Connection {
         decoding: &mut Decoding<'_>,
     ) -> Result<Option<usize>, Fault> {
         let settings = decoding.settings;
+        let fixed = decoding.fixed_protocol.filter(|fixed| !fixed.is_always_detected());
+        if let Some(protocol) = fixed {
+            self.open(id, protocol, settings, decoding.inputs);
+            return Ok(Some(0));
+        }
         let may_be =
             |is_spoken: fn(Protocol) -> bool| decoding.fixed_protocol.is_none_or(is_spoken);
         let (protocol, skip) = match detect(bytes, settings.frame_bytes_max) {

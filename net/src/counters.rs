@@ -48,6 +48,10 @@ pub struct NetCounters {
     pub connections_undetected: u64,
     /// Gauge: connections whose clients have not logged in.
     pub connections_unauthenticated: u64,
+    /// Gauge: connections in TLS.
+    pub tls_connections: u64,
+    /// Gauge: received bytes of handshakes that wait for their turn.
+    pub tls_waiting_bytes: u64,
     /// Gauge: bytes that wait in send queues.
     pub send_queue_bytes: u64,
     /// Gauge: bytes of half-received frames.
@@ -79,6 +83,8 @@ impl Default for NetCounters {
             connections: [0; Protocol::ALL.len()],
             connections_undetected: 0,
             connections_unauthenticated: 0,
+            tls_connections: 0,
+            tls_waiting_bytes: 0,
             send_queue_bytes: 0,
             partial_frame_bytes: 0,
             gathered_bytes_peak: 0,

@@ -48,6 +48,9 @@ pub(crate) struct Recipient {
     pub(crate) index: u32,
     first: u32,
     last: u32,
+    /// What was encrypted for it and not sent yet, in the second arena. Its messages are taken one
+    /// after the other, and `first` is the next.
+    pub(crate) sealed: Option<Span>,
 }
 
 /// The arena in which the bytes of a send stand.
@@ -110,7 +113,7 @@ impl Egress {
         self.pieces.push(Piece { bytes, next: NONE });
         if connection.egress_entry == EGRESS_NONE {
             connection.egress_entry = self.recipients.len() as u32;
-            self.recipients.push(Recipient { index, first: piece, last: piece });
+            self.recipients.push(Recipient { index, first: piece, last: piece, sealed: None });
             return;
         }
         let recipient = &mut self.recipients[connection.egress_entry as usize];
@@ -161,6 +164,49 @@ impl Egress {
             next = piece.next;
         }
         (Arena::Messages, whole)
+    }
+
+    /// Appends a recipient's messages to `out` and takes them from it: as many as there is room
+    /// for, but at least one if there `must` be. Returns whether it has no more.
+    pub(crate) fn take_messages(
+        &mut self,
+        entry: usize,
+        room: usize,
+        must: bool,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let recipient = &mut self.recipients[entry];
+        let start = out.len();
+        while recipient.first != NONE {
+            let Piece { bytes, next } = self.pieces[recipient.first as usize];
+            let taken = out.len() - start;
+            if taken + bytes.length as usize > room && (taken > 0 || !must) {
+                return false;
+            }
+            out.extend_from_slice(bytes.of(&self.messages));
+            recipient.first = next;
+        }
+        true
+    }
+
+    /// A recipient gets no more messages.
+    pub(crate) fn drop_messages(&mut self, entry: usize) {
+        self.recipients[entry].first = NONE;
+    }
+
+    /// Whether a recipient has messages that were not taken.
+    pub(crate) fn has_messages(&self, entry: usize) -> bool {
+        self.recipients[entry].first != NONE
+    }
+
+    /// Appends what is encrypted for a recipient to the second arena, and says where it stands.
+    pub(crate) fn seal(&mut self, entry: usize, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.gathered.len();
+        write(&mut self.gathered);
+        self.gathered_bytes_peak = self.gathered_bytes_peak.max(self.gathered.len());
+        let sealed = Span::since(start, &self.gathered);
+        self.recipients[entry].sealed = Some(sealed);
+        sealed
     }
 
     fn copy_together(&mut self, recipient: Recipient) -> Span {

@@ -41,6 +41,7 @@ pub mod counters;
 pub mod gateway;
 pub mod io;
 pub mod reactor;
+pub mod tls;
 
 mod connection;
 mod egress;

@@ -25,6 +25,7 @@ mod deadlines;
 mod hand_over;
 mod receive;
 mod send;
+mod tls;
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -51,6 +52,7 @@ use crate::io::probe::{FeatureMissing, probe};
 use crate::io::ring::{
     ImmediateSend, Ring, RingSettings, Wait, descriptors_max, descriptors_raise,
 };
+use crate::tls::TlsIdentity;
 
 use hand_over::ARRIVALS_MAX;
 use hand_over::HandOvers;
@@ -108,6 +110,12 @@ pub struct ReactorSettings {
     pub unauthenticated_frame_bytes_max: usize,
     /// Milliseconds within which a frame that has begun has to be whole.
     pub frame_ms: u64,
+    /// The certificate for connections in TLS; none: there are none.
+    pub tls: Option<TlsIdentity>,
+    /// Connections that are not in TLS are refused.
+    pub tls_required: bool,
+    /// Handshakes of TLS that are answered in one turn.
+    pub tls_handshakes_per_turn_max: usize,
 }
 
 impl Default for ReactorSettings {
@@ -134,6 +142,9 @@ impl Default for ReactorSettings {
             unauthenticated_max: 4096,
             unauthenticated_frame_bytes_max: 4096,
             frame_ms: 10_000,
+            tls: None,
+            tls_required: false,
+            tls_handshakes_per_turn_max: 4,
         }
     }
 }
@@ -176,6 +187,8 @@ pub struct Reactor {
     /// Received buffers, and ends behind them, that wait for a later turn.
     held: VecDeque<Held>,
     held_buffer_count: usize,
+    /// Connections in TLS whose handshakes wait for their turn.
+    handshakes: VecDeque<ConnectionId>,
     accepting_input: bool,
     /// Connections whose receive is to be armed again.
     to_receive: VecDeque<ConnectionId>,
@@ -193,6 +206,7 @@ pub struct Reactor {
     refused: Vec<Reason>,
     notice: Vec<u8>,
     answer: Vec<u8>,
+    plaintext: Vec<u8>,
 }
 
 impl Reactor {
@@ -228,6 +242,7 @@ impl Reactor {
             counters: NetCounters::default(),
             held: VecDeque::new(),
             held_buffer_count: 0,
+            handshakes: VecDeque::new(),
             accepting_input: true,
             to_receive: VecDeque::new(),
             to_tell_closed: Vec::new(),
@@ -241,6 +256,7 @@ impl Reactor {
             refused: Vec::new(),
             notice: Vec::new(),
             answer: Vec::new(),
+            plaintext: Vec::new(),
         };
         reactor.accept();
         Ok(reactor)
@@ -264,6 +280,7 @@ impl Reactor {
     pub fn send(&mut self, now: Now, outputs: &ShardOutputs) {
         self.encode_outputs(now, outputs);
         self.say_goodbyes();
+        self.close_tls();
         self.flush();
         self.finish_leaving(now);
         self.advance_moving();
@@ -287,10 +304,11 @@ impl Reactor {
         deadline_ns: Option<u64>,
         interval: Duration,
     ) -> Option<Duration> {
+        let holds = !(self.held.is_empty() && self.handshakes.is_empty());
         let has_work = !self.completions.is_empty()
             || !self.to_tell_closed.is_empty()
             || !self.leaving.is_empty()
-            || (!self.held.is_empty() && self.accepting_input)
+            || (holds && self.accepting_input)
             || (!self.to_receive.is_empty() && self.ring.buffers().free_count() > 0);
         if has_work {
             return Some(Duration::ZERO);
@@ -299,7 +317,7 @@ impl Reactor {
         let deadline = deadlines.into_iter().flatten().min();
         let until_deadline = deadline.map(|at| Duration::from_nanos(at.saturating_sub(now_ns)));
         // What holds input back may end without a completion here.
-        let until_retry = (!self.held.is_empty()).then_some(interval);
+        let until_retry = holds.then_some(interval);
         [until_deadline, until_retry].into_iter().flatten().min()
     }
 

@@ -116,6 +116,10 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("unauthenticated_connections", "Connections whose clients have not logged in", |turn| {
         turn.net.connections_unauthenticated
     }),
+    gauge("tls_connections", "Connections in TLS", |turn| turn.net.tls_connections),
+    gauge("tls_waiting_bytes", "Bytes of handshakes that wait for their turn", |turn| {
+        turn.net.tls_waiting_bytes
+    }),
     gauge("send_queue_bytes", "Bytes that wait in send queues", |turn| turn.net.send_queue_bytes),
     gauge("partial_frame_bytes", "Bytes of half-received frames", |turn| {
         turn.net.partial_frame_bytes

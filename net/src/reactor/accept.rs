@@ -84,6 +84,8 @@ impl Reactor {
             return;
         }
         let fixed = self.settings.fixed_protocol.filter(|fixed| !fixed.is_always_detected());
+        // In TLS or not, its first byte tells.
+        let fixed = fixed.filter(|_| self.settings.tls.is_none());
         if let Some(protocol) = fixed {
             let id = self.id_of(slot);
             let connection = &mut self.connections[slot as usize];

@@ -134,6 +134,9 @@ impl Reactor {
         self.counters.partial_frame_bytes -= connection.partial_bytes() as u64;
         connection.discard_partial(&mut self.spare);
         connection.luggage = None;
+        if let Some(tls) = &mut connection.tls {
+            self.counters.tls_waiting_bytes -= tls.take_waiting().len() as u64;
+        }
         connection.phase = Phase::Leaving;
         connection.leave_reason = Some(reason);
         self.wheel.cancel(index);
@@ -207,6 +210,7 @@ impl Reactor {
         self.ring.close(self.user_data(OperationKind::Close, index), index);
         let connection = &mut self.connections[index as usize];
         self.counters.send_queue_bytes -= connection.queue_bytes() as u64;
+        self.counters.tls_connections -= u64::from(connection.tls.is_some());
         let generation = (connection.generation + 1) & GENERATION_MASK;
         *connection = Connection::of_generation(generation);
         self.open_count -= 1;

@@ -20,10 +20,11 @@ use warren_core::turn::Now;
 
 use super::receive::{Held, HeldWhat, Intake, Received};
 use super::{Reactor, SURPLUS_SLOTS};
-use crate::connection::{Connection, Phase};
+use crate::connection::Phase;
 use crate::gateway::{Protocol, websocket};
 use crate::io::buffers::BufferId;
 use crate::io::operation::{Completion, OperationKind, Outcome};
+use crate::tls::Tls;
 
 /// Connections from other shards that are taken in at a time; the others wait in their rings.
 pub(super) const ARRIVALS_MAX: usize = 64;
@@ -39,7 +40,9 @@ pub(crate) struct Luggage {
     lengths: Vec<u32>,
     /// A WebSocket message of which some fragments are here.
     assembly: Option<Box<websocket::Assembly>>,
-    /// Received bytes that were not decoded.
+    /// The half-received frame: plaintext, if the connection is in TLS.
+    partial: Vec<u8>,
+    /// Received bytes that were not decoded, nor decrypted.
     unread: Vec<u8>,
     /// How many of them have been, at the new place.
     taken: usize,
@@ -59,6 +62,7 @@ struct MovedState {
     heard_ns: u64,
     peer: PeerAddress,
     login_due_ns: u64,
+    tls: Option<Box<Tls>>,
     luggage: Box<Luggage>,
 }
 
@@ -160,14 +164,13 @@ impl Reactor {
         assert!(luggage.lengths.is_empty(), "the shard has heard what came along");
         self.counters.partial_frame_bytes -= connection.partial_bytes() as u64;
         luggage.assembly = connection.take_assembly();
-        let mut unread = connection.take_partial();
+        luggage.partial = connection.take_partial();
         if let Some(code) = connection.close_code.take() {
             // The client has said that it says no more: it says so again at the new place.
-            websocket::write_clients_close(code, &mut unread);
+            websocket::write_clients_close(code, &mut luggage.partial);
         }
-        unread.extend_from_slice(&luggage.unread[luggage.taken..]);
-        luggage.unread = unread;
-        luggage.taken = 0;
+        let taken = std::mem::take(&mut luggage.taken);
+        luggage.unread.drain(..taken);
         luggage.to = Some(to);
         connection.luggage = Some(luggage);
         if connection.receive_armed {
@@ -254,9 +257,16 @@ impl Reactor {
         }
         let luggage = connection.luggage.take().expect("a connection that moves has luggage");
         let to = luggage.to.expect("it goes somewhere");
-        let Connection { heard_ns, peer, login_due_ns, .. } = *connection;
-        let state = MovedState { protocol, heard_ns, peer, login_due_ns, luggage };
         self.counters.connections_unauthenticated -= u64::from(!connection.is_admitted());
+        self.counters.tls_connections -= u64::from(connection.tls.is_some());
+        let state = MovedState {
+            protocol,
+            heard_ns: connection.heard_ns,
+            peer: connection.peer,
+            login_due_ns: connection.login_due_ns,
+            tls: connection.tls.take(),
+            luggage,
+        };
         connection.phase = Phase::Closing;
         self.wheel.cancel(index);
         self.counters.connections[protocol as usize] -= 1;
@@ -314,7 +324,7 @@ impl Reactor {
 
     /// A connection that has come lives in this slot.
     fn settle(&mut self, slot: u32, state: MovedState, intake: &mut Intake<'_>) {
-        let MovedState { protocol, heard_ns, peer, login_due_ns, mut luggage } = state;
+        let MovedState { protocol, heard_ns, peer, login_due_ns, tls, mut luggage } = state;
         self.occupy(slot);
         self.counters.connections_moved_in += 1;
         self.counters.connections[protocol as usize] += 1;
@@ -324,6 +334,8 @@ impl Reactor {
         connection.peer = peer;
         connection.login_due_ns = login_due_ns;
         self.counters.connections_unauthenticated += u64::from(!connection.is_admitted());
+        connection.tls = tls;
+        self.counters.tls_connections += u64::from(connection.tls.is_some());
         connection.bring_assembly(luggage.assembly.take());
         self.counters.partial_frame_bytes += connection.partial_bytes() as u64;
         connection.luggage = Some(luggage);
@@ -355,6 +367,10 @@ impl Reactor {
             at += message.len();
         }
         luggage.messages.clear();
+        let mut partial = std::mem::take(&mut luggage.partial);
+        if !partial.is_empty() {
+            self.feed_plain(id, Received::Elsewhere(&mut partial), intake);
+        }
         while luggage.taken < luggage.unread.len() && self.connections[index].is_alive() {
             if !self.can_take(intake) {
                 self.connections[index].luggage = Some(luggage);
@@ -363,8 +379,9 @@ impl Reactor {
             }
             let rest = &mut luggage.unread[luggage.taken..];
             let piece_bytes = rest.len().min(self.settings.receive_buffer_bytes);
-            self.feed(id, Received::Unpacked(&mut rest[..piece_bytes]), intake);
+            self.feed(id, Received::Elsewhere(&mut rest[..piece_bytes]), intake);
             luggage.taken += piece_bytes;
         }
+        self.heed_close_notify(id, intake);
     }
 }

@@ -39,8 +39,17 @@ pub(super) enum HeldWhat {
 pub(super) enum Received<'a> {
     /// In a receive buffer, which is given back.
     Buffer { buffer: BufferId, length: u32 },
-    /// In what the connection has brought from another shard.
-    Unpacked(&'a mut [u8]),
+    /// In memory of our own: decrypted, or brought from another shard.
+    Elsewhere(&'a mut [u8]),
+}
+
+impl Received<'_> {
+    fn buffer(&self) -> Option<BufferId> {
+        match self {
+            Self::Buffer { buffer, .. } => Some(*buffer),
+            Self::Elsewhere(_) => None,
+        }
+    }
 }
 
 /// What a turn takes in.
@@ -49,13 +58,17 @@ pub(super) struct Intake<'a> {
     pub(super) inputs: &'a mut ShardInputs,
     /// Messages and refused frames that it still takes.
     pub(super) frames_left: usize,
+    /// Handshakes of TLS that it still makes.
+    pub(super) handshakes_left: usize,
 }
 
 impl Reactor {
     /// Takes held bytes, then completions, then makes ready to receive more.
     pub(super) fn receive_all(&mut self, now: Now, inputs: &mut ShardInputs) {
         let frames_left = self.settings.inputs_per_turn_max.max(1);
-        let mut intake = Intake { now, inputs, frames_left };
+        let handshakes_left = self.settings.tls_handshakes_per_turn_max.max(1);
+        let mut intake = Intake { now, inputs, frames_left, handshakes_left };
+        self.shake_hands(&mut intake);
         self.take_held(&mut intake);
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.take_completions(&mut completions);
@@ -231,7 +244,7 @@ impl Reactor {
     }
 
     /// All that the peer said was heard.
-    fn peer_ended(&mut self, id: ConnectionId, reason: Reason, intake: &mut Intake<'_>) {
+    pub(super) fn peer_ended(&mut self, id: ConnectionId, reason: Reason, intake: &mut Intake<'_>) {
         if reason == Reason::PeerClosed {
             self.end_input(id, intake.now, intake.inputs);
         } else {
@@ -259,7 +272,39 @@ impl Reactor {
         self.ring.receive(self.user_data(OperationKind::Receive, index), index);
     }
 
+    /// Decodes received bytes, decrypted before if the connection is in TLS.
     pub(super) fn feed(
+        &mut self,
+        id: ConnectionId,
+        received: Received<'_>,
+        intake: &mut Intake<'_>,
+    ) {
+        let first = self.bytes_of(&received).first().copied();
+        if let Err(Fault(reason)) = self.look_for_tls(id.index, first) {
+            self.give_back(&received);
+            self.close(id.index, reason);
+        } else if self.connections[id.index as usize].tls.is_some() {
+            self.feed_tls(id, received, intake);
+        } else {
+            self.feed_plain(id, received, intake);
+        }
+    }
+
+    fn bytes_of<'a>(&'a self, received: &'a Received<'_>) -> &'a [u8] {
+        match received {
+            Received::Buffer { buffer, length } => self.ring.buffers().bytes(*buffer, *length),
+            Received::Elsewhere(bytes) => bytes,
+        }
+    }
+
+    pub(super) fn give_back(&mut self, received: &Received<'_>) {
+        if let Some(buffer) = received.buffer() {
+            self.ring.buffers_mut().give_back(buffer);
+        }
+    }
+
+    /// Decodes what nobody has encrypted.
+    pub(super) fn feed_plain(
         &mut self,
         id: ConnectionId,
         received: Received<'_>,
@@ -285,7 +330,7 @@ impl Reactor {
             Received::Buffer { buffer, length } => {
                 (self.ring.buffers_mut().bytes_mut(buffer, length), Some(buffer))
             }
-            Received::Unpacked(bytes) => (bytes, None),
+            Received::Elsewhere(bytes) => (bytes, None),
         };
         let result = connection.feed(id, bytes, &mut decoding);
         let Decoding { messages, frame_began, client_closed, .. } = decoding;

@@ -10,7 +10,7 @@ use std::net::Shutdown;
 use warren_core::ids::ConnectionId;
 use warren_core::message::Message;
 use warren_core::reason::Reason;
-use warren_core::turn::{Now, ShardOutput, ShardOutputs};
+use warren_core::turn::{Now, ShardOutput, ShardOutputs, Span};
 
 use super::Reactor;
 use crate::connection::{EGRESS_NONE, Phase};
@@ -78,37 +78,69 @@ impl Reactor {
 
     /// Sends the output that there is.
     pub(super) fn flush(&mut self) {
+        let mut has_more = false;
         for entry in 0..self.egress.recipient_count() {
             let recipient = self.egress.recipient(entry);
             let connection = &self.connections[recipient.index as usize];
             if connection.send_broken {
                 continue;
             }
-            if connection.queue.is_some() {
+            if connection.tls.is_some() {
+                has_more |= self.seal(entry);
+            } else if connection.queue.is_some() {
                 self.enqueue(recipient, 0);
-                continue;
+            } else {
+                self.send_gathering(recipient);
             }
-            let (arena, bytes) = self.egress.gather(recipient);
-            self.counters.sends += 1;
-            self.counters.sent_bytes += u64::from(bytes.length);
-            self.sends.push(ImmediateSend {
-                user_data: self.user_data(OperationKind::Send, recipient.index),
-                slot: recipient.index,
-                arena: arena as u32,
-                start: bytes.start,
-                length: bytes.length,
-            });
             if self.egress.gathered_is_full() {
                 self.send_gathered();
             }
         }
         self.send_gathered();
+        while has_more {
+            has_more = self.seal_more();
+        }
         for entry in 0..self.egress.recipient_count() {
             let index = self.egress.recipient(entry).index;
             self.connections[index as usize].egress_entry = EGRESS_NONE;
         }
         self.egress.clear();
         self.pongs = Encodings::default();
+    }
+
+    /// Prepares the send of all that a recipient gets.
+    fn send_gathering(&mut self, recipient: Recipient) {
+        let (arena, bytes) = self.egress.gather(recipient);
+        self.counters.sends += 1;
+        self.counters.sent_bytes += u64::from(bytes.length);
+        self.sends.push(ImmediateSend {
+            user_data: self.user_data(OperationKind::Send, recipient.index),
+            slot: recipient.index,
+            arena: arena as u32,
+            start: bytes.start,
+            length: bytes.length,
+        });
+    }
+
+    /// Those in TLS that get more in this turn than their queue may hold get the next part, now
+    /// that it is known how much of the last was taken. Returns whether somebody gets still more.
+    fn seal_more(&mut self) -> bool {
+        let mut has_more = false;
+        for entry in 0..self.egress.recipient_count() {
+            let index = self.egress.recipient(entry).index;
+            let connection = &self.connections[index as usize];
+            if connection.tls.is_none() || connection.send_broken {
+                continue;
+            }
+            if self.egress.has_messages(entry) {
+                has_more |= self.seal(entry);
+            }
+            if self.egress.gathered_is_full() {
+                self.send_gathered();
+            }
+        }
+        self.send_gathered();
+        has_more
     }
 
     /// Makes the sends that were prepared, and frees what was copied together for them.
@@ -118,8 +150,8 @@ impl Reactor {
         }
         self.ring.send_now(&self.sends, &self.egress.arenas());
         self.sends.clear();
-        self.egress.clear_gathered();
         self.take_send_failures();
+        self.egress.clear_gathered();
     }
 
     /// Sends complete only when they were short. The other completions wait for the next turn.
@@ -140,7 +172,10 @@ impl Reactor {
         let index = completion.user_data.index();
         let entry = self.connections[index as usize].egress_entry;
         let recipient = self.egress.recipient(entry as usize);
-        let length: usize = self.egress.messages_of(recipient).map(<[u8]>::len).sum();
+        let length: usize = match recipient.sealed {
+            Some(sealed) => sealed.length as usize,
+            None => self.egress.messages_of(recipient).map(<[u8]>::len).sum(),
+        };
         let sent = match completion.outcome {
             Outcome::Done(sent) => sent as usize,
             Outcome::WouldBlock => 0,
@@ -152,7 +187,21 @@ impl Reactor {
         };
         self.counters.sends_deferred += 1;
         self.counters.sent_bytes -= (length - sent) as u64;
-        self.enqueue(recipient, sent);
+        match recipient.sealed {
+            Some(sealed) => self.enqueue_sealed(recipient.index, sealed, sent),
+            None => self.enqueue(recipient, sent),
+        }
+    }
+
+    /// Puts what was encrypted into the send queue, but for the first `sent` bytes. It has begun to
+    /// leave: no byte of it can be left out.
+    fn enqueue_sealed(&mut self, index: u32, sealed: Span, sent: usize) {
+        let [_, gathered] = self.egress.arenas();
+        let rest = &sealed.of(gathered)[sent..];
+        let queue = self.connections[index as usize].queue.get_or_insert_default();
+        queue.waiting.extend_from_slice(rest);
+        self.counters.send_queue_bytes += rest.len() as u64;
+        self.send_waiting(index);
     }
 
     /// Puts what a recipient gets into its send queue, but for the first `sent` bytes. A message
@@ -187,7 +236,7 @@ impl Reactor {
     }
 
     /// The client takes its messages too slowly: it gets what is queued, the reason, and no more.
-    fn close_overflowed(&mut self, index: u32) {
+    pub(super) fn close_overflowed(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let (Phase::Open(protocol) | Phase::Ended(protocol) | Phase::Moving(protocol), Some(queue)) =
             (connection.phase, &mut connection.queue)
@@ -198,17 +247,27 @@ impl Reactor {
         write_notice(&mut self.notice, "closed", reason, reason.limit());
         let notice = Message::from_checked(&self.notice);
         let before = queue.waiting.len();
-        encode(protocol, &self.settings.gateway, notice, &mut queue.waiting);
+        let mut last_words = self.spare.take();
+        encode(protocol, &self.settings.gateway, notice, &mut last_words);
         if protocol.is_websocket() {
-            write_close(Reason::SlowConsumer, &mut queue.waiting);
+            write_close(Reason::SlowConsumer, &mut last_words);
         }
+        match &mut connection.tls {
+            Some(tls) => {
+                tls.seal(&last_words, &mut queue.waiting);
+                tls.close();
+                tls.seal_close(&mut queue.waiting);
+            }
+            None => queue.waiting.extend_from_slice(&last_words),
+        }
+        self.spare.give_back(last_words);
         self.counters.send_queue_bytes += (queue.waiting.len() - before) as u64;
         self.end_output(index);
         self.leave(index, Reason::SlowConsumer);
     }
 
     /// Sends what waits, unless a part is under way.
-    fn send_waiting(&mut self, index: u32) {
+    pub(super) fn send_waiting(&mut self, index: u32) {
         let user_data = self.user_data(OperationKind::SendQueued, index);
         let Some(queue) = &mut self.connections[index as usize].queue else { return };
         if queue.in_flight_bytes > 0 || queue.waiting.is_empty() {

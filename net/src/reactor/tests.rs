@@ -8,6 +8,7 @@ mod limits;
 mod load;
 mod streams;
 mod time;
+mod tls;
 mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -4,14 +4,14 @@ use super::*;
 use crate::gateway::Protocol;
 
 /// Two shards, each with its reactor, that hand connections to each other.
-struct Pair {
-    nodes: [Node; 2],
+pub(super) struct Pair {
+    pub(super) nodes: [Node; 2],
     /// Whether what departs is taken.
     carries: bool,
 }
 
 impl Pair {
-    fn start(settings: [ReactorSettings; 2]) -> Self {
+    pub(super) fn start(settings: [ReactorSettings; 2]) -> Self {
         let mut nodes = settings.map(Node::start);
         for (number, node) in (0..).zip(&mut nodes) {
             node.shard = ShardId(number);
@@ -37,7 +37,7 @@ impl Pair {
     }
 
     #[track_caller]
-    fn until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+    pub(super) fn until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         for _ in 0..TURNS_MAX {
             if condition(self) {
                 return;
@@ -67,7 +67,7 @@ impl Pair {
 
     /// Both have no connection left, and have told their shards of each end.
     #[track_caller]
-    fn ends_empty(&mut self) {
+    pub(super) fn ends_empty(&mut self) {
         self.until("free slots", |pair| pair.nodes.iter().all(|node| node.is_empty()));
         for node in &self.nodes {
             assert_eq!(node.opened_count, node.closed_count);
@@ -86,7 +86,7 @@ impl Pair {
         })
     }
 
-    fn closes(&self, node: usize, reason: Reason) -> u64 {
+    pub(super) fn closes(&self, node: usize, reason: Reason) -> u64 {
         self.nodes[node].reactor.counters().closes[reason as usize]
     }
 }
@@ -132,7 +132,7 @@ fn spoken(protocol: Protocol, method: &str, number: usize) -> (Vec<u8>, Vec<u8>)
 }
 
 /// What a client says that goes to shard 1 after its first message, and what it gets.
-fn conversation(protocol: Protocol) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn conversation(protocol: Protocol) -> (Vec<u8>, Vec<u8>) {
     let (mut said, mut heard) = match protocol {
         Protocol::Binary => (PREAMBLE.to_vec(), Vec::new()),
         _ if protocol.is_websocket() => websocket::upgrade_of(protocol),

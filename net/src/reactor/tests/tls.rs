@@ -1,0 +1,619 @@
+//! Connections in TLS, with a real client of another hand's: rustls's.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+
+use super::hand_over::{Pair, conversation};
+use super::*;
+use crate::gateway::Protocol;
+use crate::tls::TlsIdentity;
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+const TLS13: &SupportedProtocolVersion = &rustls::version::TLS13;
+
+/// A certificate that was made here, and who trusts it.
+struct Authority {
+    identity: TlsIdentity,
+    certificate: CertificateDer<'static>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let identity = TlsIdentity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+        Self { identity, certificate: made.cert.der().clone() }
+    }
+
+    fn client_config(&self, version: &'static SupportedProtocolVersion) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+
+    fn settings(&self) -> ReactorSettings {
+        ReactorSettings { tls: Some(self.identity.clone()), ..small() }
+    }
+
+    fn client(&self, node: &Node, version: &'static SupportedProtocolVersion) -> SecureClient {
+        SecureClient::new(node.client(), self.client_config(version))
+    }
+
+    /// A client of the binary protocol that was heard.
+    #[track_caller]
+    fn binary_client(&self, node: &mut Node) -> SecureClient {
+        let mut client = self.client(node, TLS13);
+        client.send(PREAMBLE);
+        client.send(&frame("echo", &[]));
+        node.until("the echo", |_| client.poll().received == frame("echo", &[]));
+        client.received.clear();
+        client
+    }
+}
+
+/// A client in TLS.
+struct SecureClient {
+    client: Client,
+    tls: ClientConnection,
+    /// Plaintext.
+    received: Vec<u8>,
+    /// The server has said that no more comes.
+    told_end: bool,
+    error: Option<rustls::Error>,
+    /// Most bytes that it sends between two polls.
+    piece: usize,
+    encrypted: Vec<u8>,
+}
+
+impl SecureClient {
+    fn new(client: Client, config: ClientConfig) -> Self {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        tls.set_buffer_limit(None);
+        Self {
+            client,
+            tls,
+            received: Vec::new(),
+            told_end: false,
+            error: None,
+            piece: usize::MAX,
+            encrypted: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, plaintext: &[u8]) {
+        self.tls.writer().write_all(plaintext).unwrap();
+    }
+
+    /// Sends and receives what there is.
+    fn poll(&mut self) -> &Self {
+        self.take_sealed();
+        let count = self.encrypted.len().min(self.piece);
+        let piece: Vec<u8> = self.encrypted.drain(..count).collect();
+        self.client.send(&piece);
+        self.client.poll();
+        let bytes = std::mem::take(&mut self.client.received);
+        let mut rest = Cursor::new(&bytes);
+        while rest.position() < bytes.len() as u64 && self.error.is_none() && !self.told_end {
+            self.tls.read_tls(&mut rest).unwrap();
+            match self.tls.process_new_packets() {
+                Ok(state) => {
+                    let start = self.received.len();
+                    self.received.resize(start + state.plaintext_bytes_to_read(), 0);
+                    self.tls.reader().read_exact(&mut self.received[start..]).unwrap();
+                    self.told_end = state.peer_has_closed();
+                }
+                Err(error) => self.error = Some(error),
+            }
+        }
+        self
+    }
+
+    fn take_sealed(&mut self) {
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.encrypted).unwrap();
+        }
+    }
+
+    fn ended(&mut self) -> Option<End> {
+        self.poll();
+        self.client.ended
+    }
+
+    fn certificate(&self) -> Option<CertificateDer<'static>> {
+        self.tls.peer_certificates().map(|chain| chain[0].clone().into_owned())
+    }
+}
+
+fn tls_failures(node: &Node) -> u64 {
+    node.reactor.counters().closes[Reason::TlsFailed as usize]
+}
+
+#[track_caller]
+fn ends_empty(node: &mut Node) {
+    node.until("free slots", |node| node.reactor.open_count() == 0 && node.open.is_empty());
+    let counters = node.reactor.counters();
+    assert_eq!((counters.tls_connections, counters.tls_waiting_bytes), (0, 0));
+    assert_eq!((counters.partial_frame_bytes, counters.send_queue_bytes), (0, 0));
+    assert_eq!(node.reactor.held_count(), 0);
+}
+
+#[test]
+fn every_protocol_is_spoken_in_tls() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        for &protocol in Protocol::ALL {
+            let mut node = Node::start(authority.settings());
+            node.shard = ShardId(1);
+            node.answer_turns = 0;
+            let (said, heard) = conversation(protocol);
+            let mut client = authority.client(&node, version);
+            client.send(&said);
+            node.until("all answers", |_| client.poll().received.len() >= heard.len());
+            assert_eq!(client.received, heard, "{protocol:?}");
+            assert_eq!(client.tls.protocol_version(), Some(version.version));
+            let counters = node.reactor.counters();
+            assert_eq!(counters.connections[protocol as usize], 1, "{protocol:?}");
+            assert_eq!((counters.tls_connections, counters.connections_undetected), (1, 0));
+            drop(client);
+            ends_empty(&mut node);
+        }
+    }
+}
+
+#[test]
+fn handshake_and_messages_may_be_cut_at_every_byte() {
+    let authority = Authority::new();
+    let mut node = Node::start(authority.settings());
+    for version in VERSIONS {
+        for piece in [1, 2, 3, 5, 64] {
+            let mut client = authority.client(&node, version);
+            client.piece = piece;
+            let said = [PREAMBLE.as_slice(), &numbered(1, 40), &numbered(2, 0)].concat();
+            client.send(&said);
+            node.until("the echoes", |_| client.poll().received.len() >= said.len() - 4);
+            assert_eq!(client.received, said[4..]);
+            drop(client);
+            ends_empty(&mut node);
+        }
+    }
+}
+
+#[test]
+fn plaintext_and_tls_share_a_port_and_its_rooms() {
+    let authority = Authority::new();
+    let mut node = Node::start(authority.settings());
+    let mut secure: Vec<SecureClient> =
+        (0..5).map(|_| authority.binary_client(&mut node)).collect();
+    let mut plain: Vec<Client> = (0..5).map(|_| node.binary_client()).collect();
+    let before = node.reactor.counters().clone();
+    let all = frame("all", &[("a", Value::Text(TEXT))]);
+    secure[2].send(&all);
+    secure[2].poll();
+    for client in &mut plain {
+        node.until("the message", |_| client.poll().received == all);
+    }
+    for client in &mut secure {
+        node.until("the message", |_| client.poll().received == all);
+    }
+    let after = node.reactor.counters();
+    assert_eq!(after.messages_encoded - before.messages_encoded, 1);
+    assert_eq!(after.sends - before.sends, 10);
+    drop((secure, plain));
+    ends_empty(&mut node);
+}
+
+#[test]
+fn plaintext_is_refused_where_tls_is_required() {
+    let authority = Authority::new();
+    let settings = || ReactorSettings { tls_required: true, ..authority.settings() };
+    for fixed_protocol in [None, Some(Protocol::Json), Some(Protocol::Binary)] {
+        let mut node = Node::start(ReactorSettings { fixed_protocol, ..settings() });
+        for first in [b"{\"msg\":\"echo\"}\n".as_slice(), PREAMBLE, b"\n", b"GET / HTTP/1.1\r\n"] {
+            let mut client = node.client();
+            client.send(first);
+            node.until("the end", |_| client.poll().ended.is_some());
+            let line = "{\"msg\":\"closed\",\"status\":426,\"error\":\"tls-required\"}\n";
+            assert_eq!(String::from_utf8_lossy(&client.received), line);
+        }
+        assert_eq!(node.reactor.counters().closes[Reason::TlsRequired as usize], 4);
+        assert_eq!((node.opened_count, node.reactor.counters().messages_in), (0, 0));
+    }
+    let mut node = Node::start(settings());
+    drop(authority.binary_client(&mut node));
+    ends_empty(&mut node);
+}
+
+#[test]
+fn a_port_of_one_protocol_speaks_it_with_and_without_tls() {
+    let authority = Authority::new();
+    for protocol in [Protocol::Json, Protocol::ConnServerB, Protocol::Binary, Protocol::Xml] {
+        let settings = ReactorSettings { fixed_protocol: Some(protocol), ..authority.settings() };
+        let mut node = Node::start(settings);
+        node.shard = ShardId(1);
+        node.answer_turns = 0;
+        let (said, heard) = conversation(protocol);
+        let mut plain = node.client();
+        plain.send(&said);
+        node.until("all answers", |_| plain.poll().received == heard);
+        let mut secure = authority.client(&node, TLS13);
+        secure.send(&said);
+        node.until("all answers", |_| secure.poll().received == heard);
+    }
+}
+
+#[test]
+fn without_a_certificate_tls_is_no_protocol() {
+    let mut node = Node::start(small());
+    let mut client = Authority::new().client(&node, TLS13);
+    node.until("the end", |_| client.ended().is_some());
+    let closes = node.reactor.counters().closes;
+    assert_eq!(closes[Reason::UnknownProtocol as usize], 1);
+}
+
+#[test]
+fn garbage_in_place_of_a_handshake_is_told_as_an_alert() {
+    let authority = Authority::new();
+    let mut node = Node::start(authority.settings());
+    let mut hello = authority.client(&node, TLS13);
+    hello.take_sealed();
+    let whole = hello.encrypted.clone();
+    let broken = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        bytes
+    };
+    let cases: Vec<Vec<u8>> = vec![
+        vec![0x16; 100],
+        vec![0x16, 3, 1, 0xff, 0xff, 0],
+        b"\x16\x03\x01\x00\x05hello".to_vec(),
+        broken(5),
+        broken(6),
+    ];
+    let mut alerts = 0;
+    for (count, bytes) in cases.iter().enumerate() {
+        let mut client = node.client();
+        client.send(bytes);
+        node.until("the end", |_| client.poll().ended.is_some());
+        // For some faults rustls has no alert.
+        let told = &client.received;
+        assert!(told.is_empty() || told[0] == 0x15 && told.len() < 20, "{bytes:?}: {told:?}");
+        alerts += usize::from(!told.is_empty());
+        assert_eq!(tls_failures(&node), count as u64 + 1);
+    }
+    assert!(alerts >= 3, "{alerts}");
+    drop(hello);
+    ends_empty(&mut node);
+    assert_eq!((node.opened_count, node.closed_count), (0, 0));
+}
+
+#[test]
+fn every_broken_byte_of_a_hello_is_survived() {
+    let authority = Authority::new();
+    let mut node = Node::start(authority.settings());
+    let mut hello = authority.client(&node, &rustls::version::TLS12);
+    hello.take_sealed();
+    for at in 1..hello.encrypted.len() {
+        let mut client = node.client();
+        let mut bytes = hello.encrypted.clone();
+        bytes[at] = bytes[at].wrapping_add(1 + (at % 255) as u8);
+        client.send(&bytes);
+        node.turns(2);
+        drop(client);
+    }
+    drop(hello);
+    ends_empty(&mut node);
+}
+
+#[test]
+fn broken_records_end_a_connection_and_leave_what_came_before() {
+    let authority = Authority::new();
+    let mut node = Node::start(authority.settings());
+    node.answer_turns = 0;
+    let mut client = authority.binary_client(&mut node);
+    client.send(&numbered(1, 10));
+    client.take_sealed();
+    client
+        .encrypted
+        .extend_from_slice(b"\x17\x03\x03\x00\x20 these are no encrypted bytes at all ");
+    node.until("the end", |_| client.ended().is_some());
+    assert_eq!(tls_failures(&node), 1);
+    assert_eq!(node.reactor.counters().messages_in, 2);
+    assert!(matches!(client.error, Some(rustls::Error::AlertReceived(_))), "{:?}", client.error);
+    ends_empty(&mut node);
+}
+
+#[test]
+fn half_handshakes_hold_up_nobody_and_end_in_time() {
+    let authority = Authority::new();
+    let mut node = Node::start(authority.settings());
+    let mut idle = Vec::new();
+    for length in [1, 5, 6, 100] {
+        let mut client = authority.client(&node, TLS13);
+        client.take_sealed();
+        client.client.send(&client.encrypted[..length]);
+        idle.push(client);
+    }
+    let mut silent = authority.client(&node, TLS13);
+    silent.poll();
+    node.until("all of them", |node| node.reactor.counters().tls_connections == 5);
+    let mut beside = authority.binary_client(&mut node);
+    // Its handshake is whole, and it says nothing more.
+    node.until("a handshake", |_| !silent.poll().tls.is_handshaking());
+    silent.poll();
+    node.turns(5);
+    node.now.monotonic_ns += 61_000_000_000;
+    for client in &mut idle {
+        node.until("the end", |_| client.client.poll().ended.is_some());
+        // An alert at most: nothing that a client could take for a message.
+        assert!(client.client.received.first().is_none_or(|first| *first == 0x15));
+    }
+    node.until("the end", |_| silent.ended().is_some());
+    let line = b"{\"msg\":\"closed\",\"status\":408,\"error\":\"login-timeout\"";
+    assert!(silent.received.starts_with(line), "{:?}", silent.received);
+    assert!(silent.told_end);
+    assert_eq!(node.reactor.counters().closes[Reason::LoginTimeout as usize], 5);
+    node.until("the end", |_| beside.ended().is_some());
+    ends_empty(&mut node);
+}
+
+#[test]
+fn a_turn_makes_few_handshakes_and_the_others_wait_in_order() {
+    let authority = Authority::new();
+    let mut node =
+        Node::start(ReactorSettings { tls_handshakes_per_turn_max: 1, ..authority.settings() });
+    let mut clients: Vec<SecureClient> = (0..20).map(|_| authority.client(&node, TLS13)).collect();
+    for client in &mut clients {
+        client.send(&[PREAMBLE.as_slice(), &numbered(1, 10)].concat());
+        client.poll();
+    }
+    node.until("all of them", |node| node.reactor.counters().tls_connections == 20);
+    let waiting = node.reactor.counters().tls_waiting_bytes;
+    assert!(waiting > 0, "they came in one turn, or nearly");
+    let mut answered = 0;
+    node.until("all handshakes", |_| {
+        let now = clients.iter_mut().map(|client| client.poll().tls.peer_certificates().is_some());
+        let now = now.filter(|answered| *answered).count();
+        assert!(now <= answered + 2, "{now} after {answered}");
+        answered = now;
+        answered == 20
+    });
+    for client in &mut clients {
+        node.until("the echo", |_| client.poll().received == numbered(1, 10));
+    }
+    drop(clients);
+    ends_empty(&mut node);
+}
+
+#[test]
+fn one_who_says_too_much_before_its_turn_is_cut_off() {
+    let authority = Authority::new();
+    let mut node =
+        Node::start(ReactorSettings { tls_handshakes_per_turn_max: 1, ..authority.settings() });
+    // They take all turns.
+    let mut others: Vec<SecureClient> = (0..40).map(|_| authority.client(&node, TLS13)).collect();
+    for client in &mut others {
+        client.poll();
+    }
+    let mut loud = node.client();
+    loud.send(&[[0x16, 3, 1, 0x40, 0].as_slice(), &[1; 40_000]].concat());
+    node.until("the end", |_| loud.poll().ended.is_some());
+    assert_eq!(tls_failures(&node), 1);
+    drop(others);
+    ends_empty(&mut node);
+}
+
+#[test]
+fn a_slow_reader_in_tls_gets_every_byte() {
+    let authority = Authority::new();
+    let settings = ReactorSettings { send_queue_bytes_max: 64 << 20, ..authority.settings() };
+    let mut node = Node::start(settings);
+    let mut client = authority.binary_client(&mut node);
+    let burst = frame("burst", &[("count", Value::Integer(20_000)), ("a", Value::Text(TEXT))]);
+    client.send(&[burst.as_slice(), &numbered(1, 10)].concat());
+    client.take_sealed();
+    client.client.send(&std::mem::take(&mut client.encrypted));
+    node.until("a queue", |node| node.reactor.counters().send_queue_bytes > 0);
+    node.turns(5);
+    let whole = 20_000 * burst.len();
+    let last = numbered(1, 10);
+    node.until("every byte", |_| client.poll().received.len() >= whole + last.len());
+    assert!(client.received[..whole].chunks(burst.len()).all(|chunk| chunk == burst));
+    assert_eq!(client.received[whole..], last);
+    drop(client);
+    ends_empty(&mut node);
+}
+
+#[test]
+fn a_slow_consumer_in_tls_gets_whole_messages_and_the_reason() {
+    let authority = Authority::new();
+    let settings = ReactorSettings { send_queue_bytes_max: 64 * 1024, ..authority.settings() };
+    let mut node = Node::start(settings);
+    let mut slow = authority.binary_client(&mut node);
+    let piece = frame("burst", &[("count", Value::Integer(1000)), ("a", Value::Text(TEXT))]);
+    let mut queued_max = 0;
+    node.until("the close", |node| {
+        slow.send(&piece);
+        slow.take_sealed();
+        slow.client.send(&std::mem::take(&mut slow.encrypted));
+        queued_max = queued_max.max(node.reactor.counters().send_queue_bytes);
+        node.reactor.counters().closes[Reason::SlowConsumer as usize] == 1
+    });
+    // What has begun to leave is one part of at most the limit, and what TLS adds to it.
+    assert!(queued_max < 2 * 66 * 1024, "{queued_max} bytes wait");
+    node.until("the end", |_| slow.ended().is_some());
+    let told = notice("closed", Reason::SlowConsumer);
+    let messages = slow.received.strip_suffix(told.as_slice()).expect("the reason comes last");
+    assert!(messages.len() > 64 * 1024);
+    assert!(messages.chunks(piece.len()).all(|chunk| chunk == piece));
+    assert!(slow.told_end && slow.error.is_none(), "{:?}", slow.error);
+    drop(slow);
+    ends_empty(&mut node);
+}
+
+#[test]
+fn the_end_is_told_within_tls() {
+    let authority = Authority::new();
+    for (request, expected) in [
+        (frame("quit", &[]), frame("quit", &[])),
+        (frame("close", &[]), notice("closed", Reason::Displaced)),
+    ] {
+        let mut node = Node::start(authority.settings());
+        let mut client = authority.binary_client(&mut node);
+        client.send(&request);
+        node.until("the end", |_| client.ended().is_some());
+        assert_eq!((&client.received, client.told_end), (&expected, true));
+        drop(client);
+        ends_empty(&mut node);
+    }
+    let mut node = Node::start(authority.settings());
+    let mut client = authority.binary_client(&mut node);
+    node.reactor.close_all(Reason::Draining);
+    node.until("the end", |_| client.ended().is_some());
+    assert_eq!((client.received, client.told_end), (notice("closed", Reason::Draining), true));
+}
+
+#[test]
+fn a_client_that_ends_within_tls_gets_its_answers() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let mut node = Node::start(authority.settings());
+        let mut client = authority.client(&node, version);
+        let pieces = [numbered(1, 100), numbered(2, 100)].concat();
+        client.send(&[PREAMBLE.as_slice(), &pieces].concat());
+        node.until("the handshake", |_| !client.poll().tls.is_handshaking());
+        // The socket stays open: the end is TLS's alone.
+        client.tls.send_close_notify();
+        node.until("the end", |_| client.ended().is_some());
+        assert_eq!((&client.received, client.told_end), (&pieces, true));
+        assert_eq!(node.reactor.counters().closes[Reason::PeerClosed as usize], 1);
+        drop(client);
+        ends_empty(&mut node);
+    }
+}
+
+#[test]
+fn what_is_no_message_is_answered_within_tls() {
+    let authority = Authority::new();
+    for (bytes, expected) in [
+        (
+            b"\0\0\0\0".as_slice(),
+            "{\"msg\":\"closed\",\"status\":400,\"error\":\"unknown-protocol\"}\n",
+        ),
+        (
+            b"\x16\x03\x01\x00\x05hello",
+            "{\"msg\":\"closed\",\"status\":400,\"error\":\"unknown-protocol\"}\n",
+        ),
+        (b"<policy-file-request/>\0", &format!("{}\0", crate::reactor::FLASH_POLICY_CLOSED)),
+        (b"{]\n", "{\"msg\":\"error\",\"status\":400,\"error\":\"malformed\"}\n"),
+    ] {
+        let mut node = Node::start(authority.settings());
+        let mut client = authority.client(&node, TLS13);
+        client.send(bytes);
+        node.until("the answer", |_| client.poll().received.len() >= expected.len());
+        assert_eq!(String::from_utf8_lossy(&client.received), expected);
+    }
+}
+
+#[test]
+fn a_new_certificate_is_for_those_who_come_after_it() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let mut node = Node::start(old.settings());
+    let mut before = old.binary_client(&mut node);
+    node.reactor.set_tls(new.identity.clone());
+    let mut after = new.binary_client(&mut node);
+    for client in [&mut before, &mut after] {
+        client.send(&numbered(1, 10));
+        node.until("the echo", |_| client.poll().received == numbered(1, 10));
+    }
+    assert_eq!(before.certificate(), Some(old.certificate.clone()));
+    assert_eq!(after.certificate(), Some(new.certificate.clone()));
+    // Who trusts only the old one does not go on.
+    let mut distrusts = old.client(&node, TLS13);
+    node.until("the end", |_| distrusts.ended().is_some());
+    assert_eq!(tls_failures(&node), 1);
+}
+
+#[test]
+fn keys_may_be_renewed_at_any_time() {
+    let authority = Authority::new();
+    let mut node = Node::start(authority.settings());
+    let mut client = authority.binary_client(&mut node);
+    let mut expected = Vec::new();
+    for number in 0..10 {
+        client.tls.refresh_traffic_keys().unwrap();
+        client.send(&numbered(number, 50));
+        expected.extend(numbered(number, 50));
+        node.until("the echo", |_| client.poll().received == expected);
+    }
+}
+
+#[test]
+fn clients_that_offer_http_get_it_and_others_are_refused() {
+    let authority = Authority::new();
+    let mut node = Node::start(authority.settings());
+    for (offered, taken) in [(vec!["h2", "http/1.1"], Some("http/1.1")), (vec!["h2"], None)] {
+        let mut config = authority.client_config(TLS13);
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let mut client = SecureClient::new(node.client(), config);
+        client.send(&[PREAMBLE.as_slice(), &numbered(1, 10)].concat());
+        if let Some(taken) = taken {
+            node.until("the echo", |_| client.poll().received == numbered(1, 10));
+            assert_eq!(client.tls.alpn_protocol(), Some(taken.as_bytes()));
+        } else {
+            node.until("the end", |_| client.ended().is_some());
+            assert_eq!(tls_failures(&node), 1);
+        }
+    }
+}
+
+#[test]
+fn a_connection_in_tls_goes_to_another_shard_wherever_it_is_cut() {
+    let authority = Authority::new();
+    let mut pair = Pair::start([authority.settings(), authority.settings()]);
+    for (protocol, version) in
+        [(Protocol::Binary, TLS13), (Protocol::Json, &rustls::version::TLS12)]
+    {
+        let (said, heard) = conversation(protocol);
+        for at in 0..said.len() {
+            let mut client = authority.client(&pair.nodes[0], version);
+            let (first, second) = said.split_at(at);
+            client.send(first);
+            pair.until("the handshake", |_| !client.poll().tls.is_handshaking());
+            // One record in two pieces.
+            client.send(second);
+            client.take_sealed();
+            client.piece = client.encrypted.len() / 2;
+            pair.until("all answers", |_| client.poll().received.len() >= heard.len());
+            assert_eq!(client.received, heard, "{protocol:?} cut at {at}");
+            let [from, to] = &pair.nodes;
+            assert_eq!(from.reactor.counters().tls_connections, 0);
+            assert_eq!(to.reactor.counters().tls_connections, 1);
+            drop(client);
+            pair.ends_empty();
+        }
+    }
+}
+
+#[test]
+fn an_end_within_tls_is_not_forgotten_on_the_way() {
+    let authority = Authority::new();
+    let mut pair = Pair::start([authority.settings(), authority.settings()]);
+    let mut client = authority.client(&pair.nodes[0], TLS13);
+    pair.until("the handshake", |_| !client.poll().tls.is_handshaking());
+    let (said, heard) = conversation(Protocol::Binary);
+    client.send(&said);
+    client.tls.send_close_notify();
+    pair.until("the end", |_| client.ended().is_some());
+    assert_eq!((&client.received, client.told_end), (&heard, true));
+    assert_eq!(pair.closes(1, Reason::PeerClosed), 1);
+    pair.ends_empty();
+}
