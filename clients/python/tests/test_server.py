@@ -92,6 +92,19 @@ class ServerTest(unittest.IsolatedAsyncioTestCase):
             await ann.call("ping")
             self.assertEqual(heard, lines)
 
+    async def test_websocket_carries_the_same(self) -> None:
+        async with server() as running:
+            url = f"ws://{running.game}"
+            async with connect(url, user="ann") as ann, connect(running.url, user="bob") as bob:
+                await ann.call("join", room="plaza")
+                await bob.call("join", room="plaza")
+                heard = following(ann, "chat")
+                await bob.call("chat", to="plaza", text="over the wall, żółw")
+                self.assertEqual((await heard)["text"], "over the wall, żółw")
+                closed = following(ann, "state", lambda state: state.state == "closed")
+                async with connect(url, user="ann"):
+                    self.assertEqual((await closed).error.reason, "displaced")
+
     async def test_a_frame_that_is_too_long_is_not_sent(self) -> None:
         async with server() as running, connect(running.url, user="ann") as ann:
             with self.assertRaises(WarrenError) as caught:

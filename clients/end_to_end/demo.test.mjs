@@ -1,0 +1,46 @@
+// The demo's page in a browser.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { startProxy, startServer } from "../typescript/test/server.js";
+import { startChromium } from "./chromium.mjs";
+
+/** Two pages of one server, in a room. The connection of the first goes by the proxy. */
+async function talk(/** @type {import("node:test").TestContext} */ context) {
+  const server = await startServer(context);
+  const proxy = await startProxy(context, server.port);
+  const redirection = { from: server.game, to: `127.0.0.1:${proxy.port}` };
+  const [first, second] = await Promise.all([
+    startChromium(context, redirection),
+    startChromium(context, { from: "nowhere", to: "nowhere" }),
+  ]);
+  const url = `http://${server.admin}/demo`;
+  const [ann, bob] = await Promise.all([first.open(url), second.open(url)]);
+  for (const [page, name] of /** @type {const} */ ([
+    [ann, "ann"],
+    [bob, "bob"],
+  ])) {
+    await page.submit({ name, room: "plaza" });
+    await page.until("!document.getElementById('chat').hidden");
+  }
+  return { ann, bob, proxy };
+}
+
+const say = (/** @type {import("./chromium.mjs").Page} */ page, /** @type {string} */ text) =>
+  page.submit({ text });
+const heard = (/** @type {string} */ text) =>
+  `[...document.querySelectorAll("#lines li")].some((line) => line.textContent.endsWith("${text}"))`;
+
+test("two pages talk, and see who is there", { timeout: 120_000 }, async (context) => {
+  const { ann, bob } = await talk(context);
+  await ann.until("document.querySelectorAll('#members li').length === 2");
+  assert.deepEqual(await ann.texts("#members li"), ["ann", "bob"]);
+  assert.deepEqual(await bob.texts("#members li"), ["ann", "bob"]);
+  assert.deepEqual(await ann.texts("#state"), ["connected"]);
+  await say(ann, "hello <b>żółw</b> 🐇");
+  await bob.until(heard("🐇"));
+  assert.deepEqual(await bob.texts("#lines .other"), ["annhello <b>żółw</b> 🐇"]);
+  await say(bob, "and to you");
+  await ann.until(heard("and to you"));
+});

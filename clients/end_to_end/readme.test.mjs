@@ -1,0 +1,94 @@
+// What the README says to paste works: every block of its quick start, as it stands there.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { test } from "node:test";
+
+import { connect } from "../typescript/dist/index.js";
+import { next, startServer } from "../typescript/test/server.js";
+import { startChromium } from "./chromium.mjs";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** The blocks of the quick start, in order, with the addresses of a server that runs. */
+function blocks(/** @type {{game: string, admin: string, port: number}} */ server) {
+  const readme = readFileSync(`${root}README.md`, "utf8");
+  const [, quickStart = ""] = /\n## In a minute\n(.*?)\n## /s.exec(readme) ?? [];
+  return [...quickStart.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language, text = ""]) => ({
+    language,
+    text: text
+      .replaceAll("127.0.0.1:7171", server.game)
+      .replaceAll("127.0.0.1 7171", `127.0.0.1 ${server.port}`)
+      .replaceAll("127.0.0.1:7172", server.admin),
+  }));
+}
+
+/**
+ * Runs a block in a shell, in the clone, as someone who pastes it: what follows `$ nc …` is typed.
+ *
+ * @param {import("node:test").TestContext} context
+ * @param {string} text
+ */
+function paste(context, text) {
+  const [, command = text, typed = ""] = /^\$ (nc .*?)\n(.*)/s.exec(text) ?? [];
+  // A group of its own, which is ended as a whole.
+  const shell = spawn("bash", ["-c", command], { cwd: root, detached: true });
+  const exited = once(shell, "exit");
+  context.after(async () => {
+    if (shell.pid !== undefined && shell.exitCode === null) process.kill(-shell.pid, "SIGKILL");
+    await exited;
+  });
+  if (typed === "") shell.stdin.end();
+  else shell.stdin.write(typed);
+  let output = "";
+  return {
+    /** Resolves when this stands in what the block printed. */
+    printed: (/** @type {string} */ wanted) =>
+      new Promise((resolve, reject) => {
+        const take = (/** @type {Buffer | string} */ data) => {
+          output += data;
+          if (output.includes(wanted)) resolve(undefined);
+        };
+        shell.stdout.on("data", take);
+        shell.stderr.on("data", take);
+        void exited.then(() => reject(new Error(`it ended, and had printed: ${output}`)));
+      }),
+  };
+}
+
+test("everyone whom the README sends meets in the plaza", { timeout: 120_000 }, async (context) => {
+  const server = await startServer(context);
+  const host = await connect(`tcp://${server.game}`, { user: "host" });
+  context.after(() => host.close());
+  await host.call("join", { room: "plaza" });
+  // Whoever says something is answered, so that each of them hears the others too.
+  host.on("chat", ({ from, text }) => {
+    if (from !== "host") void host.call("chat", { to: "plaza", text: `welcome, ${from}: ${text}` });
+  });
+  const browser = await startChromium(context, { from: "nowhere", to: "nowhere" });
+  const page = await browser.open(`http://${server.admin}/demo`);
+  const speakers = [];
+  for (const { language, text } of blocks(server)) {
+    if (!text.includes("plaza")) continue;
+    const heard = next(host, "chat", ({ from }) => from !== "host");
+    if (language === "js") {
+      // What it logs is collected, since a console cannot be read.
+      const collect = "globalThis.logged = []; console.log = (line) => void logged.push(line);";
+      await page.evaluate(`${collect}${text}`);
+      const { from } = await heard;
+      await page.until(`logged.some((line) => line.includes("welcome, ${from}"))`);
+      speakers.push("browser");
+    } else {
+      const pasted = paste(context, text);
+      const welcomed = pasted.printed("welcome, ");
+      const { from } = await Promise.race([heard, welcomed.then(() => heard)]);
+      assert.match(from, /^[a-z]+$/);
+      await welcomed;
+      speakers.push(/python|node|nc/.exec(text)?.[0]);
+    }
+  }
+  assert.deepEqual(speakers, ["nc", "nc", "browser", "node", "python"]);
+});
