@@ -2,10 +2,10 @@
 //! have something in theirs, so that a busy partition delays itself and no other.
 
 use alloc::collections::VecDeque;
+use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::hashing::{HashMap, HashSeed};
-use crate::ids::PartitionId;
+use crate::ids::{PARTITION_COUNT, PartitionId};
 use crate::mesh::{EventHeader, EventKind};
 use crate::message::Message;
 
@@ -14,8 +14,12 @@ const SPARE_BUFFERS_MAX: usize = 1024;
 /// A buffer that grew beyond this is freed instead of kept.
 const SPARE_BUFFER_BYTES_MAX: usize = 4096;
 
+/// Queues kept for reuse: partitions whose events wait at one time share them.
+const SPARE_QUEUES_MAX: usize = 1024;
 /// A queue that has grown beyond this is freed when it is empty.
 const QUEUE_EVENTS_KEPT_MAX: usize = 64;
+/// The place of a partition without events.
+const NO_QUEUE: u32 = u32::MAX;
 
 /// An event that waits, with the bytes of its user and message.
 #[derive(Debug)]
@@ -54,7 +58,12 @@ struct PartitionQueue {
 /// The queues of a shard.
 #[derive(Debug)]
 pub(crate) struct EventQueue {
-    queues: HashMap<PartitionId, PartitionQueue>,
+    /// By partition, where in `queues` its events wait.
+    places: Vec<u32>,
+    /// Queues of partitions that have events, and empty ones.
+    queues: Vec<PartitionQueue>,
+    /// Places of the empty ones.
+    free: Vec<u32>,
     ready: VecDeque<PartitionId>,
     spare_buffers: Vec<Vec<u8>>,
     partition_events_max: usize,
@@ -62,10 +71,12 @@ pub(crate) struct EventQueue {
 }
 
 impl EventQueue {
-    pub(crate) fn new(seed: HashSeed, partition_events_max: usize) -> Self {
+    pub(crate) fn new(partition_events_max: usize) -> Self {
         assert!(partition_events_max > 0);
         Self {
-            queues: HashMap::with_hasher(seed),
+            places: vec![NO_QUEUE; PARTITION_COUNT],
+            queues: Vec::new(),
+            free: Vec::new(),
             ready: VecDeque::new(),
             spare_buffers: Vec::new(),
             partition_events_max,
@@ -87,7 +98,8 @@ impl EventQueue {
         user: &[u8],
         message: &[u8],
     ) -> Result<(), QueueFull> {
-        let queue = self.queues.entry(header.partition).or_default();
+        let place = self.place_of(header.partition);
+        let queue = &mut self.queues[place as usize];
         let is_full = match header.kind {
             EventKind::Request => {
                 queue.events.len() - queue.notice_count >= self.partition_events_max
@@ -95,6 +107,7 @@ impl EventQueue {
             EventKind::ObjectNotice => queue.notice_count >= self.partition_events_max,
             EventKind::LeaveRoom { .. } | EventKind::EndWatch { .. } | EventKind::LogOut => false,
         };
+        // A queue that was just taken is not full: the bound is above 0.
         if is_full {
             return Err(QueueFull);
         }
@@ -113,16 +126,36 @@ impl EventQueue {
     /// The next event: partitions take turns, and within one the oldest is first.
     pub(crate) fn pop(&mut self) -> Option<QueuedEvent> {
         let partition = self.ready.pop_front()?;
-        let queue = self.queues.get_mut(&partition).expect("a ready partition has a queue");
+        let place = self.places[usize::from(partition.0)];
+        assert!(place != NO_QUEUE, "a ready partition has a queue");
+        let queue = &mut self.queues[place as usize];
         let event = queue.events.pop_front().expect("a ready partition has an event");
         queue.notice_count -= usize::from(event.header.kind == EventKind::ObjectNotice);
-        if !queue.events.is_empty() {
+        if queue.events.is_empty() {
+            self.places[usize::from(partition.0)] = NO_QUEUE;
+            if queue.events.capacity() > QUEUE_EVENTS_KEPT_MAX
+                || self.free.len() >= SPARE_QUEUES_MAX
+            {
+                queue.events = VecDeque::new();
+            }
+            self.free.push(place);
+        } else {
             self.ready.push_back(partition);
-        } else if queue.events.capacity() > QUEUE_EVENTS_KEPT_MAX {
-            queue.events = VecDeque::new();
         }
         self.count -= 1;
         Some(event)
+    }
+
+    /// Where the partition's events wait: an empty queue, when none do yet.
+    fn place_of(&mut self, partition: PartitionId) -> u32 {
+        let place = &mut self.places[usize::from(partition.0)];
+        if *place == NO_QUEUE {
+            *place = self.free.pop().unwrap_or_else(|| {
+                self.queues.push(PartitionQueue::default());
+                u32::try_from(self.queues.len() - 1).expect("there are fewer than 2^32 partitions")
+            });
+        }
+        *place
     }
 
     /// Takes back the buffer of an event that was handled.

@@ -111,7 +111,7 @@ impl Shard {
     pub fn new(settings: ShardSettings) -> Self {
         assert!(settings.shard.0 < settings.routing.shard_count());
         let seed = settings.seed;
-        let queue = EventQueue::new(seed, settings.limits.partition_events_max);
+        let queue = EventQueue::new(settings.limits.partition_events_max);
         Self {
             now: Now { monotonic_ns: 0, wall_ms: 0 },
             connections: Connections::default(),

@@ -19,7 +19,7 @@ fn header(partition: u16, kind: EventKind) -> EventHeader {
 
 #[test]
 fn partitions_take_turns_and_each_is_first_in_first_out() {
-    let mut queue = EventQueue::new(HashSeed::default(), 3);
+    let mut queue = EventQueue::new(3);
     for (partition, user) in [(7, "a"), (7, "b"), (7, "c"), (9, "d"), (8, "e")] {
         queue.push(header(partition, EventKind::Request), user.as_bytes(), b"\x01m").unwrap();
     }
@@ -35,7 +35,7 @@ fn partitions_take_turns_and_each_is_first_in_first_out() {
 
 #[test]
 fn a_full_queue_refuses_requests_but_not_the_end_of_a_session() {
-    let mut queue = EventQueue::new(HashSeed::default(), 1);
+    let mut queue = EventQueue::new(1);
     let (request, gone) = (header(1, EventKind::Request), header(1, EventKind::LogOut));
     queue.push(request, b"a", b"\x01m").unwrap();
     assert_eq!(queue.push(request, b"b", b"\x01m"), Err(QueueFull));
@@ -43,4 +43,24 @@ fn a_full_queue_refuses_requests_but_not_the_end_of_a_session() {
     queue.push(header(1, EventKind::LeaveRoom { room: ObjectId(1) }), b"d", b"").unwrap();
     queue.push(header(2, EventKind::Request), b"e", b"\x01m").unwrap();
     assert_eq!(queue.len(), 4);
+}
+
+#[test]
+fn partitions_without_events_keep_no_queue() {
+    let mut queue = EventQueue::new(3);
+    for partition in 0..5_000 {
+        queue.push(header(partition, EventKind::Request), b"a", b"\x01m").unwrap();
+        let event = queue.pop().unwrap();
+        assert_eq!(event.header.partition, PartitionId(partition));
+        queue.recycle(event);
+    }
+    assert_eq!((queue.queues.len(), queue.free.len()), (1, 1));
+    for partition in 0..5_000 {
+        queue.push(header(partition, EventKind::Request), b"a", b"\x01m").unwrap();
+    }
+    while let Some(event) = queue.pop() {
+        queue.recycle(event);
+    }
+    let kept = queue.queues.iter().filter(|queue| queue.events.capacity() > 0).count();
+    assert_eq!((queue.queues.len(), kept), (5_000, SPARE_QUEUES_MAX));
 }
