@@ -174,14 +174,19 @@ impl Attackers {
     /// What all of them did, when their time is over.
     fn reports(self) -> Result<AttackReport> {
         let mut sum = AttackReport::default();
-        for _ in &self.children {
-            let line = self.reports.recv_timeout(REPORT_WAIT).context("an attacker is late")?;
-            let mut line = line.context("an attacker ended without its report")?;
-            // The ends of those that were read before this one.
-            while line.is_empty() {
-                line = self.reports.recv_timeout(REPORT_WAIT)?.unwrap_or_default();
+        let (mut told, mut ended) = (0, 0);
+        while told < self.children.len() {
+            match self.reports.recv_timeout(REPORT_WAIT).context("an attacker is late")? {
+                Some(line) => {
+                    sum.add(&serde_json::from_str(&line).context("an attacker's report")?);
+                    told += 1;
+                }
+                // The end of one that has told may come before the word of another.
+                None => {
+                    ended += 1;
+                    ensure!(ended <= told, "an attacker ended without its report");
+                }
             }
-            sum.add(&serde_json::from_str(&line).context("an attacker's report")?);
         }
         Ok(sum)
     }

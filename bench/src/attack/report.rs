@@ -21,6 +21,11 @@ pub const RATIO_MAX: f64 = 1.10;
 /// What the server may need besides what connections may take: buffers of its ring that are touched
 /// for the first time, tables that grow, memory that the allocator keeps.
 const MEMORY_BASE_BYTES: u64 = 64 << 20;
+/// Later than this at the 99th percentile, in microseconds, generators measure themselves: a tenth
+/// of the bound of `chat`.
+const LATENESS_US_MAX: f64 = 10_000.0;
+/// With more than this taken by others, in cores, latencies say more of them than of an attack.
+const FOREIGN_CORES_MAX: f64 = 0.2;
 /// CPU that a bomb may take to be refused, in microseconds.
 const BOMB_US_MAX: f64 = 1_000.0;
 
@@ -33,6 +38,7 @@ pub struct Phase {
     disconnects: u64,
     refused: BTreeMap<String, u64>,
     generator_cpu: f64,
+    foreign_cores: f64,
     server_cores: f64,
     server_ns: f64,
     rounds: u32,
@@ -55,6 +61,7 @@ impl Phase {
             *self.refused.entry(reason.clone()).or_default() += count;
         }
         self.generator_cpu = self.generator_cpu.max(outcome.generator_cpu);
+        self.foreign_cores = self.foreign_cores.max(outcome.foreign_cores.unwrap_or_default());
         let cores = outcome.server_cores().unwrap_or_default();
         self.server_ns += cores * outcome.elapsed_ns as f64;
         self.rounds += 1;
@@ -70,6 +77,7 @@ impl Phase {
             disconnects: self.disconnects,
             refused: self.refused.clone(),
             generator_cpu: self.generator_cpu,
+            foreign_cpu_cores: self.foreign_cores,
             server_cpu_cores: self.server_cores,
             server_resident_peak_bytes: self.peak.resident_bytes,
         }
@@ -91,6 +99,8 @@ pub struct PhaseReport {
     pub refused: BTreeMap<String, u64>,
     /// The highest share of a core that their generators took.
     pub generator_cpu: f64,
+    /// CPU that nobody of the run took on its cores, attackers apart, in cores.
+    pub foreign_cpu_cores: f64,
     /// CPU of the server, in cores.
     pub server_cpu_cores: f64,
     /// The most memory that the server had, its program included, in bytes.
@@ -277,6 +287,16 @@ impl ScenarioReport {
             let share = self.attack_core_share() * 100.0;
             faults.push(format!("generators and attackers took {share:.0} % of their core"));
         }
+        let late = self.latest_us() > LATENESS_US_MAX;
+        if late {
+            faults.push(format!("generators were late: p99 {:.0} us", self.latest_us()));
+        }
+        let foreign = self.foreign_cores();
+        let is_disturbed = foreign > FOREIGN_CORES_MAX;
+        if is_disturbed {
+            faults.push(format!("others took {foreign:.2} cores of those of the run"));
+        }
+        let is_bound = is_bound || late || is_disturbed;
         self.verdict = match (integrity, is_bound, ratio > RATIO_MAX) {
             (true, ..) => Verdict::Fail,
             (_, true, _) => Verdict::GeneratorBound,
@@ -284,6 +304,19 @@ impl ScenarioReport {
             _ => Verdict::Pass,
         };
         self.faults = faults;
+    }
+
+    /// The 99th percentile of the generators' lateness, in microseconds.
+    fn latest_us(&self) -> f64 {
+        let phases = [&self.baseline, &self.attacked].into_iter();
+        let p99 = phases.filter_map(|phase| phase.lateness_us.as_ref()).map(|late| late.p99);
+        p99.fold(0.0, f64::max)
+    }
+
+    /// What others took of the cores of the run, without attackers.
+    fn foreign_cores(&self) -> f64 {
+        let attack = self.attack.cpu_ns as f64 / self.attack.elapsed_ns.max(1) as f64;
+        self.baseline.foreign_cpu_cores.max(self.attacked.foreign_cpu_cores - attack)
     }
 
     /// Share of a core that generators and attackers took together, where they have one.
@@ -357,6 +390,7 @@ impl ScenarioReport {
         );
         let share = attack.cpu_ns as f64 / attack.elapsed_ns.max(1) as f64;
         row("  CPU", format!("{share:.2} cores, generators {:.2}", after.generator_cpu));
+        row("others' CPU", format!("{:.2} cores", self.foreign_cores()));
         self.reason_rows(&mut row);
         let _ = writeln!(text, "verdict: {}", self.verdict.label());
         for fault in &self.faults {

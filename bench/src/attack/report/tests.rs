@@ -69,6 +69,8 @@ fn busy_generators_take_the_word_from_latencies_alone() {
         report.p99_ratio = Some(3.0);
     };
     assert_eq!(judged(true, busy).verdict, Verdict::GeneratorBound);
+    let disturbed = |report: &mut ScenarioReport| report.baseline.foreign_cpu_cores = 0.3;
+    assert_eq!(judged(true, disturbed).verdict, Verdict::GeneratorBound);
     let lost = |report: &mut ScenarioReport| {
         busy(report);
         report.attacked.lost = 1;
