@@ -5,6 +5,7 @@ mod binary;
 mod connserver;
 pub mod floor;
 mod json;
+mod websocket;
 mod xml;
 
 use clap::ValueEnum;
@@ -16,7 +17,7 @@ use crate::payload::{PAYLOAD_BYTES_MIN, Payload};
 
 /// What is spoken with the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// Length-prefixed frames, fixed layouts for what is hot.
     Binary,
@@ -26,6 +27,10 @@ pub enum Protocol {
     Json,
     /// One XML document a frame.
     Xml,
+    /// JSON in frames of WebSocket.
+    WebsocketJson,
+    /// Binary in frames of WebSocket.
+    WebsocketBinary,
 }
 
 impl Protocol {
@@ -37,7 +42,13 @@ impl Protocol {
             Self::Connserver => "connserver",
             Self::Json => "json",
             Self::Xml => "xml",
+            Self::WebsocketJson => "websocket-json",
+            Self::WebsocketBinary => "websocket-binary",
         }
+    }
+
+    fn is_websocket(self) -> bool {
+        matches!(self, Self::WebsocketJson | Self::WebsocketBinary)
     }
 }
 
@@ -178,65 +189,95 @@ pub struct Seat {
 impl Wire {
     /// Appends what a connection begins with, before its first request.
     pub fn greet(self, out: &mut Vec<u8>) {
-        if self == Self::Server(Protocol::Binary) {
-            binary::greet(out);
+        match self {
+            Self::Server(Protocol::Binary) => binary::greet(out),
+            Self::Server(protocol) if protocol.is_websocket() => websocket::greet(protocol, out),
+            _ => {}
+        }
+    }
+
+    /// Appends a request, in a frame of WebSocket where that is spoken.
+    fn request(self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        match self {
+            Self::Server(protocol) if protocol.is_websocket() => {
+                let mut frame = Vec::new();
+                write(&mut frame);
+                websocket::wrap(protocol, &frame, out);
+            }
+            _ => write(out),
         }
     }
 
     /// Appends the login.
     pub fn login(self, seat: Seat, out: &mut Vec<u8>) {
         let user = user_name(seat.user);
-        match self {
-            Self::Server(Protocol::Binary) => binary::request("login", &[("user", &user)], out),
+        self.request(out, |out| match self {
+            Self::Server(Protocol::Binary | Protocol::WebsocketBinary) => {
+                binary::request("login", &[("user", &user)], out)
+            }
             Self::Server(Protocol::Connserver) => connserver::request("login", "user", &user, out),
-            Self::Server(Protocol::Json) => json::request("login", "user", &user, out),
+            Self::Server(Protocol::Json | Protocol::WebsocketJson) => {
+                json::request("login", "user", &user, out)
+            }
             Self::Server(Protocol::Xml) => xml::request("login", "user", &user, out),
             Self::Floor(lengths) => floor::announce(seat.room, lengths, out),
-        }
+        });
     }
 
     /// Appends the request to enter the room.
     pub fn join(self, seat: Seat, out: &mut Vec<u8>) {
         let room = room_name(seat.room);
-        match self {
-            Self::Server(Protocol::Binary) => binary::request("join", &[("room", &room)], out),
+        self.request(out, |out| match self {
+            Self::Server(Protocol::Binary | Protocol::WebsocketBinary) => {
+                binary::request("join", &[("room", &room)], out)
+            }
             Self::Server(Protocol::Connserver) => connserver::request("join", "room", &room, out),
-            Self::Server(Protocol::Json) => json::request("join", "room", &room, out),
+            Self::Server(Protocol::Json | Protocol::WebsocketJson) => {
+                json::request("join", "room", &room, out)
+            }
             Self::Server(Protocol::Xml) => xml::request("join", "room", &room, out),
             Self::Floor(_) => floor::request(floor::KIND_JOIN, out),
-        }
+        });
     }
 
     /// Appends a message to the room.
     pub fn say(self, seat: Seat, text: &str, out: &mut Vec<u8>) {
         let room = room_name(seat.room);
-        match self {
-            Self::Server(Protocol::Binary) => binary::say(&room, text, out),
+        self.request(out, |out| match self {
+            Self::Server(Protocol::Binary | Protocol::WebsocketBinary) => {
+                binary::say(&room, text, out)
+            }
             Self::Server(Protocol::Connserver) => connserver::say(&room, text, out),
-            Self::Server(Protocol::Json) => json::say(&room, text, out),
+            Self::Server(Protocol::Json | Protocol::WebsocketJson) => json::say(&room, text, out),
             Self::Server(Protocol::Xml) => xml::say(&room, text, out),
             Self::Floor(lengths) => floor::say(text, lengths, out),
-        }
+        });
     }
 
     /// Whether clients have to give signs of life, for the server gives none.
     #[must_use]
     pub fn client_beats(self) -> bool {
         match self {
-            Self::Server(protocol) => protocol == Protocol::Binary,
+            Self::Server(protocol) => {
+                matches!(protocol, Protocol::Binary | Protocol::WebsocketBinary)
+            }
             Self::Floor(lengths) => lengths.beat == 0,
         }
     }
 
     /// Appends a sign of life.
     pub fn ping(self, out: &mut Vec<u8>) {
-        match self {
-            Self::Server(Protocol::Binary) => binary::request("ping", &[], out),
+        self.request(out, |out| match self {
+            Self::Server(Protocol::Binary | Protocol::WebsocketBinary) => {
+                binary::request("ping", &[], out)
+            }
             Self::Server(Protocol::Connserver) => out.extend_from_slice(b"msg:ping\n\0"),
-            Self::Server(Protocol::Json) => out.extend_from_slice(b"{\"msg\":\"ping\"}\n"),
+            Self::Server(Protocol::Json | Protocol::WebsocketJson) => {
+                out.extend_from_slice(b"{\"msg\":\"ping\"}\n")
+            }
             Self::Server(Protocol::Xml) => out.extend_from_slice(b"<msg method=\"ping\"/>\0"),
             Self::Floor(lengths) => floor::ping(lengths, out),
-        }
+        });
     }
 
     /// Decodes the frame at the beginning of what a server sent.
@@ -247,6 +288,9 @@ impl Wire {
             Self::Server(Protocol::Connserver) => connserver::decode(bytes),
             Self::Server(Protocol::Json) => json::decode(bytes),
             Self::Server(Protocol::Xml) => xml::decode(bytes),
+            Self::Server(Protocol::WebsocketJson | Protocol::WebsocketBinary) => {
+                websocket::decode(bytes)
+            }
             Self::Floor(_) => floor::decode(bytes),
         }
     }
@@ -269,6 +313,12 @@ pub fn floor_lengths(protocol: Protocol, payload_bytes: usize) -> floor::Lengths
         Protocol::Connserver => (gateway::Protocol::ConnServerC, packed("chat", &echo)),
         Protocol::Json => (gateway::Protocol::Json, packed("chat", &[seq, status])),
         Protocol::Xml => (gateway::Protocol::Xml, packed("chat", &[seq, status])),
+        Protocol::WebsocketJson => {
+            (gateway::Protocol::WebSocketJson, packed("chat", &[seq, status]))
+        }
+        Protocol::WebsocketBinary => {
+            (gateway::Protocol::WebSocketBinary, packed("chat", &[seq, status]))
+        }
     };
     let length = |message: &[u8]| {
         let mut out = Vec::new();

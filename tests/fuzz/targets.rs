@@ -10,6 +10,7 @@ mod detection;
 mod frames;
 mod records;
 mod server_frames;
+mod websocket;
 
 /// A decoder, its inputs, and its properties.
 pub(crate) struct Target {
@@ -45,6 +46,10 @@ pub(crate) const TARGETS: &[Target] = &[
     frames::JSON,
     frames::XML,
     frames::BINARY,
+    frames::WEBSOCKET_JSON,
+    frames::WEBSOCKET_BINARY,
+    websocket::UPGRADE,
+    websocket::SERVER_FRAMES,
     server_frames::TARGET,
     detection::TARGET,
     records::DELTA_BATCH,

@@ -25,15 +25,17 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
     let Some((frame, consumed)) = decode_server_frame(bytes) else {
         return if bytes.len() > FRAME_BYTES_MAX { Decoded::Fault } else { Decoded::Incomplete };
     };
+    read(frame).map_or(Decoded::Fault, |frame| Decoded::Frame { consumed, frame })
+}
+
+/// Sorts a frame; nothing for one that no server should send.
+pub(super) fn read(frame: ServerFrame<'_>) -> Option<Frame<'_>> {
     match frame {
         ServerFrame::Heard { sequence, room, from, text } => {
-            let place = Some(Place { room, from });
-            Decoded::Frame { consumed, frame: Frame::Heard { sequence, place, text } }
+            Some(Frame::Heard { sequence, place: Some(Place { room, from }), text })
         }
-        ServerFrame::Message(message) => {
-            Decoded::Frame { consumed, frame: classify_message(message) }
-        }
-        ServerFrame::Faulty(_) => Decoded::Fault,
+        ServerFrame::Message(message) => Some(classify_message(message)),
+        ServerFrame::Faulty(_) => None,
     }
 }
 

@@ -34,9 +34,13 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
     let Some(end) = bytes.iter().position(|byte| matches!(byte, 0 | b'\n')) else {
         return if bytes.len() > FRAME_BYTES_MAX { Decoded::Fault } else { Decoded::Incomplete };
     };
-    let Ok(fields) = serde_json::from_slice::<Fields<'_>>(&bytes[..end]) else {
-        return Decoded::Fault;
-    };
+    let frame = read(&bytes[..end]);
+    frame.map_or(Decoded::Fault, |frame| Decoded::Frame { consumed: end + 1, frame })
+}
+
+/// Reads an object.
+pub(super) fn read(object: &[u8]) -> Option<Frame<'_>> {
+    let fields = serde_json::from_slice::<Fields<'_>>(object).ok()?;
     let heard = match (fields.seq, fields.room, fields.from, fields.text) {
         (Some(sequence), Some(room), Some(from), Some(text)) => {
             Some((sequence, Place { room, from }, text))
@@ -44,10 +48,6 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
         _ => None,
     };
     let reason = fields.error.unwrap_or_default();
-    let frame: Frame<'_> = classify(fields.msg, fields.status, reason, heard).numbered(
-        fields.status,
-        fields.seq,
-        fields.room,
-    );
-    Decoded::Frame { consumed: end + 1, frame }
+    let frame = classify(fields.msg, fields.status, reason, heard);
+    Some(frame.numbered(fields.status, fields.seq, fields.room))
 }

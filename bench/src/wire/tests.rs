@@ -290,3 +290,68 @@ fn names_have_one_number_and_one_length() {
         assert_eq!(name_number(name, 'u'), None, "{name}");
     }
 }
+
+#[test]
+fn what_websocket_servers_send_is_understood() {
+    use warren_net::gateway::{self, GatewaySettings};
+    let heard = [
+        ("room", Value::Text("r000001")),
+        ("from", Value::Text("u000009")),
+        ("text", Value::Text(TEXT)),
+        ("seq", Value::Integer(17)),
+    ];
+    for (protocol, spoken) in [
+        (Protocol::WebsocketJson, gateway::Protocol::WebSocketJson),
+        (Protocol::WebsocketBinary, gateway::Protocol::WebSocketBinary),
+    ] {
+        let wire = Wire::Server(protocol);
+        let written = |message: &[u8]| {
+            let mut out = Vec::new();
+            let message = warren_core::message::Message::from_checked(message);
+            gateway::encode(spoken, &GatewaySettings::default(), message, &mut out);
+            out
+        };
+        let expected = Frame::Heard { sequence: 17, place: Some(PLACE), text: TEXT };
+        check(wire, &written(&packed("chat", &heard)), expected);
+        let status = [("status", Value::Integer(0))];
+        check(wire, &written(&packed("login", &status)), reply(Request::Login, 0, ""));
+        check(wire, &written(&packed("pong", &status)), Frame::Heartbeat);
+        check(wire, b"\x88\x02\x03\xe8", Frame::Other);
+        assert_eq!(wire.decode(b"\x01\x02{}"), Decoded::Fault, "a fragment");
+        assert_eq!(wire.decode(b"HTTP/1.1 400 Bad\r\n\r\n"), Decoded::Fault);
+    }
+}
+
+#[test]
+fn what_is_sent_over_websocket_is_an_upgrade_and_masked_frames() {
+    use warren_net::gateway::websocket::{Upgrade, UpgradeSettings, upgrade};
+    use warren_net::gateway::{self, DecodeState, GatewaySettings};
+    for (protocol, spoken) in [
+        (Protocol::WebsocketJson, gateway::Protocol::WebSocketJson),
+        (Protocol::WebsocketBinary, gateway::Protocol::WebSocketBinary),
+    ] {
+        let wire = Wire::Server(protocol);
+        let mut sent = Vec::new();
+        wire.greet(&mut sent);
+        let (mut answer, settings) = (Vec::new(), UpgradeSettings::default());
+        let upgraded = upgrade(&settings, None, &sent, &mut 0, &mut answer);
+        assert_eq!(upgraded, Upgrade::Accepted { protocol: spoken, consumed: sent.len() });
+        check(wire, &answer, Frame::Other);
+        let seat = Seat { user: 1, room: 2 };
+        let mut sent = Vec::new();
+        wire.login(seat, &mut sent);
+        wire.join(seat, &mut sent);
+        wire.say(seat, TEXT, &mut sent);
+        wire.ping(&mut sent);
+        let mut methods = Vec::new();
+        while !sent.is_empty() {
+            let (mut out, mut state) = (Vec::new(), DecodeState::default());
+            let settings = GatewaySettings::default();
+            let frame = gateway::decode(spoken, &settings, &mut sent, &mut state, &mut out);
+            let gateway::Frame::Message { consumed } = frame else { panic!("{frame:?}") };
+            methods.push(warren_core::message::Message::from_checked(&out).method().to_owned());
+            sent.drain(..consumed);
+        }
+        assert_eq!(methods, ["login", "join", "chat", "ping"], "{protocol:?}");
+    }
+}

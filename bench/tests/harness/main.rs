@@ -133,6 +133,8 @@ fn warren_holds_the_smoke_size_in_every_protocol() {
         ("connserver", &["--no-floor"]),
         ("json", &["--no-floor"]),
         ("xml", &["--no-floor"]),
+        ("websocket-json", &["--no-floor"]),
+        ("websocket-binary", &["--no-floor"]),
     ] {
         let size = ["--users", "64", "--duration", "2", "--warm-up", "1"];
         let arguments = [&["run", "chat", "--protocol", protocol], floor, &size].concat();

@@ -11,7 +11,7 @@ use warren_net::gateway::{
     DecodeState, Frame, GatewaySettings, Protocol, QUEUE_FRAMES_MIN, decode, encode,
 };
 
-use super::{Behaviour, Target, pieces};
+use super::{Behaviour, Target, pieces, websocket};
 use crate::corpus::{Seed, vectors_of};
 use crate::heap::heap_of;
 use crate::prng::Prng;
@@ -205,6 +205,33 @@ const BINARY_WORDS: &[&[u8]] = &[
     b"\x40",
 ];
 
+/// Masked with zeros, so that what they carry is as it stands.
+const WEBSOCKET_WORDS: &[&[u8]] = &[
+    b"\x81\x80\0\0\0\0",
+    b"\x82\x80\0\0\0\0",
+    b"\x81\x8b\0\0\0\0{\"msg\":\"m\"}",
+    b"\x01\x86\0\0\0\0{\"msg\"",
+    b"\x80\x85\0\0\0\0:\"m\"}",
+    b"\x82\x84\0\0\0\0\x01\x02hi",
+    b"\x02\x81\0\0\0\0\x01",
+    b"\0\x80\0\0\0\0",
+    b"\x89\x80\0\0\0\0",
+    b"\x89\x82\0\0\0\0hi",
+    b"\x8a\x80\0\0\0\0",
+    b"\x88\x80\0\0\0\0",
+    b"\x88\x82\0\0\0\0\x03\xe8",
+    b"\x88\x82\0\0\0\0\x03\xed",
+    b"\xfe",
+    b"\xff",
+    b"\x7e\0\x7e",
+    b"\0\0\0\0\0\0\x01\0",
+    b"\x7f\xff\xff\xff\xff\xff\xff\xff",
+    b"\xc1",
+    b"\x83",
+    b"\xc3\xa9",
+    b"\x12\x34\x56\x78",
+];
+
 pub(crate) const CONNSERVER_A: Target = target(
     "connserver-a",
     CONNSERVER_WORDS,
@@ -242,6 +269,19 @@ pub(crate) const BINARY: Target = target(
     |bytes, prng| check(Protocol::Binary, bytes, prng),
 );
 
+pub(crate) const WEBSOCKET_JSON: Target = target(
+    "websocket-json",
+    WEBSOCKET_WORDS,
+    || websocket::seeds(Protocol::WebSocketJson, &seeds(Protocol::Json)),
+    |bytes, prng| check(Protocol::WebSocketJson, bytes, prng),
+);
+pub(crate) const WEBSOCKET_BINARY: Target = target(
+    "websocket-binary",
+    WEBSOCKET_WORDS,
+    || websocket::seeds(Protocol::WebSocketBinary, &seeds(Protocol::Binary)),
+    |bytes, prng| check(Protocol::WebSocketBinary, bytes, prng),
+);
+
 fn seeds(protocol: Protocol) -> Vec<Seed> {
     let mut seeds = Vec::new();
     for file in ["connserver.json", "json.json", "xml.json", "binary.json", "refusals.json"] {
@@ -261,6 +301,8 @@ enum Outcome {
     Refused(Reason),
     Fatal(Reason),
     Incomplete,
+    Ping(Vec<u8>),
+    Close,
 }
 
 fn check(protocol: Protocol, bytes: &[u8], prng: &mut Prng) -> Behaviour {
@@ -303,6 +345,8 @@ fn shape(outcome: &Outcome) -> (u8, &'static str, usize, u32) {
         Outcome::Refused(reason) => (2, reason.word(), 0, 0),
         Outcome::Fatal(reason) => (3, reason.word(), 0, 0),
         Outcome::Incomplete => (4, "", 0, 0),
+        Outcome::Ping(payload) => (5, "", payload.len().min(2), 0),
+        Outcome::Close => (6, "", 0, 0),
     }
 }
 
@@ -325,21 +369,32 @@ fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]
                 Frame::Empty { consumed } => (consumed, Outcome::Empty),
                 Frame::Refused { consumed, reason } => (consumed, Outcome::Refused(reason)),
                 Frame::Message { consumed } => (consumed, Outcome::Message(message)),
-                Frame::Ping { .. } | Frame::Close { .. } => panic!("{frame:?} in {protocol:?}"),
+                Frame::Ping { consumed, payload_bytes } => {
+                    assert!(is_websocket(protocol), "{frame:?} in {protocol:?}");
+                    let payload = &received[from..][consumed - payload_bytes..consumed];
+                    (consumed, Outcome::Ping(payload.to_vec()))
+                }
+                Frame::Close { .. } => {
+                    assert!(is_websocket(protocol), "{frame:?} in {protocol:?}");
+                    outcomes.push(Outcome::Close);
+                    return outcomes;
+                }
             };
             outcomes.push(outcome);
-            let most = rest.len().min(settings.frame_bytes_max);
+            let most = (received.len() - from).min(settings.frame_bytes_max);
             assert!((1..=most).contains(&consumed), "consumed {consumed} of {most}");
             assert_eq!(state.scanned, 0, "a new frame was not searched yet");
             from += consumed;
         }
         // So the next call searches what is new, and no byte is searched twice.
-        if protocol != Protocol::Binary {
+        if protocol != Protocol::Binary && !is_websocket(protocol) {
             assert_eq!(state.scanned, received.len() - from, "bytes are searched again");
         }
     }
     if from < received.len() {
         assert!(received.len() - from <= settings.frame_bytes_max, "more than a frame is kept");
+        let kept = state.assembled_bytes();
+        assert!(kept <= settings.frame_bytes_max, "{kept} bytes of fragments are kept");
         outcomes.push(Outcome::Incomplete);
     }
     outcomes
@@ -354,13 +409,16 @@ fn decode_one(
 ) -> (Frame, Vec<u8>) {
     let mut out = Vec::new();
     let mut frame = Frame::Incomplete;
+    let assembled = state.assembled_bytes();
     let (peak, _) = heap_of(|| frame = decode(protocol, settings, bytes, state, &mut out));
     let of_frame = match frame {
         Frame::Message { consumed } | Frame::Refused { consumed, .. } => consumed,
         _ => bytes.len(),
     };
-    let allowed = HEAP_FACTOR * of_frame as u64 + HEAP_BYTES;
-    assert!(peak <= allowed, "{peak} bytes of heap for a frame of {of_frame}");
+    // The last fragment of a message brings forth all of it.
+    let of_message = of_frame + assembled.max(state.assembled_bytes());
+    let allowed = HEAP_FACTOR * of_message as u64 + HEAP_BYTES;
+    assert!(peak <= allowed, "{peak} bytes of heap for {of_message} of frames");
     assert_eq!(out.is_empty(), !matches!(frame, Frame::Message { .. }), "{frame:?} and a message");
     (frame, out)
 }
@@ -375,10 +433,16 @@ fn check_message(protocol: Protocol, settings: &GatewaySettings, packed: &[u8]) 
         let longest = packed.len().max(settings.frame_bytes_max.min(packed.len() * 2));
         let bound = QUEUE_FRAMES_MIN * longest + ADDED_BYTES;
         assert!(wire.len() <= bound, "{} bytes of {to:?} for {}", wire.len(), packed.len());
-        if *to == protocol && *to != Protocol::Binary {
+        if is_websocket(*to) {
+            websocket::check_server_frame(&wire);
+        } else if *to == protocol && *to != Protocol::Binary {
             check_return(*to, settings, &wire);
         }
     }
+}
+
+fn is_websocket(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::WebSocketJson | Protocol::WebSocketBinary)
 }
 
 /// What the server sends is one frame for its own decoder, and leaves again as the same bytes.
