@@ -3,6 +3,7 @@
 //!
 //! A `ServerConfig` that exists is valid: nobody checks a limit again.
 
+mod auth;
 mod effective;
 mod error;
 mod keys;
@@ -11,13 +12,16 @@ use core::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use warren_core::authentication::Authentication;
 use warren_net::gateway::websocket::UpgradeSettings;
 use warren_net::gateway::{GatewaySettings, Protocol, QUEUE_FRAMES_MIN};
 
+pub use auth::AuthConfig;
 pub use effective::{EffectiveConfig, EffectiveKey, Source};
 pub use error::{ConfigError, ConfigProblem, Position};
 pub use keys::{Allowed, KEYS, Key};
 
+use auth::auth_config;
 use error::Located;
 use keys::{ConfigFile, LOG_FORMATS, LOG_LEVELS};
 
@@ -106,8 +110,8 @@ pub struct ServerConfig {
     pub shards: usize,
     /// Folder for data, if there is to be one.
     pub data: Option<PathBuf>,
-    /// The operator accepts that other machines log in without proof.
-    pub insecure_open: bool,
+    /// Who clients are, and what they may do.
+    pub auth: AuthConfig,
     /// Address of the admin endpoint.
     pub admin_listen: SocketAddr,
     /// The one protocol of the port; none: told by the first bytes.
@@ -171,7 +175,11 @@ impl ServerConfig {
                 .count_given()
                 .map(|given| overrides.shards.or(given).unwrap_or(cores).max(1))?,
             data: overrides.data.clone().or_else(|| file.server.data().given()),
-            insecure_open: overrides.insecure_open || file.server.insecure_open().get(),
+            auth: auth_config(
+                &file.auth,
+                &file.methods,
+                overrides.insecure_open || file.auth.insecure_open().get(),
+            )?,
             admin_listen: overrides.admin_listen.unwrap_or_else(|| file.admin.listen().get()),
             protocol_fixed: file.protocol.fixed().word_index()?.map(|index| Protocol::ALL[index]),
             flash_policy: file.protocol.flash_policy().document()?,
@@ -289,7 +297,8 @@ fn check_queues(file: &ConfigFile) -> Result<(), Located> {
 
 fn check_addresses(config: &ServerConfig, file: &ConfigFile) -> Result<(), Located> {
     let listen = config.listen;
-    if !config.insecure_open && !listen.ip().to_canonical().is_loopback() {
+    let asks_nobody = config.auth.authentication == Authentication::Open;
+    if asks_nobody && !config.auth.insecure_open && !listen.ip().to_canonical().is_loopback() {
         // The command line's address stands nowhere in the file.
         let in_file = file.server.listen().given() == Some(listen);
         let span = if in_file { file.server.listen().span() } else { None };

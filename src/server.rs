@@ -490,6 +490,8 @@ fn shard_settings(config: &ServerConfig, shard: ShardId, routing: RoutingTable) 
         },
         seed: hash_seed(),
         snapshot_interval_ns: config.data.is_some().then_some(interval_ns),
+        authentication: config.auth.authentication.clone(),
+        policy: config.auth.policy.clone(),
         join_creates_rooms: config.limits.join_creates_rooms,
         frame_bytes_max: config.gateway.frame_bytes_max as u64,
         heartbeat_ms: config.heartbeat_ms,

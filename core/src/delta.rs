@@ -80,6 +80,8 @@ pub enum Delta {
         session: u64,
         /// Its user's name.
         user: String,
+        /// Its user's roles, by bits.
+        roles: u32,
     },
     /// A session no longer watches an object. That an object is deleted ends its watches too.
     WatchEnded {

@@ -1,9 +1,10 @@
 //! Handlers: code that turns a request into effects. They read the partition's state and write
 //! nothing; what they ask for is carried out when they succeed.
 
+use crate::authorize::{Policy, Subject, Target, Verb};
 use crate::bans::Bans;
 use crate::effects::Effects;
-use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
+use crate::ids::{ObjectId, PartitionId, ShardId};
 use crate::limits::{Limits, PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
 use crate::mesh::{EventHeader, MeshBatch};
 use crate::message::{Message, MessageBuilder, Value};
@@ -55,6 +56,9 @@ pub(crate) enum Route {
 }
 
 impl Method {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Emit as usize + 1;
+
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "hello" => Self::Hello,
@@ -79,9 +83,28 @@ impl Method {
         })
     }
 
-    /// Whether it is answered before login.
-    pub(crate) fn is_open_to_all(self) -> bool {
-        matches!(self, Self::Hello | Self::Login | Self::Ping | Self::Quit)
+    /// Its name. `chat` is called `say` too.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Login => "login",
+            Self::Ping => "ping",
+            Self::Time => "time",
+            Self::Quit => "quit",
+            Self::Create => "create",
+            Self::Get => "get",
+            Self::Set => "set",
+            Self::Delete => "delete",
+            Self::Find => "find",
+            Self::Watch => "watch",
+            Self::Unwatch => "unwatch",
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Rooms => "rooms",
+            Self::Who => "who",
+            Self::Chat => "chat",
+            Self::Emit => "emit",
+        }
     }
 
     /// Where the request is answered. `user_partition` is where the user's own object lives.
@@ -161,64 +184,33 @@ impl Staging<'_> {
     }
 }
 
-/// What a user may or may not do with an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Learn of it and of its fields; for a room also of its members.
-    Read,
-    /// Change or delete it.
-    Change,
-    /// Send to its members.
-    Speak,
-}
-
-/// What decides who may do what with an object.
-#[derive(Clone, Copy)]
-struct Access<'a> {
-    owner: &'a str,
-    room: Option<&'a Room>,
-    is_secret: bool,
-}
-
-impl<'a> Access<'a> {
-    fn of(partition: &'a Partition, id: ObjectId, object: &'a Object) -> Self {
-        let room = partition.room(id);
-        Self { owner: object.owner(), room, is_secret: room.is_some_and(|room| room.is_secret) }
-    }
-
-    /// Whether this user, by this session, may do this. Anyone who is logged in may read what is
-    /// not secret; the owner may change; members may speak.
-    fn authorize(self, user: &str, session: SessionId, action: Action) -> Result<(), Reason> {
-        let is_owner = self.owner == user;
-        let is_member = self.room.is_some_and(|room| room.has_member(user, session));
-        match action {
-            // A secret room looks to others as if it were not there.
-            _ if self.is_secret && !is_owner && !is_member => Err(Reason::UnknownObject),
-            Action::Speak if is_member => Ok(()),
-            Action::Speak => Err(Reason::NotAMember),
-            Action::Read => Ok(()),
-            Action::Change if is_owner => Ok(()),
-            Action::Change => Err(Reason::NotOwner),
-        }
+/// An object as those see it who decide who may do what with it.
+fn target_of<'a>(request: &Request<'a>, id: ObjectId, object: &'a Object) -> Target<'a> {
+    let owner = object.owner();
+    match request.partition.room(id) {
+        Some(room) => Target::Room {
+            owner,
+            is_secret: room.is_secret,
+            is_member: room.has_member(request.user, request.header.origin.session),
+        },
+        None => Target::Object { owner },
     }
 }
 
-/// Whether the request's user may do this: asked for every object that a request reads or writes,
-/// and anew for those who watch one when what decides it changes.
+/// Whether the request's user may do this: asked for every object that a request reads or writes.
 fn authorize(
     request: &Request<'_>,
     id: ObjectId,
     object: &Object,
-    action: Action,
+    verb: Verb,
 ) -> Result<(), Reason> {
-    let access = Access::of(request.partition, id, object);
-    access.authorize(request.user, request.header.origin.session, action)
+    request.policy.authorize(request.subject(), verb, target_of(request, id, object))
 }
 
 /// [`authorize`] for a room that a request names.
-fn authorize_room(request: &Request<'_>, id: ObjectId, action: Action) -> Result<(), Reason> {
+fn authorize_room(request: &Request<'_>, id: ObjectId, verb: Verb) -> Result<(), Reason> {
     let object = request.partition.object(id).expect("a room is an object");
-    authorize(request, id, object, action)
+    authorize(request, id, object, verb)
 }
 
 /// A request, and what its handler may look at.
@@ -228,6 +220,7 @@ pub(crate) struct Request<'a> {
     pub(crate) user: &'a str,
     pub(crate) message: Message<'a>,
     pub(crate) partition: &'a Partition,
+    pub(crate) policy: &'a Policy,
     pub(crate) limits: &'a Limits,
     pub(crate) staging: Staging<'a>,
     /// Bytes of the objects of all the shard's partitions.
@@ -236,6 +229,14 @@ pub(crate) struct Request<'a> {
     pub(crate) bans: &'a Bans,
     /// The time, in milliseconds since 1970.
     pub(crate) wall_ms: u64,
+}
+
+impl<'a> Request<'a> {
+    /// Who asks. An event comes from a session that is open, or that its `login` opens.
+    pub(crate) fn subject(&self) -> Subject<'a> {
+        let (session, roles) = (self.header.origin.session, self.header.roles);
+        Subject { user: self.user, session: Some(session), roles }
+    }
 }
 
 /// Runs the method's handler.

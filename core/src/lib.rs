@@ -6,6 +6,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod authentication;
+pub mod authorize;
 pub mod bans;
 pub mod control;
 pub mod counters;
@@ -32,5 +34,6 @@ pub mod routing;
 mod session;
 pub mod shard;
 pub mod snapshot;
+pub mod ticket;
 pub mod turn;
 pub mod watch;

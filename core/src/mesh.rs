@@ -4,6 +4,7 @@
 
 use alloc::vec::Vec;
 
+use crate::authorize::Roles;
 use crate::ids::{ConnectionId, Epoch, ObjectId, PartitionId, SessionId, ShardId};
 use crate::reason::Reason;
 use crate::turn::Span;
@@ -65,6 +66,8 @@ pub struct EventHeader {
     /// Which of the user's logins made the session; 0 before it did. The session of a higher one
     /// has displaced it, whichever reaches a partition first.
     pub login: u64,
+    /// What the user may do here.
+    pub roles: Roles,
 }
 
 /// One message between two shards.
@@ -185,6 +188,8 @@ pub enum MeshMessage {
     RoomsPage {
         /// Who asked.
         origin: Origin,
+        /// What the user may do here.
+        roles: Roles,
         /// Shards not yet visited, after the receiver.
         shards_left: u16,
         /// The packed request.

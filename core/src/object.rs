@@ -20,6 +20,9 @@ pub const FIELD_OWNER: &str = "owner";
 /// none.
 pub const FIELD_ROOM: &str = "room";
 
+/// The field of a room's record that hides it from strangers.
+pub const FIELD_SECRET: &str = "secret";
+
 /// What an object takes in memory beside its record, in bytes: its place in the partition's map
 /// and in the index by kind, and what the allocator adds. Measured, and rounded up.
 pub const OBJECT_OVERHEAD_BYTES: usize = 128;

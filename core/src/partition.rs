@@ -7,18 +7,19 @@ use core::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
+use crate::authorize::Roles;
 use crate::delta::{Delta, DeltaBatch};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{Address, ObjectId, PartitionId, SessionId};
 use crate::kinds::Kinds;
 use crate::message::{Message, Value};
 use crate::object::{
-    FIELD_OWNER, KIND_OVERHEAD_BYTES, KIND_ROOM, KIND_USER, Object, PARTITION_OVERHEAD_BYTES,
-    WATCH_OVERHEAD_BYTES, WATCHED_OVERHEAD_BYTES, record_memory_bytes,
+    FIELD_OWNER, FIELD_SECRET, KIND_OVERHEAD_BYTES, KIND_ROOM, KIND_USER, Object,
+    PARTITION_OVERHEAD_BYTES, WATCH_OVERHEAD_BYTES, WATCHED_OVERHEAD_BYTES, record_memory_bytes,
 };
 use crate::room::{Member, Room};
 use crate::snapshot::RestoreError;
-use crate::watch::Watchers;
+use crate::watch::{Watcher, Watchers};
 
 /// What a partition knows of a user whose name lives in it.
 #[derive(Clone, Copy, Debug)]
@@ -284,11 +285,13 @@ impl Partition {
                 let room = self.rooms.get_mut(&ObjectId(*room)).expect("a left room exists");
                 room.remove_member(user);
             }
-            Delta::WatchStarted { object, session, user } => {
+            Delta::WatchStarted { object, session, user, roles } => {
                 let id = self.local(*object);
                 assert!(self.objects.contains_key(&id.address()), "a watched object exists");
                 let watchers = self.watchers.entry(id).or_default();
-                watchers.start(SessionId::from_bits(*session), user);
+                let watcher =
+                    Watcher { user: user.as_str().into(), roles: Roles::from_bits(*roles) };
+                watchers.start(SessionId::from_bits(*session), watcher);
                 self.watch_count += 1;
             }
             Delta::WatchEnded { object, session } => self.end_watch(*object, *session),
@@ -382,9 +385,10 @@ impl Partition {
                 let login = member.login;
                 deltas.push(Delta::MemberJoined { room: id.0, user, session, login });
             }
-            for (session, user) in self.watchers(id).into_iter().flat_map(Watchers::sessions) {
-                let (session, user) = (session.to_bits(), user.into());
-                deltas.push(Delta::WatchStarted { object: id.0, session, user });
+            for (session, watcher) in self.watchers(id).into_iter().flat_map(Watchers::sessions) {
+                let (session, user) = (session.to_bits(), watcher.user.as_ref().into());
+                let roles = watcher.roles.to_bits();
+                deltas.push(Delta::WatchStarted { object: id.0, session, user, roles });
             }
         }
         let next = self.next_address.get();
@@ -424,6 +428,6 @@ fn configure_room(room: &mut Room, object: &Object) {
         Some(Value::Integer(count)) => usize::try_from(count).ok(),
         _ => None,
     };
-    room.is_secret = object.get("secret") == Some(Value::Boolean(true));
+    room.is_secret = object.get(FIELD_SECRET) == Some(Value::Boolean(true));
     room.is_transient = object.get("transient") == Some(Value::Boolean(true));
 }

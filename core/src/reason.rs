@@ -107,6 +107,19 @@ reasons! {
     VersionUnsupported = "version-unsupported", 400;
     /// Only `hello`, `login`, `ping` and `quit` are answered before login.
     NotLoggedIn = "not-logged-in", 401;
+    /// Users prove here who they are, and the `login` has no `ticket`.
+    TicketMissing = "ticket-missing", 401;
+    /// The ticket is none, is not signed by a key of this server, or is another user's; or users
+    /// do not prove here who they are.
+    TicketInvalid = "ticket-invalid", 401;
+    /// The ticket's time is over.
+    TicketExpired = "ticket-expired", 401;
+    /// The ticket's time has not come.
+    TicketEarly = "ticket-early", 401;
+    /// The ticket is for another server.
+    TicketAudience = "ticket-audience", 401;
+    /// The user has no role that may do this.
+    Forbidden = "forbidden", 403;
     /// The lobby is no room: nothing can be said to it, and nobody joins or leaves it.
     Lobby = "lobby", 403;
     /// Only members may do this.

@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::authorize::Roles;
 use crate::ids::{ConnectionId, ObjectId, PartitionId, SessionId, ShardId};
 use crate::turn::ConnectionTraits;
 
@@ -78,6 +79,7 @@ pub(crate) enum Phase {
 pub(crate) struct Session {
     pub(crate) connection: ConnectionId,
     pub(crate) user: Box<str>,
+    pub(crate) roles: Roles,
     pub(crate) user_partition: PartitionId,
     /// Which of the user's logins made it, once the session is open; 0 before.
     pub(crate) login: u64,

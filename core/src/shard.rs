@@ -17,11 +17,13 @@
 //! members, `shard/pages.rs` pages of `rooms`, `shard/control.rs` the operator's commands.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::authentication::Authentication;
+use crate::authorize::Policy;
 use crate::bans::Bans;
 use crate::counters::ShardCounters;
 use crate::delta::{Delta, DeltaBatch};
@@ -49,7 +51,7 @@ mod snapshots;
 mod watches;
 
 use crowds::Crowds;
-use pages::Pages;
+use pages::{Pages, RoomNames};
 use snapshots::ChangedObjects;
 
 /// What a shard is told at its start.
@@ -63,6 +65,10 @@ pub struct ShardSettings {
     pub limits: Limits,
     /// Seed of its hash maps.
     pub seed: HashSeed,
+    /// How clients prove who they are.
+    pub authentication: Authentication,
+    /// Who may do what.
+    pub policy: Policy,
     /// Whether `join` makes rooms.
     pub join_creates_rooms: bool,
     /// How soon a changed object is handed over to be stored, in nanoseconds; none: nothing is.
@@ -91,8 +97,8 @@ pub struct Shard {
     changed: Option<ChangedObjects>,
     /// Where partitions begin of which nothing is known.
     first_address: Address,
-    /// Names of the rooms whose home is here and that are not secret: for `rooms`.
-    public_rooms: BTreeSet<Box<str>>,
+    /// Names of the rooms whose home is here: for `rooms`.
+    room_names: RoomNames,
     /// Empty rooms to look at, with the time for it. The grace time is the same for all, so the
     /// first is the earliest.
     room_expiries: VecDeque<(u64, ObjectId)>,
@@ -123,7 +129,7 @@ impl Shard {
             group_sequences: vec![0; GROUP_COUNT],
             changed: settings.snapshot_interval_ns.map(|_| ChangedObjects::new()),
             first_address: FIRST_ADDRESS,
-            public_rooms: BTreeSet::new(),
+            room_names: RoomNames::default(),
             room_expiries: VecDeque::new(),
             crowds: Crowds::default(),
             pages: Pages::default(),
@@ -295,18 +301,20 @@ impl Shard {
             _ => None,
         };
         let listed = |partition: &Partition| {
-            let room = partition.room(room?).filter(|room| !room.is_secret)?;
-            Some(Box::<str>::from(room.name()))
+            let room = partition.room(room?)?;
+            Some((Box::<str>::from(room.name()), room.is_secret))
         };
         let listed_before = listed(partition);
         partition.apply(delta);
         let after = partition.totals();
         let listed_after = listed(partition);
         if listed_before != listed_after {
-            if let Some(name) = listed_before {
-                self.public_rooms.remove(&name);
+            if let Some((name, is_secret)) = listed_before {
+                self.room_names.of(is_secret).remove(&name);
             }
-            self.public_rooms.extend(listed_after);
+            if let Some((name, is_secret)) = listed_after {
+                self.room_names.of(is_secret).insert(name);
+            }
         }
         let counters = &mut self.counters;
         counters.objects = counters.objects + after.objects - before.objects;

@@ -4,14 +4,24 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
+use crate::authorize::Roles;
 use crate::ids::{SessionId, ShardId};
+
+/// Who a session that watches is, for when it is asked anew what it may hear.
+#[derive(Debug)]
+pub struct Watcher {
+    /// Its user.
+    pub user: Box<str>,
+    /// Its user's roles.
+    pub roles: Roles,
+}
 
 /// The sessions that watch one object, each with its user.
 #[derive(Debug, Default)]
 pub struct Watchers {
     /// By the session's number, which begins with its shard: so the sessions of one shard stand
     /// together.
-    users: BTreeMap<u64, Box<str>>,
+    users: BTreeMap<u64, Watcher>,
 }
 
 impl Watchers {
@@ -28,8 +38,8 @@ impl Watchers {
     }
 
     /// Every session with its user, in order of the sessions' numbers.
-    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &str)> {
-        self.users.iter().map(|(bits, user)| (SessionId::from_bits(*bits), &**user))
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &Watcher)> {
+        self.users.iter().map(|(bits, watcher)| (SessionId::from_bits(*bits), watcher))
     }
 
     /// Shards that have watchers: each gets one copy of every message.
@@ -45,8 +55,8 @@ impl Watchers {
         })
     }
 
-    pub(crate) fn start(&mut self, session: SessionId, user: &str) {
-        let earlier = self.users.insert(session.to_bits(), user.into());
+    pub(crate) fn start(&mut self, session: SessionId, watcher: Watcher) {
+        let earlier = self.users.insert(session.to_bits(), watcher);
         assert!(earlier.is_none(), "a session watches an object once");
     }
 
@@ -68,7 +78,8 @@ mod tests {
         let session =
             |shard, index| SessionId { shard: ShardId(shard), generation: u16::MAX, index };
         for (shard, index) in [(3, 1), (0, 0), (3, 2), (u16::MAX, u32::MAX), (3, 0)] {
-            watchers.start(session(shard, index), "ann");
+            let watcher = Watcher { user: "ann".into(), roles: Roles::USER };
+            watchers.start(session(shard, index), watcher);
         }
         let shards = |watchers: &Watchers| watchers.shards().collect::<Vec<_>>();
         assert_eq!(shards(&watchers), [ShardId(0), ShardId(3), ShardId(u16::MAX)]);

@@ -22,6 +22,8 @@ fn shard() -> Shard {
         routing: RoutingTable::even(1, Epoch(1)),
         limits: Limits::PRODUCTION,
         seed: HashSeed(1, 2),
+        authentication: warren_core::authentication::Authentication::Open,
+        policy: warren_core::authorize::Policy::default(),
         join_creates_rooms: true,
         snapshot_interval_ns: None,
         frame_bytes_max: 65_536,
@@ -96,7 +98,7 @@ fn measure_watches(objects: u64, watches: u32) -> (i64, i64) {
         for index in 0..watches {
             let session = SessionId { shard: ShardId(0), generation: 0, index }.to_bits();
             let (object, user) = (object(address), format!("user{index}"));
-            apply(&mut shard, Delta::WatchStarted { object, session, user });
+            apply(&mut shard, Delta::WatchStarted { object, session, user, roles: 1 });
         }
     }
     let counted = shard.counters().state_bytes as i64 - counted_before;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::keys::METHOD_ROLES_PATH;
 use super::{ConfigError, KEYS, Overrides, ServerConfig, read_file};
 
 /// Who said a value.
@@ -114,7 +115,7 @@ fn flag_value(path: &str, overrides: &Overrides) -> Option<Value> {
         "server.listen" => listen.map(|address| Value::String(address.to_string())),
         "server.shards" => shards.map(count_value),
         "server.data" => data.as_ref().map(|path| Value::String(path.display().to_string())),
-        "server.insecure_open" => insecure_open.then_some(Value::Boolean(true)),
+        "auth.insecure_open" => insecure_open.then_some(Value::Boolean(true)),
         "admin.listen" => admin_listen.map(|address| Value::String(address.to_string())),
         _ => None,
     }
@@ -136,6 +137,10 @@ fn count_value(count: usize) -> Value {
 }
 
 fn value_at<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+    if path == METHOD_ROLES_PATH {
+        // The sections of all methods are told as one value.
+        return table.get("methods");
+    }
     let (section, name) = path.rsplit_once('.').expect("a key is in a section");
     let mut found = table;
     for part in section.split('.') {
@@ -148,6 +153,10 @@ impl fmt::Display for EffectiveConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut current = "";
         for EffectiveKey { path, value, source } in &self.keys {
+            if *path == METHOD_ROLES_PATH {
+                write_methods(f, value.as_ref().and_then(Value::as_table))?;
+                continue;
+            }
             let (section, name) = path.rsplit_once('.').expect("a key is in a section");
             if section != current {
                 let space = if current.is_empty() { "" } else { "\n" };
@@ -164,4 +173,19 @@ impl fmt::Display for EffectiveConfig {
         }
         Ok(())
     }
+}
+
+/// The sections of methods, as they stand in a file.
+fn write_methods(f: &mut fmt::Formatter<'_>, methods: Option<&Table>) -> fmt::Result {
+    let Some(methods) = methods else {
+        return writeln!(f, "\n# [methods.NAME]\n{:<40} # not set", "# roles");
+    };
+    for (method, keys) in methods {
+        writeln!(f, "\n[methods.{method}]")?;
+        for (name, value) in keys.as_table().into_iter().flatten() {
+            let line = format!("{name} = {value}");
+            writeln!(f, "{line:<40} # {}", Source::File.words())?;
+        }
+    }
+    Ok(())
 }

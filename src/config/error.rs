@@ -70,8 +70,8 @@ pub enum ConfigProblem {
     /// Anyone who reaches the address could log in as anyone.
     #[error(
         "`server.listen` is {listen}, which other machines can reach, and clients are not asked \
-         for proof of who they are; allowed: a loopback address, or any with `--insecure-open` \
-         (`server.insecure_open = true`)"
+         for proof of who they are; allowed: a loopback address, or any with tickets \
+         (`auth.mode = \"ticket\"`) or with `--insecure-open` (`auth.insecure_open = true`)"
     )]
     OpenToTheNetwork {
         /// The address.
@@ -93,6 +93,16 @@ pub(super) struct Located {
 }
 
 impl Located {
+    /// A value that something else does not allow.
+    pub(super) fn conflict(
+        span: Option<Range<usize>>,
+        key: &'static str,
+        value: String,
+        why: String,
+    ) -> Self {
+        Self { span, problem: ConfigProblem::Conflict { key, value, why } }
+    }
+
     pub(super) fn into_error(self, file: Option<&Path>, text: &str) -> ConfigError {
         ConfigError {
             position: self.span.map(|span| Position::of(text, span.start)),

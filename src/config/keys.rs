@@ -9,8 +9,12 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
+use warren_core::authorize::ROLES_MAX;
+use warren_core::name::check_name;
+use warren_core::ticket::TICKET_KEYS_MAX;
 use warren_net::gateway::Protocol;
 
+use super::auth::{AUTH_MODES, MethodSections};
 use super::error::{ConfigProblem, Located};
 
 /// What a key may hold.
@@ -32,6 +36,10 @@ pub enum Allowed {
     Document(usize),
     /// A list of origins as browsers send them, or `"*"`.
     Origins,
+    /// A name.
+    Name,
+    /// A list of at most so many of what the words say.
+    List(u32, &'static str),
 }
 
 impl Allowed {
@@ -61,6 +69,8 @@ impl fmt::Display for Allowed {
             Self::Origins => {
                 f.write_str("a list of origins such as `\"https://example.org\"`, or of `\"*\"`")
             }
+            Self::Name => f.write_str("a name: letters, digits, `_`, `.` and `-`"),
+            Self::List(count_max, what) => write!(f, "a list of at most {count_max} {what}"),
         }
     }
 }
@@ -113,7 +123,7 @@ impl<T: Clone + DeserializeOwned> Setting<'_, T> {
     }
 
     /// What is wrong with the value, at its place in the file.
-    fn out_of_range(&self, value: &dyn fmt::Display) -> Located {
+    pub(super) fn out_of_range(&self, value: &dyn fmt::Display) -> Located {
         Located {
             span: self.span(),
             problem: ConfigProblem::OutOfRange {
@@ -126,10 +136,7 @@ impl<T: Clone + DeserializeOwned> Setting<'_, T> {
 
     /// A fault of this setting that only the rest of the configuration shows.
     pub(super) fn conflict(&self, value: &dyn fmt::Display, why: String) -> Located {
-        Located {
-            span: self.span(),
-            problem: ConfigProblem::Conflict { key: self.key.path, value: value.to_string(), why },
-        }
+        Located::conflict(self.span(), self.key.path, value.to_string(), why)
     }
 }
 
@@ -168,6 +175,15 @@ impl Setting<'_, String> {
         }
     }
 
+    /// The name, checked.
+    pub(super) fn name(&self) -> Result<String, Located> {
+        let value = self.get();
+        match check_name(value.as_bytes()) {
+            Ok(_) => Ok(value),
+            Err(_) => Err(self.out_of_range(&format_args!("{value:?}"))),
+        }
+    }
+
     /// The document, checked as far as a client would notice: the rest is its author's.
     pub(super) fn document(&self) -> Result<String, Located> {
         const SHOWN_CHARS: usize = 40;
@@ -196,6 +212,27 @@ impl Setting<'_, Vec<String>> {
             }
         }
         Ok(origins)
+    }
+
+    /// The list, checked for its length. What its items may be is its user's to check.
+    pub(super) fn list(&self) -> Result<Vec<String>, Located> {
+        let value = self.get();
+        let Allowed::List(count_max, _) = self.key.allowed else {
+            panic!("{} is a key without a list", self.key.path);
+        };
+        if value.len() > count_max as usize {
+            return Err(self.out_of_range(&format_args!("a list of {}", value.len())));
+        }
+        Ok(value)
+    }
+
+    /// The list, checked to be of names.
+    pub(super) fn names(&self) -> Result<Vec<String>, Located> {
+        let list = self.list()?;
+        match list.iter().find(|name| check_name(name.as_bytes()).is_err()) {
+            Some(wrong) => Err(self.out_of_range(&format_args!("a list with {wrong:?}"))),
+            None => Ok(list),
+        }
     }
 }
 
@@ -229,7 +266,7 @@ macro_rules! sections {
 
         /// Every key, in the order of the table in `docs/configuration.md`.
         pub const KEYS: &[Key] =
-            &[$($(sections!(@key $header $key $default $allowed, $($doc)+)),+),+];
+            &[$($(sections!(@key $header $key $default $allowed, $($doc)+),)+)+ METHOD_ROLES];
     };
     (@key $header:literal $key:ident $default:literal $allowed:expr, $($doc:literal)+) => {
         Key {
@@ -240,6 +277,17 @@ macro_rules! sections {
         }
     };
 }
+
+/// The one key whose path has a part that is the operator's to choose.
+const METHOD_ROLES: Key = Key {
+    path: METHOD_ROLES_PATH,
+    default: "",
+    allowed: Allowed::List(ROLES_MAX as u32, "roles"),
+    description: "Who may use the method of that name: whoever has one of these roles. \
+                  Default: `user` and `admin`.",
+};
+/// Its path.
+pub(super) const METHOD_ROLES_PATH: &str = "methods.NAME.roles";
 
 /// Labels of all protocols.
 const PROTOCOL_LABELS: [&str; Protocol::ALL.len()] = {
@@ -275,8 +323,20 @@ sections! {
         /// Folder for the server's data: created, and locked against a second server. Default: none,
         /// and everything is forgotten at the end.
         data: PathBuf = "", Allowed::Folder;
-        /// Serve clients that say who they are without proof, on an address that other machines
-        /// can reach.
+    }
+    AuthSection = "auth" {
+        /// How clients prove who they are: `open`, not at all; `ticket`, by a signed ticket.
+        mode: String = r#""open""#, Allowed::Words(AUTH_MODES);
+        /// Public keys by which tickets are checked, as `warren ticket keygen` prints them.
+        keys: Vec<String> = "[]", Allowed::List(TICKET_KEYS_MAX as u32, "keys `ID:KEY`");
+        /// For whom a ticket has to be (`aud`) to be taken here.
+        audience: String = r#""warren""#, Allowed::Name;
+        /// How far the clock of whoever issues tickets may be off, in seconds.
+        leeway_s: u64 = "30", Allowed::Range(0, 600);
+        /// Roles beside `user` and `admin`.
+        roles: Vec<String> = "[]", Allowed::List(ROLES_MAX as u32 - 2, "names");
+        /// In the mode `open`: serve clients that say who they are without proof, on an address
+        /// that other machines can reach.
         insecure_open: bool = "false", Allowed::Switch;
     }
     AdminSection = "admin" {
@@ -387,6 +447,8 @@ sections! {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConfigFile {
     pub(super) server: ServerSection,
+    pub(super) auth: AuthSection,
+    pub(super) methods: MethodSections,
     pub(super) admin: AdminSection,
     pub(super) protocol: ProtocolSection,
     pub(super) websocket: WebSocketSection,

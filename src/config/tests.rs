@@ -1,4 +1,7 @@
+use warren_core::authentication::Authentication;
+use warren_core::authorize::Policy;
 use warren_core::limits::Limits;
+use warren_core::ticket::{TicketKey, TicketVerifier};
 use warren_net::reactor::{ReactorSettings, flash_policy_answer};
 
 use super::*;
@@ -41,7 +44,15 @@ fn every_key_can_be_set() {
         listen = "[::1]:1000"
         shards = 2
         data = "/var/lib/warren"
+        [auth]
+        mode = "ticket"
+        keys = ["main:gTl3Dqh9F19Wo1Rmw0x-zMuNipG07jeiXfYPW4_Js5Q"]
+        audience = "game"
+        leeway_s = 9
+        roles = ["bard"]
         insecure_open = true
+        [methods.create]
+        roles = ["admin", "bard"]
         [admin]
         listen = "127.0.0.2:1001"
         [protocol]
@@ -88,11 +99,22 @@ fn every_key_can_be_set() {
         "#,
     )
     .unwrap();
+    let mut policy = Policy::default();
+    policy.add_role("bard").unwrap();
+    policy.set_rule("create", ["admin", "bard"]).unwrap();
     let expected = ServerConfig {
         listen: "[::1]:1000".parse().unwrap(),
         shards: 2,
         data: Some(PathBuf::from("/var/lib/warren")),
-        insecure_open: true,
+        auth: AuthConfig {
+            authentication: Authentication::Tickets(TicketVerifier::new(
+                vec![TicketKey::read(KEY).unwrap()],
+                "game",
+                9000,
+            )),
+            policy,
+            insecure_open: true,
+        },
         admin_listen: "127.0.0.2:1001".parse().unwrap(),
         protocol_fixed: Some(Protocol::Json),
         flash_policy: "<policy/>".to_owned(),
@@ -155,7 +177,7 @@ fn the_command_line_wins_over_the_file_and_the_file_over_the_cores() {
     assert_eq!(config.admin_listen.port(), 3);
     assert_eq!(config.data, overrides.data);
     assert_eq!(config.shards, 4);
-    assert!(config.insecure_open);
+    assert!(config.auth.insecure_open);
 }
 
 #[test]
@@ -238,6 +260,90 @@ fn values_out_of_range_are_refused_with_the_range() {
     }
 }
 
+/// The public key of 32 bytes 2.
+const KEY: &str = "main:gTl3Dqh9F19Wo1Rmw0x-zMuNipG07jeiXfYPW4_Js5Q";
+
+#[test]
+fn wrong_ways_to_prove_who_one_is_are_refused() {
+    let (_, key) = KEY.split_once(':').unwrap();
+    for (text, expected) in [
+        (
+            "mode = \"password\"".to_owned(),
+            "2:8: `auth.mode` is \"password\"; allowed: open, ticket".to_owned(),
+        ),
+        (
+            "mode = \"ticket\"".to_owned(),
+            "2:8: `auth.mode` is \"ticket\"; allowed: with at least one key in `auth.keys`, by \
+             which tickets are checked"
+                .to_owned(),
+        ),
+        (
+            format!("keys = [\"{KEY}\", \"{KEY}\"]"),
+            "2:8: `auth.keys` is a list with `main` twice; allowed: one key of each id".to_owned(),
+        ),
+        // What might be a secret is not repeated.
+        (
+            format!("keys = [\"secret:main:{key}\"]"),
+            "2:8: `auth.keys` is a list with `secret:…`; allowed: a list of at most 16 keys \
+             `ID:KEY`"
+                .to_owned(),
+        ),
+        (
+            format!("keys = [{}]", format!("\"{KEY}\",").repeat(17)),
+            "2:8: `auth.keys` is a list of 17; allowed: a list of at most 16 keys `ID:KEY`"
+                .to_owned(),
+        ),
+        (
+            "audience = \"a b\"".to_owned(),
+            "2:12: `auth.audience` is \"a b\"; allowed: a name: letters, digits, `_`, `.` and `-`"
+                .to_owned(),
+        ),
+        ("leeway_s = 601".to_owned(), "2:12: `auth.leeway_s` is 601; allowed: 0 to 600".to_owned()),
+    ] {
+        check_refused(&format!("[auth]\n{text}"), &expected);
+    }
+}
+
+#[test]
+fn rules_for_roles_and_methods_that_are_not_there_are_refused() {
+    let many: String = (0..30).map(|index| format!("\"r{index}\",")).collect();
+    load(&format!("auth.roles = [{many}]")).unwrap();
+    for (text, expected) in [
+        (
+            "auth.roles = [\"bard\", \"user\"]".to_owned(),
+            "1:14: `auth.roles` is a list with `user`; allowed: roles that are not there already, \
+             as `user` and `admin` are",
+        ),
+        (
+            "auth.roles = [\"the bard\"]".to_owned(),
+            "1:14: `auth.roles` is a list with \"the bard\"; allowed: a list of at most 30 names",
+        ),
+        (
+            format!("auth.roles = [{many}\"one-more\"]"),
+            "1:14: `auth.roles` is a list of 31; allowed: a list of at most 30 names",
+        ),
+        (
+            "[methods.create]\nroles = [\"bard\"]".to_owned(),
+            "2:9: `methods.NAME.roles` is [\"bard\"] for `create`; allowed: `user`, `admin` and \
+             the roles of `auth.roles`",
+        ),
+        (
+            "[methods.dance]\nroles = [\"user\"]".to_owned(),
+            "1:10: `methods.NAME.roles` is [\"user\"] for `dance`; there is no such method",
+        ),
+        (
+            "[methods.login]\nroles = [\"user\"]".to_owned(),
+            "1:10: `methods.NAME.roles` is [\"user\"] for `login`; the method is for everyone",
+        ),
+        (
+            "[methods.create]\nrole = []".to_owned(),
+            "2:1: unknown key `role`: did you mean `roles`?",
+        ),
+    ] {
+        check_refused(&text, expected);
+    }
+}
+
 #[test]
 fn queues_must_hold_some_of_the_longest_frames() {
     check_refused(
@@ -282,7 +388,8 @@ fn unproven_names_are_refused_where_other_machines_can_reach() {
             load(&text).unwrap();
             load_with("", &overrides).unwrap();
         }
-        load(&format!("{text}\ninsecure_open = true")).unwrap();
+        load(&format!("{text}\n[auth]\ninsecure_open = true")).unwrap();
+        load(&format!("{text}\n[auth]\nmode = \"ticket\"\nkeys = [\"{KEY}\"]")).unwrap();
         load_with("", &Overrides { insecure_open: true, ..overrides }).unwrap();
     }
 }
@@ -370,9 +477,11 @@ fn every_key_of_the_table_is_known_to_the_file() {
             Allowed::Words(words) => format!("{:?}", words[0]),
             Allowed::Document(_) => "\"<a/>\"".to_owned(),
             Allowed::Origins => "[\"http://a\"]".to_owned(),
+            Allowed::Name => "\"name\"".to_owned(),
+            Allowed::List(..) => "[]".to_owned(),
         };
         // A minimum may be too small beside the other defaults, but it is no unknown key.
-        if let Err(error) = load(&format!("{} = {value}", key.path)) {
+        if let Err(error) = load(&format!("{} = {value}", key.path.replace("NAME", "chat"))) {
             assert!(error.contains("`protocol.frame_bytes_max`"), "{error}");
         }
     }
@@ -388,7 +497,7 @@ fn effective(text: &str, overrides: &Overrides) -> (ServerConfig, EffectiveConfi
     loaded.unwrap()
 }
 
-const SOME_KEYS: &str = "server.listen = \"127.0.0.1:1\"\nserver.data = \"/a\"\n\
+const SOME_KEYS: &str = "methods.create.roles = [\"admin\"]\nmethods.say.roles = []\nserver.listen = \"127.0.0.1:1\"\nserver.data = \"/a\"\n\
                          [protocol.connserver]\nlegacy = true\n[limits]\nconnections_max = 7\n";
 
 #[test]
@@ -407,12 +516,18 @@ fn the_effective_configuration_says_who_said_what() {
         ("server.listen", "\"127.0.0.1:2\"", Source::CommandLine),
         ("server.data", "\"/a\"", Source::File),
         ("server.shards", "3", Source::Default),
-        ("server.insecure_open", "true", Source::CommandLine),
+        ("auth.insecure_open", "true", Source::CommandLine),
         ("protocol.fixed", "", Source::Default),
         ("protocol.connserver.legacy", "true", Source::File),
         ("protocol.connserver.strict", "false", Source::Default),
         ("limits.connections_max", "7", Source::File),
         ("log.level", "\"info\"", Source::Default),
+        ("auth.roles", "[]", Source::Default),
+        (
+            "methods.NAME.roles",
+            "{ create = { roles = [\"admin\"] }, say = { roles = [] } }",
+            Source::File,
+        ),
     ] {
         assert_eq!(told(path), (value.to_owned(), source), "{path}");
     }

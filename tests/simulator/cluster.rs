@@ -383,6 +383,8 @@ fn new_shard(plan: &Plan, seed: HashSeed, shard: u16) -> Shard {
         routing: RoutingTable::even(plan.shard_count, Epoch(1)),
         limits: plan.limits.clone(),
         seed,
+        authentication: warren_core::authentication::Authentication::Open,
+        policy: warren_core::authorize::Policy::default(),
         join_creates_rooms: plan.join_creates_rooms,
         snapshot_interval_ns: Some(plan.step_ns_max),
         frame_bytes_max: 1 << 16,

@@ -223,7 +223,7 @@ impl Oracle {
                 let (_, stay) = facts.members.remove(user).expect("only members leave");
                 self.end_stay(stay);
             }
-            Delta::WatchStarted { object, session, user } => {
+            Delta::WatchStarted { object, session, user, .. } => {
                 assert!(self.users.contains_key(user), "nobody is {user}");
                 let watch = (*session, *object);
                 assert!(self.watches.insert(watch), "a session watches an object once");

@@ -23,6 +23,7 @@ const LAYERS: &[Layer] = &[
         package: "warren-core",
         siblings: &[],
         externals: Some(&[
+            "base64",
             "ed25519-dalek",
             "hashbrown",
             "libm",

@@ -14,6 +14,7 @@ fn header(partition: u16, kind: EventKind) -> EventHeader {
         origin: Origin { session, connection, echoes_request: false },
         user_partition: partition,
         login: 0,
+        roles: crate::authorize::Roles::USER,
     }
 }
 

@@ -5,7 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::objects::own_fields;
-use super::{Action, Request, authorize, page_count};
+use super::{Method, Request, authorize, page_count};
+use crate::authorize::Verb;
 use crate::effects::Effects;
 use crate::ids::Address;
 use crate::limits::{BYTES_PER_STEP, FIND_SCAN_MAX};
@@ -33,7 +34,7 @@ pub(super) fn find(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
         }
         last = Some(id);
         let is_match = wanted.matches(object.record(), &mut effects.scanned);
-        if is_match && authorize(request, id, object, Action::Read).is_ok() {
+        if is_match && authorize(request, id, object, Verb::Call(Method::Find)).is_ok() {
             found.push(id.to_string());
         }
     }

@@ -1,16 +1,17 @@
-//! Objects: `create`, `get`, `set`, `delete`. Anyone who is logged in may read; the owner
-//! may change, and hand over. Who hears of changes: `watches.rs`.
+//! Objects: `create`, `get`, `set`, `delete`. Who hears of changes: `watches.rs`.
 
 use alloc::vec::Vec;
 
-use super::{Action, Request, authorize, watches};
+use super::{Method, Request, authorize, watches};
+use crate::authorize::Verb;
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::ids::ObjectId;
 use crate::message::{Message, MessageBuilder, OBJECT_FIELDS_MAX, Value};
 use crate::name::is_reserved;
 use crate::object::{
-    FIELD_OWNER, FIELD_ROOM, KIND_ROOM, KIND_USER, KIND_WORLD, Object, changed_record, start_record,
+    FIELD_OWNER, FIELD_ROOM, FIELD_SECRET, KIND_ROOM, KIND_USER, KIND_WORLD, Object,
+    changed_record, start_record,
 };
 use crate::reason::Reason;
 use crate::room::LOBBY;
@@ -105,18 +106,27 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
 }
 
 pub(super) fn get(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    let (_, object) = asked_object(request, Action::Read)?;
-    describe(object, effects);
+    let (id, object) = asked_object(request, Verb::Call(Method::Get))?;
+    describe(request, id, object, effects);
     Ok(())
 }
 
-/// Puts all of the object into the reply.
-pub(super) fn describe(object: &Object, effects: &mut Effects) {
+/// Puts all of the object into the reply. Its room is not everyone's to know: it may be secret, and
+/// lives elsewhere.
+pub(super) fn describe(
+    request: &Request<'_>,
+    id: ObjectId,
+    object: &Object,
+    effects: &mut Effects,
+) {
+    let locates = authorize(request, id, object, Verb::Locate).is_ok();
     effects.reply(|reply| {
         reply.field("kind", Value::Text(object.kind()));
         reply.field("version", Value::Integer(object.version() as i64));
         for (name, value) in object.record().fields() {
-            reply.field(name, value);
+            if name != FIELD_ROOM || locates {
+                reply.field(name, value);
+            }
         }
     });
 }
@@ -124,7 +134,7 @@ pub(super) fn describe(object: &Object, effects: &mut Effects) {
 pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let message = request.message;
     check_level(message)?;
-    let (id, object) = asked_object(request, Action::Change)?;
+    let (id, object) = asked_object(request, Verb::Call(Method::Set))?;
     if let Some(expected) = message.get("version") {
         let expected = expected.as_integer().ok_or(Reason::FieldInvalid)?;
         if u64::try_from(expected) != Ok(object.version()) {
@@ -156,7 +166,7 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
 
 pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     check_level(request.message)?;
-    let (id, object) = asked_object(request, Action::Change)?;
+    let (id, object) = asked_object(request, Verb::Call(Method::Delete))?;
     match object.kind() {
         // It is the user's name and presence: it stays as long as the partition.
         KIND_USER => return Err(Reason::NotOwner),
@@ -174,12 +184,12 @@ pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(),
 /// The object that the request names, if its user may do this with it.
 pub(super) fn asked_object<'a>(
     request: &Request<'a>,
-    action: Action,
+    verb: Verb,
 ) -> Result<(ObjectId, &'a Object), Reason> {
     let id = request.message.get("object").and_then(Value::as_object);
     let id = id.expect("the request was routed by its object");
     let object = request.partition.object(id).ok_or(Reason::UnknownObject)?;
-    authorize(request, id, object, action)?;
+    authorize(request, id, object, verb)?;
     Ok((id, object))
 }
 
@@ -237,7 +247,7 @@ fn copy_own(
                 let count = value.as_integer().filter(|count| *count > 0);
                 Value::Integer(count.ok_or(Reason::FieldInvalid)?)
             }
-            "secret" if kind == KIND_ROOM => {
+            FIELD_SECRET if kind == KIND_ROOM => {
                 Value::Boolean(value.as_boolean().ok_or(Reason::FieldInvalid)?)
             }
             _ => value,

@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::{Action, Request, authorize_room, page_after, page_count, write_page};
+use super::{Method, Request, authorize_room, page_after, page_count, write_page};
+use crate::authorize::Verb;
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects};
 use crate::ids::{ObjectId, SessionId};
@@ -74,6 +75,7 @@ fn join_present(
 ) -> Result<(), Reason> {
     let Request { header, user, limits, .. } = *request;
     let session = header.origin.session;
+    authorize_room(request, id, Verb::Call(Method::Join))?;
     request.staging.check_room(room)?;
     match room.member(user) {
         Some(present) if present.session == session => return Err(Reason::AlreadyMember),
@@ -100,7 +102,7 @@ pub(super) fn leave(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
     let Request { header, user, partition, message, limits, .. } = *request;
     let (id, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
     let session = header.origin.session;
-    authorize_room(request, id, Action::Speak).map_err(|reason| match reason {
+    authorize_room(request, id, Verb::Call(Method::Leave)).map_err(|reason| match reason {
         Reason::UnknownObject => Reason::UnknownRoom,
         _ => reason,
     })?;
@@ -160,7 +162,7 @@ fn announce(method: &str, id: ObjectId, room: &Room, user: &str, effects: &mut E
 pub(super) fn who(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let Request { partition, message, .. } = *request;
     let (id, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
-    authorize_room(request, id, Action::Read).map_err(|_| Reason::UnknownRoom)?;
+    authorize_room(request, id, Verb::Call(Method::Who)).map_err(|_| Reason::UnknownRoom)?;
     let (count, after) = (page_count(message)?, page_after(message)?);
     effects.reply(|reply| write_page(reply, "users", room.members_after(after), count));
     Ok(())

@@ -1,7 +1,8 @@
 //! Talk: `chat` and `emit`, to a room's members or to one user. A room comes before a user of the
 //! same name, as in the ConnServer.
 
-use super::{Action, Request, authorize_room};
+use super::{Method, Request, authorize_room};
+use crate::authorize::{Target, Verb};
 use crate::effects::{Effect, Effects};
 use crate::ids::ObjectId;
 use crate::message::{MessageBuilder, Value};
@@ -11,7 +12,7 @@ use crate::room::Room;
 
 pub(super) fn chat(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let text = request.message.text("text")?;
-    send(request, effects, "chat", |message| message.field("text", Value::Text(text)))
+    send(request, effects, Method::Chat, |message| message.field("text", Value::Text(text)))
 }
 
 pub(super) fn emit(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
@@ -21,7 +22,7 @@ pub(super) fn emit(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
     if own().any(|(name, _)| is_reserved(name)) {
         return Err(Reason::ReservedField);
     }
-    send(request, effects, "emit", |message| {
+    send(request, effects, Method::Emit, |message| {
         message.field("event", Value::Text(event));
         for (name, value) in own() {
             message.field(name, value);
@@ -34,7 +35,7 @@ pub(super) fn emit(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
 fn send(
     request: &Request<'_>,
     effects: &mut Effects,
-    method: &str,
+    method: Method,
     fill: impl FnOnce(&mut MessageBuilder<'_>),
 ) -> Result<(), Reason> {
     let to = request.message.name("to")?;
@@ -47,17 +48,17 @@ fn send(
 fn send_to_room(
     request: &Request<'_>,
     effects: &mut Effects,
-    method: &str,
+    method: Method,
     (id, room): (ObjectId, &Room),
     fill: impl FnOnce(&mut MessageBuilder<'_>),
 ) -> Result<(), Reason> {
-    authorize_room(request, id, Action::Speak).map_err(|reason| match reason {
+    authorize_room(request, id, Verb::Call(method)).map_err(|reason| match reason {
         Reason::UnknownObject => Reason::UnknownRecipient,
         _ => reason,
     })?;
     request.staging.check_room(room)?;
     let sequence = room.next_sequence();
-    let message = effects.build(method, |message| {
+    let message = effects.build(method.name(), |message| {
         message.field("room", Value::Text(room.name()));
         message.field("from", Value::Text(request.user));
         fill(message);
@@ -71,14 +72,15 @@ fn send_to_room(
 fn send_to_user(
     request: &Request<'_>,
     effects: &mut Effects,
-    method: &str,
+    method: Method,
     to: &str,
     fill: impl FnOnce(&mut MessageBuilder<'_>),
 ) -> Result<(), Reason> {
     let session = request.partition.user(to).and_then(|user| user.session);
     let session = session.ok_or(Reason::UnknownRecipient)?;
+    request.policy.authorize(request.subject(), Verb::Call(method), Target::User)?;
     request.staging.check_shard(session.shard)?;
-    let message = effects.build(method, |message| {
+    let message = effects.build(method.name(), |message| {
         message.field("to", Value::Text(to));
         message.field("from", Value::Text(request.user));
         fill(message);

@@ -2,31 +2,33 @@
 //! names.
 
 use super::objects::{Share, check_memory};
-use super::{Access, Action, Request, authorize_room};
+use super::{Method, Request, authorize_room};
+use crate::authorize::{Subject, Target, Verb};
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects, WatchEffect};
 use crate::ids::{ObjectId, PartitionId, SessionId};
 use crate::limits::ROOM_NOTICE_BYTES_MAX;
 use crate::message::{Message, MessageBuilder, Value};
-use crate::object::{FIELD_OWNER, FIELD_ROOM, Object, record_owner, record_room};
+use crate::object::{FIELD_OWNER, FIELD_ROOM, FIELD_SECRET, Object, record_owner, record_room};
 use crate::reason::Reason;
 
 pub(super) fn watch(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    let (id, object) = super::objects::asked_object(request, Action::Read)?;
+    let (id, object) = super::objects::asked_object(request, Verb::Call(Method::Watch))?;
     let session = request.header.origin.session;
     if request.partition.is_watching(id, session) {
         return Err(Reason::AlreadyWatching);
     }
     check_memory(request, Share::Other, request.partition.memory_bytes_of_watch(id))?;
     let user = request.user.into();
-    effects.change(Delta::WatchStarted { object: id.0, session: session.to_bits(), user });
+    let roles = request.header.roles.to_bits();
+    effects.change(Delta::WatchStarted { object: id.0, session: session.to_bits(), user, roles });
     effects.list.push(Effect::Watch(WatchEffect::Start { object: id, session }));
-    super::objects::describe(object, effects);
+    super::objects::describe(request, id, object, effects);
     Ok(())
 }
 
 pub(super) fn unwatch(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    let (id, _) = super::objects::asked_object(request, Action::Read)?;
+    let (id, _) = super::objects::asked_object(request, Verb::Call(Method::Unwatch))?;
     let session = request.header.origin.session;
     if !request.partition.is_watching(id, session) {
         return Err(Reason::NotWatching);
@@ -52,19 +54,14 @@ pub(super) fn tell_changed(
 ) -> Result<(), Reason> {
     let Some(watchers) = request.partition.watchers(id) else { return Ok(()) };
     request.staging.check_watchers(Some(watchers))?;
-    let mut access = Access::of(request.partition, id, object);
-    for (name, value) in changes.fields() {
-        match (name, value) {
-            (FIELD_OWNER, Value::Text(owner)) => access.owner = owner,
-            ("secret", _) if access.room.is_some() => {
-                access.is_secret = value == Value::Boolean(true);
-            }
-            _ => {}
-        }
-    }
-    if access.is_secret {
-        for (session, user) in watchers.sessions() {
-            if access.authorize(user, session, Action::Read).is_err() {
+    let (owner, is_secret) = (changed_owner(object, changes), changed_secrecy(object, changes));
+    if let Some(room) = request.partition.room(id).filter(|_| is_secret) {
+        for (session, watcher) in watchers.sessions() {
+            let user = &*watcher.user;
+            let subject = Subject { user, session: Some(session), roles: watcher.roles };
+            let is_member = room.has_member(user, session);
+            let target = Target::Room { owner, is_secret, is_member };
+            if request.policy.authorize(subject, Verb::Hear, target).is_err() {
                 revoke(id, session, effects);
             }
         }
@@ -72,10 +69,27 @@ pub(super) fn tell_changed(
     let message = effects.build("changed", |message| {
         message.field("object", Value::Object(id));
         message.field("version", Value::Integer(version as i64));
-        copy_fields(changes, "", message);
+        // Which room it is in, or was, is not every watcher's to know.
+        copy_fields(changes, FIELD_ROOM, message);
+        let room = changes.fields().find(|(name, _)| *name == FIELD_ROOM);
+        if room.is_some_and(|(_, room)| room.as_text() != object.room()) {
+            message.field("moved", Value::Boolean(true));
+        }
     });
     effects.list.push(Effect::Watch(WatchEffect::Tell { object: id, message, is_last: false }));
     Ok(())
+}
+
+/// Who owns the object after the change.
+fn changed_owner<'a>(object: &'a Object, changes: Message<'a>) -> &'a str {
+    changes.get(FIELD_OWNER).and_then(Value::as_text).unwrap_or_else(|| object.owner())
+}
+
+/// Whether the object is secret after the change, if it is a room.
+fn changed_secrecy(object: &Object, changes: Message<'_>) -> bool {
+    let change = changes.fields().find(|(name, _)| *name == FIELD_SECRET);
+    let secret = change.map(|(_, value)| value).or_else(|| object.get(FIELD_SECRET));
+    secret == Some(Value::Boolean(true))
 }
 
 /// Those who watch the object hear that it is gone.
@@ -101,9 +115,10 @@ pub(super) fn member_left(
 ) {
     let partition = request.partition;
     let object = partition.object(id).expect("a room is an object");
-    let access = Access { room: None, ..Access::of(partition, id, object) };
-    let may_read = access.authorize(request.user, session, Action::Read).is_ok();
-    if !may_read && partition.is_watching(id, session) {
+    let is_secret = partition.room(id).expect("a member's room is there").is_secret;
+    let target = Target::Room { owner: object.owner(), is_secret, is_member: false };
+    let may_hear = request.policy.authorize(request.subject(), Verb::Hear, target).is_ok();
+    if !may_hear && partition.is_watching(id, session) {
         revoke(id, session, effects);
     }
 }
@@ -217,7 +232,7 @@ pub(crate) fn hear_notice(request: &Request<'_>, effects: &mut Effects) -> Resul
     let notice = request.message;
     let name = notice.name(FIELD_ROOM).expect("a notice names its room");
     let (id, room) = request.partition.room_named(name).ok_or(Reason::UnknownRoom)?;
-    authorize_room(request, id, Action::Speak)?;
+    authorize_room(request, id, Verb::Notify)?;
     request.staging.check_room(room)?;
     let sequence = room.next_sequence();
     let message = effects.build(notice.method(), |message| {

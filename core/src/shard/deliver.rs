@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::reply::{write_refusal, write_reply};
+use crate::authorize::Roles;
 use crate::ids::{ConnectionId, ObjectId, SessionId};
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::Message;
@@ -63,9 +64,9 @@ impl Shard {
                     self.send(connection, message.of(bytes), outputs);
                 }
             }
-            MeshMessage::RoomsPage { origin, shards_left, request, gathered } => {
+            MeshMessage::RoomsPage { origin, roles, shards_left, request, gathered } => {
                 let (request, gathered) = (request.of(bytes), gathered.of(bytes));
-                self.enqueue_page(origin, shards_left, (request, gathered), outputs);
+                self.enqueue_page((origin, roles), shards_left, (request, gathered), outputs);
             }
         }
     }
@@ -177,8 +178,8 @@ impl Shard {
         let origin = Origin { session, connection, echoes_request: false };
         let epoch = self.settings.routing.epoch_of(partition.group());
         // Ends go by their session alone.
-        let (user_partition, login) = (partition, 0);
-        let header = EventHeader { partition, epoch, kind, origin, user_partition, login };
+        let (user_partition, login, roles) = (partition, 0, Roles::NONE);
+        let header = EventHeader { partition, epoch, kind, origin, user_partition, login, roles };
         let to = self.settings.routing.shard_of(partition);
         let user = outputs.mesh[to.index()].push_bytes(user);
         let message = outputs.mesh[to.index()].push_bytes(&[]);

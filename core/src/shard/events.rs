@@ -73,6 +73,7 @@ impl Shard {
             user: event.user(),
             message: event.message(),
             partition: partition.expect("a partition is made for its first event"),
+            policy: &self.settings.policy,
             limits: &self.settings.limits,
             staging: self.staging(outputs),
             state_bytes: self.counters.state_bytes,

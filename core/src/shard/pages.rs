@@ -1,11 +1,13 @@
 //! Pages of `rooms`, which go round all shards and gather names. A page that has come waits like an
 //! event does, since it costs as much as several: a turn handles a few, and the others later.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::Shard;
-use crate::handlers::{page_after, page_count, write_page};
+use crate::authorize::{Roles, Subject, Target, Verb};
+use crate::handlers::{Method, page_after, page_count, write_page};
 use crate::ids::ShardId;
 use crate::limits::SCANNED_PER_EVENT;
 use crate::mesh::Origin;
@@ -17,6 +19,7 @@ use crate::turn::ShardOutputs;
 #[derive(Debug)]
 struct WaitingPage {
     origin: Origin,
+    roles: Roles,
     shards_left: u16,
     /// The request, and behind it the names so far.
     bytes: Vec<u8>,
@@ -33,11 +36,25 @@ impl Pages {
     }
 }
 
+/// The names of the rooms whose home is a shard.
+#[derive(Debug, Default)]
+pub(super) struct RoomNames {
+    public: BTreeSet<Box<str>>,
+    secret: BTreeSet<Box<str>>,
+}
+
+impl RoomNames {
+    /// Those of the rooms that are secret, or of those that are not.
+    pub(super) fn of(&mut self, is_secret: bool) -> &mut BTreeSet<Box<str>> {
+        if is_secret { &mut self.secret } else { &mut self.public }
+    }
+}
+
 impl Shard {
     /// A page has come to this shard. As many may wait as events in a partition.
     pub(super) fn enqueue_page(
         &mut self,
-        origin: Origin,
+        (origin, roles): (Origin, Roles),
         shards_left: u16,
         (request, gathered): (&[u8], &[u8]),
         outputs: &mut ShardOutputs,
@@ -47,7 +64,7 @@ impl Shard {
             return;
         }
         let (bytes, request_length) = ([request, gathered].concat(), request.len());
-        self.pages.0.push_back(WaitingPage { origin, shards_left, bytes, request_length });
+        self.pages.0.push_back(WaitingPage { origin, roles, shards_left, bytes, request_length });
     }
 
     /// Handles the oldest page, and says what it costs of the turn's budget of events; nothing if
@@ -57,7 +74,7 @@ impl Shard {
         let (request, gathered) = page.bytes.split_at(page.request_length);
         let request = Message::from_checked(request);
         let gathered = Message::from_checked(gathered);
-        let names = self.gather_rooms(page.origin, page.shards_left, request, gathered, outputs);
+        let names = self.gather_rooms(&page, request, gathered, outputs);
         Some(1 + names / SCANNED_PER_EVENT)
     }
 
@@ -65,13 +82,11 @@ impl Shard {
     /// it looked at.
     fn gather_rooms(
         &mut self,
-        origin: Origin,
-        shards_left: u16,
+        &WaitingPage { origin, roles, shards_left, .. }: &WaitingPage,
         request: Message<'_>,
         gathered: Message<'_>,
         outputs: &mut ShardOutputs,
     ) -> usize {
-        use core::ops::Bound;
         let next = ShardId((self.id().0 + 1) % self.settings.routing.shard_count());
         // Pages of other shards' clients pass here, so that these are not held back by our way on.
         if shards_left > 0 && self.staging(outputs).check_shard(next).is_err() {
@@ -84,15 +99,17 @@ impl Shard {
             panic!("a page holds a list");
         };
         // One more than the page holds, so that the last shard knows whether there are more.
-        let rooms = core::mem::take(&mut self.public_rooms);
-        let own = rooms.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
-        let own = own.take(count + 1).map(|name| &**name);
-        let mut names: Vec<&str> = earlier.iter().chain(own).collect();
+        let sees_secret = self.sees_secret_rooms(origin, roles);
+        let rooms = core::mem::take(&mut self.room_names);
+        let own = |rooms| names_after(rooms, after).take(count + 1);
+        let secret = sees_secret.then(|| own(&rooms.secret)).into_iter().flatten();
+        let mut names: Vec<&str> = earlier.iter().chain(own(&rooms.public)).chain(secret).collect();
         let looked_at = names.len();
         names.sort_unstable();
         names.truncate(count + 1);
         if shards_left > 0 {
-            self.post_rooms_page(next, origin, shards_left - 1, request, &names, outputs);
+            let asker = (origin, roles);
+            self.post_rooms_page(next, asker, shards_left - 1, request, &names, outputs);
         } else {
             let mut effects = core::mem::take(&mut self.effects);
             effects.start(request.method());
@@ -100,7 +117,22 @@ impl Shard {
             self.post_reply(origin, request, effects.reply_message(), outputs);
             self.effects = effects;
         }
-        self.public_rooms = rooms;
+        self.room_names = rooms;
         looked_at
     }
+
+    /// Whether whoever asks may see secret rooms that they neither own nor are in. Those rooms of
+    /// which they may know besides are not listed to them either.
+    fn sees_secret_rooms(&self, origin: Origin, roles: Roles) -> bool {
+        let subject = Subject { user: "", session: Some(origin.session), roles };
+        let target = Target::Room { owner: "", is_secret: true, is_member: false };
+        let listed = Verb::Call(Method::Rooms);
+        self.settings.policy.authorize(subject, listed, target).is_ok()
+    }
+}
+
+fn names_after<'r>(names: &'r BTreeSet<Box<str>>, after: &str) -> impl Iterator<Item = &'r str> {
+    use core::ops::Bound;
+    let range = (Bound::Excluded(after), Bound::Unbounded);
+    names.range::<str, _>(range).map(|name| &**name)
 }

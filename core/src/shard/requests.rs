@@ -4,15 +4,15 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::Shard;
 use super::reply::{write_refusal, write_reply};
+use super::{Shard, ShardSettings};
+use crate::authentication::Identity;
+use crate::authorize::{Roles, Subject, Target, Verb};
 use crate::handlers::{Method, Route, page_after, page_count};
 use crate::ids::{ConnectionId, PartitionId, SessionId, ShardId};
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, MessageBuilder, REQUEST_FIELDS_MAX, Value};
-use crate::name::check_name;
 use crate::reason::Reason;
-use crate::room::LOBBY;
 use crate::session::{Phase, Session};
 use crate::turn::{ShardOutput, ShardOutputs, Span};
 
@@ -59,11 +59,12 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
         let method = Method::from_name(message.method()).ok_or(Reason::UnknownMethod)?;
+        let subject = self.subject(session);
+        self.settings.policy.authorize(subject, Verb::Call(method), Target::Server)?;
         let Some(session) = session else {
             return match method {
                 Method::Login => self.log_in(connection, message, outputs),
-                open if open.is_open_to_all() => self.answer(open, connection, message, outputs),
-                _ => Err(Reason::NotLoggedIn),
+                open => self.answer(open, connection, message, outputs),
             };
         };
         let open = self.sessions.get(session).expect("a connection's session exists");
@@ -82,6 +83,15 @@ impl Shard {
                 Ok(())
             }
         }
+    }
+
+    fn subject(&self, session: Option<SessionId>) -> Subject<'_> {
+        let open = session.and_then(|session| self.sessions.get(session));
+        open.map_or(Subject::STRANGER, |open| Subject {
+            user: &open.user,
+            session,
+            roles: open.roles,
+        })
     }
 
     /// One more join is under way, if the session may be in one more room.
@@ -139,6 +149,7 @@ impl Shard {
             origin,
             user_partition: session.user_partition,
             login: session.login,
+            roles: session.roles,
         };
         let to = self.settings.routing.shard_of(partition);
         let batch = &mut outputs.mesh[to.index()];
@@ -155,11 +166,14 @@ impl Shard {
         message: Message<'_>,
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
-        let (user, room) = login_names(message)?;
-        let user_partition = PartitionId::of_name(user);
+        let ShardSettings { authentication, policy, .. } = &self.settings;
+        let Identity { user, roles, room } =
+            authentication.identify(message, policy, self.now.wall_ms)?;
+        let user_partition = PartitionId::of_name(&user);
         let session = self.sessions.insert(Session {
             connection,
-            user: user.into(),
+            user,
+            roles,
             user_partition,
             login: 0,
             phase: Phase::LoggingIn { parked: Vec::new() },
@@ -350,16 +364,17 @@ impl Shard {
         page_count(message)?;
         page_after(message)?;
         let origin = self.origin(session);
+        let roles = self.subject(Some(session)).roles;
         let shards_left = self.settings.routing.shard_count() - 1;
         self.count_unanswered(origin.connection);
-        self.post_rooms_page(self.id(), origin, shards_left, message, &[], outputs);
+        self.post_rooms_page(self.id(), (origin, roles), shards_left, message, &[], outputs);
         Ok(())
     }
 
     pub(super) fn post_rooms_page(
         &mut self,
         to: ShardId,
-        origin: Origin,
+        (origin, roles): (Origin, Roles),
         shards_left: u16,
         request: Message<'_>,
         names: &[&str],
@@ -370,27 +385,9 @@ impl Shard {
         let start = batch.bytes.len();
         MessageBuilder::new(&mut batch.bytes, "rooms").list("rooms", names.iter().copied());
         let gathered = Span::since(start, &batch.bytes);
-        let page = MeshMessage::RoomsPage { origin, shards_left, request, gathered };
+        let page = MeshMessage::RoomsPage { origin, roles, shards_left, request, gathered };
         self.post(to, outputs, page);
     }
-}
-
-/// The user's name, and the room that a ConnServer `player` (`user@room`) asks for.
-fn login_names<'a>(message: Message<'a>) -> Result<(&'a str, Option<&'a str>), Reason> {
-    let (user, room) = match message.get("user") {
-        Some(user) => (user.as_text().ok_or(Reason::FieldInvalid)?, None),
-        None => {
-            let player = message.text("player")?;
-            player.split_once('@').map_or((player, None), |(user, room)| (user, Some(room)))
-        }
-    };
-    check_name(user.as_bytes())?;
-    if user == LOBBY {
-        return Err(Reason::Lobby);
-    }
-    let room = room.filter(|room| *room != LOBBY);
-    room.map(|room| check_name(room.as_bytes())).transpose()?;
-    Ok((user, room))
 }
 
 fn check_version(message: Message<'_>) -> Result<(), Reason> {

@@ -130,6 +130,8 @@ fn settings(limits: Limits) -> ShardSettings {
         routing: RoutingTable::even(1, Epoch(1)),
         limits,
         seed: HashSeed(1, 2),
+        authentication: Authentication::Open,
+        policy: Policy::default(),
         join_creates_rooms: true,
         frame_bytes_max: 65536,
         heartbeat_ms: 10_000,

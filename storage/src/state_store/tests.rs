@@ -48,6 +48,8 @@ fn shard() -> Shard {
         routing: RoutingTable::even(1, Epoch(1)),
         limits: Limits::PRODUCTION,
         seed: HashSeed(1, 2),
+        authentication: warren_core::authentication::Authentication::Open,
+        policy: warren_core::authorize::Policy::default(),
         join_creates_rooms: true,
         snapshot_interval_ns: Some(0),
         frame_bytes_max: 65_536,

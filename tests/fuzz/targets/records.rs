@@ -71,7 +71,7 @@ fn batches() -> Vec<Seed> {
         Delta::UserAbsent { user: user.clone() },
         Delta::MemberJoined { room: object, user: user.clone(), session, login: 1 },
         Delta::MemberLeft { room: object, user: "a name that does not fit in place".into() },
-        Delta::WatchStarted { object, session, user },
+        Delta::WatchStarted { object, session, user, roles: 3 },
         Delta::WatchEnded { object, session },
     ];
     let single = deltas.iter().map(std::slice::from_ref);

@@ -42,7 +42,7 @@ impl Auditor {
                 assert!(self.views[conversation].user.as_ref() == facts.owners.first());
                 assert!(integer_of(reply, "version") == Some(1));
             }
-            "get" => _ = self.told_object(request, reply),
+            "get" => _ = self.told_object(conversation, request, reply),
             "watch" => self.began_watch(conversation, request, reply),
             "unwatch" => self.finish_watch(conversation, object_of(request)),
             "set" => {

@@ -205,8 +205,8 @@ fn the_members_of_an_object_s_room_hear_of_it() {
             1: changed room=r object=9.1 version=1 kind=ball owner=ann colour=red seq=2
             2: changed room=r object=9.1 version=1 kind=ball owner=ann colour=red seq=2
         2 get object=9.1 ; 2 watch object=9.1
-            2: get status=0 kind=ball version=1 owner=ann room=r colour=red
-            2: watch status=0 kind=ball version=1 owner=ann room=r colour=red
+            2: get status=0 kind=ball version=1 owner=ann colour=red
+            2: watch status=0 kind=ball version=1 owner=ann colour=red
         1 set object=9.1 colour= size=3
             1: set status=0 version=2
             2: changed object=9.1 version=2 colour= size=3
@@ -218,24 +218,24 @@ fn the_members_of_an_object_s_room_hear_of_it() {
             2: chat room=r from=ann text=hi seq=4
         1 set object=9.1 room=s size=4
             1: set status=0 version=3
-            2: changed object=9.1 version=3 room=s size=4
+            2: changed object=9.1 version=3 size=4 moved=true
             1: changed room=r object=9.1 version=3 moved=true seq=5
             2: changed room=r object=9.1 version=3 moved=true seq=5
             1: changed room=s object=9.1 version=3 kind=ball owner=ann size=4 seq=2
             3: changed room=s object=9.1 version=3 kind=ball owner=ann size=4 seq=2
         1 set object=9.1 room=s
             1: set status=0 version=4
-            2: changed object=9.1 version=4 room=s
+            2: changed object=9.1 version=4
             1: changed room=s object=9.1 version=4 seq=3
             3: changed room=s object=9.1 version=4 seq=3
         1 set object=9.1 room=
             1: set status=0 version=5
-            2: changed object=9.1 version=5 room=
+            2: changed object=9.1 version=5 moved=true
             1: changed room=s object=9.1 version=5 moved=true seq=4
             3: changed room=s object=9.1 version=5 moved=true seq=4
         1 set object=9.1 room=r owner=bob
             1: set status=0 version=6
-            2: changed object=9.1 version=6 room=r owner=bob
+            2: changed object=9.1 version=6 owner=bob moved=true
             1: changed room=r object=9.1 version=6 kind=ball owner=bob size=4 seq=6
             2: changed room=r object=9.1 version=6 kind=ball owner=bob size=4 seq=6
         2 delete object=9.1
@@ -564,7 +564,7 @@ fn a_room_outlives_its_time_while_a_way_to_its_watchers_is_full() {
     world.run("1 join room=r");
     let room = world.shard.partition(PartitionId(40200)).unwrap().room_named("r").unwrap().0;
     let session = crate::ids::SessionId { shard: ShardId(1), generation: 0, index: 0 }.to_bits();
-    let delta = Delta::WatchStarted { object: room.0, session, user: "ann".into() };
+    let delta = Delta::WatchStarted { object: room.0, session, user: "ann".into(), roles: 1 };
     let group = room.partition().group().0;
     world.shard.replay(&DeltaBatch { group, epoch: 1, sequence: 2, deltas: vec![delta] });
     let room_count = |world: &World| world.shard.counters().rooms;

@@ -1,0 +1,99 @@
+//! Who a client is: what `login` says, and what proves it.
+
+use alloc::boxed::Box;
+
+use crate::authorize::{Policy, Roles};
+use crate::message::Message;
+use crate::name::check_name;
+use crate::reason::Reason;
+use crate::room::LOBBY;
+use crate::ticket::{Ticket, TicketFault, TicketVerifier};
+
+/// How clients prove who they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Authentication {
+    /// Not at all: everyone is who they say they are.
+    #[default]
+    Open,
+    /// By a ticket.
+    Tickets(TicketVerifier),
+}
+
+/// Who logs in.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Identity<'a> {
+    pub(crate) user: Box<str>,
+    pub(crate) roles: Roles,
+    /// The room that a ConnServer `player` (`user@room`) asks for.
+    pub(crate) room: Option<&'a str>,
+}
+
+impl Authentication {
+    /// Who a `login` is from, at this time in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Why nobody logs in by it.
+    pub(crate) fn identify<'a>(
+        &self,
+        login: Message<'a>,
+        policy: &Policy,
+        wall_ms: u64,
+    ) -> Result<Identity<'a>, Reason> {
+        let (said, room) = login_names(login)?;
+        let (user, roles) = match self {
+            // A client that means to prove who it is must not believe that it did.
+            Self::Open if login.get("ticket").is_some() => return Err(Reason::TicketInvalid),
+            Self::Open => (said.ok_or(Reason::FieldMissing)?.into(), Roles::USER),
+            Self::Tickets(verifier) => {
+                // ConnServer clients have a field for a password.
+                let ticket = login.get("ticket").or_else(|| login.get("pw"));
+                let ticket = ticket.filter(|ticket| !ticket.removes());
+                let ticket = ticket.ok_or(Reason::TicketMissing)?.as_text();
+                let ticket = ticket.ok_or(Reason::TicketInvalid)?;
+                let verified = verify(verifier, ticket, policy, wall_ms);
+                let (user, roles) = verified.map_err(TicketFault::reason)?;
+                if said.is_some_and(|said| *said != *user) {
+                    return Err(Reason::TicketInvalid);
+                }
+                (user, roles)
+            }
+        };
+        if &*user == LOBBY {
+            return Err(Reason::Lobby);
+        }
+        Ok(Identity { user, roles, room })
+    }
+}
+
+/// User and roles of a ticket.
+fn verify(
+    verifier: &TicketVerifier,
+    text: &str,
+    policy: &Policy,
+    wall_ms: u64,
+) -> Result<(Box<str>, Roles), TicketFault> {
+    let ticket = Ticket::read(text)?;
+    let claims = verifier.verify(&ticket, wall_ms)?;
+    let roles = claims.roles.map_or(Roles::USER, |names| policy.roles(names));
+    Ok((claims.user.into(), roles))
+}
+
+/// The user's name, and the room that a ConnServer `player` (`user@room`) asks for.
+fn login_names(login: Message<'_>) -> Result<(Option<&str>, Option<&str>), Reason> {
+    let (user, room) = match (login.get("user"), login.get("player")) {
+        (Some(user), _) => (Some(user.as_text().ok_or(Reason::FieldInvalid)?), None),
+        (None, Some(player)) => {
+            let player = player.as_text().ok_or(Reason::FieldInvalid)?;
+            let split = player.split_once('@');
+            split.map_or((Some(player), None), |(user, room)| (Some(user), Some(room)))
+        }
+        (None, None) => (None, None),
+    };
+    user.map(|user| check_name(user.as_bytes())).transpose()?;
+    let room = room.filter(|room| *room != LOBBY);
+    room.map(|room| check_name(room.as_bytes())).transpose()?;
+    Ok((user, room))
+}
+
+#[cfg(test)]
+mod tests;

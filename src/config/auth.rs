@@ -1,0 +1,113 @@
+//! The sections `auth` and `methods`: who clients are, and what they may do.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+use warren_core::authentication::Authentication;
+use warren_core::authorize::{Policy, PolicyFault};
+use warren_core::ticket::{TicketKey, TicketVerifier};
+
+use super::error::Located;
+use super::keys::{AuthSection, Setting};
+
+/// The words of `auth.mode`.
+pub(super) const AUTH_MODES: &[&str] = &["open", "ticket"];
+
+/// Who clients are, and what they may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// How clients prove who they are.
+    pub authentication: Authentication,
+    /// Who may do what.
+    pub policy: Policy,
+    /// The operator accepts that other machines log in without proof.
+    pub insecure_open: bool,
+}
+
+/// `[methods.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MethodSection {
+    roles: Spanned<Vec<String>>,
+}
+
+/// The methods with rules of their own, by name.
+pub(super) type MethodSections = BTreeMap<Spanned<String>, MethodSection>;
+
+pub(super) fn auth_config(
+    auth: &AuthSection,
+    methods: &MethodSections,
+    insecure_open: bool,
+) -> Result<AuthConfig, Located> {
+    Ok(AuthConfig {
+        authentication: authentication(auth)?,
+        policy: policy(auth, methods)?,
+        insecure_open,
+    })
+}
+
+fn authentication(auth: &AuthSection) -> Result<Authentication, Located> {
+    let keys = ticket_keys(&auth.keys())?;
+    let audience = auth.audience().name()?;
+    let leeway_s = auth.leeway_s().number()?;
+    if auth.mode().word_index()? != Some(1) {
+        return Ok(Authentication::Open);
+    }
+    if keys.is_empty() {
+        let why = "allowed: with at least one key in `auth.keys`, by which tickets are checked";
+        return Err(auth.mode().conflict(&format_args!("\"ticket\""), why.to_owned()));
+    }
+    Ok(Authentication::Tickets(TicketVerifier::new(keys, &audience, leeway_s * 1000)))
+}
+
+fn ticket_keys(setting: &Setting<'_, Vec<String>>) -> Result<Vec<TicketKey>, Located> {
+    let mut keys: Vec<TicketKey> = Vec::new();
+    for text in setting.list()? {
+        // A secret key that somebody put here by mistake is not to appear in a log.
+        let Some(key) = TicketKey::read(&text) else {
+            let shown = text.split(':').next().unwrap_or_default();
+            return Err(setting.out_of_range(&format_args!("a list with `{shown}:…`")));
+        };
+        if keys.iter().any(|earlier| earlier.id() == key.id()) {
+            let why = "allowed: one key of each id".to_owned();
+            return Err(setting.conflict(&format_args!("a list with `{}` twice", key.id()), why));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+fn policy(auth: &AuthSection, methods: &MethodSections) -> Result<Policy, Located> {
+    let mut policy = Policy::default();
+    for name in auth.roles().names()? {
+        policy.add_role(&name).map_err(|fault| {
+            auth.roles().conflict(&format_args!("a list with `{name}`"), why(fault))
+        })?;
+    }
+    for (method, rule) in methods {
+        let roles = rule.roles.get_ref();
+        policy.set_rule(method.get_ref(), roles.iter().map(String::as_str)).map_err(|fault| {
+            let span = match fault {
+                PolicyFault::RoleUnknown => rule.roles.span(),
+                _ => method.span(),
+            };
+            let value = format!("{roles:?} for `{}`", method.get_ref());
+            Located::conflict(Some(span), "methods.NAME.roles", value, why(fault))
+        })?;
+    }
+    Ok(policy)
+}
+
+fn why(fault: PolicyFault) -> String {
+    match fault {
+        PolicyFault::RoleTwice => {
+            "allowed: roles that are not there already, as `user` and `admin` are"
+        }
+        PolicyFault::TooManyRoles => "allowed: 30 roles beside `user` and `admin`",
+        PolicyFault::RoleUnknown => "allowed: `user`, `admin` and the roles of `auth.roles`",
+        PolicyFault::MethodUnknown => "there is no such method",
+        PolicyFault::MethodForEveryone => "the method is for everyone",
+    }
+    .to_owned()
+}
