@@ -16,6 +16,7 @@ mod restart;
 mod rooms;
 mod sandbox;
 mod server;
+mod websocket;
 #[path = "../vectors/wire.rs"]
 mod wire;
 mod xml;
