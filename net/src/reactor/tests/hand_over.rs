@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::gateway::Protocol;
+use crate::gateway::websocket::Opcode;
 
 /// Two shards, each with its reactor, that hand connections to each other.
 pub(super) struct Pair {
@@ -189,6 +190,22 @@ fn bytes_that_come_at_any_time_of_the_move_arrive_once_and_in_order() {
             drop(client);
             pair.ends_empty();
         }
+    }
+}
+
+#[test]
+fn a_client_that_has_closed_its_websocket_gets_its_answers_at_the_new_place() {
+    for (payload, code) in [(&[][..], &[0x88, 0][..]), (&[0x0f, 0xa1], &[0x88, 2, 0x0f, 0xa1])] {
+        let mut pair = Pair::start([small(), small()]);
+        let (mut said, mut heard) = conversation(Protocol::WebSocketJson);
+        said.extend(websocket::masked(Opcode::Close, payload));
+        heard.extend(code);
+        let mut client = pair.nodes[0].client();
+        client.send(&said);
+        pair.until("the end", |_| client.poll().ended.is_some());
+        assert_eq!((client.received, client.ended), (heard, Some(End::Orderly)));
+        pair.ends_empty();
+        assert_eq!(pair.closes(1, Reason::PeerClosed), 1);
     }
 }
 

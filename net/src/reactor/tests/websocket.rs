@@ -35,7 +35,7 @@ fn take_answer(node: &mut Node, client: &mut Client) {
     }
 }
 
-fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+pub(super) fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     encode_frame(opcode, MASK, payload, &mut out);
     out
@@ -306,6 +306,37 @@ fn fragments_are_counted_while_they_wait() {
     drop(client);
     node.until("the end", |node| node.closed_count == 1);
     check_closes(&node, Reason::PeerClosed);
+}
+
+#[test]
+fn a_message_that_never_ends_has_as_long_as_a_frame() {
+    let settings = ReactorSettings { frame_ms: 5000, ..small() };
+    let mut node = Node::start(settings);
+    let mut client = upgraded(&mut node, Protocol::WebSocketJson);
+    let fragment = |opcode| {
+        let mut out = Vec::new();
+        encode_fragment(opcode, false, MASK, b" ", &mut out);
+        out
+    };
+    client.send(&fragment(Opcode::Text));
+    node.until("the fragment", |node| node.reactor.counters().partial_frame_bytes == 7);
+    for _ in 0..4 {
+        node.now.monotonic_ns += 1_000_000_000;
+        let received = node.reactor.counters().received_bytes;
+        // Half of the next fragment stays behind.
+        let more = [fragment(Opcode::Continuation), masked(Opcode::Ping, b"")].concat();
+        let (half, rest) = more.split_at(more.len() - 3);
+        client.send(half);
+        let all = received + half.len() as u64;
+        node.until("the bytes", |node| node.reactor.counters().received_bytes == all);
+        client.send(rest);
+        node.until("the rest", |node| node.reactor.counters().received_bytes == all + 3);
+    }
+    assert_eq!(client.poll().ended, None);
+    node.now.monotonic_ns += 1_100_000_000;
+    node.until("the end", |_| client.poll().ended.is_some());
+    assert!(client.received.ends_with(&goodbye(Reason::FrameTimeout)));
+    check_closes(&node, Reason::FrameTimeout);
 }
 
 #[test]
