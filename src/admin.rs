@@ -1,31 +1,54 @@
-//! The admin endpoint: `/livez`, `/readyz` and `/metrics` over HTTP/1.1, on one thread with a
-//! tokio runtime of its own. It only reads what shards have published, so a scrape costs them
-//! nothing.
+//! The admin endpoint: HTTP/1.1 over TCP or a Unix socket, on one thread with a tokio runtime of its
+//! own. `/livez`, `/readyz` and `/metrics` only read what shards have published, so a scrape costs
+//! them nothing; what `/api` asks of a shard is a command to its next turn.
 //!
 //! `/livez` fails when a shard makes no turns: restart the process. `/readyz` fails while the
 //! server starts or drains: send no new clients. The two must stay apart, or a drain is cut short.
+//!
+//! Files: `admin/access.rs` who may ask, `admin/token.rs` the token, `admin/listener.rs` where it
+//! listens, `admin/connections.rs` connections and their bounds, `admin/api.rs` the routes of `/api`,
+//! `admin/pages.rs` lists, `admin/requests.rs` what comes in, `admin/answers.rs` what goes out,
+//! `admin/desk.rs` all that they need.
+
+mod access;
+mod answers;
+mod api;
+mod connections;
+mod desk;
+pub(crate) mod listener;
+mod pages;
+mod requests;
+pub mod token;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 
+use crate::config::{Endpoint, ServerConfig};
 use crate::demo_page;
 use crate::fatal::{Fatal, FatalReason};
 use crate::metrics::{self, Phase, ServerState};
 
-/// Requests under way when the endpoint stops get so long to end.
-const STOP_GRACE: Duration = Duration::from_secs(1);
+pub(crate) use access::Access;
+use access::Reach;
+use answers::{ApiError, ErrorWord};
+use api::only;
+pub(crate) use desk::{Desk, RELOADS_MAX, ReloadAsker, ServerOrders};
+use listener::AdminListener;
+use token::{DATA_FILE, Token, TokenFiles, runtime_file};
+
+/// A request gets so long, from its first byte to the last of its answer.
+const REQUEST_WAIT: Duration = Duration::from_secs(15);
 
 /// A runtime for one thread, with io, timers and signals.
 ///
@@ -42,40 +65,51 @@ fn refused(error: std::io::Error) -> Fatal {
 /// An endpoint that listens and does not answer yet.
 #[derive(Debug)]
 pub struct AdminServer {
-    listener: std::net::TcpListener,
-    listen: SocketAddr,
-    /// Where clients connect to the server.
-    game: SocketAddr,
-    state: Arc<ServerState>,
+    listener: AdminListener,
+    endpoint: Endpoint,
+    access: Arc<Access>,
+    /// The token that was made for this life of the server. Its files go with it.
+    _files: TokenFiles,
 }
 
 impl AdminServer {
-    /// Listens. Port 0 takes a free one. Clients of the server connect to `game`.
+    /// Listens. Port 0 takes a free one.
     ///
     /// # Errors
-    /// `ListenFailed` when the address cannot be listened on.
-    pub fn bind(
-        listen: SocketAddr,
-        game: SocketAddr,
-        state: Arc<ServerState>,
-    ) -> Result<Self, Fatal> {
-        let open = || {
-            let listener = std::net::TcpListener::bind(listen)?;
-            listener.set_nonblocking(true)?;
-            let listen = listener.local_addr()?;
-            Ok((listener, listen))
-        };
-        let (listener, listen) = open().map_err(|error: std::io::Error| {
-            let detail = format!("`admin.listen` (`--admin`) {listen}: {error}");
-            Fatal::new(FatalReason::ListenFailed, detail)
+    /// `ListenFailed` when the place cannot be listened on, `ConfigInvalid` when the token file is
+    /// none.
+    pub fn bind(config: &ServerConfig) -> Result<Self, Fatal> {
+        // Before the socket, so that nobody is answered by a server that does not start.
+        let token = config.admin_token_file.as_deref().map(Token::read).transpose();
+        let token = token.map_err(|error| {
+            let detail = format!("`admin.token_file`: {error}");
+            Fatal::new(FatalReason::ConfigInvalid, detail)
         })?;
-        Ok(Self { listener, listen, game, state })
+        let (listener, endpoint) =
+            AdminListener::bind(&config.admin_listen).map_err(|error: std::io::Error| {
+                let listen = &config.admin_listen;
+                let detail = format!("`admin.listen` (`--admin`) {listen}: {error}");
+                Fatal::new(FatalReason::ListenFailed, detail)
+            })?;
+        let reach = Reach::of(&endpoint);
+        let (token, files) = match (token, reach) {
+            (Some(token), _) => (Some(token), TokenFiles::default()),
+            (None, Reach::Socket) => (None, TokenFiles::default()),
+            (None, _) => make_token(&endpoint, config.data.as_deref())?,
+        };
+        let access = Arc::new(Access::new(reach, token, config.admin_token_file.clone()));
+        Ok(Self { listener, endpoint, access, _files: files })
     }
 
-    /// The address, with the port that was taken.
+    /// Where it is, with the port that was taken.
     #[must_use]
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.listen
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Who may ask.
+    pub(crate) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access)
     }
 
     /// Answers until `shutdown` is ready. Blocks the calling thread; `shutdown` runs in the same
@@ -83,90 +117,75 @@ impl AdminServer {
     ///
     /// # Errors
     /// `SystemRefused` when the runtime does not take the listener.
-    pub fn run(self, runtime: &Runtime, shutdown: impl Future<Output = ()>) -> Result<(), Fatal> {
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(self.listener).map_err(refused)?;
-            let (stop, stopped) = oneshot::channel::<()>();
-            let server = axum::serve(listener, router(self.game, self.state))
-                .with_graceful_shutdown(async {
-                    // A sender that is gone means the same.
-                    let _ = stopped.await;
-                });
-            let server = tokio::spawn(server.into_future());
-            shutdown.await;
-            let _ = stop.send(());
-            // A request that does not end must not keep the process alive.
-            let _ = tokio::time::timeout(STOP_GRACE, server).await;
-            Ok(())
-        })
-    }
-
-    /// Answers on a thread of its own until the returned value is dropped or stopped.
-    ///
-    /// # Errors
-    /// `SystemRefused` when the thread cannot be started.
-    pub fn start(self) -> Result<AdminThread, Fatal> {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new()
-            .name("warren-admin".to_owned())
-            .spawn(move || {
-                self.run(&make_runtime()?, async {
-                    let _ = stopped.await;
-                })
-            })
-            .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
-        Ok(AdminThread { stop: Some(stop), thread: Some(thread) })
+    pub(crate) fn run(
+        self,
+        runtime: &Runtime,
+        desk: Arc<Desk>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Fatal> {
+        let router = router(desk, self.access);
+        runtime.block_on(connections::serve(self.listener, router, shutdown)).map_err(refused)
     }
 }
 
-/// A running endpoint. Dropping it stops it.
-#[derive(Debug)]
-pub struct AdminThread {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Result<(), Fatal>>>,
+/// A token for programs of this user: left where they find it.
+fn make_token(
+    endpoint: &Endpoint,
+    data: Option<&Path>,
+) -> Result<(Option<Token>, TokenFiles), Fatal> {
+    let token = Token::make().map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
+    let of_port = endpoint.port().and_then(runtime_file);
+    let places = of_port.into_iter().chain(data.map(|folder| folder.join(DATA_FILE)));
+    let files = TokenFiles::write(&token, places);
+    if files.paths().is_empty() {
+        tracing::warn!(
+            "/api of the admin endpoint is closed: there is no folder to leave its token in; set \
+             `admin.token_file`, `server.data` or XDG_RUNTIME_DIR, or listen on a Unix socket"
+        );
+        return Ok((None, files));
+    }
+    for path in files.paths() {
+        tracing::info!(path = %path.display(), "the token of the admin endpoint");
+    }
+    Ok((Some(token), files))
 }
 
-impl AdminThread {
-    /// Stops the endpoint and waits for its thread.
-    ///
-    /// # Errors
-    /// What ended the thread, if it was not this.
-    pub fn stop(mut self) -> Result<(), Fatal> {
-        self.end()
-    }
-
-    fn end(&mut self) -> Result<(), Fatal> {
-        if let Some(stop) = self.stop.take() {
-            // It fails when the thread has ended already.
-            let _ = stop.send(());
-        }
-        match self.thread.take().map(JoinHandle::join) {
-            None => Ok(()),
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(Fatal::new(FatalReason::ThreadFailed, "the admin thread panicked")),
-        }
-    }
-}
-
-impl Drop for AdminThread {
-    fn drop(&mut self) {
-        if let Err(fatal) = self.end() {
-            tracing::error!(reason = fatal.reason.word(), detail = fatal.detail, "admin");
-        }
-    }
-}
-
-fn router(game: SocketAddr, state: Arc<ServerState>) -> Router {
+/// Every request passes the access check first, and has its bounded time.
+fn router(desk: Arc<Desk>, access: Arc<Access>) -> Router {
+    let state = Arc::clone(&desk.state);
+    let check = middleware::from_fn(move |request: Request, next: Next| {
+        guard(Arc::clone(&access), Arc::clone(&state), request, next)
+    });
     Router::new()
-        .merge(demo_page::routes(game))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics_text))
-        .with_state(state)
+        .route("/livez", only("GET, HEAD", get(livez)))
+        .route("/readyz", only("GET, HEAD", get(readyz)))
+        .route("/metrics", only("GET, HEAD", get(metrics_text)))
+        .merge(api::routes())
+        .merge(demo_page::routes(desk.listen))
+        .fallback(|| async { ApiError::new(ErrorWord::UnknownPath, "there is nothing here") })
+        .layer(check)
+        .with_state(desk)
 }
 
-async fn livez(State(state): State<Arc<ServerState>>) -> (StatusCode, String) {
-    let stalled = state.stalled_shards();
+async fn guard(
+    access: Arc<Access>,
+    state: Arc<ServerState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    if let Err(error) = access.check(path, request.headers()) {
+        state.count_admin_refusal();
+        access.log_refusal(state.monotonic_ns(), path, error.word);
+        return error.into_response();
+    }
+    tokio::time::timeout(REQUEST_WAIT, next.run(request)).await.unwrap_or_else(|_| {
+        ApiError::new(ErrorWord::RequestTimeout, "the request took too long").into_response()
+    })
+}
+
+async fn livez(State(desk): State<Arc<Desk>>) -> (StatusCode, String) {
+    let stalled = desk.state.stalled_shards();
     if stalled.is_empty() {
         return (StatusCode::OK, "alive\n".to_owned());
     }
@@ -177,8 +196,8 @@ async fn livez(State(state): State<Arc<ServerState>>) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, lines.collect())
 }
 
-async fn readyz(State(state): State<Arc<ServerState>>) -> (StatusCode, String) {
-    let phase = state.phase();
+async fn readyz(State(desk): State<Arc<Desk>>) -> (StatusCode, String) {
+    let phase = desk.state.phase();
     let status = match phase {
         Phase::Serving => StatusCode::OK,
         Phase::Starting | Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
@@ -186,8 +205,8 @@ async fn readyz(State(state): State<Arc<ServerState>>) -> (StatusCode, String) {
     (status, format!("{}\n", phase.word()))
 }
 
-async fn metrics_text(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&state))
+async fn metrics_text(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&desk.state))
 }
 
 #[cfg(test)]

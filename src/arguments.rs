@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Overrides;
+use crate::config::{Endpoint, Overrides};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -125,9 +125,9 @@ pub struct ServerArguments {
     /// Address and port for clients of every protocol [default: 127.0.0.1:7171]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
-    /// Address and port of /livez, /readyz and /metrics [default: 127.0.0.1:7172]
+    /// Address and port of the admin endpoint, or unix:/path [default: 127.0.0.1:7172]
     #[arg(long, value_name = "ADDR")]
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Endpoint>,
     /// Folder for the server's data; made when it is not there
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -145,7 +145,7 @@ impl ServerArguments {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             listen: self.listen,
-            admin_listen: self.admin,
+            admin_listen: self.admin.clone(),
             data: self.data.clone(),
             shards: self.shards.map(usize::from),
             insecure_open: self.insecure_open,

@@ -1,15 +1,16 @@
 //! What goes on beside serving, on the admin endpoint's runtime: signals that do not stop the
 //! server, and reports to the service manager.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::admin::{Access, RELOADS_MAX, ReloadAsker};
 use crate::metrics::{Phase, ServerState};
-use crate::reload::Reload;
+use crate::reload::{Reload, ReloadReport};
 use crate::service_manager::ServiceManager;
 
 /// Signals are watched from the moment at which it is made, and heard once it attends.
@@ -20,8 +21,24 @@ pub(crate) struct Attendant {
     user_two: Signal,
     /// None while it is at work, on a thread where it may take its time.
     reload: Option<Reload>,
-    reloading: Option<JoinHandle<Reload>>,
+    reloading: Option<Reloading>,
+    /// Who asks for a reload over the admin endpoint.
+    askers: Option<mpsc::Receiver<ReloadAsker>>,
     manager: Arc<ServiceManager>,
+}
+
+/// A reload that is under way.
+struct Reloading {
+    work: JoinHandle<(Reload, ReloadReport)>,
+    asker: Option<ReloadAsker>,
+}
+
+/// What goes with the server that is attended to.
+pub(crate) struct Attended {
+    pub(crate) state: Arc<ServerState>,
+    pub(crate) access: Arc<Access>,
+    /// What the service manager is told when the server serves.
+    pub(crate) status: String,
 }
 
 impl Attendant {
@@ -35,30 +52,43 @@ impl Attendant {
             user_two: watch(SignalKind::user_defined2()),
             reload,
             reloading: None,
+            askers: None,
             manager,
         }
     }
 
+    /// The way for those who ask for a reload; none when there is nothing to reload.
+    pub(crate) fn reloads(&mut self) -> Option<mpsc::Sender<ReloadAsker>> {
+        self.reload.as_ref()?;
+        let (sender, askers) = mpsc::channel(RELOADS_MAX);
+        self.askers = Some(askers);
+        Some(sender)
+    }
+
     /// Tells the service manager that the server serves, and attends until it is dropped.
-    pub(crate) async fn attend(
-        mut self,
-        state: Arc<ServerState>,
-        listen: SocketAddr,
-        admin: SocketAddr,
-    ) {
-        let mut is_told = self.manager.ready(listen, admin);
+    pub(crate) async fn attend(mut self, attended: Attended) {
+        let Attended { state, access, status } = attended;
+        let mut is_told = self.manager.ready(&status);
         let mut reports = tokio::time::interval(self.manager.report_interval());
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A drain that hangs must not put its end off for ever.
         let mut drain_reports = self.manager.drain_reports_max();
         loop {
             // What comes while a file is read waits for its turn.
-            let hangup = self.hangup.as_mut().filter(|_| self.reloading.is_none());
+            let is_free = self.reloading.is_none();
+            let hangup = self.hangup.as_mut().filter(|_| is_free);
+            let askers = self.askers.as_mut().filter(|_| is_free);
             tokio::select! {
-                () = received(hangup) => self.reload(),
-                reload = finished(&mut self.reloading) => {
-                    (self.reload, self.reloading) = (Some(reload), None);
-                    is_told = self.manager.ready(listen, admin);
+                () = received(hangup) => self.reload(&access, None),
+                asker = asked(askers) => self.reload(&access, Some(asker)),
+                (reload, report) = finished(&mut self.reloading) => {
+                    let reloading = self.reloading.take();
+                    self.reload = Some(reload);
+                    if let Some(asker) = reloading.and_then(|reloading| reloading.asker) {
+                        // Whoever asked may have lost patience.
+                        let _ = asker.send(report);
+                    }
+                    is_told = self.manager.ready(&status);
                 }
                 () = received(Some(&mut self.quit)) => log_state(&state),
                 () = received(Some(&mut self.user_one)) => tracing::info!(
@@ -69,7 +99,7 @@ impl Attendant {
                 ),
                 _ = reports.tick() => {
                     if !is_told && state.phase() == Phase::Serving {
-                        is_told = self.manager.ready(listen, admin);
+                        is_told = self.manager.ready(&status);
                     }
                     self.report(&state, &mut drain_reports);
                 }
@@ -77,13 +107,15 @@ impl Attendant {
         }
     }
 
-    fn reload(&mut self) {
+    fn reload(&mut self, access: &Arc<Access>, asker: Option<ReloadAsker>) {
         let Some(mut reload) = self.reload.take() else { return };
         self.manager.reloading();
-        self.reloading = Some(tokio::task::spawn_blocking(move || {
-            reload.run();
-            reload
-        }));
+        let access = Arc::clone(access);
+        let work = tokio::task::spawn_blocking(move || {
+            let report = reload.run(&access);
+            (reload, report)
+        });
+        self.reloading = Some(Reloading { work, asker });
     }
 
     fn report(&self, state: &ServerState, drain_reports: &mut u32) {
@@ -122,10 +154,19 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
+/// Waits for the next who asks for a reload; for ever, when nobody may.
+async fn asked(askers: Option<&mut mpsc::Receiver<ReloadAsker>>) -> ReloadAsker {
+    let Some(askers) = askers else { return core::future::pending().await };
+    match askers.recv().await {
+        Some(asker) => asker,
+        None => core::future::pending().await,
+    }
+}
+
 /// Waits until the configuration has been read again; for ever, when it is not being read.
-async fn finished(reloading: &mut Option<JoinHandle<Reload>>) -> Reload {
+async fn finished(reloading: &mut Option<Reloading>) -> (Reload, ReloadReport) {
     let Some(reloading) = reloading else { return core::future::pending().await };
-    reloading.await.expect("reading a file again does not panic")
+    (&mut reloading.work).await.expect("reading a file again does not panic")
 }
 
 /// What an operator wants to know of a server that behaves oddly, a line for each shard.

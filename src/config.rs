@@ -5,6 +5,7 @@
 
 mod auth;
 mod effective;
+mod endpoint;
 mod error;
 mod keys;
 
@@ -18,6 +19,7 @@ use warren_net::gateway::{GatewaySettings, Protocol, QUEUE_FRAMES_MIN};
 
 pub use auth::AuthConfig;
 pub use effective::{EffectiveConfig, EffectiveKey, Source};
+pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigProblem, Position};
 pub use keys::{Allowed, KEYS, Key};
 
@@ -84,6 +86,8 @@ pub struct LimitsConfig {
     pub watches_per_session_max: usize,
     /// Bytes that wait for another shard whose ring is full.
     pub mesh_staging_bytes_max: usize,
+    /// Bans that the server holds to.
+    pub bans_max: usize,
     /// Milliseconds for which a room made by `join` stays when it is empty.
     pub room_grace_ms: u64,
     /// `join` makes the room when there is none.
@@ -112,8 +116,10 @@ pub struct ServerConfig {
     pub data: Option<PathBuf>,
     /// Who clients are, and what they may do.
     pub auth: AuthConfig,
-    /// Address of the admin endpoint.
-    pub admin_listen: SocketAddr,
+    /// Where the admin endpoint is.
+    pub admin_listen: Endpoint,
+    /// The file of its token, if the operator has made one.
+    pub admin_token_file: Option<PathBuf>,
     /// The one protocol of the port; none: told by the first bytes.
     pub protocol_fixed: Option<Protocol>,
     /// What a Flash player hears that asks for the socket policy.
@@ -140,7 +146,7 @@ pub struct Overrides {
     /// `--listen`.
     pub listen: Option<SocketAddr>,
     /// `--admin`.
-    pub admin_listen: Option<SocketAddr>,
+    pub admin_listen: Option<Endpoint>,
     /// `--data`.
     pub data: Option<PathBuf>,
     /// `--shards`. Its range is the command line's to check.
@@ -180,7 +186,11 @@ impl ServerConfig {
                 &file.methods,
                 overrides.insecure_open || file.auth.insecure_open().get(),
             )?,
-            admin_listen: overrides.admin_listen.unwrap_or_else(|| file.admin.listen().get()),
+            admin_listen: overrides
+                .admin_listen
+                .clone()
+                .unwrap_or_else(|| file.admin.listen().get()),
+            admin_token_file: file.admin.token_file().given(),
             protocol_fixed: file.protocol.fixed().word_index()?.map(|index| Protocol::ALL[index]),
             flash_policy: file.protocol.flash_policy().document()?,
             gateway: gateway_settings(&file)?,
@@ -254,6 +264,7 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         state_bytes_max: limits.state_bytes_max().count()?,
         watches_per_session_max: limits.watches_per_session_max().count()?,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max().count()?,
+        bans_max: limits.bans_max().count()?,
         room_grace_ms: limits.room_grace_ms().number()?,
         join_creates_rooms: limits.join_creates_rooms().get(),
     })
@@ -304,7 +315,13 @@ fn check_addresses(config: &ServerConfig, file: &ConfigFile) -> Result<(), Locat
         let span = if in_file { file.server.listen().span() } else { None };
         return Err(Located { span, problem: ConfigProblem::OpenToTheNetwork { listen } });
     }
-    if config.admin_listen == listen && listen.port() != 0 {
+    if config.admin_listen.is_reachable() && config.admin_token_file.is_none() {
+        let listen = config.admin_listen.clone();
+        let in_file = file.admin.listen().given().as_ref() == Some(&listen);
+        let span = if in_file { file.admin.listen().span() } else { None };
+        return Err(Located { span, problem: ConfigProblem::AdminWithoutToken { listen } });
+    }
+    if config.admin_listen == Endpoint::Tcp(listen) && listen.port() != 0 {
         let why = "allowed: another address or port than `server.listen`".to_owned();
         return Err(file.admin.listen().conflict(&listen, why));
     }

@@ -12,6 +12,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::config::Endpoint;
+
 /// Room, and who talks in it, in turn.
 const ROOMS: [(&str, [&str; 3]); 2] =
     [("plaza", ["alda", "bero", "cleo"]), ("harbour", ["dora", "emil", "finn"])];
@@ -53,10 +55,16 @@ pub fn data_folder() -> Option<PathBuf> {
 /// When standard output is closed.
 pub fn print_invitation(
     listen: SocketAddr,
-    admin: SocketAddr,
+    admin: &Endpoint,
     data: Option<&Path>,
 ) -> std::io::Result<()> {
     let (host, port) = (listen.ip(), listen.port());
+    let metrics = match admin {
+        Endpoint::Tcp(address) => format!("curl http://{address}/metrics"),
+        Endpoint::Unix(path) => {
+            format!("curl --unix-socket {} http://localhost/metrics", path.display())
+        }
+    };
     let stored = data.map_or_else(
         || "Nothing is stored: there is no folder for it (--data DIR)".to_owned(),
         |data| format!("Stored in {}", data.display()),
@@ -87,7 +95,7 @@ room hear of it, and so does whoever watches it. It outlives the server; look at
     {{"msg":"create","kind":"kite","room":"plaza","colour":"white"}}
 
 Who is there: {{"msg":"rooms"}} and {{"msg":"who","room":"plaza"}}
-Metrics:      curl http://{admin}/metrics
+Metrics:      {metrics}
 {stored}
 Stop:         Ctrl-C. Next: ./run doctor; ./run bench run chat --users 2000
 "#

@@ -72,13 +72,13 @@ fn serve(
 ) -> Result<(), Fatal> {
     // It may be told to stop before it serves.
     let Some(server) = Server::start(config, log, reload)? else { return Ok(()) };
-    let (listen, admin, data) = (server.listen_addr(), server.admin_addr(), config.data.clone());
+    let (listen, admin, data) = (server.listen_addr(), server.admin().clone(), config.data.clone());
     if !is_demo {
         return server.run(log, std::future::pending());
     }
     server.run(log, async move {
         // A closed standard output is no reason to stop serving.
-        let _ = demo::print_invitation(listen, admin, data.as_deref());
+        let _ = demo::print_invitation(listen, &admin, data.as_deref());
         demo::run_bots(listen).await;
     })
 }

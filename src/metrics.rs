@@ -20,6 +20,7 @@ use crate::snapshots::SnapshotProgress;
 pub use exposition::CONTENT_TYPE;
 use exposition::SCALARS;
 pub(crate) use exposition::text;
+pub(crate) use summary::ShardSummary;
 
 /// Buckets of a `DurationHistogram`: up to 1 us, 2 us, 4 us, … 2^20 us (about 1 s), and beyond.
 pub const DURATION_BUCKETS: usize = 22;
@@ -199,6 +200,7 @@ pub struct ServerState {
     phase: AtomicU8,
     shards: Box<[ShardMetrics]>,
     snapshots: Arc<SnapshotProgress>,
+    admin_refusals: AtomicU64,
     monotonic_ns: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -211,6 +213,7 @@ impl ServerState {
             phase: AtomicU8::new(Phase::Starting as u8),
             shards: (0..shard_count).map(|_| ShardMetrics::new(now_ns)).collect(),
             snapshots: Arc::default(),
+            admin_refusals: AtomicU64::default(),
             monotonic_ns: Box::new(monotonic_ns),
         }
     }
@@ -228,6 +231,17 @@ impl ServerState {
     #[must_use]
     pub fn snapshots(&self) -> Arc<SnapshotProgress> {
         Arc::clone(&self.snapshots)
+    }
+
+    /// The time by the clock of the shards' turns, in nanoseconds.
+    #[must_use]
+    pub fn monotonic_ns(&self) -> u64 {
+        (self.monotonic_ns)()
+    }
+
+    /// The admin endpoint has refused a request for want of a token, or as a web page's.
+    pub fn count_admin_refusal(&self) {
+        self.admin_refusals.fetch_add(1, Relaxed);
     }
 
     /// How far the server is.

@@ -1,8 +1,9 @@
-//! Reading the configuration file again while the server runs: the log's level holds at once, the
-//! other keys from the next start on, and the log says which.
+//! Reading the configuration file again while the server runs: the log's level and the
+//! admin endpoint's token hold at once, the other keys from the next start on, and the log says which.
 
 use std::path::PathBuf;
 
+use crate::admin::Access;
 use crate::config::{EffectiveConfig, Overrides, ServerConfig};
 use crate::logging::LevelSwitch;
 
@@ -20,13 +21,21 @@ pub struct Reload {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+pub enum ReloadReport {
     /// There is no file to read.
     NoFile,
     /// The file is not valid: nothing has changed.
     Refused(String),
     /// Another level, if it changed, and the keys that wait for the next start.
-    Read { level: Option<tracing::Level>, waiting: Vec<&'static str> },
+    Read {
+        /// The log's level, if it has changed.
+        log_level: Option<tracing::Level>,
+        /// Keys that have changed and hold from the next start on.
+        waiting: Vec<&'static str>,
+        /// Whether the admin endpoint's token was read again, or why it stays as it was; none
+        /// without a file of it.
+        token: Option<Result<(), String>>,
+    },
 }
 
 impl Reload {
@@ -43,17 +52,29 @@ impl Reload {
     }
 
     /// Reads the file, and does what can be done now. A disk may hold it up.
-    pub(crate) fn run(&mut self) {
-        match self.read() {
-            Outcome::NoFile => tracing::info!("no configuration file: nothing to read again"),
-            Outcome::Refused(error) => {
+    pub(crate) fn run(&mut self, access: &Access) -> ReloadReport {
+        let mut report = self.read();
+        if let ReloadReport::Read { token, .. } = &mut report {
+            *token = access.read_token_again();
+        }
+        self.carry_out(&report);
+        report
+    }
+
+    fn carry_out(&self, report: &ReloadReport) {
+        match report {
+            ReloadReport::NoFile => tracing::info!("no configuration file: nothing to read again"),
+            ReloadReport::Refused(error) => {
                 tracing::error!(error, "the configuration is not valid: nothing is changed");
             }
-            Outcome::Read { level, waiting } => {
-                if let Some(level) = level {
-                    self.level.set(level);
+            ReloadReport::Read { log_level, waiting, token } => {
+                if let Some(Err(error)) = token {
+                    tracing::error!(error, "the token of the admin endpoint stays as it was");
                 }
-                let log_level = level.map(tracing::field::display);
+                if let Some(level) = log_level {
+                    self.level.set(*level);
+                }
+                let log_level = log_level.map(tracing::field::display);
                 let waiting = waiting.join(", ");
                 tracing::info!(log_level, waiting, "read the configuration again");
                 if !waiting.is_empty() {
@@ -63,23 +84,24 @@ impl Reload {
         }
     }
 
-    fn read(&mut self) -> Outcome {
-        let Some(file) = self.file.as_deref() else { return Outcome::NoFile };
+    fn read(&mut self) -> ReloadReport {
+        let Some(file) = self.file.as_deref() else { return ReloadReport::NoFile };
         // A pipe has been read to its end, and would be waited for.
         if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
-            return Outcome::Refused(format!("{}: not a regular file", file.display()));
+            return ReloadReport::Refused(format!("{}: not a regular file", file.display()));
         }
         let loaded = EffectiveConfig::load(Some(file), &self.overrides, self.cores);
         let (config, read): (ServerConfig, EffectiveConfig) = match loaded {
             Ok(loaded) => loaded,
-            Err(error) => return Outcome::Refused(error.to_string()),
+            Err(error) => return ReloadReport::Refused(error.to_string()),
         };
         let mut waiting = self.running.changes(&read);
         let changed = waiting.contains(&LEVEL_KEY);
         waiting.retain(|path| *path != LEVEL_KEY);
         // What waits is told each time, until it holds.
         self.running.take_over(LEVEL_KEY, &read);
-        Outcome::Read { level: changed.then_some(config.log.level), waiting }
+        let log_level = changed.then_some(config.log.level);
+        ReloadReport::Read { log_level, waiting, token: None }
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex, Notify};
+use warren_core::control::Command;
 use warren_core::hashing::HashSeed;
 use warren_core::ids::{Epoch, ShardId};
 use warren_core::limits::Limits;
@@ -18,10 +20,12 @@ use warren_net::reactor::{
     Reactor, ReactorError, ReactorSettings, WakeHandle, flash_policy_answer,
 };
 
-use crate::admin::{AdminServer, make_runtime};
-use crate::attendant::Attendant;
+use crate::admin::{AdminServer, Desk, ServerOrders, make_runtime};
+use crate::attendant::{Attendant, Attended};
+use crate::bans::BanList;
 use crate::clock::Clock;
-use crate::config::ServerConfig;
+use crate::config::{Endpoint, ServerConfig};
+use crate::control::{ControlPort, ControlSender, Controls, control_line};
 use crate::data_folder::DataFolder;
 use crate::doctor::trials::try_address;
 use crate::fatal::{Fatal, FatalReason};
@@ -42,6 +46,7 @@ use crate::topology::{Topology, inherited_cores, pin_current_thread};
 pub struct Server {
     listen: SocketAddr,
     admin: AdminServer,
+    desk: Arc<Desk>,
     state: Arc<ServerState>,
     peers: Arc<Peers>,
     wake_handles: Vec<WakeHandle>,
@@ -145,33 +150,26 @@ impl Server {
         let listen = listeners[0].local_addr();
         let clock = Clock::start();
         let state = Arc::new(ServerState::new(config.shards, move || clock.monotonic_ns()));
-        let admin = AdminServer::bind(config.admin_listen, listen, Arc::clone(&state))?;
+        let admin = AdminServer::bind(config)?;
+        let bans = BanList::load(config.data.as_deref())?;
         let store = stored.as_ref().map(|stored| Arc::clone(&stored.store));
         let writer = store.map(|store| SnapshotWriter::start(store, state.snapshots()));
         let writer = writer.transpose()?;
-        let (ready, readies) = unbounded_channel();
-        let (end, shard_ends) = unbounded_channel();
-        let mut starts = Vec::new();
-        let ways =
-            mesh::connect(shard_count, MESH_SLOTS).into_iter().zip(hand_over::connect(shard_count));
-        for (index, ((mesh, hand_over), listener)) in (0..shard_count).zip(ways.zip(listeners)) {
-            let (start, started) = mpsc::channel();
-            starts.push(start);
-            let parts = ShardParts {
-                shard: ShardId(index),
-                core: topology.shard_cores[usize::from(index)],
-                config: config.clone(),
-                mesh,
-                hand_over,
-                listener,
-                state: Arc::clone(&state),
-                clock,
-                stored: stored.clone(),
-                snapshots: writer.as_ref().map(SnapshotWriter::sender),
-            };
-            start_shard(parts, ready.clone(), started, end.clone())?;
-        }
-        drop(ready);
+        let parts = |(shard, mesh, hand_over, listener, control)| ShardParts {
+            shard,
+            core: topology.shard_cores[shard.index()],
+            config: config.clone(),
+            mesh,
+            hand_over,
+            listener,
+            state: Arc::clone(&state),
+            clock,
+            stored: stored.clone(),
+            snapshots: writer.as_ref().map(SnapshotWriter::sender),
+            control,
+        };
+        let started = start_shards(listeners, &bans, parts)?;
+        let StartedShards { starts, lines, readies, shard_ends } = started;
         let (all, stop) = office.await_shards(readies, shard_count, log)?;
         if let Some(signal) = stop {
             drop(starts);
@@ -182,18 +180,27 @@ impl Server {
             all.iter().map(|one| one.loaded).sum::<StateSummary>().log("state loaded");
             stored.begin()?;
         }
-        let peers = Arc::new(Peers::new(all.iter().map(|one| one.ring_fd).collect()));
-        for start in &starts {
-            start.send(Arc::clone(&peers)).expect("a ready shard waits for its start");
-        }
+        let peers = start_turning(&all, &starts);
         state.set_phase(Phase::Serving);
-        tracing::info!(%listen, admin = %admin.local_addr(), shards = shard_count, cores = topology.cores_text(), "serving");
-        let wake_handles = all.into_iter().map(|one| one.wake_handle).collect();
+        tracing::info!(%listen, admin = %admin.endpoint(), shards = shard_count, cores = topology.cores_text(), "serving");
+        let wake_handles: Vec<_> = all.into_iter().map(|one| one.wake_handle).collect();
+        let reloads = office.attendant.reloads();
+        let desk = Arc::new(Desk {
+            state: Arc::clone(&state),
+            clock,
+            controls: controls(lines, &wake_handles),
+            routing: RoutingTable::even(shard_count, Epoch(1)),
+            bans: Mutex::new(bans),
+            bans_max: config.limits.bans_max,
+            orders: ServerOrders { drain: Notify::new(), reloads },
+            listen,
+        });
         let storage = stored.zip(writer).map(|(stored, writer)| Storage { stored, writer });
         let _data = data;
         Ok(Some(Self {
             listen,
             admin,
+            desk,
             state,
             peers,
             wake_handles,
@@ -212,8 +219,8 @@ impl Server {
 
     /// Where the admin endpoint is.
     #[must_use]
-    pub fn admin_addr(&self) -> SocketAddr {
-        self.admin.local_addr()
+    pub fn admin(&self) -> &Endpoint {
+        self.admin.endpoint()
     }
 
     /// Says where it is, and serves until SIGTERM or SIGINT; then drains. A second signal ends the
@@ -227,19 +234,25 @@ impl Server {
         log: &LogGuard,
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fatal> {
-        let addresses = (self.listen, self.admin.local_addr());
-        let Self { admin, state, peers, wake_handles, mut shard_ends, storage, .. } = self;
+        let (listen, endpoint) = (self.listen, self.admin.endpoint().clone());
+        let Self { admin, desk, state, peers, wake_handles, mut shard_ends, storage, .. } = self;
         let Office { runtime, mut signals, attendant, manager } = self.office;
         let mut result = Ok(());
         let mut shards_left = wake_handles.len();
-        let served = admin.run(&runtime, async {
+        let attended = Attended {
+            state: Arc::clone(&state),
+            access: admin.access(),
+            status: format!("serving on {listen}, admin on {endpoint}"),
+        };
+        let served = admin.run(&runtime, Arc::clone(&desk), async {
             // Whoever reads the addresses may send a signal at once.
-            print_addresses(addresses);
+            print_addresses(listen, &endpoint);
             // It ends with the runtime.
-            tokio::spawn(attendant.attend(Arc::clone(&state), addresses.0, addresses.1));
+            tokio::spawn(attendant.attend(attended));
             let beside = tokio::spawn(beside);
             tokio::select! {
                 signal = signals.next() => tracing::info!(signal = signal.name(), "draining"),
+                () = desk.orders.drain.notified() => tracing::info!("draining"),
                 _ = shard_ends.recv() => {
                     shards_left -= 1;
                     result = Err(shard_failed());
@@ -268,8 +281,64 @@ impl Server {
     }
 }
 
+/// Shards that load what is stored of them, and wait for the word to turn.
+struct StartedShards {
+    starts: Vec<mpsc::Sender<Arc<Peers>>>,
+    lines: Vec<ControlSender>,
+    readies: UnboundedReceiver<Result<Ready, Fatal>>,
+    shard_ends: UnboundedReceiver<ShardEnd>,
+}
+
+/// What each shard has for itself: its number, its ends of the ways to its peers, where it listens,
+/// its end of the operator's line.
+type ShardWays = (ShardId, MeshPorts, HandOverPorts, Listener, ControlPort);
+
+/// Starts a shard for each listener.
+fn start_shards(
+    listeners: Vec<Listener>,
+    bans: &BanList,
+    parts: impl Fn(ShardWays) -> ShardParts,
+) -> Result<StartedShards, Fatal> {
+    let (ready, readies) = unbounded_channel();
+    let (end, shard_ends) = unbounded_channel();
+    let (mut starts, mut lines) = (Vec::new(), Vec::new());
+    let bans = Arc::new(bans.for_shards());
+    let shard_count = u16::try_from(listeners.len()).expect("the configuration was checked");
+    let ways =
+        mesh::connect(shard_count, MESH_SLOTS).into_iter().zip(hand_over::connect(shard_count));
+    for (index, ((mesh, hand_over), listener)) in (0..shard_count).zip(ways.zip(listeners)) {
+        let (start, started) = mpsc::channel();
+        let (line, control) = control_line();
+        // Before anyone can connect.
+        line.begin_with(Command::SetBans(Arc::clone(&bans)));
+        starts.push(start);
+        lines.push(line);
+        let parts = parts((ShardId(index), mesh, hand_over, listener, control));
+        start_shard(parts, ready.clone(), started, end.clone())?;
+    }
+    Ok(StartedShards { starts, lines, readies, shard_ends })
+}
+
+/// Tells the shards of each other, and that they may turn.
+fn start_turning(all: &[Ready], starts: &[mpsc::Sender<Arc<Peers>>]) -> Arc<Peers> {
+    let peers = Arc::new(Peers::new(all.iter().map(|one| one.ring_fd).collect()));
+    for start in starts {
+        start.send(Arc::clone(&peers)).expect("a ready shard waits for its start");
+    }
+    peers
+}
+
+/// The lines to shards whose rings can be woken by now.
+fn controls(lines: Vec<ControlSender>, wake_handles: &[WakeHandle]) -> Controls {
+    let wakes = wake_handles.iter().cloned().map(|handle| {
+        let wake: Box<dyn Fn() + Send + Sync> = Box::new(move || handle.wake());
+        wake
+    });
+    Controls::new(lines.into_iter().zip(wakes))
+}
+
 /// On standard output, for people and for programs that started the server.
-fn print_addresses((listen, admin): (SocketAddr, SocketAddr)) {
+fn print_addresses(listen: SocketAddr, admin: &Endpoint) {
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason to stop serving.
     let _ = write!(out, "listening on {listen}\nadmin on {admin}\n");
@@ -314,9 +383,9 @@ fn warn(config: &ServerConfig, topology: &Topology) {
     if let Some(warning) = topology.warning() {
         tracing::warn!("{warning}");
     }
-    if !config.admin_listen.ip().is_loopback() {
-        let admin = config.admin_listen;
-        tracing::warn!(%admin, "the admin endpoint asks nobody who they are, and is not on loopback");
+    if config.admin_listen.is_reachable() {
+        let admin = &config.admin_listen;
+        tracing::warn!(%admin, "the admin endpoint's token is not encrypted on its way");
     }
 }
 
@@ -353,6 +422,7 @@ struct ShardParts {
     clock: Clock,
     stored: Option<StateFolder>,
     snapshots: Option<SnapshotSender>,
+    control: ControlPort,
 }
 
 /// How a shard thread has ended.
@@ -385,7 +455,7 @@ fn start_shard(
     let body = move || {
         let mut report = EndReport { sender: end, end: ShardEnd::Failed };
         let ShardParts { config, mesh, hand_over, listener, .. } = parts;
-        let ShardParts { state, clock, core, stored, snapshots, .. } = parts;
+        let ShardParts { state, clock, core, stored, snapshots, control, .. } = parts;
         let made = pin_current_thread(core).and_then(|()| {
             let reactor = make_reactor(&config, listener)?;
             Ok((reactor, make_engine(&config, shard, stored.as_ref(), clock)?))
@@ -407,7 +477,7 @@ fn start_shard(
         let Ok(peers) = started.recv() else { return };
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let turn = ShardTurn::new(engine, mesh, shard_count);
-        let port = ShardPort { reactor, hand_over, peers, wakes_sent: 0 };
+        let port = ShardPort { reactor, hand_over, peers, wakes_sent: 0, control };
         let snapshots = snapshots.map(SnapshotOutlet::new);
         let left = ShardThread { turn, port, state, clock, snapshots }.run();
         report.end = ShardEnd::Drained(left);

@@ -13,6 +13,7 @@ use warren_net::reactor::Reactor;
 
 use crate::allocation_counter::{allocations_of_this_thread, held_bytes_of_this_thread};
 use crate::clock::Clock;
+use crate::control::ControlPort;
 use crate::hand_over::HandOverPorts;
 use crate::metrics::{ServerState, TURN_AGE_NS_MAX, TurnCounters, TurnReport};
 use crate::shard_turn::{ClientPort, ShardTurn};
@@ -93,18 +94,21 @@ pub(crate) struct ShardPort {
     pub(crate) hand_over: HandOverPorts,
     pub(crate) peers: Arc<Peers>,
     pub(crate) wakes_sent: u64,
+    pub(crate) control: ControlPort,
 }
 
 impl ClientPort for ShardPort {
     fn receive(&mut self, now: Now, accepts_input: bool, inputs: &mut ShardInputs) {
         self.hand_over.receive(&mut self.reactor);
+        self.control.take(inputs);
         self.reactor.receive(now, accepts_input, inputs);
     }
 
     fn send(&mut self, now: Now, outputs: &ShardOutputs) {
         self.reactor.send(now, outputs);
-        let Self { reactor, hand_over, peers, wakes_sent } = self;
+        let Self { reactor, hand_over, peers, wakes_sent, control } = self;
         hand_over.publish(reactor, |reactor, peer| wake(reactor, peers, wakes_sent, peer));
+        control.answer(outputs);
     }
 
     fn wake(&mut self, peer: ShardId) {

@@ -1,98 +1,424 @@
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+//! The endpoint over real sockets, with a real engine behind it on a thread, but no reactor: what
+//! clients do is put in by the test.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, Notify, oneshot};
+use warren_core::authentication::Authentication;
+use warren_core::authorize::Policy;
+use warren_core::hashing::HashSeed;
+use warren_core::ids::{ConnectionId, Epoch, ShardId};
+use warren_core::limits::Limits;
+use warren_core::message::MessageBuilder;
+use warren_core::message::Value as FieldValue;
+use warren_core::routing::RoutingTable;
+use warren_core::shard::{Shard, ShardSettings};
+use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs, ShardOutput, ShardOutputs};
+
+use super::answers::ErrorWord;
 use super::*;
+use crate::bans::BanList;
+use crate::clock::Clock;
+use crate::control::{Controls, control_line};
 use crate::metrics::TURN_AGE_NS_MAX;
 
-/// Where clients would connect to the server.
-const GAME: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7171);
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// What the engine's thread is told.
+enum Step {
+    /// A command has come.
+    Wake,
+    /// A user logs in and joins a room.
+    LogIn(&'static str, mpsc::Sender<()>),
+}
 
 struct Running {
     listen: SocketAddr,
     state: Arc<ServerState>,
+    desk: Arc<Desk>,
     now_ns: Arc<AtomicU64>,
-    thread: AdminThread,
+    steps: mpsc::Sender<Step>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
-fn running() -> Running {
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn settings() -> ShardSettings {
+    ShardSettings {
+        shard: ShardId(0),
+        routing: RoutingTable::even(1, Epoch(1)),
+        limits: Limits::PRODUCTION,
+        seed: HashSeed(1, 2),
+        join_creates_rooms: true,
+        authentication: Authentication::Open,
+        policy: Policy::default(),
+        frame_bytes_max: 65_536,
+        heartbeat_ms: 10_000,
+        snapshot_interval_ns: None,
+    }
+}
+
+/// The engine's life: a turn for each step. Closes are answered, as a reactor does.
+fn run_engine(mut port: crate::control::ControlPort, steps: &mpsc::Receiver<Step>, clock: Clock) {
+    let mut shard = Shard::new(settings());
+    let (mut inputs, mut outputs) = (ShardInputs::default(), ShardOutputs::new(1));
+    let mut next = 0;
+    while let Ok(step) = steps.recv() {
+        let mut done = None;
+        if let Step::LogIn(user, sender) = step {
+            let connection = ConnectionId { index: next, generation: 1 };
+            next += 1;
+            let traits = ConnectionTraits::default();
+            inputs.list.push(ShardInput::Opened { connection, traits });
+            for (method, field, value) in [("login", "user", user), ("join", "room", "plaza")] {
+                let start = inputs.bytes.len();
+                MessageBuilder::new(&mut inputs.bytes, method)
+                    .field(field, FieldValue::Text(value));
+                inputs.push_message(connection, start);
+            }
+            done = Some(sender);
+        }
+        port.take(&mut inputs);
+        outputs.clear();
+        shard.turn(clock.now(), &inputs, &mut outputs);
+        inputs.clear();
+        port.answer(&outputs);
+        for output in &outputs.list {
+            if let ShardOutput::Close { connection, .. } = *output {
+                inputs.list.push(ShardInput::Closed { connection });
+            }
+        }
+        drop(done);
+    }
+}
+
+fn running_with(bans_max: usize) -> Running {
     let now_ns = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&now_ns);
     let state = Arc::new(ServerState::new(2, move || clock.load(Ordering::Relaxed)));
-    let server =
-        AdminServer::bind("127.0.0.1:0".parse().unwrap(), GAME, Arc::clone(&state)).unwrap();
-    let listen = server.local_addr();
-    Running { listen, state, now_ns, thread: server.start().unwrap() }
+    let (listener, endpoint) = AdminListener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+    let Endpoint::Tcp(listen) = endpoint else { panic!("an address") };
+    let token = Some(Token::of_text(TOKEN).unwrap());
+    let access = Arc::new(Access::new(Reach::Loopback, token, None));
+    let server = AdminServer { listener, endpoint, access, _files: TokenFiles::default() };
+    let (line, port) = control_line();
+    let (steps, taken) = mpsc::channel();
+    let waker = steps.clone();
+    let wake: Box<dyn Fn() + Send + Sync> = Box::new(move || _ = waker.send(Step::Wake));
+    let clock = Clock::start();
+    let desk = Arc::new(Desk {
+        state: Arc::clone(&state),
+        clock,
+        controls: Controls::new([(line, wake)]),
+        routing: RoutingTable::even(1, Epoch(1)),
+        bans: Mutex::new(BanList::default()),
+        bans_max,
+        orders: ServerOrders { drain: Notify::new(), reloads: None },
+        listen: "127.0.0.1:1".parse().unwrap(),
+    });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = Arc::clone(&desk);
+    // The engine ends when nobody can tell it anything any more; nobody waits for that.
+    let engine = std::thread::Builder::new().name("engine".to_owned());
+    engine.spawn(move || run_engine(port, &taken, clock)).unwrap();
+    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let shutdown = async { _ = stopped.await };
+        server.run(&make_runtime().unwrap(), served, shutdown).unwrap();
+    });
+    let (stop, thread) = (Some(stop), Some(thread.unwrap()));
+    Running { listen, state, desk, now_ns, steps, stop, thread }
 }
 
-/// Status line, headers in lower case, and body.
-fn get_path(listen: SocketAddr, path: &str) -> (String, String, String) {
+fn running() -> Running {
+    running_with(10)
+}
+
+/// Status, headers in lower case, and body.
+fn ask(listen: SocketAddr, head: &str, body: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(listen).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: warren\r\nconnection: close\r\n\r\n").unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{head}host: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let (status, headers) = head.split_once("\r\n").unwrap();
-    (status.to_owned(), headers.to_lowercase(), body.to_owned())
+    let status = status.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, headers.to_lowercase(), body.to_owned())
 }
 
-#[track_caller]
-fn check(running: &Running, path: &str, status: &str, body: &str) {
-    let (found_status, _, found_body) = get_path(running.listen, path);
-    assert_eq!((found_status.as_str(), found_body.as_str()), (status, body), "{path}");
+impl Running {
+    fn get(&self, path: &str) -> (u16, String, String) {
+        ask(self.listen, &format!("GET {path} HTTP/1.1\r\n"), "")
+    }
+
+    /// A request with the token: status and JSON.
+    fn call(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let head = format!("{method} {path} HTTP/1.1\r\nauthorization: Bearer {TOKEN}\r\n");
+        let (status, headers, body) = ask(self.listen, &head, body);
+        assert!(headers.contains("content-type: application/json"), "{path}: {headers}");
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    #[track_caller]
+    fn check(&self, path: &str, status: u16, body: &str) {
+        let (found_status, _, found_body) = self.get(path);
+        assert_eq!((found_status, found_body.as_str()), (status, body), "{path}");
+    }
+
+    #[track_caller]
+    fn check_error(&self, (method, path, body): (&str, &str, &str), word: ErrorWord) {
+        let (status, answer) = self.call(method, path, body);
+        let expected = (word.status().as_u16(), Some(word.word()));
+        assert_eq!((status, answer["error"].as_str()), expected, "{method} {path} {body}");
+        assert!(answer["detail"].is_string(), "{answer}");
+    }
+
+    fn log_in(&self, user: &'static str) {
+        let (done, is_done) = mpsc::channel();
+        self.steps.send(Step::LogIn(user, done)).unwrap();
+        // The sender is dropped when the turn is over.
+        assert!(is_done.recv().is_err());
+    }
+
+    fn users(&self, query: &str) -> Vec<String> {
+        let (status, answer) = self.call("GET", &format!("/api/sessions{query}"), "");
+        assert_eq!(status, 200, "{answer}");
+        let rows = answer["sessions"].as_array().unwrap();
+        rows.iter().map(|row| row["user"].as_str().unwrap().to_owned()).collect()
+    }
 }
 
 #[test]
 fn readyz_follows_the_phase() {
     let running = running();
-    check(&running, "/readyz", "HTTP/1.1 503 Service Unavailable", "starting\n");
+    running.check("/readyz", 503, "starting\n");
     running.state.set_phase(Phase::Serving);
-    check(&running, "/readyz", "HTTP/1.1 200 OK", "serving\n");
+    running.check("/readyz", 200, "serving\n");
     running.state.set_phase(Phase::Draining);
-    check(&running, "/readyz", "HTTP/1.1 503 Service Unavailable", "draining\n");
-    check(&running, "/livez", "HTTP/1.1 200 OK", "alive\n");
+    running.check("/readyz", 503, "draining\n");
+    running.check("/livez", 200, "alive\n");
 }
 
 #[test]
 fn livez_names_the_shards_that_make_no_turns() {
     let running = running();
     running.now_ns.store(TURN_AGE_NS_MAX + 1_000_000_000, Ordering::Relaxed);
-    check(
-        &running,
-        "/livez",
-        "HTTP/1.1 503 Service Unavailable",
-        "shard 0 has made no turn for 6.0 s\nshard 1 has made no turn for 6.0 s\n",
-    );
+    let body = "shard 0 has made no turn for 6.0 s\nshard 1 has made no turn for 6.0 s\n";
+    running.check("/livez", 503, body);
 }
 
 #[test]
 fn metrics_are_openmetrics() {
     let running = running();
-    let (status, headers, body) = get_path(running.listen, "/metrics");
-    assert_eq!(status, "HTTP/1.1 200 OK");
+    let (status, headers, body) = running.get("/metrics");
+    assert_eq!(status, 200);
     assert!(headers.contains(&format!("content-type: {}", metrics::CONTENT_TYPE)), "{headers}");
     assert_eq!(body, metrics::text(&running.state));
 }
 
 #[test]
-fn other_paths_are_not_found() {
-    let (status, _, _) = get_path(running().listen, "/");
-    assert_eq!(status, "HTTP/1.1 404 Not Found");
+fn who_has_no_token_hears_so_and_is_counted() {
+    let running = running();
+    let (status, headers, body) = running.get("/api/status");
+    assert_eq!(status, 401);
+    assert!(headers.contains("www-authenticate: bearer"), "{headers}");
+    let head = format!("GET /api/status HTTP/1.1\r\nauthorization: Bearer {}\r\n", &TOKEN[1..]);
+    let (wrong_status, _, wrong_body) = ask(running.listen, &head, "");
+    assert_eq!((wrong_status, wrong_body), (401, body));
+    assert!(running.get("/metrics").2.contains("\nwarren_admin_refusals_total 2\n"));
+}
+
+#[test]
+fn what_is_not_there_is_told() {
+    let running = running();
+    running.check_error(("GET", "/", ""), ErrorWord::UnknownPath);
+    running.check_error(("GET", "/api", ""), ErrorWord::UnknownPath);
+    running.check_error(("GET", "/api/none", ""), ErrorWord::UnknownPath);
+    for (path, allowed) in [
+        ("/livez", "get, head"),
+        ("/metrics", "get, head"),
+        ("/api/status", "get, head"),
+        ("/api/bans", "get, head"),
+    ] {
+        running.check_error(("POST", path, ""), ErrorWord::MethodNotAllowed);
+        let head = format!("PUT {path} HTTP/1.1\r\nauthorization: Bearer {TOKEN}\r\n");
+        let (_, headers, _) = ask(running.listen, &head, "");
+        assert!(headers.contains(&format!("allow: {allowed}")), "{path}: {headers}");
+    }
+    for path in ["/api/kick", "/api/ban", "/api/drain", "/api/reload"] {
+        running.check_error(("GET", path, ""), ErrorWord::MethodNotAllowed);
+    }
+    running.check_error(("POST", "/api/reload", ""), ErrorWord::NothingToReload);
+}
+
+#[test]
+fn what_comes_in_is_checked_and_bounded() {
+    let running = running();
+    let long = format!(r#"{{"user":"{}"}}"#, "x".repeat(requests::BODY_BYTES_MAX));
+    running.check_error(("POST", "/api/kick", &long), ErrorWord::BodyTooLarge);
+    for (method, path, body) in [
+        ("POST", "/api/kick", ""),
+        ("POST", "/api/kick", "{}"),
+        ("POST", "/api/kick", r#"{"user":"a b"}"#),
+        ("POST", "/api/kick", r#"{"user":"ann","reason":"a\nb"}"#),
+        ("POST", "/api/ban", r#"{"user":"ann","for":"9999999years"}"#),
+        ("DELETE", "/api/ban", r#"{"user":"ann","for":"1h"}"#),
+        ("GET", "/api/sessions?after=7-0", ""),
+        ("GET", "/api/sessions?after=x", ""),
+        ("GET", "/api/rooms?after=0-x", ""),
+        ("GET", "/api/rooms?user=ann", ""),
+        ("GET", "/api/bans?after=%20", ""),
+    ] {
+        running.check_error((method, path, body), ErrorWord::Malformed);
+    }
+}
+
+#[test]
+fn sessions_and_rooms_are_told_page_by_page() {
+    let running = running();
+    assert_eq!(running.users(""), [""; 0]);
+    for user in ["ann", "bob", "cleo"] {
+        running.log_in(user);
+    }
+    assert_eq!(running.users(""), ["ann", "bob", "cleo"]);
+    assert_eq!(running.users("?user=bob"), ["bob"]);
+    assert_eq!(running.users("?user=dora"), [""; 0]);
+    let (_, page) = running.call("GET", "/api/sessions?count=2", "");
+    let after = page["after"].as_str().unwrap();
+    assert_eq!(running.users(&format!("?count=2&after={after}")), ["cleo"]);
+    let row = &page["sessions"][0];
+    let expected = json!({"session": "0000000000000000", "user": "ann", "shard": 0,
+        "state": "connected", "rooms": 1, "watches": 0});
+    assert_eq!(row, &expected);
+    let (_, page) = running.call("GET", "/api/rooms", "");
+    assert_eq!((&page["after"], page["rooms"].as_array().unwrap().len()), (&Value::Null, 1));
+    let row = &page["rooms"][0];
+    assert_eq!(
+        (&row["room"], &row["members"], &row["seq"]),
+        (&"plaza".into(), &3.into(), &2.into())
+    );
+    let (status, answer) = running.call("GET", "/api/status", "");
+    assert_eq!((status, &answer["phase"]), (200, &"starting".into()));
+    assert_eq!(answer["shards"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_kicked_user_is_out() {
+    let running = running();
+    running.log_in("ann");
+    running.log_in("bob");
+    let (status, answer) = running.call("POST", "/api/kick", r#"{"user":"ann","reason":"noise"}"#);
+    assert_eq!((status, &answer["session"]), (200, &"0000000000000000".into()), "{answer}");
+    // The engine hears of the closed connection with the next turn, and tells of it after that.
+    running.call("GET", "/api/rooms", "");
+    assert_eq!(running.users(""), ["bob"]);
+    running.check_error(("POST", "/api/kick", r#"{"user":"ann"}"#), ErrorWord::UnknownUser);
+}
+
+#[test]
+fn bans_hold_are_told_and_end() {
+    let running = running_with(2);
+    running.log_in("ann");
+    let (status, answer) =
+        running.call("POST", "/api/ban", r#"{"user":"ann","for":"1h","reason":"noise"}"#);
+    assert_eq!((status, &answer["stored"]), (200, &false.into()), "{answer}");
+    assert_eq!(answer["session"], "0000000000000000");
+    running.log_in("ann");
+    assert_eq!(running.users(""), [""; 0]);
+    let (status, _) = running.call("POST", "/api/ban", r#"{"address":"10.1.2.3/8"}"#);
+    assert_eq!(status, 200);
+    running.check_error(("POST", "/api/ban", r#"{"user":"bob"}"#), ErrorWord::TooManyBans);
+    let (_, page) = running.call("GET", "/api/bans?count=1", "");
+    assert_eq!(page["bans"][0]["user"], "ann");
+    assert_eq!(page["bans"][0]["reason"], "noise");
+    let (_, page) = running.call("GET", "/api/bans?count=1&after=ann", "");
+    assert_eq!((&page["bans"][0]["address"], &page["after"]), (&"10.0.0.0/8".into(), &Value::Null));
+    assert_eq!(page["bans"][0]["until"], Value::Null);
+    assert_eq!(running.call("DELETE", "/api/ban", r#"{"user":"ann"}"#).0, 200);
+    running.check_error(("DELETE", "/api/ban", r#"{"user":"ann"}"#), ErrorWord::UnknownBan);
+    running.log_in("ann");
+    assert_eq!(running.users(""), ["ann"]);
+}
+
+#[test]
+fn a_drain_is_ordered_once_or_twice() {
+    let running = running();
+    for _ in 0..2 {
+        let (status, answer) = running.call("POST", "/api/drain", "");
+        assert_eq!((status, &answer["phase"]), (202, &"draining".into()));
+    }
+    // Whoever begins to wait now hears of it.
+    make_runtime().unwrap().block_on(running.desk.orders.drain.notified());
 }
 
 #[test]
 fn it_stops_although_a_client_holds_a_half_sent_request() {
-    let running = running();
+    let mut running = running();
     let mut idle = TcpStream::connect(running.listen).unwrap();
     idle.write_all(b"GET /livez HT").unwrap();
-    running.thread.stop().unwrap();
+    running.stop.take().unwrap().send(()).unwrap();
+    running.thread.take().unwrap().join().unwrap();
     assert!(TcpStream::connect(running.listen).is_err());
+}
+
+#[test]
+fn connections_beyond_the_bound_are_closed_and_those_within_are_answered() {
+    let running = running();
+    let mut held: Vec<TcpStream> = Vec::new();
+    // Those who have been answered once are known to have a place.
+    for _ in 0..connections::CONNECTIONS_MAX {
+        let mut stream = TcpStream::connect(running.listen).unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        let mut first = [0; 1];
+        stream.read_exact(&mut first).unwrap();
+        held.push(stream);
+    }
+    let mut surplus = TcpStream::connect(running.listen).unwrap();
+    let mut rest = Vec::new();
+    // It may be told by a reset.
+    assert_eq!(surplus.read_to_end(&mut rest).unwrap_or(0), 0);
+    let last = held.last_mut().unwrap();
+    last.write_all(b"GET /readyz HTTP/1.1\r\nconnection: close\r\nhost: localhost\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("starting\n"), "{answer}");
 }
 
 #[test]
 fn a_taken_address_is_told() {
     let running = running();
-    let fatal = AdminServer::bind(running.listen, GAME, Arc::clone(&running.state)).unwrap_err();
+    let admin_listen = Endpoint::Tcp(running.listen);
+    let fatal = AdminServer::bind(&ServerConfig { admin_listen, ..ServerConfig::default() });
+    let fatal = fatal.unwrap_err();
     assert_eq!(fatal.reason, FatalReason::ListenFailed);
     assert!(fatal.detail.contains(&running.listen.to_string()), "{fatal}");
+}
+
+#[test]
+fn error_words_are_told_in_the_documents() {
+    let document = include_str!("../../docs/operations.md");
+    for word in ErrorWord::ALL {
+        let row = format!("| `{}` | {} |", word.word(), word.status().as_u16());
+        assert!(document.contains(&row), "{row}");
+    }
 }

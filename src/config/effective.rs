@@ -116,7 +116,7 @@ fn flag_value(path: &str, overrides: &Overrides) -> Option<Value> {
         "server.shards" => shards.map(count_value),
         "server.data" => data.as_ref().map(|path| Value::String(path.display().to_string())),
         "auth.insecure_open" => insecure_open.then_some(Value::Boolean(true)),
-        "admin.listen" => admin_listen.map(|address| Value::String(address.to_string())),
+        "admin.listen" => admin_listen.as_ref().map(|address| Value::String(address.to_string())),
         _ => None,
     }
 }

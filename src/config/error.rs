@@ -5,6 +5,7 @@ use core::ops::Range;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::endpoint::Endpoint;
 use super::keys::Allowed;
 
 /// A place in the file, counted from 1; columns in characters.
@@ -76,6 +77,15 @@ pub enum ConfigProblem {
     OpenToTheNetwork {
         /// The address.
         listen: SocketAddr,
+    },
+    /// Anyone who reaches the address could end sessions and stop the server.
+    #[error(
+        "`admin.listen` is {listen}, which other machines can reach, and there is no \
+         `admin.token_file`; allowed: a loopback address or a Unix socket, or a token file"
+    )]
+    AdminWithoutToken {
+        /// Where the endpoint was to be.
+        listen: Endpoint,
     },
 }
 

@@ -15,6 +15,7 @@ use warren_core::ticket::TICKET_KEYS_MAX;
 use warren_net::gateway::Protocol;
 
 use super::auth::{AUTH_MODES, MethodSections};
+use super::endpoint::Endpoint;
 use super::error::{ConfigProblem, Located};
 
 /// What a key may hold.
@@ -22,8 +23,12 @@ use super::error::{ConfigProblem, Located};
 pub enum Allowed {
     /// `"address:port"`.
     Address,
+    /// `"address:port"` or `"unix:/path"`.
+    Endpoint,
     /// `"path"`.
     Folder,
+    /// `"path"`.
+    File,
     /// `true` or `false`.
     Switch,
     /// A whole number, both ends included.
@@ -58,7 +63,9 @@ impl fmt::Display for Allowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address => f.write_str("IP address and port"),
+            Self::Endpoint => f.write_str("IP address and port, or unix:/path"),
             Self::Folder => f.write_str("path of a folder"),
+            Self::File => f.write_str("path of a file"),
             Self::Switch => f.write_str("true or false"),
             Self::Range(min, max) => write!(f, "{min} to {max}"),
             Self::PowerOfTwo(min, max) => write!(f, "a power of two, {min} to {max}"),
@@ -340,8 +347,12 @@ sections! {
         insecure_open: bool = "false", Allowed::Switch;
     }
     AdminSection = "admin" {
-        /// Address and port of `/livez`, `/readyz` and `/metrics`, which ask nobody who they are.
-        listen: SocketAddr = r#""127.0.0.1:7172""#, Allowed::Address;
+        /// Address and port of the admin endpoint, or a socket's path: `unix:/run/warren/admin.sock`.
+        /// One that other machines can reach needs a `token_file`.
+        listen: Endpoint = r#""127.0.0.1:7172""#, Allowed::Endpoint;
+        /// File with the token that `/api` asks for: one line of 32 characters at least, unreadable
+        /// for others. SIGHUP reads it again. Default: the server makes a token at each start.
+        token_file: PathBuf = "", Allowed::File;
     }
     ProtocolSection = "protocol" {
         /// The one protocol of the port. Default: told by each connection's first bytes.
@@ -416,6 +427,9 @@ sections! {
         /// Bytes that wait for another shard whose ring is full. Above half of it a shard takes
         /// no new client events.
         mesh_staging_bytes_max: u64 = "4194304", Allowed::Range(KIB, GIB);
+        /// Users and ranges of addresses that are banned; the next ban is refused with
+        /// `too-many-bans`.
+        bans_max: u64 = "10000", Allowed::Range(1, 100_000);
         /// Time for which a room made by `join` stays when it is empty, in milliseconds.
         room_grace_ms: u64 = "10000", Allowed::Range(0, DAY_MS);
         /// `join` makes the room when there is none.

@@ -55,6 +55,7 @@ fn every_key_can_be_set() {
         roles = ["admin", "bard"]
         [admin]
         listen = "127.0.0.2:1001"
+        token_file = "/etc/warren/token"
         [protocol]
         fixed = "json"
         frame_bytes_max = 1024
@@ -85,6 +86,7 @@ fn every_key_can_be_set() {
         state_bytes_max = 1048578
         watches_per_session_max = 18
         mesh_staging_bytes_max = 8192
+        bans_max = 9
         room_grace_ms = 19
         join_creates_rooms = false
         [reactor]
@@ -116,6 +118,7 @@ fn every_key_can_be_set() {
             insecure_open: true,
         },
         admin_listen: "127.0.0.2:1001".parse().unwrap(),
+        admin_token_file: Some(PathBuf::from("/etc/warren/token")),
         protocol_fixed: Some(Protocol::Json),
         flash_policy: "<policy/>".to_owned(),
         gateway: GatewaySettings {
@@ -147,6 +150,7 @@ fn every_key_can_be_set() {
             state_bytes_max: 1_048_578,
             watches_per_session_max: 18,
             mesh_staging_bytes_max: 8192,
+            bans_max: 9,
             room_grace_ms: 19,
             join_creates_rooms: false,
         },
@@ -174,7 +178,7 @@ fn the_command_line_wins_over_the_file_and_the_file_over_the_cores() {
     };
     let config = load_with(text, &overrides).unwrap();
     assert_eq!(config.listen.port(), 2);
-    assert_eq!(config.admin_listen.port(), 3);
+    assert_eq!(config.admin_listen.port(), Some(3));
     assert_eq!(config.data, overrides.data);
     assert_eq!(config.shards, 4);
     assert!(config.auth.insecure_open);
@@ -395,6 +399,22 @@ fn unproven_names_are_refused_where_other_machines_can_reach() {
 }
 
 #[test]
+fn an_admin_endpoint_for_other_machines_needs_a_token_file() {
+    check_refused(
+        "[admin]\nlisten = \"0.0.0.0:7172\"",
+        "2:10: `admin.listen` is 0.0.0.0:7172, which other machines can reach, and there is no \
+         `admin.token_file`; allowed: a loopback address or a Unix socket, or a token file",
+    );
+    let text = "[admin]\nlisten = \"0.0.0.0:7172\"\ntoken_file = \"/t\"";
+    assert!(load(text).unwrap().admin_listen.is_reachable());
+    for listen in ["127.0.0.1:1", "[::1]:1", "unix:/run/s"] {
+        load(&format!("[admin]\nlisten = {listen:?}")).unwrap();
+    }
+    let error = load("[admin]\nlisten = \"unix:run\"").unwrap_err();
+    assert!(error.contains("the path behind `unix:` begins with `/`"), "{error}");
+}
+
+#[test]
 fn admin_and_clients_have_addresses_of_their_own() {
     check_refused(
         "[admin]\nlisten = \"127.0.0.1:7171\"",
@@ -436,6 +456,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         state_bytes_max: limits.state_bytes_max,
         watches_per_session_max: limits.watches_per_session_max,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max,
+        bans_max: config.limits.bans_max,
         room_grace_ms: limits.room_grace_ns / 1_000_000,
         join_creates_rooms: true,
     };
@@ -471,7 +492,8 @@ fn every_key_of_the_table_is_known_to_the_file() {
     for key in KEYS {
         let value = match key.allowed {
             Allowed::Address => "\"127.0.0.1:1\"".to_owned(),
-            Allowed::Folder => "\"/d\"".to_owned(),
+            Allowed::Endpoint => "\"unix:/s\"".to_owned(),
+            Allowed::Folder | Allowed::File => "\"/d\"".to_owned(),
             Allowed::Switch => "true".to_owned(),
             Allowed::Range(min, _) | Allowed::PowerOfTwo(min, _) => min.to_string(),
             Allowed::Words(words) => format!("{:?}", words[0]),

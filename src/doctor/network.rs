@@ -6,13 +6,13 @@ use warren_net::io::listener::BACKLOG;
 
 use super::facts::SystemFacts;
 use super::{Facts, Row, Verdict};
-use crate::config::ServerConfig;
+use crate::config::{Endpoint, ServerConfig};
 
 pub(super) fn rows(facts: &Facts, config: &ServerConfig) -> Vec<Row> {
     let (system, trials) = (&facts.system, &facts.trials);
     vec![
         address("listen", "`server.listen`", config.listen, &trials.listen),
-        admin(address("admin", "`admin.listen`", config.admin_listen, &trials.admin), config),
+        admin(&trials.admin, &trials.token, config),
         backlog(system),
         port_range(system, config),
     ]
@@ -37,13 +37,37 @@ fn address(
     }
 }
 
-/// The endpoint asks nobody who they are.
-fn admin(row: Row, config: &ServerConfig) -> Row {
-    if row.verdict != Verdict::Pass || config.admin_listen.ip().is_loopback() {
-        return row;
+/// The endpoint, and the token without which nobody is answered who comes from elsewhere.
+fn admin(
+    outcome: &Result<(), String>,
+    token: &Option<Result<(), String>>,
+    config: &ServerConfig,
+) -> Row {
+    const CHECK: &str = "admin";
+    const KEY: &str = "`admin.listen`";
+    let row = match &config.admin_listen {
+        Endpoint::Tcp(listen) => address(CHECK, KEY, *listen, outcome),
+        Endpoint::Unix(path) => match outcome {
+            Ok(()) => Row::pass(CHECK, format!("{KEY} unix:{} can be made", path.display())),
+            Err(error) => Row::fail(
+                CHECK,
+                format!("{KEY} unix:{}: {error}", path.display()),
+                "set another path, in a folder that the server's user may write; one that is in \
+                 use may be this server's",
+            ),
+        },
+    };
+    match token {
+        Some(Err(error)) if row.verdict == Verdict::Pass => Row::fail(
+            CHECK,
+            format!("`admin.token_file`: {error}"),
+            "make one: (umask 077; warren ctl new-token > FILE)",
+        ),
+        Some(Ok(())) if row.verdict == Verdict::Pass => {
+            Row::pass(CHECK, format!("{}, and asks for a token", row.seen))
+        }
+        _ => row,
     }
-    let seen = format!("{}, and is open to other machines", row.seen);
-    Row::warn(row.check, seen, "set it to 127.0.0.1, or let a firewall say who may reach it")
 }
 
 fn backlog(system: &SystemFacts) -> Row {
@@ -74,9 +98,8 @@ fn port_range(system: &SystemFacts, config: &ServerConfig) -> Row {
         "outgoing ports {first} to {last}: up to {count} clients from one address of a load \
          generator here"
     );
-    let ports = [config.listen, config.admin_listen].map(|listen| listen.port());
+    let ports = [Some(config.listen.port()), config.admin_listen.port()].into_iter().flatten();
     let mut open: Vec<String> = ports
-        .into_iter()
         .filter(|port| (first..=last).contains(port) && !system.is_reserved(*port))
         .map(|port| port.to_string())
         .collect();

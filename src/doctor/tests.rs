@@ -64,6 +64,7 @@ fn good() -> Facts {
         rings: Ok(()),
         listen: Ok(()),
         admin: Ok(()),
+        token: None,
         data: Some(data),
     };
     Facts { system, trials }
@@ -347,11 +348,25 @@ fn a_filter_is_not_blamed_for_what_another_remedy_mends() {
 }
 
 #[test]
-fn an_admin_endpoint_for_other_machines_is_told() {
-    let config = ServerConfig { admin_listen: "0.0.0.0:7172".parse().unwrap(), ..config() };
-    let rows = rows(&good(), &config);
-    let row = rows.iter().find(|row| row.check == "admin").unwrap();
-    assert_eq!(row.verdict, Verdict::Warn, "{row:?}");
+fn the_admin_endpoint_s_token_is_looked_at() {
+    let told = |token, admin_listen: &str| {
+        let mut facts = good();
+        facts.trials.token = token;
+        let config = ServerConfig { admin_listen: admin_listen.parse().unwrap(), ..config() };
+        rows(&facts, &config).into_iter().find(|row| row.check == "admin").unwrap()
+    };
+    let row = told(Some(Ok(())), "0.0.0.0:7172");
+    assert_eq!((row.verdict, row.seen.ends_with("asks for a token")), (Verdict::Pass, true));
+    let row = told(Some(Err("/t: mode 0644".into())), "127.0.0.1:7172");
+    assert_eq!(row.verdict, Verdict::Fail);
+    assert!(row.seen.contains("/t: mode 0644") && row.remedy.is_some(), "{row:?}");
+    let row = told(None, "unix:/run/warren/s");
+    assert_eq!((row.verdict, row.seen.contains("unix:/run/warren/s")), (Verdict::Pass, true));
+    let mut facts = good();
+    facts.trials.admin = Err("another server listens there".into());
+    let config = ServerConfig { admin_listen: "unix:/s".parse().unwrap(), ..config() };
+    let row = rows(&facts, &config).into_iter().find(|row| row.check == "admin").unwrap();
+    assert_eq!(row.verdict, Verdict::Fail);
 }
 
 #[test]

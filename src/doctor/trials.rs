@@ -11,7 +11,9 @@ use warren_net::io::probe::{Finding, survey};
 use warren_net::io::ring::{Ring, descriptors_raise};
 use warren_net::reactor::ring_settings;
 
-use crate::config::ServerConfig;
+use crate::admin::listener::check_unix;
+use crate::admin::token::Token;
+use crate::config::{Endpoint, ServerConfig};
 use crate::data_folder::LOCK_FILE;
 use crate::server::reactor_settings;
 
@@ -26,6 +28,8 @@ pub struct TrialFacts {
     pub listen: Result<(), String>,
     /// Whether `admin.listen` is free; else why not.
     pub admin: Result<(), String>,
+    /// Whether `admin.token_file` holds a token, if one is configured; else why not.
+    pub token: Option<Result<(), String>>,
     /// The data folder, if one is configured.
     pub data: Option<DataFacts>,
 }
@@ -55,7 +59,8 @@ impl TrialFacts {
             features: survey(),
             rings: try_rings(config),
             listen: try_address(config.listen),
-            admin: try_address(config.admin_listen),
+            admin: try_endpoint(&config.admin_listen),
+            token: config.admin_token_file.as_deref().map(|file| Token::read(file).map(drop)),
             data: config.data.as_deref().map(DataFacts::of),
         }
     }
@@ -81,6 +86,19 @@ fn try_rings(config: &ServerConfig) -> Result<(), String> {
 /// Listens without sharing the address, as shards do among themselves.
 pub(crate) fn try_address(address: SocketAddr) -> Result<(), String> {
     TcpListener::bind(address).map(drop).map_err(|error| error.to_string())
+}
+
+/// The same for the admin endpoint.
+fn try_endpoint(endpoint: &Endpoint) -> Result<(), String> {
+    match endpoint {
+        Endpoint::Tcp(address) => try_address(*address),
+        Endpoint::Unix(path) => {
+            let folder = path.parent().ok_or("no path of a file")?;
+            check_unix(path)
+                .and_then(|()| try_writing(folder, &existing_part(folder)))
+                .map_err(|error| error.to_string())
+        }
+    }
 }
 
 impl DataFacts {

@@ -164,7 +164,11 @@ impl Collector for StateCollector {
             &shard.closes
         })?;
         encode_connections(&mut encoder, shards)?;
-        encode_snapshots(&mut encoder, &self.0.snapshots)
+        encode_snapshots(&mut encoder, &self.0.snapshots)?;
+        let help = "Requests that the admin endpoint has refused for want of a token";
+        let kind = MetricType::Counter;
+        let metric = encoder.encode_descriptor("admin_refusals", help, None, kind)?;
+        encode_number(metric, kind, self.0.admin_refusals.load(Relaxed))
     }
 }
 

@@ -6,8 +6,9 @@ use super::exposition::SCALARS;
 use super::{ServerState, ShardMetrics};
 
 /// What an operator looks at first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct ShardSummary {
+    #[serde(rename = "shard")]
     pub(crate) index: usize,
     pub(crate) turn_age_ns: u64,
     pub(crate) connections: u64,

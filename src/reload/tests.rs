@@ -17,7 +17,11 @@ fn the_level_holds_at_once_and_the_rest_waits() {
     let file = std::env::temp_dir().join(format!("warren-reload-{}.toml", std::process::id()));
     std::fs::write(&file, "").unwrap();
     let mut reload = running(&file);
-    let read = |level, waiting: &[&'static str]| Outcome::Read { level, waiting: waiting.to_vec() };
+    let read = |log_level, waiting: &[&'static str]| ReloadReport::Read {
+        log_level,
+        waiting: waiting.to_vec(),
+        token: None,
+    };
     for (text, expected) in [
         ("", read(None, &[])),
         ("[log]\nlevel = \"debug\"", read(Some(tracing::Level::DEBUG), &[])),
@@ -30,12 +34,12 @@ fn the_level_holds_at_once_and_the_rest_waits() {
         assert_eq!(reload.read(), expected, "{text}");
     }
     std::fs::write(&file, "[log]\nlevel = \"loud\"").unwrap();
-    let Outcome::Refused(error) = reload.read() else { panic!("a wrong level") };
+    let ReloadReport::Refused(error) = reload.read() else { panic!("a wrong level") };
     assert!(error.contains(":2:9: `log.level`"), "{error}");
     std::fs::remove_file(&file).unwrap();
-    assert!(matches!(reload.read(), Outcome::Refused(_)));
+    assert!(matches!(reload.read(), ReloadReport::Refused(_)));
     reload.file = Some("/dev/null".into());
-    assert_eq!(reload.read(), Outcome::Refused("/dev/null: not a regular file".to_owned()));
+    assert_eq!(reload.read(), ReloadReport::Refused("/dev/null: not a regular file".to_owned()));
     reload.file = None;
-    assert_eq!(reload.read(), Outcome::NoFile);
+    assert_eq!(reload.read(), ReloadReport::NoFile);
 }

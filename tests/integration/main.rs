@@ -1,6 +1,7 @@
 //! The real binary over real sockets. Every test starts a server of its own on free ports and ends
 //! it; nothing sleeps, everything waits for bytes, with a bound.
 
+mod admin;
 mod allocations;
 mod bad_input;
 mod client;

@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
+use warren::config::Endpoint;
 
 use crate::client::PATIENCE;
 
@@ -15,7 +16,7 @@ pub(crate) struct TestServer {
     stdout: BufReader<ChildStdout>,
     log: Option<BufReader<ChildStderr>>,
     pub(crate) listen: SocketAddr,
-    pub(crate) admin: SocketAddr,
+    pub(crate) admin: Endpoint,
     _config: Option<ConfigFile>,
 }
 
@@ -73,9 +74,10 @@ impl TestServer {
         let mut address = |prefix: &str| {
             let mut line = String::new();
             stdout.read_line(&mut line).unwrap();
-            line.trim().strip_prefix(prefix).expect("the server says where it is").parse().unwrap()
+            line.trim().strip_prefix(prefix).expect("the server says where it is").to_owned()
         };
-        let (listen, admin) = (address("listening on "), address("admin on "));
+        let listen = address("listening on ").parse().unwrap();
+        let admin = address("admin on ").parse().unwrap();
         Self { child, stdout, log, listen, admin, _config: None }
     }
 
@@ -124,14 +126,29 @@ impl TestServer {
 
     /// The answer of the admin endpoint: status and body.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.admin).unwrap();
+        let Endpoint::Tcp(admin) = self.admin else { panic!("an address") };
+        let mut stream = TcpStream::connect(admin).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: warren\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, body.to_owned())
+    }
+
+    pub(crate) fn admin_port(&self) -> u16 {
+        self.admin.port().expect("an address")
+    }
+
+    /// A metric that is one for all shards.
+    pub(crate) fn metric_of_server(&self, name: &str) -> u64 {
+        let (_, body) = self.get("/metrics");
+        let lines = body.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let values: Vec<u64> = lines.map(|value| value.parse().unwrap()).collect();
+        assert_eq!(values.len(), 1, "{name} in:\n{body}");
+        values[0]
     }
 
     /// The sum of a metric over all shards and all further labels that hold `label`.

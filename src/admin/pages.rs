@@ -1,0 +1,142 @@
+//! Pages of what shards hold: shard after shard, each page bounded. Where the next one begins is
+//! `SHARD-PLACE`, which is nobody's business but ours.
+
+use axum::response::Response;
+use serde_json::{Value, json};
+use warren_core::control::{Answer, Command, RoomRow, SessionRow};
+use warren_core::ids::{ObjectId, SessionId, ShardId};
+
+use super::answers::{ApiError, ok};
+use super::desk::Desk;
+use super::requests::PageQuery;
+
+/// Commands for one page: a shard with many empty places answers with few rows at a time.
+const COMMANDS_MAX: usize = 512;
+
+/// A session's id as on the wire.
+pub(super) fn session_text(session: SessionId) -> String {
+    format!("{:016x}", session.to_bits())
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor<Place> {
+    shard: ShardId,
+    place: Place,
+}
+
+impl<Place: core::str::FromStr + core::fmt::Display> Cursor<Place> {
+    fn read(text: &str, shard_count: u16) -> Option<Self> {
+        let (shard, place) = text.split_once('-')?;
+        let shard = shard.parse().ok().filter(|shard| *shard < shard_count)?;
+        Some(Self { shard: ShardId(shard), place: place.parse().ok()? })
+    }
+
+    fn text(&self) -> String {
+        format!("{}-{}", self.shard.0, self.place)
+    }
+}
+
+/// Rows of one shard, and where its next ones begin.
+type Part<Place> = (Vec<Value>, Option<Place>);
+
+/// Gathers a page of at most so many rows, beginning there, and says where the next one begins.
+async fn gather<Place: Copy>(
+    desk: &Desk,
+    mut at: Cursor<Place>,
+    first: Place,
+    count: usize,
+    command: impl Fn(Place, usize) -> Command,
+    part_of: impl Fn(Answer) -> Part<Place>,
+) -> Result<(Vec<Value>, Option<Cursor<Place>>), ApiError> {
+    let mut rows = Vec::new();
+    for _ in 0..COMMANDS_MAX {
+        let left = count - rows.len();
+        if left == 0 {
+            return Ok((rows, Some(at)));
+        }
+        let answer = desk.controls.ask(at.shard, command(at.place, left)).await?;
+        let (part, next) = part_of(answer);
+        rows.extend(part);
+        match next {
+            Some(place) => at.place = place,
+            None if at.shard.0 + 1 == desk.controls.shard_count() => return Ok((rows, None)),
+            None => at = Cursor { shard: ShardId(at.shard.0 + 1), place: first },
+        }
+    }
+    Ok((rows, Some(at)))
+}
+
+fn begin<Place: core::str::FromStr + core::fmt::Display>(
+    desk: &Desk,
+    query: &PageQuery,
+    first: Place,
+) -> Result<Cursor<Place>, ApiError> {
+    let Some(after) = &query.after else { return Ok(Cursor { shard: ShardId(0), place: first }) };
+    let told = || ApiError::malformed("`after` is none of a page before");
+    Cursor::read(after, desk.controls.shard_count()).ok_or_else(told)
+}
+
+pub(super) async fn sessions_page(desk: &Desk, query: &PageQuery) -> Result<Response, ApiError> {
+    let command = |from, count| Command::ListSessions { from, count };
+    let part_of = |answer| match answer {
+        Answer::Sessions(page) => (page.rows.iter().map(session_row).collect(), page.next),
+        other => panic!("a shard answers what it was asked: {other:?}"),
+    };
+    if let Some(user) = &query.user {
+        let mut rows = Vec::new();
+        if let Some(SessionId { shard, index, .. }) = desk.find_user(user).await? {
+            let answer = desk.controls.ask(shard, command(index, 1)).await?;
+            rows = part_of(answer).0;
+            // It may have gone meanwhile, and another may have its place.
+            rows.retain(|row| row["user"] == user.as_str());
+        }
+        return Ok(ok(&json!({ "sessions": rows, "after": null })));
+    }
+    let at = begin(desk, query, 0)?;
+    let (rows, next) = gather(desk, at, 0, query.count, command, part_of).await?;
+    Ok(ok(&json!({ "sessions": rows, "after": next.map(|next| next.text()) })))
+}
+
+fn session_row(row: &SessionRow) -> Value {
+    let state = match (row.is_logging_in, row.connection) {
+        (true, _) => "logging-in",
+        (false, Some(_)) => "connected",
+        (false, None) => "detached",
+    };
+    json!({
+        "session": session_text(row.session),
+        "user": row.user,
+        "shard": row.session.shard.0,
+        "state": state,
+        "rooms": row.rooms,
+        "watches": row.watches,
+    })
+}
+
+pub(super) async fn rooms_page(desk: &Desk, query: &PageQuery) -> Result<Response, ApiError> {
+    let command = |from, count| Command::ListRooms { from, count };
+    let part_of = |answer| match answer {
+        Answer::Rooms(page) => {
+            let rows = page.rows.iter().map(|row| room_row(row, desk));
+            (rows.collect(), page.next)
+        }
+        other => panic!("a shard answers what it was asked: {other:?}"),
+    };
+    let first = ObjectId(0);
+    let at = begin(desk, query, first)?;
+    let (rows, next) = gather(desk, at, first, query.count, command, part_of).await?;
+    Ok(ok(&json!({ "rooms": rows, "after": next.map(|next| next.text()) })))
+}
+
+fn room_row(row: &RoomRow, desk: &Desk) -> Value {
+    json!({
+        "room": row.name,
+        "object": row.object.to_string(),
+        "shard": desk.routing.shard_of(row.object.partition()).0,
+        "members": row.members,
+        "seq": row.last_sequence,
+        "secret": row.is_secret,
+        "transient": row.is_transient,
+    })
+}

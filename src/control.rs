@@ -1,0 +1,126 @@
+//! The way of the operator's commands to the shards: a bounded channel each, and a wake. A shard
+//! takes what is there at the start of a turn and answers in the same one; it never waits.
+
+use core::fmt;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tokio::sync::oneshot;
+use warren_core::control::{Answer, Command};
+use warren_core::ids::ShardId;
+use warren_core::turn::{ShardInputs, ShardOutputs};
+
+/// Commands on their way to one shard; the next is refused.
+const COMMANDS_MAX: usize = 16;
+/// A shard that has not answered for so long is stuck, or on its way out.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+/// Why a shard did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Too many commands wait for it already.
+    Busy(ShardId),
+    /// It has not answered in time, or is gone.
+    Silent(ShardId),
+}
+
+/// A command, and who waits for its answer.
+struct Order {
+    command: Command,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// A shard's end: what it is to do, and who waits for what it is doing.
+pub struct ControlPort {
+    orders: Receiver<Order>,
+    asked: Vec<oneshot::Sender<Answer>>,
+}
+
+/// The other end, before the shard's ring is there to be woken.
+pub struct ControlSender(Sender<Order>);
+
+/// A shard's end and the other one.
+#[must_use]
+pub fn control_line() -> (ControlSender, ControlPort) {
+    let (sender, orders) = bounded(COMMANDS_MAX);
+    (ControlSender(sender), ControlPort { orders, asked: Vec::new() })
+}
+
+impl ControlPort {
+    /// Adds the commands that have come. Costs a look at an empty channel when there are none.
+    pub fn take(&mut self, inputs: &mut ShardInputs) {
+        for Order { command, answer } in self.orders.try_iter().take(COMMANDS_MAX) {
+            inputs.commands.push(command);
+            self.asked.push(answer);
+        }
+    }
+
+    /// Hands the turn's answers to those who wait.
+    pub fn answer(&mut self, outputs: &ShardOutputs) {
+        assert!(self.asked.len() == outputs.answers.len(), "a command is answered in its turn");
+        for (asked, answer) in self.asked.drain(..).zip(&outputs.answers) {
+            // Whoever asked may have lost patience.
+            let _ = asked.send(answer.clone());
+        }
+    }
+}
+
+impl ControlSender {
+    /// Puts a command where the shard finds it in its first turn. Nobody hears the answer.
+    pub(crate) fn begin_with(&self, command: Command) {
+        let order = Order { command, answer: oneshot::channel().0 };
+        assert!(self.0.try_send(order).is_ok(), "a new line has room for its first command");
+    }
+}
+
+struct Line {
+    orders: Sender<Order>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// The lines to all shards.
+pub struct Controls {
+    lines: Vec<Line>,
+    answer_wait: Duration,
+}
+
+impl Controls {
+    /// Of lines in the order of shards, each with what wakes the shard.
+    pub fn new(
+        lines: impl IntoIterator<Item = (ControlSender, Box<dyn Fn() + Send + Sync>)>,
+    ) -> Self {
+        let line = |(ControlSender(orders), wake)| Line { orders, wake };
+        Self { lines: lines.into_iter().map(line).collect(), answer_wait: ANSWER_WAIT }
+    }
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shard_count(&self) -> u16 {
+        u16::try_from(self.lines.len()).expect("shards have 16 bits")
+    }
+
+    /// Sends a command to a shard, and waits for the answer.
+    ///
+    /// # Errors
+    /// When it has too much to do, or does not answer.
+    pub async fn ask(&self, shard: ShardId, command: Command) -> Result<Answer, Unanswered> {
+        let line = &self.lines[shard.index()];
+        let (answer, answered) = oneshot::channel();
+        match line.orders.try_send(Order { command, answer }) {
+            Ok(()) => (line.wake)(),
+            Err(error) if error.is_full() => return Err(Unanswered::Busy(shard)),
+            Err(_) => return Err(Unanswered::Silent(shard)),
+        }
+        let answered = tokio::time::timeout(self.answer_wait, answered).await;
+        answered.map_err(|_| Unanswered::Silent(shard))?.map_err(|_| Unanswered::Silent(shard))
+    }
+}
+
+impl fmt::Debug for Controls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controls").field("shards", &self.lines.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

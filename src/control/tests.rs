@@ -1,0 +1,59 @@
+use warren_core::control::{Answer, Command};
+use warren_core::ids::ShardId;
+use warren_core::turn::ShardOutputs;
+
+use super::*;
+
+fn set_bans() -> Command {
+    Command::SetBans(std::sync::Arc::default())
+}
+
+fn one_line() -> (Controls, ControlPort) {
+    let (sender, port) = control_line();
+    let wake: Box<dyn Fn() + Send + Sync> = Box::new(|| {});
+    (Controls::new([(sender, wake)]), port)
+}
+
+/// A turn that answers each command.
+fn turn(port: &mut ControlPort) -> usize {
+    let mut inputs = ShardInputs::default();
+    port.take(&mut inputs);
+    let mut outputs = ShardOutputs::new(1);
+    outputs.answers = inputs.commands.iter().map(|_| Answer::BansSet).collect();
+    port.answer(&outputs);
+    inputs.commands.len()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.unwrap().block_on(future)
+}
+
+#[test]
+fn a_command_is_answered_by_the_turn_that_takes_it() {
+    let (controls, mut port) = one_line();
+    block_on(async {
+        let asked = controls.ask(ShardId(0), set_bans());
+        let both = async { tokio::join!(asked, async { turn(&mut port) }) };
+        assert_eq!(both.await, (Ok(Answer::BansSet), 1));
+    });
+    assert_eq!(turn(&mut port), 0);
+}
+
+#[test]
+fn a_full_line_a_silent_shard_and_one_that_is_gone_are_told_apart() {
+    let (mut controls, mut port) = one_line();
+    // Nobody answers before that time.
+    controls.answer_wait = Duration::from_millis(1);
+    let shard = ShardId(0);
+    block_on(async {
+        for _ in 0..COMMANDS_MAX {
+            assert_eq!(controls.ask(shard, set_bans()).await, Err(Unanswered::Silent(shard)));
+        }
+        assert_eq!(controls.ask(shard, set_bans()).await, Err(Unanswered::Busy(shard)));
+        // Those who asked have gone; what they asked for is done all the same.
+        assert_eq!(turn(&mut port), COMMANDS_MAX);
+        drop(port);
+        assert_eq!(controls.ask(shard, set_bans()).await, Err(Unanswered::Silent(shard)));
+    });
+}
