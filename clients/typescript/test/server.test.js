@@ -6,7 +6,10 @@ import { test } from "node:test";
 import { connect } from "../dist/index.js";
 import { next, startServer } from "./server.js";
 
-test("two users meet in a room", async (context) => {
+/** Nothing takes so long: a test that waits longer has failed. */
+const timeout = 60_000;
+
+test("two users meet in a room", { timeout }, async (context) => {
   const server = await startServer(context);
   const url = `tcp://${server.game}`;
   const ann = await connect(url, { user: "ann" });
@@ -32,7 +35,7 @@ test("two users meet in a room", async (context) => {
   await assert.rejects(ann.call("ping", {}), { reason: "client-closed", status: 0 });
 });
 
-test("refusals tell reason, status and limit", async (context) => {
+test("refusals tell reason, status and limit", { timeout }, async (context) => {
   const server = await startServer(context, { config: "[limits]\nrooms_per_session_max = 1\n" });
   const url = `tcp://${server.game}`;
   const ann = await connect(url, { user: "ann" });
@@ -53,7 +56,7 @@ test("refusals tell reason, status and limit", async (context) => {
   await assert.rejects(connect(url, { user: "no name" }), { reason: "bad-name", status: 400 });
 });
 
-test("objects keep values of every type", async (context) => {
+test("objects keep values of every type", { timeout }, async (context) => {
   const server = await startServer(context);
   const ann = await connect(`tcp://${server.game}`, { user: "ann" });
   context.after(() => ann.close());
@@ -76,7 +79,7 @@ test("objects keep values of every type", async (context) => {
   assert.deepEqual([now, eight, none], [2, 8, null]);
 });
 
-test("a second login ends the first client for good", async (context) => {
+test("a second login ends the first client for good", { timeout }, async (context) => {
   const server = await startServer(context);
   const url = `tcp://${server.game}`;
   const first = await connect(url, { user: "ann" });
@@ -87,7 +90,7 @@ test("a second login ends the first client for good", async (context) => {
   await assert.rejects(first.call("ping", {}), { reason: "displaced", status: 410 });
 });
 
-test("many calls at once are all answered, in order", async (context) => {
+test("many calls at once are all answered, in order", { timeout }, async (context) => {
   const server = await startServer(context);
   const ann = await connect(`tcp://${server.game}`, { user: "ann" });
   context.after(() => ann.close());
@@ -100,7 +103,7 @@ test("many calls at once are all answered, in order", async (context) => {
   assert.deepEqual(heard, lines);
 });
 
-test("a frame that is too long is not sent", async (context) => {
+test("a frame that is too long is not sent", { timeout }, async (context) => {
   const server = await startServer(context);
   const ann = await connect(`tcp://${server.game}`, { user: "ann" });
   context.after(() => ann.close());
@@ -109,7 +112,7 @@ test("a frame that is too long is not sent", async (context) => {
   await ann.call("ping", {});
 });
 
-test("a server that is not there is an error", async () => {
+test("a server that is not there is an error", { timeout }, async () => {
   await assert.rejects(connect("tcp://127.0.0.1:1", { user: "ann" }), {
     reason: "connect-failed",
     status: 0,

@@ -8,6 +8,8 @@ import { startPeer } from "./peer.js";
 import { next } from "./server.js";
 
 const backoff = { baseMs: 1, capMs: 1 };
+/** Nothing takes so long: a test that waits longer has failed. */
+const timeout = 60_000;
 
 /** A client of a peer, logged in. */
 async function start(/** @type {import("node:test").TestContext} */ context, options = {}, hello = {}) {
@@ -23,7 +25,7 @@ async function start(/** @type {import("node:test").TestContext} */ context, opt
   return { peer, connection, client };
 }
 
-test("what counts is counted, over all connections", async (context) => {
+test("what counts is counted, over all connections", { timeout }, async (context) => {
   const { peer, connection, client } = await start(context);
   const ping = client.call("ping", {});
   await connection.answer("ping", { time_ms: 1 });
@@ -56,7 +58,7 @@ test("what counts is counted, over all connections", async (context) => {
   assert.deepEqual([token, received], ["b", 5]);
 });
 
-test("a resume whose reply was lost is asked for with the same token", async (context) => {
+test("a resume whose reply was lost is asked for with the same token", { timeout }, async (context) => {
   const { peer, connection } = await start(context);
   connection.cut();
   const second = await peer.greet();
@@ -66,7 +68,7 @@ test("a resume whose reply was lost is asked for with the same token", async (co
   assert.equal((await third.read()).token, "a");
 });
 
-test("calls without a reply are sent again, behind what was missed", async (context) => {
+test("calls without a reply are sent again, behind what was missed", { timeout }, async (context) => {
   const { peer, connection, client } = await start(context);
   const calls = ["one", "two", "three"].map((room) => client.call("join", { room }));
   for (let id = 1; id <= 3; id += 1) assert.equal((await connection.read()).id, id);
@@ -87,7 +89,7 @@ test("calls without a reply are sent again, behind what was missed", async (cont
   await fourth;
 });
 
-test("a session that is gone is told, and its calls fail", async (context) => {
+test("a session that is gone is told, and its calls fail", { timeout }, async (context) => {
   for (const error of ["session-unknown", "resume-too-old"]) {
     let tickets = 0;
     const ticket = async () => `ticket ${(tickets += 1)}`;
@@ -109,7 +111,7 @@ test("a session that is gone is told, and its calls fail", async (context) => {
   }
 });
 
-test("a request leaves only while the server remembers those without a reply", async (context) => {
+test("a request leaves only while the server remembers those without a reply", { timeout }, async (context) => {
   const { connection, client } = await start(context);
   const calls = Array.from({ length: 70 }, () => client.call("leave", { room: "plaza" }));
   const ids = [];
@@ -126,7 +128,7 @@ test("a request leaves only while the server remembers those without a reply", a
   calls[0]?.catch(() => {});
 });
 
-test("a call that gets no reply in time fails, and lets others go", async (context) => {
+test("a call that gets no reply in time fails, and lets others go", { timeout }, async (context) => {
   const { connection, client } = await start(context, { callTimeoutMs: 5 });
   const late = client.call("leave", { room: "plaza" });
   await assert.rejects(late, { reason: "call-timeout", status: 0 });
@@ -140,14 +142,14 @@ test("a call that gets no reply in time fails, and lets others go", async (conte
   await Promise.all(others);
 });
 
-test("one call too many is refused", async (context) => {
+test("one call too many is refused", { timeout }, async (context) => {
   const { client } = await start(context, { callsMax: 2 });
   const calls = [1, 2].map(() => client.call("leave", { room: "plaza" }));
   await assert.rejects(client.call("leave", { room: "plaza" }), { reason: "queue-full" });
   for (const call of calls) call.catch(() => {});
 });
 
-test("a silent connection is given up, after the server was asked", async (context) => {
+test("a silent connection is given up, after the server was asked", { timeout }, async (context) => {
   const { peer, connection, client } = await start(context, {}, { heartbeat_ms: 20 });
   connection.write({ msg: "chat", to: "ann", from: "bob", text: "hi" });
   await next(client, "chat");
@@ -156,14 +158,14 @@ test("a silent connection is given up, after the server was asked", async (conte
   await second.answer("resume", { token: "b", replayed: 0 });
 });
 
-test("a server that never answers is given up", async (context) => {
+test("a server that never answers is given up", { timeout }, async (context) => {
   const peer = await startPeer(context);
   await assert.rejects(connect(peer.url, { user: "ann", connectTimeoutMs: 5 }), {
     reason: "connect-failed",
   });
 });
 
-test("what is closed for good stays closed", async (context) => {
+test("what is closed for good stays closed", { timeout }, async (context) => {
   for (const reason of ["displaced", "taken-over", "kicked", "banned"]) {
     const { connection, client } = await start(context);
     const call = client.call("ping", {});
@@ -173,7 +175,7 @@ test("what is closed for good stays closed", async (context) => {
   }
 });
 
-test("other closes, and servers that are full, are tried again", async (context) => {
+test("other closes, and servers that are full, are tried again", { timeout }, async (context) => {
   const { peer, connection, client } = await start(context);
   const states = /** @type {unknown[]} */ ([]);
   client.on("state", ({ state, ...rest }) => {
@@ -196,7 +198,7 @@ test("other closes, and servers that are full, are tried again", async (context)
   ]);
 });
 
-test("a refused login is final, a first one always", async (context) => {
+test("a refused login is final, a first one always", { timeout }, async (context) => {
   const peer = await startPeer(context);
   for (const [status, error] of [
     [401, "ticket-expired"],
@@ -214,7 +216,7 @@ test("a refused login is final, a first one always", async (context) => {
   assert.equal((await closed).error.reason, "banned");
 });
 
-test("a client can be closed while it connects again", async (context) => {
+test("a client can be closed while it connects again", { timeout }, async (context) => {
   const { connection, client } = await start(context, { backoff: { baseMs: 1e9, capMs: 1e9 } });
   const call = client.call("ping", {});
   const lost = next(client, "state", ({ state }) => state === "reconnecting");
@@ -223,7 +225,7 @@ test("a client can be closed while it connects again", async (context) => {
   await Promise.all([client.close(), assert.rejects(call, { reason: "client-closed" })]);
 });
 
-test("reconnect does not wait", async (context) => {
+test("reconnect does not wait", { timeout }, async (context) => {
   const { peer, connection, client } = await start(context, {
     backoff: { baseMs: 1e9, capMs: 1e9 },
   });
@@ -237,7 +239,7 @@ test("reconnect does not wait", async (context) => {
   await (await peer.greet()).answer("resume", { token: "b", replayed: 0 });
 });
 
-test("a listener that fails does not stop the others", async (context) => {
+test("a listener that fails does not stop the others", { timeout }, async (context) => {
   const { connection, client } = await start(context);
   const { mock } = context.mock.method(globalThis, "queueMicrotask", () => {});
   client.on("chat", () => {
