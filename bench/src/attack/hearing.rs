@@ -28,7 +28,7 @@ impl Hearing {
         let fresh_from = self.kept.len();
         self.kept.extend_from_slice(bytes);
         let mut at = 0;
-        while let Some((reason, end)) = next_reason(&self.kept, at) {
+        while let Some((reason, end)) = next_reason(&self.kept, at, self.told) {
             // One that ended in what was there before was counted then.
             if end > fresh_from {
                 *reasons.entry(reason.to_owned()).or_default() += 1;
@@ -43,9 +43,12 @@ impl Hearing {
 
 /// The first reason from `from` on, and where it ends. One that reaches to the end of the bytes may
 /// go on.
-fn next_reason(bytes: &[u8], from: usize) -> Option<(&'static str, usize)> {
+///
+/// A WebSocket that was told in a message is closed with the same reason, which is not counted again.
+fn next_reason(bytes: &[u8], from: usize, is_told: bool) -> Option<(&'static str, usize)> {
     (from..bytes.len()).find_map(|at| {
-        let word_at = word_start(&bytes[at..])? + at;
+        let is_close = bytes[at] == CLOSE_FRAME;
+        let word_at = word_start(&bytes[at..]).filter(|_| !(is_close && is_told))? + at;
         let rest = &bytes[word_at..];
         let length = rest.iter().take_while(|byte| is_of_word(**byte)).count();
         let word = Reason::ALL.iter().map(|reason| reason.word());
@@ -112,6 +115,12 @@ mod tests {
             let pieces: Vec<&[u8]> = line.chunks(size).collect();
             assert_eq!(heard(&pieces), all, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_close_frame_repeats_what_was_said() {
+        let told = b"\x81\x10{\"error\":\"busy\"}\x88\x06\x11\x97busy";
+        assert_eq!(heard(&[told]), BTreeMap::from([("busy".to_owned(), 1)]));
     }
 
     #[test]

@@ -419,6 +419,16 @@ fn decode_one(
     let of_message = of_frame + assembled.max(state.assembled_bytes());
     let allowed = HEAP_FACTOR * of_message as u64 + HEAP_BYTES;
     assert!(peak <= allowed, "{peak} bytes of heap for {of_message} of frames");
+    // Fragments count with their headers, so that those of nothing end too.
+    let counted = match frame {
+        // The connection ends.
+        Frame::Fatal { .. } => [state.assembled_bytes(); 2],
+        Frame::Empty { consumed } => [assembled, assembled + consumed],
+        Frame::Message { .. } | Frame::Refused { .. } => [0, 0],
+        _ => [assembled, assembled],
+    };
+    let now = state.assembled_bytes();
+    assert!(counted.contains(&now), "{assembled} bytes of fragments became {now} by {frame:?}");
     assert_eq!(out.is_empty(), !matches!(frame, Frame::Message { .. }), "{frame:?} and a message");
     (frame, out)
 }

@@ -73,6 +73,9 @@ pub fn upgrade(
     let window = &bytes[..bytes.len().min(settings.header_bytes_max)];
     // The end may have begun in bytes that were searched.
     let searched = scanned.saturating_sub(HEADER_END_BYTES_MAX - 1).min(window.len());
+    // Empty lines before a request are no end of it: its parser passes over them.
+    let blank = window.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let searched = searched.max(blank);
     let Some(_) = find_header_end(&window[searched..]) else {
         if bytes.len() >= settings.header_bytes_max {
             return refuse(&Refusal::Reason(Reason::HeaderTooLarge), answer);
