@@ -14,8 +14,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use warren_core::authentication::Authentication;
+use warren_core::rate::Rate;
 use warren_net::gateway::websocket::UpgradeSettings;
 use warren_net::gateway::{GatewaySettings, Protocol, QUEUE_FRAMES_MIN};
+use warren_net::reactor::RateLimits;
 
 pub use auth::AuthConfig;
 pub use effective::{EffectiveConfig, EffectiveKey, Source};
@@ -62,6 +64,8 @@ pub struct LimitsConfig {
     pub unauthenticated_frame_bytes_max: usize,
     /// Milliseconds within which a frame that has begun has to be whole.
     pub frame_ms: u64,
+    /// What may come on one connection in which time.
+    pub rates: RateLimits,
     /// Bytes that wait to be sent on one connection.
     pub send_queue_bytes_max: usize,
     /// Events that wait in one partition.
@@ -252,6 +256,17 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         login_ms: limits.login_ms().number()?,
         unauthenticated_frame_bytes_max: limits.unauthenticated_frame_bytes_max().count()?,
         frame_ms: limits.frame_ms().number()?,
+        rates: RateLimits {
+            messages: Rate {
+                per_s: limits.messages_per_s().number()?,
+                burst: limits.messages_burst().number()?,
+            },
+            bytes: Rate {
+                per_s: limits.bytes_per_s().number()?,
+                burst: limits.bytes_burst().number()?,
+            },
+            refusals_max: limits.refusals_before_close().number()? as u32,
+        },
         send_queue_bytes_max: limits.send_queue_bytes_max().count()?,
         partition_events_max: limits.partition_events_max().count()?,
         rooms_per_session_max: limits.rooms_per_session_max().count()?,

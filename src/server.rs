@@ -502,6 +502,7 @@ pub(crate) fn reactor_settings(config: &ServerConfig) -> ReactorSettings {
         login_ms: config.limits.login_ms,
         unauthenticated_frame_bytes_max: config.limits.unauthenticated_frame_bytes_max,
         frame_ms: config.limits.frame_ms,
+        rates: config.limits.rates,
         send_queue_bytes_max: config.limits.send_queue_bytes_max,
         turn_interval_us: config.reactor.turn_interval_us,
         receive_buffers: config.reactor.receive_buffers,

@@ -30,6 +30,7 @@ use crate::process::server::{Folder, ServerProcess, Size};
 use crate::progress::Meter;
 use crate::report::Circumstances;
 use crate::runner;
+use crate::settings;
 use crate::verdict::Verdict;
 
 /// Objects are handed over so many times in the measured part while they change.
@@ -114,8 +115,9 @@ impl Run<'_> {
     fn start(&self, folder: Folder) -> Result<Server> {
         eprintln!("starting the server");
         let interval_ms = Some(self.interval_ms);
-        let size =
+        let mut size =
             Size { snapshot_interval_ms: interval_ms, ..runner::size(&self.load, &self.program)? };
+        size.settings.extend(settings::known(&self.program, settings::LOADING)?);
         let begun_ns = clock::monotonic_ns();
         let cores = &self.pinning.server;
         let process = ServerProcess::start_warren_in(folder, &self.program, &size, cores)?;

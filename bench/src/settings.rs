@@ -7,7 +7,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result};
 
 /// Keys and values, in the order in which they are told.
-pub const WANTED: &[(&str, &str)] = &[];
+pub const WANTED: &[(&str, &str)] =
+    &[("limits.unauthenticated_max", "1048576"), ("limits.login_ms", "600000")];
+
+/// The same for those that load objects as fast as the server takes them.
+pub const LOADING: &[(&str, &str)] = &[("limits.messages_per_s", "0"), ("limits.bytes_per_s", "0")];
 
 /// Those that the program knows: an older one, to compare with, has fewer limits.
 ///

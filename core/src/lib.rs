@@ -27,6 +27,7 @@ pub mod name;
 pub mod object;
 pub mod partition;
 pub mod peer;
+pub mod rate;
 pub mod reason;
 mod relay;
 pub mod room;

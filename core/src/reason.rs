@@ -36,6 +36,9 @@ macro_rules! reasons {
                     Self::Timeout => "protocol.heartbeat_ms",
                     Self::LoginTimeout => "limits.login_ms",
                     Self::FrameTimeout => "limits.frame_ms",
+                    Self::MessageRate => "limits.messages_per_s",
+                    Self::ByteRate => "limits.bytes_per_s",
+                    Self::FanOutRate => "limits.fan_out_bytes_per_s",
                     Self::TooManyUnauthenticated => "limits.unauthenticated_max",
                     Self::ObjectTooLarge => "limits.object_bytes_max",
                     Self::TooManyRooms => "limits.rooms_per_session_max",
@@ -168,6 +171,12 @@ reasons! {
     ObjectTooLarge = "object-too-large", 413;
     /// The reply or its effects would be larger than the limit.
     EffectsTooLarge = "effects-too-large", 413;
+    /// More messages came than may in this time. A client that goes on is closed.
+    MessageRate = "message-rate", 429;
+    /// More bytes came than may in this time, and they are no messages.
+    ByteRate = "byte-rate", 429;
+    /// What the user says in the room comes to more bytes for all members than may in this time.
+    FanOutRate = "fan-out-rate", 429;
     /// The room has its greatest number of members.
     RoomFull = "room-full", 429;
     /// The session is in its greatest number of rooms.

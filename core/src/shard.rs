@@ -50,6 +50,8 @@ mod requests;
 mod snapshots;
 mod watches;
 
+pub use reply::write_refusal;
+
 use crowds::Crowds;
 use pages::{Pages, RoomNames};
 use snapshots::ChangedObjects;

@@ -15,8 +15,9 @@
 
 use warren_core::ids::ConnectionId;
 use warren_core::peer::PeerAddress;
+use warren_core::rate::{Meter, Rate};
 use warren_core::reason::Reason;
-use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs};
+use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs, Span};
 
 use crate::gateway::websocket::{
     Assembly, CloseCode, Upgrade, UpgradeSettings, upgrade, write_pong,
@@ -29,6 +30,8 @@ use crate::tls::Tls;
 const SPARE_BUFFERS_MAX: usize = 64;
 /// A buffer that has grown beyond this is not kept.
 const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Messages as which a frame counts that is none.
+const MESSAGES_PER_REFUSED: u64 = 8;
 /// The time of what is not going to be due.
 pub(crate) const NEVER: u64 = u64::MAX;
 /// No entry in the turn's output.
@@ -102,6 +105,13 @@ pub(crate) struct Connection {
     pub(crate) login_due_ns: u64,
     /// When the half-received frame has to be whole; `NEVER` when there is none.
     pub(crate) frame_due_ns: u64,
+    /// Messages that came, and bytes.
+    pub(crate) messages: Meter,
+    pub(crate) bytes: Meter,
+    /// Messages refused because there were too many, less those taken since.
+    refusals: u32,
+    /// When receiving goes on; `NEVER` when it was not paused.
+    pub(crate) resume_ns: u64,
     /// When the next heartbeat is due, or the next look whether the client is silent.
     pub(crate) heartbeat_ns: u64,
     /// Index of the connection's entry in the turn's output.
@@ -130,6 +140,41 @@ impl Default for Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault(pub(crate) Reason);
 
+/// A frame that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) reason: Reason,
+    /// Its packed message in the bytes of the inputs, if it was one.
+    pub(crate) request: Option<Span>,
+}
+
+/// What may come on one connection in which time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Messages. One more is refused.
+    pub messages: Rate,
+    /// Bytes. With more, receiving pauses.
+    pub bytes: Rate,
+    /// Refused messages, less those taken since, with which a connection is closed.
+    pub refusals_max: u32,
+}
+
+impl RateLimits {
+    /// No bounds.
+    pub const UNLIMITED: Self =
+        Self { messages: Rate::UNLIMITED, bytes: Rate::UNLIMITED, refusals_max: u32::MAX };
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            messages: Rate { per_s: 200, burst: 2000 },
+            bytes: Rate { per_s: 256 << 10, burst: 2 << 20 },
+            refusals_max: 200,
+        }
+    }
+}
+
 /// What decoding reads and writes besides the connection.
 pub(crate) struct Decoding<'a> {
     pub(crate) settings: &'a GatewaySettings,
@@ -138,8 +183,11 @@ pub(crate) struct Decoding<'a> {
     pub(crate) upgrade: &'a UpgradeSettings,
     pub(crate) inputs: &'a mut ShardInputs,
     pub(crate) spare: &'a mut SpareBuffers,
-    /// Reasons of refused frames, in order.
-    pub(crate) refused: &'a mut Vec<Reason>,
+    /// What may come in which time.
+    pub(crate) rates: &'a RateLimits,
+    pub(crate) now_ns: u64,
+    /// What was refused, in order.
+    pub(crate) refused: &'a mut Vec<Refused>,
     /// Messages decoded.
     pub(crate) messages: u64,
     /// The half-received frame is another one than before.
@@ -167,6 +215,10 @@ impl Connection {
             peer: PeerAddress::default(),
             login_due_ns: NEVER,
             frame_due_ns: NEVER,
+            messages: Meter::default(),
+            bytes: Meter::default(),
+            refusals: 0,
+            resume_ns: NEVER,
             heartbeat_ns: NEVER,
             egress_entry: EGRESS_NONE,
             queue: None,
@@ -197,6 +249,11 @@ impl Connection {
         self.login_due_ns == NEVER
     }
 
+    /// Whether receiving waits until fewer bytes have come.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.resume_ns != NEVER
+    }
+
     /// Whether bytes of it may be there that we have not looked at yet.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.held_count > 0 || !self.receive_armed
@@ -204,7 +261,7 @@ impl Connection {
 
     /// The earliest of its deadlines.
     pub(crate) fn due_ns(&self) -> u64 {
-        self.login_due_ns.min(self.frame_due_ns).min(self.heartbeat_ns)
+        self.login_due_ns.min(self.frame_due_ns).min(self.resume_ns).min(self.heartbeat_ns)
     }
 
     /// The protocol in which messages may be sent to it now.
@@ -312,16 +369,16 @@ impl Connection {
                 Frame::Incomplete if rest_bytes < settings.frame_bytes_max => break,
                 Frame::Incomplete => return Err(Fault(Reason::FrameTooLarge)),
                 Frame::Message { consumed } => {
-                    decoding.inputs.push_message(id, start);
-                    decoding.messages += 1;
+                    self.take_message(id, start, decoding)?;
                     consumed
                 }
                 Frame::Empty { consumed } => consumed,
                 Frame::Refused { consumed, reason } => {
-                    decoding.refused.push(reason);
+                    self.take_refused(reason, decoding)?;
                     consumed
                 }
                 Frame::Ping { consumed, payload_bytes } => {
+                    self.take_ping(decoding)?;
                     let earlier = *pong_start.get_or_insert(decoding.answer.len());
                     decoding.answer.truncate(earlier);
                     write_pong(&rest[consumed - payload_bytes..consumed], decoding.answer);
@@ -350,6 +407,51 @@ impl Connection {
     /// Goes on with a WebSocket message that began elsewhere.
     pub(crate) fn bring_assembly(&mut self, assembly: Option<Box<Assembly>>) {
         self.decode_state.assembly = assembly;
+    }
+
+    /// Gives the shard the message that stands in the inputs from `start` on, or refuses it when
+    /// too many have come.
+    fn take_message(
+        &mut self,
+        id: ConnectionId,
+        start: usize,
+        decoding: &mut Decoding<'_>,
+    ) -> Result<(), Fault> {
+        if self.messages.take(decoding.rates.messages, 1, decoding.now_ns) {
+            self.refusals = self.refusals.saturating_sub(1);
+            decoding.inputs.push_message(id, start);
+            decoding.messages += 1;
+            return Ok(());
+        }
+        let request = Some(Span::since(start, &decoding.inputs.bytes));
+        decoding.refused.push(Refused { reason: Reason::MessageRate, request });
+        self.count_refusal(decoding)
+    }
+
+    /// Refuses a frame that is no message. It counts as several, since it is answered too and serves
+    /// nobody.
+    fn take_refused(&mut self, reason: Reason, decoding: &mut Decoding<'_>) -> Result<(), Fault> {
+        decoding.refused.push(Refused { reason, request: None });
+        if self.bytes.is_over(decoding.rates.bytes, decoding.now_ns) {
+            return Err(Fault(Reason::ByteRate));
+        }
+        if self.messages.is_over(decoding.rates.messages, decoding.now_ns) {
+            return self.count_refusal(decoding);
+        }
+        self.messages.charge(decoding.rates.messages, MESSAGES_PER_REFUSED, decoding.now_ns);
+        Ok(())
+    }
+
+    fn count_refusal(&mut self, decoding: &Decoding<'_>) -> Result<(), Fault> {
+        self.refusals += 1;
+        let goes_on = self.refusals < decoding.rates.refusals_max;
+        if goes_on { Ok(()) } else { Err(Fault(Reason::MessageRate)) }
+    }
+
+    /// Counts a ping, which is answered here, as a message.
+    fn take_ping(&mut self, decoding: &mut Decoding<'_>) -> Result<(), Fault> {
+        let in_time = self.messages.take(decoding.rates.messages, 1, decoding.now_ns);
+        if in_time { Ok(()) } else { self.count_refusal(decoding) }
     }
 
     /// The bytes of the half-received frame, which are somebody else's from here on.

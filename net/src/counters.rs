@@ -52,6 +52,12 @@ pub struct NetCounters {
     pub tls_connections: u64,
     /// Gauge: received bytes of handshakes that wait for their turn.
     pub tls_waiting_bytes: u64,
+    /// Gauge: connections from which nothing is received because too much came.
+    pub connections_paused: u64,
+    /// Times that receiving paused.
+    pub receive_pauses: u64,
+    /// Messages that were not sent because a half of the send queue was full.
+    pub droppable_dropped: u64,
     /// Gauge: bytes that wait in send queues.
     pub send_queue_bytes: u64,
     /// Gauge: bytes of half-received frames.
@@ -85,6 +91,9 @@ impl Default for NetCounters {
             connections_unauthenticated: 0,
             tls_connections: 0,
             tls_waiting_bytes: 0,
+            connections_paused: 0,
+            receive_pauses: 0,
+            droppable_dropped: 0,
             send_queue_bytes: 0,
             partial_frame_bytes: 0,
             gathered_bytes_peak: 0,

@@ -41,6 +41,15 @@ struct Piece {
     next: u32,
 }
 
+/// What becomes of a message when its connection takes them too slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// It is sent, or the connection is closed.
+    Reliable,
+    /// It is left out while half of the send queue is full: the next one says as much.
+    Droppable,
+}
+
 /// A connection that gets something this turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recipient {

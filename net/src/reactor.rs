@@ -23,6 +23,7 @@ mod accept;
 mod close;
 mod deadlines;
 mod hand_over;
+mod rates;
 mod receive;
 mod send;
 mod tls;
@@ -36,11 +37,12 @@ use warren_core::ids::ConnectionId;
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInputs, ShardOutputs};
 
+pub use crate::connection::RateLimits;
 pub use crate::io::wake::WakeHandle;
 pub(crate) use hand_over::Luggage;
 pub use hand_over::MovedConnection;
 
-use crate::connection::{Connection, SpareBuffers};
+use crate::connection::{Connection, Refused, SpareBuffers};
 use crate::counters::NetCounters;
 use crate::egress::{Egress, Encodings};
 use crate::gateway::websocket::UpgradeSettings;
@@ -116,6 +118,8 @@ pub struct ReactorSettings {
     pub tls_required: bool,
     /// Handshakes of TLS that are answered in one turn.
     pub tls_handshakes_per_turn_max: usize,
+    /// What may come on one connection in which time.
+    pub rates: RateLimits,
 }
 
 impl Default for ReactorSettings {
@@ -145,6 +149,7 @@ impl Default for ReactorSettings {
             tls: None,
             tls_required: false,
             tls_handshakes_per_turn_max: 4,
+            rates: RateLimits::default(),
         }
     }
 }
@@ -203,7 +208,7 @@ pub struct Reactor {
     send_failures: Vec<Completion>,
     sends: Vec<ImmediateSend>,
     due: Vec<u32>,
-    refused: Vec<Reason>,
+    refused: Vec<Refused>,
     notice: Vec<u8>,
     answer: Vec<u8>,
     plaintext: Vec<u8>,

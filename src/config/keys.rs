@@ -397,8 +397,21 @@ sections! {
         /// Time within which a frame that has begun has to be whole, in milliseconds; then the
         /// connection is closed with `frame-timeout`.
         frame_ms: u64 = "10000", Allowed::Range(100, 600_000);
+        /// Messages in a second on one connection; one more is refused with `message-rate`. 0: any
+        /// number.
+        messages_per_s: u64 = "200", Allowed::Range(0, 1_000_000_000);
+        /// Messages at once on one connection that was silent long enough.
+        messages_burst: u64 = "2000", Allowed::Range(1, 1_000_000_000);
+        /// Messages refused with `message-rate`, less those taken since, with which a connection is
+        /// closed.
+        refusals_before_close: u64 = "200", Allowed::Range(1, 1_000_000_000);
+        /// Bytes in a second on one connection; more wait until it is their time, and with more that
+        /// are no messages it is closed with `byte-rate`. 0: any number.
+        bytes_per_s: u64 = "262144", Allowed::Range(0, 1024 * GIB);
+        /// Bytes at once on one connection that was silent long enough.
+        bytes_burst: u64 = "2097152", Allowed::Range(1, 1024 * GIB);
         /// Bytes that wait to be sent on one connection; one with more is closed with
-        /// `slow-consumer`.
+        /// `slow-consumer`. With more than half of it a client goes without heartbeats.
         send_queue_bytes_max: u64 = "393216", Allowed::Range(KIB, GIB);
         /// Requests that wait in one partition; the next is answered `busy`. As many notices of
         /// objects may wait for its rooms; the next is dropped.

@@ -1,8 +1,9 @@
 use warren_core::authentication::Authentication;
 use warren_core::authorize::Policy;
 use warren_core::limits::Limits;
+use warren_core::rate::Rate;
 use warren_core::ticket::{TicketKey, TicketVerifier};
-use warren_net::reactor::{ReactorSettings, flash_policy_answer};
+use warren_net::reactor::{RateLimits, ReactorSettings, flash_policy_answer};
 
 use super::*;
 
@@ -74,6 +75,11 @@ fn every_key_can_be_set() {
         login_ms = 101
         unauthenticated_frame_bytes_max = 257
         frame_ms = 102
+        messages_per_s = 31
+        messages_burst = 32
+        refusals_before_close = 33
+        bytes_per_s = 34
+        bytes_burst = 35
         send_queue_bytes_max = 6144
         partition_events_max = 13
         rooms_per_session_max = 14
@@ -138,6 +144,11 @@ fn every_key_can_be_set() {
             login_ms: 101,
             unauthenticated_frame_bytes_max: 257,
             frame_ms: 102,
+            rates: RateLimits {
+                messages: Rate { per_s: 31, burst: 32 },
+                bytes: Rate { per_s: 34, burst: 35 },
+                refusals_max: 33,
+            },
             send_queue_bytes_max: 6144,
             partition_events_max: 13,
             rooms_per_session_max: 14,
@@ -444,6 +455,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         login_ms: reactor.login_ms,
         unauthenticated_frame_bytes_max: reactor.unauthenticated_frame_bytes_max,
         frame_ms: reactor.frame_ms,
+        rates: reactor.rates,
         send_queue_bytes_max: reactor.send_queue_bytes_max,
         partition_events_max: limits.partition_events_max,
         rooms_per_session_max: limits.rooms_per_session_max,

@@ -7,7 +7,9 @@ struct Fed {
     settings: GatewaySettings,
     inputs: ShardInputs,
     spare: SpareBuffers,
-    refused: Vec<Reason>,
+    rates: RateLimits,
+    now_ns: u64,
+    refused: Vec<Refused>,
     answer: Vec<u8>,
 }
 
@@ -22,6 +24,8 @@ impl Fed {
             settings: GatewaySettings { frame_bytes_max, ..GatewaySettings::default() },
             inputs: ShardInputs::default(),
             spare: SpareBuffers::default(),
+            rates: RateLimits::default(),
+            now_ns: 0,
             refused: Vec::new(),
             answer: Vec::new(),
         }
@@ -33,6 +37,8 @@ impl Fed {
             fixed_protocol: None,
             inputs: &mut self.inputs,
             spare: &mut self.spare,
+            rates: &self.rates,
+            now_ns: self.now_ns,
             refused: &mut self.refused,
             messages: 0,
             frame_began: false,
@@ -66,7 +72,11 @@ fn a_stream_means_the_same_wherever_it_is_cut() {
                 fed.feed(piece).unwrap();
             }
             assert_eq!(fed.methods(), expected, "cut at {first} and {second}");
-            assert_eq!(fed.refused, [Reason::MethodMissing], "cut at {first} and {second}");
+            assert_eq!(
+                fed.refused,
+                [Refused { reason: Reason::MethodMissing, request: None }],
+                "cut at {first} and {second}"
+            );
             assert_eq!(fed.connection.partial_bytes(), b"{\"msg\":".len());
             fed.connection.discard_partial(&mut fed.spare);
             assert_eq!(fed.connection.partial_bytes(), 0);

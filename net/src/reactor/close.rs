@@ -9,7 +9,7 @@ use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput, ShardInputs};
 
 use super::Reactor;
-use crate::connection::{Connection, EGRESS_NONE, Phase};
+use crate::connection::{Connection, EGRESS_NONE, NEVER, Phase};
 use crate::egress::{Encodings, is_told, write_notice};
 use crate::gateway::websocket::{write_close, write_close_answer};
 use crate::gateway::{Protocol, closed_line};
@@ -139,6 +139,12 @@ impl Reactor {
         }
         connection.phase = Phase::Leaving;
         connection.leave_reason = Some(reason);
+        if connection.is_paused() {
+            // Its end is waited for.
+            connection.resume_ns = NEVER;
+            self.counters.connections_paused -= 1;
+            self.to_receive.extend((!connection.receive_armed).then_some(id));
+        }
         self.wheel.cancel(index);
         self.leaving.push(index);
     }

@@ -6,6 +6,7 @@ use warren_core::turn::Now;
 
 use super::{NS_PER_MS, Reactor};
 use crate::connection::{NEVER, Phase};
+use crate::egress::Lane;
 use crate::gateway::Protocol;
 use crate::heartbeat::SLOT_NS;
 
@@ -51,6 +52,10 @@ impl Reactor {
             }
             connection.frame_due_ns = frame_ns;
         }
+        if connection.resume_ns <= now_ns {
+            self.resume(index, now);
+        }
+        let connection = &self.connections[index as usize];
         if connection.heartbeat_ns <= now_ns {
             match connection.phase {
                 Phase::Open(protocol) if protocol.is_kept_alive_by_client() => {
@@ -81,7 +86,7 @@ impl Reactor {
     fn check_silence(&mut self, index: u32, now: Now) {
         let allowed_ns = self.settings.heartbeat_ms.saturating_mul(2 * NS_PER_MS);
         let connection = &mut self.connections[index as usize];
-        let heard_ns = connection.heard_ns;
+        let heard_ns = if connection.is_paused() { now.monotonic_ns } else { connection.heard_ns };
         if now.monotonic_ns.saturating_sub(heard_ns) >= allowed_ns {
             self.close(index, Reason::Timeout);
         } else {
@@ -103,6 +108,6 @@ impl Reactor {
         let pong = Message::from_checked(&self.notice);
         let gateway = &self.settings.gateway;
         let bytes = self.egress.encoding(&mut self.pongs, protocol, gateway, std::iter::once(pong));
-        self.egress.push(index, connection, bytes);
+        self.push(index, Lane::Droppable, bytes);
     }
 }

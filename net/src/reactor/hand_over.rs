@@ -15,12 +15,13 @@ use std::os::fd::OwnedFd;
 
 use warren_core::ids::{ConnectionId, ShardId};
 use warren_core::peer::PeerAddress;
+use warren_core::rate::Meter;
 use warren_core::reason::Reason;
 use warren_core::turn::Now;
 
 use super::receive::{Held, HeldWhat, Intake, Received};
 use super::{Reactor, SURPLUS_SLOTS};
-use crate::connection::Phase;
+use crate::connection::{NEVER, Phase};
 use crate::gateway::{Protocol, websocket};
 use crate::io::buffers::BufferId;
 use crate::io::operation::{Completion, OperationKind, Outcome};
@@ -63,6 +64,8 @@ struct MovedState {
     peer: PeerAddress,
     login_due_ns: u64,
     tls: Option<Box<Tls>>,
+    messages: Meter,
+    bytes: Meter,
     luggage: Box<Luggage>,
 }
 
@@ -160,6 +163,9 @@ impl Reactor {
     fn start_moving(&mut self, id: ConnectionId, protocol: Protocol, to: ShardId, now: Now) {
         let connection = &mut self.connections[id.index as usize];
         connection.phase = Phase::Moving(protocol);
+        // What may come is counted on at its new place.
+        self.counters.connections_paused -= u64::from(connection.is_paused());
+        connection.resume_ns = NEVER;
         let mut luggage = connection.luggage.take().unwrap_or_default();
         assert!(luggage.lengths.is_empty(), "the shard has heard what came along");
         self.counters.partial_frame_bytes -= connection.partial_bytes() as u64;
@@ -264,6 +270,8 @@ impl Reactor {
             heard_ns: connection.heard_ns,
             peer: connection.peer,
             login_due_ns: connection.login_due_ns,
+            messages: connection.messages,
+            bytes: connection.bytes,
             tls: connection.tls.take(),
             luggage,
         };
@@ -324,7 +332,16 @@ impl Reactor {
 
     /// A connection that has come lives in this slot.
     fn settle(&mut self, slot: u32, state: MovedState, intake: &mut Intake<'_>) {
-        let MovedState { protocol, heard_ns, peer, login_due_ns, tls, mut luggage } = state;
+        let MovedState {
+            protocol,
+            heard_ns,
+            peer,
+            login_due_ns,
+            messages,
+            bytes,
+            tls,
+            mut luggage,
+        } = state;
         self.occupy(slot);
         self.counters.connections_moved_in += 1;
         self.counters.connections[protocol as usize] += 1;
@@ -333,6 +350,7 @@ impl Reactor {
         connection.heard_ns = heard_ns;
         connection.peer = peer;
         connection.login_due_ns = login_due_ns;
+        (connection.messages, connection.bytes) = (messages, bytes);
         self.counters.connections_unauthenticated += u64::from(!connection.is_admitted());
         connection.tls = tls;
         self.counters.tls_connections += u64::from(connection.tls.is_some());

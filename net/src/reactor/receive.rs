@@ -11,8 +11,7 @@ use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput, ShardInputs};
 
 use super::Reactor;
-use crate::connection::{Decoding, Fault, Phase};
-use crate::egress::{Encodings, write_notice};
+use crate::connection::{Decoding, Fault, Phase, Refused};
 use crate::io::buffers::BufferId;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 
@@ -158,7 +157,10 @@ impl Reactor {
                 self.counters.receives += 1;
                 self.counters.received_bytes += u64::from(length);
                 let buffer = completion.buffer.expect("received bytes stand in a buffer");
+                let rate = self.settings.rates.bytes;
+                connection.bytes.charge(rate, u64::from(length), intake.now.monotonic_ns);
                 self.take_bytes(id, buffer, length, intake);
+                self.pause_if_over(index, intake.now);
                 self.receive_again(id);
             }
             Outcome::BuffersExhausted => {
@@ -220,6 +222,7 @@ impl Reactor {
             Phase::Closing => self.free_when_idle(id.index),
             // It is received from at its new place.
             Phase::Moving(_) => {}
+            _ if connection.is_paused() => {}
             _ => self.to_receive.push_back(id),
         }
     }
@@ -258,7 +261,7 @@ impl Reactor {
         for _ in 0..self.ring.buffers().free_count() {
             let Some(id) = self.to_receive.pop_front() else { return };
             let Some(connection) = self.connection(id) else { continue };
-            if connection.receive_armed || connection.receive_ended {
+            if connection.receive_armed || connection.receive_ended || connection.is_paused() {
                 continue;
             }
             if !matches!(connection.phase, Phase::Closing | Phase::Moving(_)) {
@@ -320,6 +323,8 @@ impl Reactor {
             upgrade: &self.settings.upgrade,
             inputs: intake.inputs,
             spare: &mut self.spare,
+            rates: &self.settings.rates,
+            now_ns: intake.now.monotonic_ns,
             refused: &mut self.refused,
             messages: 0,
             frame_began: false,
@@ -349,10 +354,13 @@ impl Reactor {
             self.opened(id.index, protocol, intake.now);
         }
         self.time_frame(id.index, frame_began, intake.now);
-        self.answer_frames(id.index);
+        self.answer_frames(id.index, intake);
         match (result, phase) {
             (Ok(()), _) if client_closed => self.end_input(id, intake.now, intake.inputs),
             (Ok(()), _) => {}
+            (Err(Fault(reason @ (Reason::MessageRate | Reason::ByteRate))), _) => {
+                self.close(id.index, reason);
+            }
             (Err(Fault(reason)), Phase::Open(_)) => {
                 // The frames before it are still answered.
                 self.refuse(id.index, reason);
@@ -363,7 +371,7 @@ impl Reactor {
     }
 
     /// Sends what the protocol answers by itself, and tells of refused frames.
-    fn answer_frames(&mut self, index: u32) {
+    fn answer_frames(&mut self, index: u32, intake: &Intake<'_>) {
         if !self.answer.is_empty() {
             let bytes = self.egress.raw(&self.answer);
             self.answer.clear();
@@ -373,27 +381,15 @@ impl Reactor {
             }
         }
         let mut refused = std::mem::take(&mut self.refused);
-        for reason in refused.drain(..) {
-            self.refuse(index, reason);
+        for Refused { reason, request } in refused.drain(..) {
+            match request {
+                Some(request) => {
+                    let request = Message::from_checked(request.of(&intake.inputs.bytes));
+                    self.refuse_message(index, request, reason);
+                }
+                None => self.refuse(index, reason),
+            }
         }
         self.refused = refused;
-    }
-
-    /// Answers a frame that is no message.
-    fn refuse(&mut self, index: u32, reason: Reason) {
-        self.counters.refusals[reason as usize] += 1;
-        let limit = self.limit_of(index, reason);
-        let connection = &mut self.connections[index as usize];
-        let Some(protocol) = connection.output_protocol() else { return };
-        write_notice(&mut self.notice, "error", reason, limit);
-        let notice = Message::from_checked(&self.notice);
-        let gateway = &self.settings.gateway;
-        let bytes = self.egress.encoding(
-            &mut Encodings::default(),
-            protocol,
-            gateway,
-            std::iter::once(notice),
-        );
-        self.egress.push(index, connection, bytes);
     }
 }

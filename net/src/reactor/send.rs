@@ -14,7 +14,7 @@ use warren_core::turn::{Now, ShardOutput, ShardOutputs, Span};
 
 use super::Reactor;
 use crate::connection::{EGRESS_NONE, Phase};
-use crate::egress::{Encodings, RUN_BYTES_MAX, Recipient, write_notice};
+use crate::egress::{Encodings, Lane, RUN_BYTES_MAX, Recipient, write_notice};
 use crate::gateway::encode;
 use crate::gateway::websocket::write_close;
 use crate::io::operation::{Completion, OperationKind, Outcome};
@@ -73,7 +73,18 @@ impl Reactor {
         let Some(protocol) = connection.output_protocol() else { return };
         let gateway = &self.settings.gateway;
         let bytes = self.egress.encoding(encodings, protocol, gateway, messages);
-        self.egress.push(id.index, connection, bytes);
+        self.push(id.index, Lane::Reliable, bytes);
+    }
+
+    /// Gives a connection bytes that stand in the output.
+    pub(super) fn push(&mut self, index: u32, lane: Lane, bytes: Span) {
+        let connection = &mut self.connections[index as usize];
+        let half = self.settings.send_queue_bytes_max / 2;
+        if lane == Lane::Droppable && connection.queue_bytes() > half {
+            self.counters.droppable_dropped += 1;
+            return;
+        }
+        self.egress.push(index, connection, bytes);
     }
 
     /// Sends the output that there is.

@@ -6,6 +6,7 @@ mod closing;
 mod hand_over;
 mod limits;
 mod load;
+mod rates;
 mod streams;
 mod time;
 mod tls;
@@ -20,7 +21,7 @@ use warren_core::message::{self, Message, Value};
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput, ShardInputs, ShardOutput, ShardOutputs, Span};
 
-use super::{Reactor, ReactorSettings};
+use super::{RateLimits, Reactor, ReactorSettings};
 use crate::gateway::binary::{PREAMBLE, encode_request};
 use crate::io::listener::Listener;
 
@@ -74,6 +75,7 @@ fn small() -> ReactorSettings {
         receive_buffer_bytes: 1024,
         submission_entries: 64,
         completion_entries: 256,
+        rates: RateLimits::UNLIMITED,
         ..ReactorSettings::default()
     }
 }
