@@ -61,7 +61,7 @@ fn admin(
         Some(Err(error)) if row.verdict == Verdict::Pass => Row::fail(
             CHECK,
             format!("`admin.token_file`: {error}"),
-            "make one: (umask 077; warren ctl new-token > FILE)",
+            "make one: (umask 077; head -c 32 /dev/urandom | base64 > FILE)",
         ),
         Some(Ok(())) if row.verdict == Verdict::Pass => {
             Row::pass(CHECK, format!("{}, and asks for a token", row.seen))

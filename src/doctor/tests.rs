@@ -127,8 +127,8 @@ const KERNEL_CASES: &[Case] = &[
         "descriptors",
         |f| f.system.descriptors = Some(Limit { soft: Some(10), hard: Some(1024) }),
         Fail,
-        "hard limit 1024; `limits.connections_max` needs 16385",
-        "at most 1023",
+        "hard limit 1024; `limits.connections_max` needs 16449",
+        "at most 959",
     ),
     ("descriptors", |f| f.system.descriptors = None, Warn, "cannot be read", "/proc"),
     (
