@@ -27,13 +27,17 @@ export async function startChromium(context, { from, to }) {
       // Its sandbox does not work for root, nor in most containers; the pages are our own.
       "--no-sandbox",
     ],
-    { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] },
+    // A group of its own: it is many processes.
+    { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"], detached: true },
   );
   const exited = once(browser, "exit");
   context.after(async () => {
-    browser.kill("SIGKILL");
+    // By itself it leaves nobody behind who still writes to its profile.
+    send("Browser.close").catch(() => {});
+    const impatience = setTimeout(() => process.kill(-Number(browser.pid), "SIGKILL"), 10_000);
     await exited;
-    rmSync(profile, { recursive: true, maxRetries: 5 });
+    clearTimeout(impatience);
+    rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   });
   const [, , , requests, replies] = /** @type {any} */ (browser.stdio);
   /** @type {Map<number, {resolve(result: any): void, reject(error: Error): void}>} */
