@@ -92,6 +92,12 @@ pub struct LimitsConfig {
     pub mesh_staging_bytes_max: usize,
     /// Bans that the server holds to.
     pub bans_max: usize,
+    /// Sessions of one shard that wait to be resumed.
+    pub detached_sessions_max: usize,
+    /// Messages of one session that are kept to be told again.
+    pub replay_messages_max: usize,
+    /// Bytes of one shard's messages that are kept to be told again.
+    pub replay_bytes_max: usize,
     /// Milliseconds for which a room made by `join` stays when it is empty.
     pub room_grace_ms: u64,
     /// `join` makes the room when there is none.
@@ -136,6 +142,8 @@ pub struct ServerConfig {
     pub heartbeat_ms: u64,
     /// The bounds of queues and tables.
     pub limits: LimitsConfig,
+    /// Milliseconds for which a session without a connection waits to be resumed.
+    pub session_grace_ms: u64,
     /// The rings.
     pub reactor: ReactorConfig,
     /// Milliseconds after which a changed object is handed over to be stored.
@@ -204,6 +212,7 @@ impl ServerConfig {
             },
             heartbeat_ms: file.protocol.heartbeat_ms().number()?,
             limits: limits_config(&file)?,
+            session_grace_ms: file.session.grace_ms().number()?,
             reactor: ReactorConfig {
                 turn_interval_us: file.reactor.turn_interval_us().number()?,
                 receive_buffers: file.reactor.receive_buffers().count()?,
@@ -280,6 +289,9 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         watches_per_session_max: limits.watches_per_session_max().count()?,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max().count()?,
         bans_max: limits.bans_max().count()?,
+        detached_sessions_max: limits.detached_sessions_max().count()?,
+        replay_messages_max: limits.replay_messages_max().count()?,
+        replay_bytes_max: limits.replay_bytes_max().count()?,
         room_grace_ms: limits.room_grace_ms().number()?,
         join_creates_rooms: limits.join_creates_rooms().get(),
     })

@@ -15,6 +15,7 @@ use warren_core::ids::{Epoch, ShardId};
 use warren_core::limits::Limits;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
+use warren_core::token::TokenSeed;
 use warren_net::io::listener::Listener;
 use warren_net::reactor::{
     Reactor, ReactorError, ReactorSettings, WakeHandle, flash_policy_answer,
@@ -531,16 +532,20 @@ fn make_engine(
     let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
     let epoch = stored.map_or(Epoch(1), |stored| stored.epoch);
     let routing = RoutingTable::even(shard_count, epoch);
-    let mut engine = Shard::new(shard_settings(config, shard, routing.clone()));
+    let mut engine = Shard::new(shard_settings(config, shard, routing.clone())?);
     if let Some(stored) = stored {
         stored.load(&mut engine, &routing, clock.now())?;
     }
     Ok(engine)
 }
 
-fn shard_settings(config: &ServerConfig, shard: ShardId, routing: RoutingTable) -> ShardSettings {
+fn shard_settings(
+    config: &ServerConfig,
+    shard: ShardId,
+    routing: RoutingTable,
+) -> Result<ShardSettings, Fatal> {
     let interval_ns = config.snapshot_interval_ms * 1_000_000;
-    ShardSettings {
+    Ok(ShardSettings {
         shard,
         routing,
         limits: Limits {
@@ -557,16 +562,30 @@ fn shard_settings(config: &ServerConfig, shard: ShardId, routing: RoutingTable) 
             state_bytes_max: config.limits.state_bytes_max,
             watches_per_session_max: config.limits.watches_per_session_max,
             room_grace_ns: config.limits.room_grace_ms * 1_000_000,
+            session_grace_ns: config.session_grace_ms * 1_000_000,
+            detached_sessions_max: config.limits.detached_sessions_max,
+            replay_messages_max: config.limits.replay_messages_max,
+            replay_bytes_max: config.limits.replay_bytes_max,
+            // What is told again is sent at once, and longer than it is in packed form.
+            resume_bytes_max: config.limits.send_queue_bytes_max / 2,
             ..Limits::PRODUCTION
         },
         seed: hash_seed(),
+        token_seed: token_seed()?,
         snapshot_interval_ns: config.data.is_some().then_some(interval_ns),
         authentication: config.auth.authentication.clone(),
         policy: config.auth.policy.clone(),
         join_creates_rooms: config.limits.join_creates_rooms,
         frame_bytes_max: config.gateway.frame_bytes_max as u64,
         heartbeat_ms: config.heartbeat_ms,
-    }
+    })
+}
+
+/// A seed of tokens that nobody can guess.
+fn token_seed() -> Result<TokenSeed, Fatal> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
+    Ok(TokenSeed(seed))
 }
 
 /// A seed that nobody can guess: the standard library's hasher keys come from the system.

@@ -111,13 +111,14 @@ enum Rule {
 /// forbidden.
 const BUILT_IN: &[(Method, Rule)] = &{
     use Method::{
-        Chat, Create, Delete, Emit, Find, Get, Hello, Join, Leave, Login, Ping, Quit, Rooms, Set,
-        Time, Unwatch, Watch, Who,
+        Chat, Create, Delete, Emit, Find, Get, Hello, Join, Leave, Login, Ping, Quit, Resume,
+        Rooms, Set, Time, Unwatch, Watch, Who,
     };
     const USERS: Rule = Rule::Roles(Roles::USER.with(Roles::ADMIN));
     [
         (Hello, Rule::Everyone),
         (Login, Rule::Everyone),
+        (Resume, Rule::Everyone),
         (Ping, Rule::Everyone),
         (Quit, Rule::Everyone),
         (Time, USERS),

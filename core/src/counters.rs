@@ -27,8 +27,20 @@ pub struct ShardCounters {
     pub mesh_messages_in: u64,
     /// Refusals by reason, indexed by `Reason as usize`.
     pub refusals: [u64; Reason::ALL.len()],
-    /// Gauge: sessions.
+    /// Sessions resumed.
+    pub resumes: u64,
+    /// Messages told again to sessions that were resumed.
+    pub messages_replayed: u64,
+    /// Requests that came again after a cut and were not run again.
+    pub requests_repeated: u64,
+    /// Sessions ended before their grace time because too many were detached.
+    pub detached_sessions_evicted: u64,
+    /// Gauge: sessions, detached ones among them.
     pub sessions: u64,
+    /// Gauge: sessions without a connection, which may be resumed.
+    pub sessions_detached: u64,
+    /// Gauge: bytes in memory of the messages that are kept for sessions.
+    pub replay_log_bytes: u64,
     /// Gauge: rooms whose home is here.
     pub rooms: u64,
     /// Gauge: objects, rooms among them.
@@ -57,7 +69,13 @@ impl Default for ShardCounters {
             mesh_messages_out: 0,
             mesh_messages_in: 0,
             refusals: [0; Reason::ALL.len()],
+            resumes: 0,
+            messages_replayed: 0,
+            requests_repeated: 0,
+            detached_sessions_evicted: 0,
             sessions: 0,
+            sessions_detached: 0,
+            replay_log_bytes: 0,
             rooms: 0,
             objects: 0,
             state_bytes: 0,

@@ -101,7 +101,7 @@ impl Effects {
 
     /// Adds fields to the reply.
     pub(crate) fn reply(&mut self, fill: impl FnOnce(&mut MessageBuilder<'_>)) {
-        fill(&mut MessageBuilder::resume(&mut self.reply));
+        fill(&mut MessageBuilder::resume(&mut self.reply, 0));
     }
 
     /// The reply's method and own fields.

@@ -26,6 +26,7 @@ mod watches;
 pub(crate) enum Method {
     Hello,
     Login,
+    Resume,
     Ping,
     Time,
     Quit,
@@ -63,6 +64,7 @@ impl Method {
         Some(match name {
             "hello" => Self::Hello,
             "login" => Self::Login,
+            "resume" => Self::Resume,
             "ping" => Self::Ping,
             "time" => Self::Time,
             "quit" => Self::Quit,
@@ -88,6 +90,7 @@ impl Method {
         match self {
             Self::Hello => "hello",
             Self::Login => "login",
+            Self::Resume => "resume",
             Self::Ping => "ping",
             Self::Time => "time",
             Self::Quit => "quit",
@@ -114,7 +117,9 @@ impl Method {
         user_partition: PartitionId,
     ) -> Result<Route, Reason> {
         Ok(match self {
-            Self::Hello | Self::Login | Self::Ping | Self::Time | Self::Quit => Route::Here,
+            Self::Hello | Self::Login | Self::Resume | Self::Ping | Self::Time | Self::Quit => {
+                Route::Here
+            }
             Self::Rooms => Route::EveryShard,
             Self::Join | Self::Leave | Self::Who => named(message, "room")?,
             Self::Chat | Self::Emit => named(message, "to")?,
@@ -259,7 +264,12 @@ pub(crate) fn handle(
         Method::Who => rooms::who(request, effects),
         Method::Chat => talk::chat(request, effects),
         Method::Emit => talk::emit(request, effects),
-        Method::Hello | Method::Ping | Method::Time | Method::Quit | Method::Rooms => {
+        Method::Hello
+        | Method::Resume
+        | Method::Ping
+        | Method::Time
+        | Method::Quit
+        | Method::Rooms => {
             panic!("the session's shard answers {method:?} itself")
         }
     }?;

@@ -44,6 +44,19 @@ pub struct Limits {
     pub changed_objects_max: usize,
     /// How long an empty room that was made by `join` stays, in nanoseconds.
     pub room_grace_ns: u64,
+    /// How long a session without a connection waits to be resumed, in nanoseconds; none at all
+    /// when it is 0, and then nothing is kept to be told again.
+    pub session_grace_ns: u64,
+    /// Sessions of one shard without a connection; one more ends the oldest.
+    pub detached_sessions_max: usize,
+    /// Messages of one session that are kept to be told again. A client that missed more cannot
+    /// resume.
+    pub replay_messages_max: usize,
+    /// Bytes of all messages of one shard that are kept to be told again.
+    pub replay_bytes_max: usize,
+    /// Bytes, in packed form, that one session is told again at once: they have to fit into the
+    /// send queue of its connection.
+    pub resume_bytes_max: usize,
 }
 
 impl Limits {
@@ -67,6 +80,11 @@ impl Limits {
         effects_bytes_max: Self::effects_bytes_max_for(64 << 10),
         changed_objects_max: 4 << 20,
         room_grace_ns: 10_000_000_000,
+        session_grace_ns: 30_000_000_000,
+        detached_sessions_max: 65_536,
+        replay_messages_max: 1024,
+        replay_bytes_max: 64 << 20,
+        resume_bytes_max: 192 << 10,
     };
 
     /// `effects_bytes_max` for objects of up to so many bytes: what makes, changes or reads one has
@@ -97,6 +115,11 @@ impl Limits {
         effects_bytes_max: 1024,
         changed_objects_max: 8,
         room_grace_ns: 5_000_000,
+        session_grace_ns: 20_000_000,
+        detached_sessions_max: 2,
+        replay_messages_max: 12,
+        replay_bytes_max: 8 << 10,
+        resume_bytes_max: 2 << 10,
     };
 }
 

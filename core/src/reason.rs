@@ -47,6 +47,7 @@ macro_rules! reasons {
                     Self::PartitionMemoryFull => "limits.partition_bytes_max",
                     Self::ServerFull => "limits.state_bytes_max",
                     Self::SlowConsumer => "limits.send_queue_bytes_max",
+                    Self::ResumeTooOld => "limits.replay_messages_max",
                     Self::RoomFull => "members_max",
                     _ => return None,
                 })
@@ -108,7 +109,7 @@ reasons! {
     TlsRequired = "tls-required", 426;
     /// The protocol version is not spoken here.
     VersionUnsupported = "version-unsupported", 400;
-    /// Only `hello`, `login`, `ping` and `quit` are answered before login.
+    /// Only `hello`, `login`, `resume`, `ping` and `quit` are answered before login.
     NotLoggedIn = "not-logged-in", 401;
     /// Users prove here who they are, and the `login` has no `ticket`.
     TicketMissing = "ticket-missing", 401;
@@ -123,6 +124,8 @@ reasons! {
     TicketAudience = "ticket-audience", 401;
     /// The user has no role that may do this.
     Forbidden = "forbidden", 403;
+    /// There is no such session to resume, or not by that token.
+    SessionUnknown = "session-unknown", 401;
     /// The lobby is no room: nothing can be said to it, and nobody joins or leaves it.
     Lobby = "lobby", 403;
     /// Only members may do this.
@@ -161,10 +164,16 @@ reasons! {
     NameTaken = "name-taken", 409;
     /// The room still has members.
     RoomOccupied = "room-occupied", 409;
+    /// The request came on an earlier connection of the session, and its reply is no longer kept.
+    RequestRepeated = "request-repeated", 409;
     /// The same user logged in on another connection.
     Displaced = "displaced", 410;
     /// The operator has ended the session.
     Kicked = "kicked", 410;
+    /// The session was resumed on another connection.
+    TakenOver = "taken-over", 410;
+    /// The session is there, but not all that the client has missed.
+    ResumeTooOld = "resume-too-old", 410;
     /// The frame is longer than the limit.
     FrameTooLarge = "frame-too-large", 413;
     /// The object would be larger than the limit.

@@ -1,31 +1,33 @@
-//! Relays: for each room with members on this shard, the list of their connections; and for each
-//! watched object, the list of its watchers'.
+//! Relays: for each room with members on this shard, the list of their sessions; and for each
+//! watched object, the list of its watchers'. Which connection a session has at a moment is found
+//! at delivery, so a session that is resumed stands where it stood.
 
 use alloc::vec::Vec;
 
 use crate::hashing::{HashMap, HashSeed};
-use crate::ids::{ConnectionId, ObjectId};
+use crate::hearing::Hearing;
+use crate::ids::{ConnectionId, ObjectId, SessionId};
 use crate::turn::Span;
 
 /// A relay with more members knows the place of each.
 const PLACED_MEMBERS_MIN: usize = 64;
 
-/// The connections of one room or object: dense, since messages want them in a row.
+/// The sessions of one room or object: dense, since messages want them in a row.
 #[derive(Debug, Default)]
 struct Relay {
-    list: Vec<ConnectionId>,
-    /// Where in the list each connection stands, once there are many: so that thousands who leave
+    list: Vec<SessionId>,
+    /// Where in the list each session stands, once there are many: so that thousands who leave
     /// in one turn do not each look at thousands.
-    places: Option<HashMap<ConnectionId, u32>>,
+    places: Option<HashMap<SessionId, u32>>,
 }
 
 impl Relay {
-    fn push(&mut self, connection: ConnectionId, seed: HashSeed) {
-        debug_assert!(self.place_of(connection).is_none(), "the home lets a session join once");
+    fn push(&mut self, session: SessionId, seed: HashSeed) {
+        debug_assert!(self.place_of(session).is_none(), "the home lets a session join once");
         let place = self.list.len() as u32;
-        self.list.push(connection);
+        self.list.push(session);
         if let Some(places) = &mut self.places {
-            places.insert(connection, place);
+            places.insert(session, place);
         } else if self.list.len() > PLACED_MEMBERS_MIN {
             let mut places = HashMap::with_hasher(seed);
             places.extend(self.list.iter().copied().zip(0..));
@@ -33,21 +35,21 @@ impl Relay {
         }
     }
 
-    fn place_of(&self, connection: ConnectionId) -> Option<usize> {
+    fn place_of(&self, session: SessionId) -> Option<usize> {
         match &self.places {
-            Some(places) => places.get(&connection).map(|place| *place as usize),
-            None => self.list.iter().position(|member| *member == connection),
+            Some(places) => places.get(&session).map(|place| *place as usize),
+            None => self.list.iter().position(|member| *member == session),
         }
     }
 
-    fn remove(&mut self, connection: ConnectionId) -> bool {
-        let Some(place) = self.place_of(connection) else { return false };
+    fn remove(&mut self, session: SessionId) -> bool {
+        let Some(place) = self.place_of(session) else { return false };
         self.list.swap_remove(place);
         if self.list.len() <= PLACED_MEMBERS_MIN / 2 {
             self.places = None;
         }
         if let Some(places) = &mut self.places {
-            places.remove(&connection);
+            places.remove(&session);
             if let Some(moved) = self.list.get(place) {
                 places.insert(*moved, place as u32);
             }
@@ -61,7 +63,7 @@ impl Relay {
 pub(crate) struct Relays {
     relays: HashMap<ObjectId, Relay>,
     seed: HashSeed,
-    /// The room whose members stand in the turn's outputs last, as they are now.
+    /// The room whose members' connections stand in the turn's outputs last, as they are now.
     listed: Option<(ObjectId, Span)>,
 }
 
@@ -70,36 +72,53 @@ impl Relays {
         Self { relays: HashMap::with_hasher(seed), seed, listed: None }
     }
 
-    /// The outputs are empty again.
-    pub(crate) fn start_turn(&mut self) {
+    /// The outputs are empty again, or a session has another connection.
+    pub(crate) fn forget_listed(&mut self) {
         self.listed = None;
     }
 
-    /// Connections of this shard that hear the room, in `recipients`. They stand there once for all
-    /// messages of a room that come one after the other.
-    pub(crate) fn list(&mut self, room: ObjectId, recipients: &mut Vec<ConnectionId>) -> Span {
-        if let Some((listed, span)) = self.listed
-            && listed == room
+    /// Tells the sessions of this shard that hear the room, and returns their connections in
+    /// `recipients`. These stand there once for all messages of a room that come one after the
+    /// other.
+    pub(crate) fn tell(
+        &mut self,
+        room: ObjectId,
+        message: &[u8],
+        hearing: &mut Hearing,
+        recipients: &mut Vec<ConnectionId>,
+    ) -> Span {
+        let listed = self.listed.filter(|(listed, _)| *listed == room).map(|(_, span)| span);
+        if let Some(span) = listed
+            && !hearing.is_kept()
         {
             return span;
         }
         let start = recipients.len();
-        recipients.extend_from_slice(self.relays.get(&room).map_or(&[], |relay| &relay.list));
+        let Some(relay) = self.relays.get(&room) else { return Span::since(start, recipients) };
+        let position = hearing.keep(message);
+        if let Some(span) = listed {
+            for session in &relay.list {
+                hearing.tell(*session, position);
+            }
+            return span;
+        }
+        let connections = relay.list.iter().filter_map(|session| hearing.tell(*session, position));
+        recipients.extend(connections);
         let span = Span::since(start, recipients);
         self.listed = Some((room, span));
         span
     }
 
-    pub(crate) fn join(&mut self, room: ObjectId, connection: ConnectionId) {
+    pub(crate) fn join(&mut self, room: ObjectId, session: SessionId) {
         self.listed = None;
-        self.relays.entry(room).or_default().push(connection, self.seed);
+        self.relays.entry(room).or_default().push(session, self.seed);
     }
 
-    /// Takes the connection out, if it is in.
-    pub(crate) fn leave(&mut self, room: ObjectId, connection: ConnectionId) -> bool {
+    /// Takes the session out, if it is in.
+    pub(crate) fn leave(&mut self, room: ObjectId, session: SessionId) -> bool {
         self.listed = None;
         let Some(relay) = self.relays.get_mut(&room) else { return false };
-        let was_in = relay.remove(connection);
+        let was_in = relay.remove(session);
         if relay.list.is_empty() {
             self.relays.remove(&room);
         }
@@ -107,7 +126,7 @@ impl Relays {
     }
 
     /// Takes the whole relay away: of an object that is gone.
-    pub(crate) fn take(&mut self, object: ObjectId) -> Vec<ConnectionId> {
+    pub(crate) fn take(&mut self, object: ObjectId) -> Vec<SessionId> {
         self.listed = None;
         self.relays.remove(&object).unwrap_or_default().list
     }

@@ -1,11 +1,16 @@
 //! Connections and sessions of a shard. A connection is a socket; a session is a user's identity,
-//! which comes to be at login and, until sessions can be resumed, ends with its connection.
+//! which comes to be at login and outlives its connection for a while: it is detached then, until
+//! its client resumes it on another. Which connection a session has, stands with what it hears
+//! (`hearing.rs`).
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::authorize::Roles;
 use crate::ids::{ConnectionId, ObjectId, PartitionId, SessionId, ShardId};
+use crate::remembered::RememberedRequests;
+use crate::token::Token;
 use crate::turn::ConnectionTraits;
 
 /// What a shard knows of a connection.
@@ -20,6 +25,8 @@ pub(crate) struct Connection {
     pub(crate) has_ended: bool,
     /// The gateway was told to close it: what still comes in is ignored.
     pub(crate) is_closing: bool,
+    /// The shard that keeps the session which it resumes: all that it sends is passed on there.
+    pub(crate) moving_to: Option<ShardId>,
 }
 
 /// Connections by slot.
@@ -43,6 +50,7 @@ impl Connections {
             unanswered: 0,
             has_ended: false,
             is_closing: false,
+            moving_to: None,
         });
     }
 
@@ -51,6 +59,14 @@ impl Connections {
         let connection = slot.take().expect("a closed connection was opened");
         assert!(connection.generation == id.generation);
         connection
+    }
+
+    /// The connection has no session any more.
+    pub(crate) fn unlink(&mut self, id: ConnectionId) {
+        let slot = self.slots.get_mut(id.index as usize).and_then(Option::as_mut);
+        if let Some(connection) = slot.filter(|slot| slot.generation == id.generation) {
+            connection.session = None;
+        }
     }
 
     /// The connection, unless it is gone or going.
@@ -74,10 +90,40 @@ pub(crate) enum Phase {
     Open,
 }
 
+/// By which tokens a session may be resumed. None before its login was granted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tokens {
+    latest: Option<Token>,
+    /// The one before, until the client shows by a message that it may have heard of the latest.
+    before: Option<Token>,
+}
+
+impl Tokens {
+    /// Whether this one is valid. Both are looked at, whichever fits.
+    pub(crate) fn accept(&self, shown: Token) -> bool {
+        let fits = |token: Option<Token>| token.is_some_and(|token| token.is(shown));
+        fits(self.latest) | fits(self.before)
+    }
+
+    /// The session begins with its first token.
+    pub(crate) fn begin(&mut self, first: Token) {
+        self.latest = Some(first);
+    }
+
+    /// The session was resumed with a token: that one stays valid for a while, beside the next.
+    pub(crate) fn rotate(&mut self, shown: Token, next: Token) {
+        *self = Self { latest: Some(next), before: Some(shown) };
+    }
+
+    /// The token before the latest is void.
+    pub(crate) fn confirm(&mut self) {
+        self.before = None;
+    }
+}
+
 /// A session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) connection: ConnectionId,
     pub(crate) user: Box<str>,
     pub(crate) roles: Roles,
     pub(crate) user_partition: PartitionId,
@@ -94,6 +140,73 @@ pub(crate) struct Session {
     pub(crate) watches_pending: usize,
     /// Room to join when the login succeeds, as a ConnServer `player` names one.
     pub(crate) first_room: Option<Box<str>>,
+    pub(crate) tokens: Tokens,
+    /// Which of its connections it has or had last, counted from 0.
+    pub(crate) connection_number: u32,
+    /// The position from which its present connection has heard all that it was told.
+    pub(crate) heard_from: u64,
+    pub(crate) requests: RememberedRequests,
+    /// Its place among the detached sessions, while it is one of them.
+    pub(crate) detached: Option<u64>,
+}
+
+impl Session {
+    /// A session whose user's partition is being asked.
+    pub(crate) fn logging_in(user: Box<str>, roles: Roles, first_room: Option<&str>) -> Self {
+        Self {
+            user_partition: PartitionId::of_name(&user),
+            user,
+            roles,
+            login: 0,
+            phase: Phase::LoggingIn { parked: Vec::new() },
+            rooms: Vec::new(),
+            joins_pending: 0,
+            watches: Vec::new(),
+            watches_pending: 0,
+            first_room: first_room.map(Box::from),
+            tokens: Tokens::default(),
+            connection_number: 0,
+            heard_from: 0,
+            requests: RememberedRequests::default(),
+            detached: None,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+}
+
+/// The detached sessions of a shard, in the order in which their grace times end. All have the
+/// same, so it is the order in which they were detached.
+#[derive(Debug, Default)]
+pub(crate) struct Detached {
+    /// By a number that rises, with the end of its grace time.
+    sessions: BTreeMap<u64, (u64, SessionId)>,
+    next: u64,
+}
+
+impl Detached {
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Adds a session, and says at which place.
+    pub(crate) fn insert(&mut self, due_ns: u64, session: SessionId) -> u64 {
+        let place = self.next;
+        self.next += 1;
+        self.sessions.insert(place, (due_ns, session));
+        place
+    }
+
+    pub(crate) fn remove(&mut self, place: u64) {
+        assert!(self.sessions.remove(&place).is_some(), "a detached session has its place");
+    }
+
+    /// The one whose grace time ends first, and when.
+    pub(crate) fn first(&self) -> Option<(u64, SessionId)> {
+        self.sessions.first_key_value().map(|(_, first)| *first)
+    }
 }
 
 #[derive(Debug)]

@@ -11,7 +11,8 @@
 //!
 //! What a shard has for itself goes through a batch like any other's, so local and remote take one
 //! way. Files: `shard/requests.rs` from connections to events, `shard/deliver.rs` from mesh
-//! messages to connections, `shard/events.rs` from events to effects and changes,
+//! messages to connections, `shard/sessions.rs` sessions beside their connections,
+//! `shard/events.rs` from events to effects and changes,
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/snapshots.rs` from changes to what is stored and back, `shard/crowds.rs` rooms with many
 //! members, `shard/pages.rs` pages of `rooms`, `shard/control.rs` the operator's commands.
@@ -30,6 +31,7 @@ use crate::delta::{Delta, DeltaBatch};
 use crate::effects::Effects;
 use crate::event_queue::EventQueue;
 use crate::hashing::HashSeed;
+use crate::hearing::Hearing;
 use crate::ids::{Address, GROUP_COUNT, ObjectId, PARTITION_COUNT, PartitionId, ShardId};
 use crate::limits::{ARENA_BYTES_KEPT_MAX, Limits, TURN_OUTPUT_BYTES_MAX};
 use crate::mesh::{MeshBatch, MeshMessage};
@@ -37,7 +39,8 @@ use crate::message::Message;
 use crate::partition::{FIRST_ADDRESS, Partition};
 use crate::relay::Relays;
 use crate::routing::RoutingTable;
-use crate::session::{Connections, Sessions};
+use crate::session::{Connections, Detached, Sessions};
+use crate::token::{TokenSeed, TokenSource};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
 
 mod control;
@@ -47,6 +50,7 @@ mod events;
 mod pages;
 mod reply;
 mod requests;
+mod sessions;
 mod snapshots;
 mod watches;
 
@@ -71,6 +75,8 @@ pub struct ShardSettings {
     pub authentication: Authentication,
     /// Who may do what.
     pub policy: Policy,
+    /// Where its tokens come from.
+    pub token_seed: TokenSeed,
     /// Whether `join` makes rooms.
     pub join_creates_rooms: bool,
     /// How soon a changed object is handed over to be stored, in nanoseconds; none: nothing is.
@@ -88,6 +94,9 @@ pub struct Shard {
     now: Now,
     connections: Connections,
     sessions: Sessions,
+    hearing: Hearing,
+    detached: Detached,
+    token_source: TokenSource,
     relays: Relays,
     /// The same for watched objects.
     watch_relays: Relays,
@@ -119,11 +128,21 @@ impl Shard {
     pub fn new(settings: ShardSettings) -> Self {
         assert!(settings.shard.0 < settings.routing.shard_count());
         let seed = settings.seed;
-        let queue = EventQueue::new(settings.limits.partition_events_max);
+        let limits = &settings.limits;
+        assert!(limits.detached_sessions_max > 0);
+        let queue = EventQueue::new(limits.partition_events_max);
+        let (messages_max, bytes_max) = (limits.replay_messages_max, limits.replay_bytes_max);
+        let hearing = match limits.session_grace_ns {
+            0 => Hearing::unkept(),
+            _ => Hearing::kept(messages_max, bytes_max, limits.resume_bytes_max),
+        };
         Self {
             now: Now { monotonic_ns: 0, wall_ms: 0 },
             connections: Connections::default(),
             sessions: Sessions::new(settings.shard),
+            hearing,
+            detached: Detached::default(),
+            token_source: TokenSource::new(settings.token_seed),
             relays: Relays::new(seed),
             watch_relays: Relays::new(seed),
             queue,
@@ -156,10 +175,11 @@ impl Shard {
         assert!(outputs.mesh.len() == usize::from(self.settings.routing.shard_count()));
         self.now = now;
         let staged_bytes = outputs.size_bytes();
-        self.relays.start_turn();
-        self.watch_relays.start_turn();
+        self.relays.forget_listed();
+        self.watch_relays.forget_listed();
         self.advance_crowds(outputs);
         self.expire_rooms(outputs);
+        self.expire_sessions(outputs);
         // Before the clients, so that a ban holds for whoever comes with it.
         for command in &inputs.commands {
             self.carry_out(command, outputs);
@@ -189,6 +209,8 @@ impl Shard {
             self.own_batch = MeshBatch::default();
         }
         self.counters.sessions = self.sessions.len() as u64;
+        self.counters.sessions_detached = self.detached.len() as u64;
+        self.counters.replay_log_bytes = self.hearing.log().reserved_bytes() as u64;
         self.counters.queued_events = self.queue.len() as u64;
         self.counters.changed_objects = self.changed_object_count() as u64;
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
@@ -204,7 +226,8 @@ impl Shard {
     #[must_use]
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let expiry_ns = self.room_expiries.front().map(|(due_ns, _)| *due_ns);
-        [expiry_ns, self.crowds.next_deadline_ns()].into_iter().flatten().min()
+        let grace_ns = self.detached.first().map(|(due_ns, _)| due_ns);
+        [expiry_ns, grace_ns, self.crowds.next_deadline_ns()].into_iter().flatten().min()
     }
 
     /// Whether new client input is welcome: no way to another shard is half full.

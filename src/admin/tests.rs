@@ -64,6 +64,7 @@ fn settings() -> ShardSettings {
         routing: RoutingTable::even(1, Epoch(1)),
         limits: Limits::PRODUCTION,
         seed: HashSeed(1, 2),
+        token_seed: warren_core::token::TokenSeed([7; 32]),
         join_creates_rooms: true,
         authentication: Authentication::Open,
         policy: Policy::default(),

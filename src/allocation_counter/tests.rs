@@ -7,6 +7,7 @@ use warren_core::limits::Limits;
 use warren_core::message::{Value, packed};
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
+use warren_core::token::TokenSeed;
 
 use super::*;
 
@@ -24,6 +25,7 @@ fn shard() -> Shard {
         seed: HashSeed(1, 2),
         authentication: warren_core::authentication::Authentication::Open,
         policy: warren_core::authorize::Policy::default(),
+        token_seed: TokenSeed([7; 32]),
         join_creates_rooms: true,
         snapshot_interval_ns: None,
         frame_bytes_max: 65_536,

@@ -445,8 +445,23 @@ sections! {
         bans_max: u64 = "10000", Allowed::Range(1, 100_000);
         /// Time for which a room made by `join` stays when it is empty, in milliseconds.
         room_grace_ms: u64 = "10000", Allowed::Range(0, DAY_MS);
+        /// Sessions of one shard that wait to be resumed; one more ends the oldest.
+        detached_sessions_max: u64 = "65536", Allowed::Range(1, 16_777_216);
+        /// Messages of one session that are kept to be told again; a client that missed more is
+        /// answered `resume-too-old`. So is one that missed more bytes than half of
+        /// `limits.send_queue_bytes_max`.
+        replay_messages_max: u64 = "1024", Allowed::Range(1, 1_048_576);
+        /// Bytes of all messages of one shard that are kept to be told again, each once however
+        /// many sessions heard it; a client whose oldest missed message is no longer there is
+        /// answered `resume-too-old`.
+        replay_bytes_max: u64 = "67108864", Allowed::Range(KIB, 64 * GIB);
         /// `join` makes the room when there is none.
         join_creates_rooms: bool = "true", Allowed::Switch;
+    }
+    SessionSection = "session" {
+        /// Time for which a session without a connection waits to be resumed, in milliseconds. 0:
+        /// sessions end with their connections, and nothing is kept to be told again.
+        grace_ms: u64 = "30000", Allowed::Range(0, DAY_MS);
     }
     ReactorSection = "reactor" {
         /// Longest time between two turns of a shard that has work, in microseconds.
@@ -480,6 +495,7 @@ pub(super) struct ConfigFile {
     pub(super) protocol: ProtocolSection,
     pub(super) websocket: WebSocketSection,
     pub(super) limits: LimitsSection,
+    pub(super) session: SessionSection,
     pub(super) reactor: ReactorSection,
     pub(super) storage: StorageSection,
     pub(super) log: LogSection,

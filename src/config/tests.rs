@@ -93,8 +93,13 @@ fn every_key_can_be_set() {
         watches_per_session_max = 18
         mesh_staging_bytes_max = 8192
         bans_max = 9
+        detached_sessions_max = 31
+        replay_messages_max = 32
+        replay_bytes_max = 1025
         room_grace_ms = 19
         join_creates_rooms = false
+        [session]
+        grace_ms = 33
         [reactor]
         turn_interval_us = 21
         receive_buffers = 32
@@ -162,9 +167,13 @@ fn every_key_can_be_set() {
             watches_per_session_max: 18,
             mesh_staging_bytes_max: 8192,
             bans_max: 9,
+            detached_sessions_max: 31,
+            replay_messages_max: 32,
+            replay_bytes_max: 1025,
             room_grace_ms: 19,
             join_creates_rooms: false,
         },
+        session_grace_ms: 33,
         reactor: ReactorConfig {
             turn_interval_us: 21,
             receive_buffers: 32,
@@ -469,10 +478,15 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         watches_per_session_max: limits.watches_per_session_max,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max,
         bans_max: config.limits.bans_max,
+        detached_sessions_max: limits.detached_sessions_max,
+        replay_messages_max: limits.replay_messages_max,
+        replay_bytes_max: limits.replay_bytes_max,
         room_grace_ms: limits.room_grace_ns / 1_000_000,
         join_creates_rooms: true,
     };
     assert_eq!(config.limits, expected);
+    assert_eq!(config.session_grace_ms, limits.session_grace_ns / 1_000_000);
+    assert_eq!(limits.resume_bytes_max, config.limits.send_queue_bytes_max / 2);
     let expected = ReactorConfig {
         turn_interval_us: reactor.turn_interval_us,
         receive_buffers: reactor.receive_buffers,

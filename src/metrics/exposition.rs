@@ -52,7 +52,23 @@ pub(super) const SCALARS: &[Scalar] = &[
     }),
     counter("deliveries", "Copies of messages handed to connections", |turn| turn.shard.deliveries),
     counter("delta_batches", "Delta batches made", |turn| turn.shard.delta_batches),
-    gauge("sessions", "Sessions", |turn| turn.shard.sessions),
+    gauge("sessions", "Sessions, detached ones among them", |turn| turn.shard.sessions),
+    gauge("sessions_detached", "Sessions that wait to be resumed", |turn| {
+        turn.shard.sessions_detached
+    }),
+    counter("sessions_evicted", "Detached sessions ended because there were too many", |turn| {
+        turn.shard.detached_sessions_evicted
+    }),
+    counter("resumes", "Sessions resumed", |turn| turn.shard.resumes),
+    counter("messages_replayed", "Messages told again to sessions that were resumed", |turn| {
+        turn.shard.messages_replayed
+    }),
+    counter("requests_repeated", "Requests that came again and were not run again", |turn| {
+        turn.shard.requests_repeated
+    }),
+    gauge("replay_log_bytes", "Bytes in memory of the messages kept for sessions", |turn| {
+        turn.shard.replay_log_bytes
+    }),
     gauge("rooms", "Rooms whose home is on this shard", |turn| turn.shard.rooms),
     gauge("objects", "Objects, rooms among them", |turn| turn.shard.objects),
     gauge("state_bytes", "Bytes in memory of the objects", |turn| turn.shard.state_bytes),

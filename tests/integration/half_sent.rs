@@ -32,7 +32,7 @@ fn a_frame_sent_a_byte_at_a_time_makes_no_busy_loop() {
 #[test]
 fn a_client_that_closes_its_side_still_hears_the_answers() {
     // As `printf … | nc -N` does. With three shards some answers come from others.
-    let server = TestServer::start(3);
+    let server = TestServer::start_with(3, "[session]\ngrace_ms = 0\n");
     let mut listener = Client::log_in(server.listen, "listener");
     for index in 0..20 {
         let room = format!("room{index}");

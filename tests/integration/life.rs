@@ -55,7 +55,7 @@ fn a_client_that_does_not_go_does_not_keep_the_server() {
 
 #[test]
 fn metrics_tell_what_happened() {
-    let server = TestServer::start(1);
+    let server = TestServer::start_with(1, "[session]\ngrace_ms = 0\n");
     let mut ann = Client::log_in(server.listen, "ann");
     let mut bob = Client::log_in(server.listen, "bob");
     ann.join("r");

@@ -14,7 +14,7 @@ fn create(client: &mut Client, fields: &str) -> String {
 #[test]
 fn watchers_on_all_shards_hear_every_version() {
     const CHANGES: u64 = 50;
-    let server = TestServer::start(2);
+    let server = TestServer::start_with(2, "[session]\ngrace_ms = 0\n");
     let mut clients = clients_on_all_shards(&server, 8);
     let object = create(&mut clients[0], "\"height\":0");
     for client in &mut clients {

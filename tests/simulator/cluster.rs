@@ -10,6 +10,7 @@ use warren_core::ids::{Epoch, ShardId};
 use warren_core::message::Message;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
+use warren_core::token::TokenSeed;
 use warren_core::turn::{ConnectionTraits, ShardOutput};
 
 use crate::auditor::Auditor;
@@ -385,6 +386,7 @@ fn new_shard(plan: &Plan, seed: HashSeed, shard: u16) -> Shard {
         seed,
         authentication: warren_core::authentication::Authentication::Open,
         policy: warren_core::authorize::Policy::default(),
+        token_seed: TokenSeed([shard as u8; 32]),
         join_creates_rooms: plan.join_creates_rooms,
         snapshot_interval_ns: Some(plan.step_ns_max),
         frame_bytes_max: 1 << 16,

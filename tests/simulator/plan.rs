@@ -69,7 +69,7 @@ impl Plan {
 fn draw_limits(prng: &mut Prng) -> Limits {
     let (tiny, production) = (Limits::TINY, Limits::PRODUCTION);
     if prng.chance(25) {
-        return tiny;
+        return Limits { session_grace_ns: 0, ..tiny };
     }
     let mut draw = |low: usize, high: usize| draw_between(prng, low as u64, high as u64) as usize;
     Limits {
@@ -100,6 +100,9 @@ fn draw_limits(prng: &mut Prng) -> Limits {
         count_interval_ns: draw_between(prng, tiny.count_interval_ns, production.count_interval_ns),
         gather_ns: draw_between(prng, tiny.gather_ns, production.gather_ns),
         room_grace_ns: draw_between(prng, tiny.room_grace_ns, production.room_grace_ns),
+        // Sessions end with their connections.
+        session_grace_ns: 0,
+        ..tiny
     }
 }
 

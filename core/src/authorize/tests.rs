@@ -14,6 +14,7 @@ const TABLE: &str = "
            |             | others own admin| others mine own admin | others mine own admin
     hello  | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
     login  | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
+    resume | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
     ping   | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
     quit   | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
     time   | +      F    | F      F   F    | F      F    F   F     | U      F    F   F
@@ -35,7 +36,7 @@ const TABLE: &str = "
     LOCATE | F      F    | F      +   +    | F      F    F   F     | U      F    F   F
 ";
 
-const EVERYONE: [&str; 4] = ["hello", "login", "ping", "quit"];
+const EVERYONE: [&str; 5] = ["hello", "login", "resume", "ping", "quit"];
 
 fn subject(user: &str, roles: Roles) -> Subject<'_> {
     let session = SessionId { shard: ShardId(0), generation: 0, index: 0 };

@@ -63,11 +63,11 @@ impl<'b> MessageBuilder<'b> {
         Self::at(out, start, 0, 0)
     }
 
-    /// Goes on with the message that is all of the buffer.
-    pub(crate) fn resume(out: &'b mut Vec<u8>) -> Self {
-        let message = Message::from_checked(out);
+    /// Goes on with the message that begins at `start` and ends with the buffer.
+    pub(crate) fn resume(out: &'b mut Vec<u8>, start: usize) -> Self {
+        let message = Message::from_checked(&out[start..]);
         let (method_bytes, field_count) = (1 + message.method().len(), message.field_count());
-        Self::at(out, 0, method_bytes, field_count)
+        Self::at(out, start, method_bytes, field_count)
     }
 
     fn at(out: &'b mut Vec<u8>, start: usize, method_bytes: usize, field_count: usize) -> Self {

@@ -1,11 +1,12 @@
 use alloc::collections::BTreeSet;
 
 use super::*;
+use crate::ids::ShardId;
 
 const SEED: HashSeed = HashSeed(1, 2);
 
-fn connection(index: u32) -> ConnectionId {
-    ConnectionId { index, generation: 1 }
+fn session(index: u32) -> SessionId {
+    SessionId { shard: ShardId(0), generation: 1, index }
 }
 
 #[test]
@@ -16,7 +17,7 @@ fn a_relay_holds_who_joined_and_did_not_leave_however_many_they_are() {
     for step in 0..2000 {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let (draw, grows) = (number >> 16, step / 250 % 2 == 0);
-        let chosen = connection(draw % 200);
+        let chosen = session(draw % 200);
         if draw % 4 == 0 || grows {
             if expected.insert(chosen) {
                 relay.push(chosen, SEED);
@@ -41,13 +42,13 @@ fn who_is_not_in_a_relay_does_not_leave_it() {
     let mut relays = Relays::new(SEED);
     let object = ObjectId(9 << 48 | 1);
     for index in 0..100 {
-        relays.join(object, connection(index));
+        relays.join(object, session(index));
     }
-    assert!(!relays.leave(object, connection(100)));
+    assert!(!relays.leave(object, session(100)));
     for index in 0..100 {
         assert_eq!(relays.count(), 1);
-        assert!(relays.leave(object, connection(index)));
-        assert!(!relays.leave(object, connection(index)));
+        assert!(relays.leave(object, session(index)));
+        assert!(!relays.leave(object, session(index)));
     }
     assert_eq!(relays.count(), 0);
 }

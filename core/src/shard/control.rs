@@ -41,7 +41,7 @@ impl Shard {
             rows.push(SessionRow {
                 session: id,
                 user: session.user.clone(),
-                connection: Some(session.connection),
+                connection: self.hearing.connection(id),
                 is_logging_in: matches!(session.phase, Phase::LoggingIn { .. }),
                 rooms: session.rooms.len(),
                 watches: session.watches.len(),

@@ -40,7 +40,7 @@ pub(super) struct Crowds {
     /// A `members` message while it is built.
     message: Vec<u8>,
     /// Nothing is gathered any more.
-    is_over: bool,
+    pub(super) is_over: bool,
 }
 
 impl Crowds {

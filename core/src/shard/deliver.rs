@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::reply::{write_refusal, write_reply};
+use super::sessions::NO_CONNECTION;
 use crate::authorize::Roles;
 use crate::ids::{ConnectionId, ObjectId, SessionId};
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
@@ -23,15 +24,15 @@ impl Shard {
                 self.enqueue(header, user.of(bytes), message.of(bytes), outputs);
             }
             MeshMessage::Reply { origin, message } => {
-                self.answered(origin.connection, message.of(bytes), outputs);
+                self.answered(origin, message.of(bytes), outputs);
             }
             MeshMessage::LoggedIn { origin, object, login, user } => {
                 self.logged_in(origin, (object, login), user.of(bytes), outputs);
             }
             MeshMessage::LoginRefused { origin } => self.session_refused(origin.session, outputs),
             MeshMessage::Displace { session, reason } => {
-                if let Some(displaced) = self.sessions.get(session) {
-                    self.close(displaced.connection, reason, outputs);
+                if self.sessions.get(session).is_some() {
+                    self.close_session(session, reason, outputs);
                 }
             }
             MeshMessage::RelayJoin { room, session, user } => {
@@ -58,10 +59,8 @@ impl Shard {
                 self.send_to_members(room, message.of(bytes), outputs);
             }
             MeshMessage::Direct { session, message } => {
-                if let Some(open) = self.sessions.get(session) {
-                    let connection = open.connection;
-                    self.counters.deliveries += 1;
-                    self.send(connection, message.of(bytes), outputs);
+                if self.sessions.get(session).is_some() {
+                    self.tell_alone(session, message.of(bytes), outputs);
                 }
             }
             MeshMessage::RoomsPage { origin, roles, shards_left, request, gathered } => {
@@ -91,11 +90,19 @@ impl Shard {
         }
     }
 
-    fn answered(&mut self, connection: ConnectionId, message: &[u8], outputs: &mut ShardOutputs) {
-        let Some(known) = self.connections.get_mut(connection) else { return };
-        known.unanswered = known.unanswered.checked_sub(1).expect("a reply answers a request");
-        self.send(connection, message, outputs);
-        self.close_if_answered(connection, outputs);
+    fn answered(&mut self, origin: Origin, message: &[u8], outputs: &mut ShardOutputs) {
+        if let Some(known) = self.connections.get_mut(origin.connection) {
+            known.unanswered = known.unanswered.checked_sub(1).expect("a reply answers a request");
+        }
+        // The reply is the session's, on whichever connection it is by now.
+        match self.sessions.get(origin.session) {
+            None => {}
+            Some(session) if session.is_open() => {
+                self.tell_reply(origin.session, message, outputs);
+            }
+            Some(_) => self.send_login_reply(origin, message, outputs),
+        }
+        self.close_if_answered(origin.connection, outputs);
     }
 
     pub(super) fn send(
@@ -114,7 +121,8 @@ impl Shard {
     }
 
     fn send_to_members(&mut self, room: ObjectId, message: &[u8], outputs: &mut ShardOutputs) {
-        let recipients = self.relays.list(room, &mut outputs.recipients);
+        let list = &mut outputs.recipients;
+        let recipients = self.relays.tell(room, message, &mut self.hearing, list);
         if recipients.length == 0 {
             return;
         }
@@ -151,16 +159,16 @@ impl Shard {
             Some(session) => {
                 session.joins_pending -= 1;
                 session.rooms.push(room);
-                self.relays.join(room, session.connection);
+                self.relays.join(room, id);
             }
             None => self.post_end(room, EventKind::LeaveRoom { room }, id, user, outputs),
         }
     }
 
-    fn relay_leave(&mut self, room: ObjectId, session: SessionId) {
-        if let Some(session) = self.sessions.get_mut(session) {
+    fn relay_leave(&mut self, room: ObjectId, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
             session.rooms.retain(|heard| *heard != room);
-            self.relays.leave(room, session.connection);
+            self.relays.leave(room, id);
         }
     }
 
@@ -174,8 +182,7 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) {
         let partition = object.partition();
-        let connection = ConnectionId { index: u32::MAX, generation: 0 };
-        let origin = Origin { session, connection, echoes_request: false };
+        let origin = Origin { session, connection: NO_CONNECTION, echoes_request: false };
         let epoch = self.settings.routing.epoch_of(partition.group());
         // Ends go by their session alone.
         let (user_partition, login, roles) = (partition, 0, Roles::NONE);

@@ -1,7 +1,6 @@
 //! From connections to events: sessions, and the methods that are answered where the connection
 //! is.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::reply::{write_refusal, write_reply};
@@ -13,6 +12,7 @@ use crate::ids::{ConnectionId, PartitionId, SessionId, ShardId};
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, MessageBuilder, REQUEST_FIELDS_MAX, Value};
 use crate::reason::Reason;
+use crate::remembered::id_of;
 use crate::session::{Phase, Session};
 use crate::turn::{ShardOutput, ShardOutputs, Span};
 
@@ -31,20 +31,26 @@ impl Shard {
     ) {
         debug_assert!(message.field_count() <= REQUEST_FIELDS_MAX, "gateways see to that");
         let Some(known) = self.connections.get(connection) else { return };
+        if let Some(to) = known.moving_to {
+            self.hand_over(connection, to, message, outputs);
+            return;
+        }
         let session = known.session;
-        if let Some(session) = session
-            && let Some(open) = self.sessions.get_mut(session)
-            && let Phase::LoggingIn { parked } = &mut open.phase
-        {
-            // Its user's partition was asked, and answers in a moment: the order is kept.
-            let bytes = message.as_bytes();
-            if parked.len() + bytes.len() > self.settings.limits.parked_bytes_max {
-                self.refuse(connection, message, Reason::Busy, outputs);
+        if let Some(open) = session.and_then(|session| self.sessions.get_mut(session)) {
+            if let Phase::LoggingIn { parked } = &mut open.phase {
+                // Its user's partition was asked, and answers in a moment: the order is kept.
+                let bytes = message.as_bytes();
+                if parked.len() + bytes.len() > self.settings.limits.parked_bytes_max {
+                    self.refuse(connection, message, Reason::Busy, outputs);
+                    return;
+                }
+                parked.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+                parked.extend_from_slice(bytes);
                 return;
             }
-            parked.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-            parked.extend_from_slice(bytes);
-            return;
+            // A reply that was lost on the way locks nobody out: until now the token before the
+            // latest was valid too.
+            open.tokens.confirm();
         }
         if let Err(reason) = self.dispatch(connection, session, message, outputs) {
             self.refuse(connection, message, reason, outputs);
@@ -64,20 +70,34 @@ impl Shard {
         let Some(session) = session else {
             return match method {
                 Method::Login => self.log_in(connection, message, outputs),
+                Method::Resume => self.resume(connection, message, outputs),
                 open => self.answer(open, connection, message, outputs),
             };
         };
         let open = self.sessions.get(session).expect("a connection's session exists");
         let user_partition = open.user_partition;
         match method.route(message, user_partition)? {
-            Route::Here if method == Method::Login => Err(Reason::AlreadyLoggedIn),
+            Route::Here if matches!(method, Method::Login | Method::Resume) => {
+                Err(Reason::AlreadyLoggedIn)
+            }
             Route::Here => self.answer(method, connection, message, outputs),
             Route::EveryShard => self.start_rooms_page(session, message, outputs),
             Route::Partition(partition) => {
+                let id =
+                    if self.hearing.is_kept() { id_of(message, self.settings.seed) } else { None };
+                if let Some(id) = id
+                    && self.is_repeat(session, id, outputs)?
+                {
+                    return Ok(());
+                }
                 match method {
                     Method::Join => self.count_join(session)?,
                     Method::Watch => self.count_watch(session)?,
                     _ => {}
+                }
+                if let Some(id) = id {
+                    let open = self.sessions.get_mut(session).expect("it was there");
+                    open.requests.asked(id, open.connection_number);
                 }
                 self.post_request(session, partition, message, outputs);
                 Ok(())
@@ -106,8 +126,7 @@ impl Shard {
     }
 
     fn origin(&self, session: SessionId) -> Origin {
-        let open = self.sessions.get(session).expect("the session exists");
-        let connection = open.connection;
+        let connection = self.hearing.connection(session).expect("who asks has a connection");
         let traits = self.connections.get(connection).map(|known| known.traits);
         let echoes_request = traits.is_some_and(|traits| traits.echoes_request);
         Origin { session, connection, echoes_request }
@@ -170,19 +189,8 @@ impl Shard {
         let Identity { user, roles, room } =
             authentication.identify(message, policy, self.now.wall_ms)?;
         let user_partition = PartitionId::of_name(&user);
-        let session = self.sessions.insert(Session {
-            connection,
-            user,
-            roles,
-            user_partition,
-            login: 0,
-            phase: Phase::LoggingIn { parked: Vec::new() },
-            rooms: Vec::new(),
-            joins_pending: 0,
-            watches: Vec::new(),
-            watches_pending: 0,
-            first_room: room.map(Box::from),
-        });
+        let session = self.sessions.insert(Session::logging_in(user, roles, room));
+        self.hearing.begin(session, connection);
         let known = self.connections.get_mut(connection).expect("the connection sent a message");
         known.session = Some(session);
         self.post_request(session, user_partition, message, outputs);
@@ -208,12 +216,14 @@ impl Shard {
                     reply.field("frame_bytes_max", Value::Integer(frame_bytes_max));
                     let heartbeat_ms = self.settings.heartbeat_ms as i64;
                     reply.field("heartbeat_ms", Value::Integer(heartbeat_ms));
+                    let grace_ms = (self.settings.limits.session_grace_ns / 1_000_000) as i64;
+                    reply.field("resume_grace_ms", Value::Integer(grace_ms));
                 });
             }),
             Method::Ping | Method::Time => {
                 let time_ms = self.now.wall_ms as i64;
                 effects.reply(|reply| reply.field("time_ms", Value::Integer(time_ms)));
-                Ok(())
+                if method == Method::Ping { self.note_heard(connection, message) } else { Ok(()) }
             }
             Method::Quit => Ok(()),
             _ => panic!("{method:?} is answered by a partition"),
@@ -222,14 +232,25 @@ impl Shard {
             let echoes = self.connections.get(connection).is_some_and(|c| c.traits.echoes_request);
             let start = outputs.bytes.len();
             write_reply(&mut outputs.bytes, message, echoes, effects.reply_message());
-            let message = Span::since(start, &outputs.bytes);
-            outputs.list.push(ShardOutput::Send { connection, message });
+            self.send_answer(connection, start, outputs);
         }
         self.effects = effects;
         if method == Method::Quit {
-            self.close(connection, Reason::Quit, outputs);
+            self.close_for_good(connection, Reason::Quit, outputs);
         }
         result
+    }
+
+    /// `ping` may say how many messages the client has heard.
+    fn note_heard(&mut self, connection: ConnectionId, message: Message<'_>) -> Result<(), Reason> {
+        let Some(count) = message.get("received") else { return Ok(()) };
+        let count = count.as_integer().and_then(|count| u64::try_from(count).ok());
+        let count = count.ok_or(Reason::FieldInvalid)?;
+        let session = self.connections.get(connection).and_then(|known| known.session);
+        match session.filter(|_| self.hearing.is_kept()) {
+            Some(session) => self.hearing.forget(session, count),
+            None => Ok(()),
+        }
     }
 
     /// Answers a message that goes no further.
@@ -245,15 +266,27 @@ impl Shard {
         let traits = known.traits;
         let start = outputs.bytes.len();
         write_refusal(&mut outputs.bytes, message, traits.echoes_request, reason);
-        let message = Span::since(start, &outputs.bytes);
-        outputs.list.push(ShardOutput::Send { connection, message });
+        self.send_answer(connection, start, outputs);
         if reason == Reason::UnknownMethod && traits.closes_on_unknown_method {
-            self.close(connection, reason, outputs);
+            self.close_for_good(connection, reason, outputs);
         }
     }
 
-    /// Tells the gateway to close the connection. Its session ends when the gateway says that the
-    /// connection is gone, as it does whoever closed it.
+    /// Tells the gateway to close the connection, and ends its session.
+    fn close_for_good(
+        &mut self,
+        connection: ConnectionId,
+        reason: Reason,
+        outputs: &mut ShardOutputs,
+    ) {
+        match self.connections.get(connection).and_then(|known| known.session) {
+            Some(session) => self.close_session(session, reason, outputs),
+            None => self.close(connection, reason, outputs),
+        }
+    }
+
+    /// Tells the gateway to close the connection. Its session is detached when the gateway says
+    /// that the connection is gone, as it does whoever closed it.
     pub(super) fn close(
         &mut self,
         connection: ConnectionId,
@@ -284,47 +317,25 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) {
         let Some(known) = self.connections.get(connection) else { return };
-        if !known.has_ended || known.unanswered > 0 {
+        // One that goes to another shard is closed there.
+        if !known.has_ended || known.unanswered > 0 || known.moving_to.is_some() {
             return;
         }
         let session = known.session.and_then(|session| self.sessions.get(session));
-        if session.is_none_or(|session| matches!(session.phase, Phase::Open)) {
+        if session.is_none_or(Session::is_open) {
             self.close(connection, Reason::PeerClosed, outputs);
         }
-    }
-
-    /// The connection is gone, and its session with it: its user leaves every room, watches nothing
-    /// and is absent.
-    pub(super) fn connection_closed(
-        &mut self,
-        connection: ConnectionId,
-        outputs: &mut ShardOutputs,
-    ) {
-        let Some(session) = self.connections.close(connection).session else { return };
-        let Some(open) = self.sessions.get_mut(session) else { return };
-        let echoes_request = false;
-        let origin = Origin { session, connection, echoes_request };
-        // While it logs in it is in no room and watches nothing, and its end answers what the
-        // partition says.
-        if matches!(open.phase, Phase::Open) {
-            let user_partition = open.user_partition;
-            for room in core::mem::take(&mut open.rooms) {
-                assert!(self.relays.leave(room, connection), "a session's rooms are relayed");
-                let kind = EventKind::LeaveRoom { room };
-                self.post_event(room.partition(), kind, origin, &[], outputs);
-            }
-            self.end_watches(origin, outputs);
-            self.post_event(user_partition, EventKind::LogOut, origin, &[], outputs);
-        }
-        self.sessions.remove(session).expect("the session is there");
     }
 
     /// The partition agreed: the session is open, and what waited for that goes on.
     pub(super) fn session_opened(&mut self, session: SessionId, outputs: &mut ShardOutputs) {
         let open = self.sessions.get_mut(session).expect("the session is there");
         let phase = core::mem::replace(&mut open.phase, Phase::Open);
-        let (connection, room) = (open.connection, open.first_room.take());
-        outputs.list.push(ShardOutput::Admit { connection });
+        let room = open.first_room.take();
+        let connection = self.hearing.connection(session).expect("it would be gone with it");
+        if self.connections.get(connection).is_some() {
+            outputs.list.push(ShardOutput::Admit { connection });
+        }
         if let Some(room) = room {
             let mut bytes = Vec::new();
             MessageBuilder::new(&mut bytes, "join").field("room", Value::Text(&room));
@@ -337,11 +348,10 @@ impl Shard {
     /// The partition refused: there is no session, and what waited hears so.
     pub(super) fn session_refused(&mut self, session: SessionId, outputs: &mut ShardOutputs) {
         let Some(refused) = self.sessions.remove(session) else { return };
-        if let Some(known) = self.connections.get_mut(refused.connection) {
-            known.session = None;
-        }
-        self.unpark(refused.connection, refused.phase, outputs);
-        self.close_if_answered(refused.connection, outputs);
+        let connection = self.hearing.end(session).expect("it would be gone with it");
+        self.connections.unlink(connection);
+        self.unpark(connection, refused.phase, outputs);
+        self.close_if_answered(connection, outputs);
     }
 
     fn unpark(&mut self, connection: ConnectionId, phase: Phase, outputs: &mut ShardOutputs) {

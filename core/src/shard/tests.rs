@@ -2,8 +2,10 @@
 //!
 //! A line of a script is `client method field=value …`; `client open`, `client open echo` and
 //! `client end` and `client close` are the connection's; `+ms` lets time pass. Under it, indented, stands what that
-//! turn sent, one line a message: `client: method field=value …` or `client: CLOSE reason`.
+//! turn sent, one line a message: `client: method field=value …` or `client: CLOSE reason`. A token
+//! is not shown; `@client` is the last that this client heard, `@client.N` the Nth, from 0.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
@@ -16,9 +18,13 @@ mod control;
 mod crowd;
 mod objects;
 mod pages;
+mod sessions;
 mod snapshots;
 
 const SNAPSHOT_INTERVAL_NS: u64 = 5_000_000_000;
+
+/// Sessions end with their connections: for tests of what happens then.
+const NO_GRACE: Limits = Limits { session_grace_ns: 0, ..Limits::PRODUCTION };
 
 struct World {
     shard: Shard,
@@ -27,6 +33,8 @@ struct World {
     deltas: Vec<DeltaBatch>,
     store: snapshots::Store,
     takes_snapshots: bool,
+    /// By client, the tokens that it heard.
+    tokens: BTreeMap<u32, Vec<String>>,
 }
 
 impl World {
@@ -35,7 +43,8 @@ impl World {
         let now = Now { monotonic_ns: 0, wall_ms: 1_700_000_000_000 };
         let (outputs, deltas) = (ShardOutputs::new(1), Vec::new());
         let store = snapshots::Store::default();
-        Self { shard, outputs, now, deltas, store, takes_snapshots: true }
+        let tokens = BTreeMap::new();
+        Self { shard, outputs, now, deltas, store, takes_snapshots: true, tokens }
     }
 
     fn run(&mut self, line: &str) -> String {
@@ -55,6 +64,13 @@ impl World {
             self.store_next_batch();
         }
         self.heard()
+    }
+
+    /// Turns until nothing waits.
+    fn settle(&mut self) {
+        while self.shard.has_work() {
+            self.run("+0");
+        }
     }
 
     fn store_next_batch(&mut self) -> bool {
@@ -83,6 +99,7 @@ impl World {
                 let mut builder = MessageBuilder::new(&mut inputs.bytes, method);
                 for word in words {
                     let (name, value) = word.split_once('=').unwrap();
+                    let value = value.strip_prefix('@').map_or(value, |of| token(&self.tokens, of));
                     builder.try_field(name.as_bytes(), Value::Text(value)).unwrap();
                 }
                 inputs.push_message(connection, start);
@@ -90,16 +107,17 @@ impl World {
         }
     }
 
-    fn heard(&self) -> String {
+    fn heard(&mut self) -> String {
         let mut lines = String::new();
-        for output in &self.outputs.list {
-            match *output {
+        for at in 0..self.outputs.list.len() {
+            match self.outputs.list[at] {
                 ShardOutput::Send { connection, message } => {
                     lines += &self.line(connection, message);
                 }
                 ShardOutput::SendMany { recipients, message } => {
-                    for connection in recipients.of(&self.outputs.recipients) {
-                        lines += &self.line(*connection, message);
+                    for at in 0..recipients.length {
+                        let connection = recipients.of(&self.outputs.recipients)[at as usize];
+                        lines += &self.line(connection, message);
                     }
                 }
                 ShardOutput::Close { connection, reason } => {
@@ -114,14 +132,24 @@ impl World {
         lines
     }
 
-    fn line(&self, connection: ConnectionId, message: crate::turn::Span) -> String {
+    fn line(&mut self, connection: ConnectionId, message: crate::turn::Span) -> String {
         let message = self.outputs.message(message);
         let mut line = format!("{}: {}", connection.index, message.method());
         for (name, value) in message.fields() {
-            line += &format!(" {name}={value}");
+            if name == "token" {
+                self.tokens.entry(connection.index).or_default().push(format!("{value}"));
+            } else {
+                line += &format!(" {name}={value}");
+            }
         }
         line + "\n"
     }
+}
+
+fn token<'t>(tokens: &'t BTreeMap<u32, Vec<String>>, of: &str) -> &'t str {
+    let (client, at) = of.split_once('.').map_or((of, None), |(client, at)| (client, Some(at)));
+    let heard = &tokens[&client.parse().unwrap()];
+    at.map_or_else(|| heard.last().unwrap(), |at| &heard[at.parse::<usize>().unwrap()])
 }
 
 fn settings(limits: Limits) -> ShardSettings {
@@ -132,6 +160,7 @@ fn settings(limits: Limits) -> ShardSettings {
         seed: HashSeed(1, 2),
         authentication: Authentication::Open,
         policy: Policy::default(),
+        token_seed: TokenSeed([7; 32]),
         join_creates_rooms: true,
         frame_bytes_max: 65536,
         heartbeat_ms: 10_000,
@@ -193,7 +222,7 @@ fn before_login_only_a_few_methods_are_answered() {
         "
         1 open
         1 hello protocol=1 id=a
-            1: hello id=a status=0 server=warren/0.1.0 protocol=1 frame_bytes_max=65536 heartbeat_ms=10000
+            1: hello id=a status=0 server=warren/0.1.0 protocol=1 frame_bytes_max=65536 heartbeat_ms=10000 resume_grace_ms=30000
         1 hello protocol=2
             1: hello status=400 error=version-unsupported
         1 ping
@@ -263,7 +292,8 @@ fn members_of_a_room_hear_each_other_in_its_order() {
 
 #[test]
 fn the_end_of_a_connection_takes_its_user_out_of_every_room() {
-    check(
+    check_with(
+        NO_GRACE,
         "
         1 open ; 2 open
         1 login user=ann ; 2 login user=bob

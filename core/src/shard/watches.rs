@@ -29,7 +29,7 @@ impl Shard {
         let open = self.sessions.get_mut(origin.session).expect("the session is there");
         for object in core::mem::take(&mut open.watches) {
             // Of an object that is gone there is no watch left to end.
-            if self.watch_relays.leave(object, origin.connection) {
+            if self.watch_relays.leave(object, origin.session) {
                 let kind = EventKind::EndWatch { object };
                 self.post_event(object.partition(), kind, origin, &[], outputs);
             }
@@ -46,7 +46,7 @@ impl Shard {
             Some(session) => {
                 session.watches_pending -= 1;
                 session.watches.push(object);
-                self.watch_relays.join(object, session.connection);
+                self.watch_relays.join(object, id);
             }
             // It went while its watch was under way: take it back.
             None => self.post_end(object, EventKind::EndWatch { object }, id, &[], outputs),
@@ -54,10 +54,10 @@ impl Shard {
     }
 
     /// Whether the session heard of the object until now.
-    pub(super) fn watch_ended(&mut self, object: ObjectId, session: SessionId) -> bool {
-        let Some(session) = self.sessions.get_mut(session) else { return false };
+    pub(super) fn watch_ended(&mut self, object: ObjectId, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else { return false };
         session.watches.retain(|watched| *watched != object);
-        self.watch_relays.leave(object, session.connection)
+        self.watch_relays.leave(object, id)
     }
 
     pub(super) fn watch_revoked(
@@ -69,12 +69,10 @@ impl Shard {
         if !self.watch_ended(object, session) {
             return;
         }
-        let connection = self.sessions.get(session).expect("it heard of the object").connection;
         let mut effects = core::mem::take(&mut self.effects);
         effects.start("deleted");
         let message = build_deleted(object, &mut effects);
-        self.counters.deliveries += 1;
-        self.send(connection, effects.bytes_of(message), outputs);
+        self.tell_alone(session, effects.bytes_of(message), outputs);
         self.effects = effects;
     }
 
@@ -91,22 +89,18 @@ impl Shard {
         message: &[u8],
         outputs: &mut ShardOutputs,
     ) {
-        let watchers = self.watch_relays.list(object, &mut outputs.recipients);
-        if watchers.length == 0 {
-            return;
+        let list = &mut outputs.recipients;
+        let watchers = self.watch_relays.tell(object, message, &mut self.hearing, list);
+        if watchers.length > 0 {
+            self.counters.deliveries += u64::from(watchers.length);
+            push_send_many(watchers, message, outputs);
         }
-        self.counters.deliveries += u64::from(watchers.length);
-        push_send_many(watchers, message, outputs);
         if !is_last {
             return;
         }
-        for connection in self.watch_relays.take(object) {
-            // The session of a connection that closes forgets all of its watches soon.
-            let known = self.connections.get(connection);
-            let session = known.and_then(|known| self.sessions.get_mut(known.session?));
-            if let Some(session) = session {
-                session.watches.retain(|watched| *watched != object);
-            }
+        for session in self.watch_relays.take(object) {
+            let session = self.sessions.get_mut(session).expect("who watches is there");
+            session.watches.retain(|watched| *watched != object);
         }
     }
 

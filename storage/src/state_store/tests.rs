@@ -6,6 +6,7 @@ use warren_core::limits::Limits;
 use warren_core::message::{Value, packed};
 use warren_core::routing::RoutingTable;
 use warren_core::shard::ShardSettings;
+use warren_core::token::TokenSeed;
 use warren_core::turn::Span;
 
 use super::*;
@@ -50,6 +51,7 @@ fn shard() -> Shard {
         seed: HashSeed(1, 2),
         authentication: warren_core::authentication::Authentication::Open,
         policy: warren_core::authorize::Policy::default(),
+        token_seed: TokenSeed([7; 32]),
         join_creates_rooms: true,
         snapshot_interval_ns: Some(0),
         frame_bytes_max: 65_536,

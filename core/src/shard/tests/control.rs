@@ -60,7 +60,7 @@ fn id(index: u32) -> SessionId {
 }
 
 fn world_of(users: &[&str]) -> World {
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     for (index, user) in users.iter().enumerate() {
         world.run(&format!("{index} open ; {index} login user={user}"));
     }
@@ -87,7 +87,7 @@ fn sessions_are_told_page_by_page() {
 
 #[test]
 fn a_page_of_sessions_looks_at_so_many_places_at_most() {
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     let count = u32::try_from(PLACES_MAX).unwrap() + 1;
     for index in 0..count {
         world.run(&format!("{index} open ; {index} login user=u{index}"));
@@ -126,8 +126,11 @@ fn a_kicked_user_is_out_and_may_come_back() {
     world.run("0 join room=r");
     world.run("1 join room=r");
     let (answer, heard) = world.command(kick("ann"));
-    assert_eq!((answer, &*heard), (Answer::Session(Some(id(0))), "0: CLOSE kicked\n"));
-    assert_eq!(world.run("0 close"), "1: left room=r user=ann seq=2\n");
+    assert_eq!(
+        (answer, &*heard),
+        (Answer::Session(Some(id(0))), "0: CLOSE kicked\n1: left room=r user=ann seq=2\n")
+    );
+    assert_eq!(world.run("0 close"), "");
     let (answer, heard) = world.command(kick("ann"));
     assert_eq!((answer, &*heard), (Answer::Session(None), ""));
     let (answer, _) = world.command(kick("nobody"));
@@ -139,7 +142,7 @@ fn a_kicked_user_is_out_and_may_come_back() {
 
 #[test]
 fn a_banned_user_is_refused_until_the_ban_ends() {
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     let until_ms = world.now.wall_ms + 1000;
     world.ban("ann", until_ms);
     world.run("0 open");

@@ -7,7 +7,7 @@ const CROWDED: Limits = Limits {
     count_interval_ns: 1_000_000_000,
     gather_members_min: 2,
     gather_ns: 50_000_000,
-    ..Limits::PRODUCTION
+    ..NO_GRACE
 };
 
 /// Rooms that count beyond two members and gather nothing.
@@ -389,7 +389,7 @@ fn members_of_a_room_stand_in_the_outputs_once_for_messages_in_a_row() {
 #[test]
 fn everyone_in_a_room_of_thousands_is_found_page_by_page() {
     const MEMBERS: usize = 5000;
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     for client in 0..MEMBERS {
         world.run(&format!("{client} open ; {client} login user=u{client} ; {client} join room=r"));
     }

@@ -51,7 +51,7 @@ fn watchers_hear_every_version_until_they_no_longer_watch() {
 
 #[test]
 fn the_end_of_a_connection_ends_its_watches() {
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     world.run("1 open ; 1 login user=ann ; 2 open ; 2 login user=bob");
     world.run("1 create kind=k partition=9 ; 1 create kind=k partition=10");
     world.run("2 watch object=9.1 ; 2 watch object=10.1 ; 1 watch object=9.1");
@@ -66,13 +66,12 @@ fn the_end_of_a_connection_ends_its_watches() {
     world.run("4 open ; 4 login user=dora");
     world.run("4 watch object=9.1 ; 1 delete object=9.1 ; 4 close");
     assert_eq!((world.shard.counters().watches, world.shard.watch_relay_count()), (0, 0));
-    replays_to_the_same_state(&world, Limits::PRODUCTION);
+    replays_to_the_same_state(&world, NO_GRACE);
 }
 
 #[test]
 fn a_session_watches_a_bounded_number_of_objects() {
-    let limits =
-        Limits { watches_per_session_max: 1, partition_events_max: 1, ..Limits::PRODUCTION };
+    let limits = Limits { watches_per_session_max: 1, partition_events_max: 1, ..NO_GRACE };
     check_with(
         limits,
         "
@@ -153,14 +152,14 @@ fn who_may_no_longer_read_a_room_no_longer_watches_it() {
 
 #[test]
 fn the_session_that_a_newer_one_replaces_in_a_secret_room_no_longer_watches_it() {
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     world.run("1 open ; 1 login user=ann ; 2 open ; 2 login user=bob");
     world.run("1 create kind=room room=r secret=true ; 1 join room=r ; 2 join room=r");
     world.run("1 watch object=40200.1 ; 2 watch object=40200.1");
     assert_eq!(world.shard.counters().watches, 2);
     world.run("3 open ; 3 login user=bob ; 3 join room=r");
     assert_eq!(world.shard.counters().watches, 1);
-    replays_to_the_same_state(&world, Limits::PRODUCTION);
+    replays_to_the_same_state(&world, NO_GRACE);
 }
 
 #[test]
@@ -249,7 +248,7 @@ fn the_members_of_an_object_s_room_hear_of_it() {
 
 #[test]
 fn a_room_hears_only_what_its_members_do() {
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     world.run("1 open ; 1 login user=ann ; 2 open ; 2 login user=bob ; 2 join room=r");
     let heard = world.run("1 create kind=ball partition=9 room=r");
     assert_eq!(heard, "1: create status=0 object=9.1 version=1\n");
@@ -266,7 +265,7 @@ fn a_room_hears_only_what_its_members_do() {
 
 #[test]
 fn notices_that_find_no_place_are_dropped_and_take_none_of_the_requests() {
-    let limits = Limits { partition_events_max: 2, turn_events_max: 3, ..Limits::PRODUCTION };
+    let limits = Limits { partition_events_max: 2, turn_events_max: 3, ..NO_GRACE };
     let mut world = World::new(limits);
     world.run("1 open ; 1 login user=ann");
     world.run("1 join room=r");
@@ -289,7 +288,7 @@ fn notices_that_find_no_place_are_dropped_and_take_none_of_the_requests() {
 
 #[test]
 fn a_room_is_not_told_what_is_long() {
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     world.run("1 open ; 1 login user=ann ; 1 join room=r");
     world.run("1 join room=s");
     let (short, long) = ("x".repeat(4000), "x".repeat(4096));
@@ -342,7 +341,7 @@ fn a_secret_room_answers_strangers_as_one_that_is_not_there() {
 fn the_largest_object_can_be_made_moved_and_read() {
     let object_bytes_max = 1 << 20;
     let effects_bytes_max = Limits::effects_bytes_max_for(object_bytes_max);
-    let limits = Limits { object_bytes_max, effects_bytes_max, ..Limits::PRODUCTION };
+    let limits = Limits { object_bytes_max, effects_bytes_max, ..NO_GRACE };
     let mut world = World::new(limits);
     world.run("1 open ; 1 login user=ann ; 1 join room=r");
     let half = "x".repeat((1 << 19) - 100);
@@ -398,7 +397,7 @@ fn what_may_be_an_object_s_room_and_owner() {
 
 #[test]
 fn find_looks_at_objects_of_its_kind_only() {
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     world.run("1 open ; 1 login user=ann ; 2 open ; 2 login user=bob");
     for _ in 0..8 {
         world.run("1 create kind=shield partition=9 ; 1 create kind=sword partition=9 room=r");
@@ -421,7 +420,7 @@ fn find_looks_at_objects_of_its_kind_only() {
 
 #[test]
 fn find_counts_what_it_looks_at_and_ends_its_page_by_it() {
-    let mut world = World::new(Limits::PRODUCTION);
+    let mut world = World::new(NO_GRACE);
     world.run("1 open ; 1 login user=ann");
     let text = "x".repeat(60_000);
     for _ in 0..20 {
@@ -453,9 +452,9 @@ fn find_counts_what_it_looks_at_and_ends_its_page_by_it() {
 fn objects_do_not_lock_a_user_out_of_the_partition_of_the_name() {
     let partition = PartitionId::of_name("alice").0;
     for (limits, reason) in [
-        (Limits { objects_per_partition_max: 16, ..Limits::PRODUCTION }, "partition-full"),
-        (Limits { partition_bytes_max: 32 << 10, ..Limits::PRODUCTION }, "partition-memory-full"),
-        (Limits { state_bytes_max: 32 << 10, ..Limits::PRODUCTION }, "server-full"),
+        (Limits { objects_per_partition_max: 16, ..NO_GRACE }, "partition-full"),
+        (Limits { partition_bytes_max: 32 << 10, ..NO_GRACE }, "partition-memory-full"),
+        (Limits { state_bytes_max: 32 << 10, ..NO_GRACE }, "server-full"),
     ] {
         let mut world = World::new(limits);
         world.run("1 open ; 1 login user=ann ; 2 open");
@@ -482,7 +481,7 @@ fn objects_do_not_lock_a_user_out_of_the_partition_of_the_name() {
 
 #[test]
 fn watches_count_in_memory_and_are_refused_when_it_is_full() {
-    let mut world = World::new(Limits { partition_bytes_max: 8 << 10, ..Limits::PRODUCTION });
+    let mut world = World::new(Limits { partition_bytes_max: 8 << 10, ..NO_GRACE });
     world.run("1 open ; 1 login user=ann");
     for _ in 0..12 {
         world.run("1 create kind=k partition=9");
@@ -514,7 +513,7 @@ fn state_is_bounded_in_bytes() {
     let limits = Limits {
         partition_bytes_max: for_things(first_bytes + 3 * thing_bytes + 10),
         state_bytes_max: for_things(user_bytes + 3 * first_bytes + 4 * thing_bytes + 19),
-        ..Limits::PRODUCTION
+        ..NO_GRACE
     };
     check_with(
         limits,
@@ -555,7 +554,7 @@ fn state_is_bounded_in_bytes() {
 
 #[test]
 fn a_room_outlives_its_time_while_a_way_to_its_watchers_is_full() {
-    let limits = Limits { room_grace_ns: 0, mesh_staging_bytes_max: 1024, ..Limits::PRODUCTION };
+    let limits = Limits { room_grace_ns: 0, mesh_staging_bytes_max: 1024, ..NO_GRACE };
     let mut world = World::new(limits.clone());
     let routing = RoutingTable::even(2, Epoch(1));
     world.shard = Shard::new(ShardSettings { routing, ..settings(limits) });
@@ -585,7 +584,7 @@ fn a_room_outlives_its_time_while_a_way_to_its_watchers_is_full() {
 
 #[test]
 fn notices_are_dropped_when_the_way_to_their_room_is_full() {
-    let limits = Limits { mesh_staging_bytes_max: 1024, ..Limits::PRODUCTION };
+    let limits = Limits { mesh_staging_bytes_max: 1024, ..NO_GRACE };
     let mut world = World::new(limits.clone());
     world.shard =
         Shard::new(ShardSettings { routing: RoutingTable::even(2, Epoch(1)), ..settings(limits) });
