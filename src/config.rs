@@ -104,6 +104,26 @@ pub struct LimitsConfig {
     pub join_creates_rooms: bool,
 }
 
+/// Where the certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, with those that lead from it to one that clients trust.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificate; none: no TLS.
+    pub files: Option<TlsFiles>,
+    /// Connections that are not in TLS are refused.
+    pub required: bool,
+    /// Handshakes that a shard answers in one turn.
+    pub handshakes_per_turn_max: usize,
+}
+
 /// The rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReactorConfig {
@@ -140,6 +160,8 @@ pub struct ServerConfig {
     pub upgrade: UpgradeSettings,
     /// Milliseconds between two heartbeats.
     pub heartbeat_ms: u64,
+    /// TLS.
+    pub tls: TlsConfig,
     /// The bounds of queues and tables.
     pub limits: LimitsConfig,
     /// Milliseconds for which a session without a connection waits to be resumed.
@@ -211,6 +233,7 @@ impl ServerConfig {
                 origins: file.websocket.origins().origins()?.into(),
             },
             heartbeat_ms: file.protocol.heartbeat_ms().number()?,
+            tls: tls_config(&file)?,
             limits: limits_config(&file)?,
             session_grace_ms: file.session.grace_ms().number()?,
             reactor: ReactorConfig {
@@ -255,6 +278,29 @@ fn gateway_settings(file: &ConfigFile) -> Result<GatewaySettings, Located> {
         legacy: connserver.legacy().get(),
         strict: connserver.strict().get(),
     })
+}
+
+fn tls_config(file: &ConfigFile) -> Result<TlsConfig, Located> {
+    let tls = &file.tls;
+    let required = tls.required().get();
+    let files = match (tls.certificate().given(), tls.key().given()) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (Some(certificate), None) => {
+            let why = "allowed: together with `tls.key`".to_owned();
+            return Err(tls.certificate().conflict(&format_args!("{certificate:?}"), why));
+        }
+        (None, Some(key)) => {
+            let why = "allowed: together with `tls.certificate`".to_owned();
+            return Err(tls.key().conflict(&format_args!("{key:?}"), why));
+        }
+        (None, None) if required => {
+            let why = "allowed: with `tls.certificate` and `tls.key`".to_owned();
+            return Err(tls.required().conflict(&required, why));
+        }
+        (None, None) => None,
+    };
+    let handshakes_per_turn_max = tls.handshakes_per_turn_max().count()?;
+    Ok(TlsConfig { files, required, handshakes_per_turn_max })
 }
 
 fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {

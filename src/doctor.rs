@@ -13,6 +13,7 @@ mod network;
 mod processor;
 mod report;
 mod storage;
+mod tls;
 
 use std::path::Path;
 
@@ -100,6 +101,7 @@ pub fn rows(facts: &Facts, config: &ServerConfig) -> Vec<Row> {
     rows.extend(memory::rows(&facts.system, config));
     rows.extend(network::rows(facts, config));
     rows.extend(storage::rows(facts));
+    rows.extend(tls::rows(facts));
     rows
 }
 

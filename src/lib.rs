@@ -27,4 +27,5 @@ pub mod shard_turn;
 pub mod snapshots;
 mod state;
 mod stop_signals;
+pub mod tls;
 pub mod topology;

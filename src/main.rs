@@ -8,10 +8,11 @@ use warren::allocation_counter::AllocationCounter;
 use warren::arguments::{Arguments, Command, ReportArguments, ServerArguments};
 use warren::config::{EffectiveConfig, LogFormat, ServerConfig};
 use warren::doctor::Report;
-use warren::fatal::Fatal;
+use warren::fatal::{Fatal, FatalReason};
 use warren::logging::LogGuard;
 use warren::reload::Reload;
 use warren::server::Server;
+use warren::tls::read_identity;
 use warren::topology::inherited_cores;
 use warren::{demo, logging};
 
@@ -32,7 +33,13 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
     let (mut config, effective) = EffectiveConfig::load(file, &arguments.overrides(), cores)?;
     match command {
         Command::Doctor(report) => Ok(doctor(&config, report)),
-        Command::CheckConfig(report) => Ok(check_config(&effective, report)),
+        Command::CheckConfig(report) => {
+            if let Some(files) = &config.tls.files {
+                let fault = |error| Fatal::new(FatalReason::ConfigInvalid, error);
+                read_identity(files).map_err(fault)?;
+            }
+            Ok(check_config(&effective, report))
+        }
         Command::Serve(_) | Command::Demo(_) => {
             let log = logging::start(config.log)?;
             let is_demo = matches!(command, Command::Demo(_));

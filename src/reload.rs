@@ -1,14 +1,19 @@
-//! Reading the configuration file again while the server runs: the log's level and the
-//! admin endpoint's token hold at once, the other keys from the next start on, and the log says which.
+//! Reading the configuration file again while the server runs: the log's level, the certificate and
+//! the admin endpoint's token hold at once, the other keys from the next start on, and the log says
+//! which.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::admin::Access;
-use crate::config::{EffectiveConfig, Overrides, ServerConfig};
+use crate::config::{EffectiveConfig, Overrides, ServerConfig, TlsFiles};
 use crate::logging::LevelSwitch;
+use crate::tls::{self, TlsRenewals};
 
-/// The one key that holds at once.
+/// The level of the log holds at once.
 const LEVEL_KEY: &str = "log.level";
+/// The certificate holds for connections that begin from then on.
+const TLS_KEYS: [&str; 2] = ["tls.certificate", "tls.key"];
 
 /// What it takes to read the configuration again.
 pub struct Reload {
@@ -17,6 +22,7 @@ pub struct Reload {
     cores: usize,
     running: EffectiveConfig,
     level: LevelSwitch,
+    renewals: Arc<TlsRenewals>,
 }
 
 /// What came of it.
@@ -35,6 +41,8 @@ pub enum ReloadReport {
         /// Whether the admin endpoint's token was read again, or why it stays as it was; none
         /// without a file of it.
         token: Option<Result<(), String>>,
+        /// Whether the certificate was read again, or why the one before stays; none without TLS.
+        certificate: Option<Result<(), String>>,
     },
 }
 
@@ -48,7 +56,12 @@ impl Reload {
         running: EffectiveConfig,
         level: LevelSwitch,
     ) -> Self {
-        Self { file, overrides, cores, running, level }
+        Self { file, overrides, cores, running, level, renewals: Arc::default() }
+    }
+
+    /// Where it puts renewed certificates.
+    pub(crate) fn renewals(&self) -> Arc<TlsRenewals> {
+        Arc::clone(&self.renewals)
     }
 
     /// Reads the file, and does what can be done now. A disk may hold it up.
@@ -67,7 +80,7 @@ impl Reload {
             ReloadReport::Refused(error) => {
                 tracing::error!(error, "the configuration is not valid: nothing is changed");
             }
-            ReloadReport::Read { log_level, waiting, token } => {
+            ReloadReport::Read { log_level, waiting, token, .. } => {
                 if let Some(Err(error)) = token {
                     tracing::error!(error, "the token of the admin endpoint stays as it was");
                 }
@@ -80,6 +93,25 @@ impl Reload {
                 if !waiting.is_empty() {
                     tracing::warn!(keys = waiting, "these keys hold from the next start on");
                 }
+            }
+        }
+    }
+
+    /// The files are read again also where their names are the same: that is how certificates are
+    /// renewed.
+    fn renew(&self, files: &TlsFiles) -> Result<(), String> {
+        match tls::read_identity(files) {
+            Ok(identity) => {
+                let days_left = tls::days_left(&identity);
+                tls::warn_of_expiry(&identity);
+                self.renewals.renew(identity);
+                tracing::info!(days_left, "new connections get the certificate as it is now");
+                Ok(())
+            }
+            Err(error) => {
+                let error = error.to_string();
+                tracing::error!(error, "the certificate cannot be used: the one before stays");
+                Err(error)
             }
         }
     }
@@ -100,8 +132,14 @@ impl Reload {
         waiting.retain(|path| *path != LEVEL_KEY);
         // What waits is told each time, until it holds.
         self.running.take_over(LEVEL_KEY, &read);
+        // Without its files TLS goes on until the next start.
+        if config.tls.files.is_some() {
+            waiting.retain(|path| !TLS_KEYS.contains(path));
+            TLS_KEYS.iter().for_each(|path| self.running.take_over(path, &read));
+        }
+        let certificate = config.tls.files.as_ref().map(|files| self.renew(files));
         let log_level = changed.then_some(config.log.level);
-        ReloadReport::Read { log_level, waiting, token: None }
+        ReloadReport::Read { log_level, waiting, token: None, certificate }
     }
 }
 

@@ -20,12 +20,13 @@ use warren_net::io::listener::Listener;
 use warren_net::reactor::{
     Reactor, ReactorError, ReactorSettings, WakeHandle, flash_policy_answer,
 };
+use warren_net::tls::TlsIdentity;
 
 use crate::admin::{AdminServer, Desk, ServerOrders, make_runtime};
 use crate::attendant::{Attendant, Attended};
 use crate::bans::BanList;
 use crate::clock::Clock;
-use crate::config::{Endpoint, ServerConfig};
+use crate::config::{Endpoint, ServerConfig, TlsFiles};
 use crate::control::{ControlPort, ControlSender, Controls, control_line};
 use crate::data_folder::DataFolder;
 use crate::doctor::trials::try_address;
@@ -41,6 +42,7 @@ use crate::shard_turn::ShardTurn;
 use crate::snapshots::{SnapshotSender, SnapshotWriter};
 use crate::state::{StateFolder, StateSummary};
 use crate::stop_signals::{StopSignal, StopSignals};
+use crate::tls::{self, TlsWatch};
 use crate::topology::{Topology, inherited_cores, pin_current_thread};
 
 /// A running server.
@@ -138,9 +140,11 @@ impl Server {
         log: &LogGuard,
         reload: Option<Reload>,
     ) -> Result<Option<Self>, Fatal> {
+        let renewals = reload.as_ref().map(Reload::renewals).unwrap_or_default();
         let mut office = Office::open(reload)?;
         office.manager.loading();
-        let data = config.data.as_deref().map(DataFolder::reserve).transpose()?;
+        let identity = config.tls.files.as_ref().map(read_identity).transpose()?;
+        let _data = config.data.as_deref().map(DataFolder::reserve).transpose()?;
         let interval_ms = config.snapshot_interval_ms;
         let stored = config.data.as_deref().map(|folder| StateFolder::open(folder, interval_ms));
         let stored = stored.transpose()?;
@@ -162,6 +166,7 @@ impl Server {
             config: config.clone(),
             mesh,
             hand_over,
+            tls: (identity.clone(), TlsWatch::new(Arc::clone(&renewals))),
             listener,
             state: Arc::clone(&state),
             clock,
@@ -197,7 +202,6 @@ impl Server {
             listen,
         });
         let storage = stored.zip(writer).map(|(stored, writer)| Storage { stored, writer });
-        let _data = data;
         Ok(Some(Self {
             listen,
             admin,
@@ -418,6 +422,8 @@ struct ShardParts {
     config: ServerConfig,
     mesh: MeshPorts,
     hand_over: HandOverPorts,
+    /// The certificate, and whether it is renewed.
+    tls: (Option<TlsIdentity>, TlsWatch),
     listener: Listener,
     state: Arc<ServerState>,
     clock: Clock,
@@ -455,10 +461,10 @@ fn start_shard(
     let shard = parts.shard;
     let body = move || {
         let mut report = EndReport { sender: end, end: ShardEnd::Failed };
-        let ShardParts { config, mesh, hand_over, listener, .. } = parts;
+        let ShardParts { config, mesh, hand_over, tls: (identity, tls), listener, .. } = parts;
         let ShardParts { state, clock, core, stored, snapshots, control, .. } = parts;
         let made = pin_current_thread(core).and_then(|()| {
-            let reactor = make_reactor(&config, listener)?;
+            let reactor = make_reactor(&config, identity, listener)?;
             Ok((reactor, make_engine(&config, shard, stored.as_ref(), clock)?))
         });
         let (reactor, engine) = match made {
@@ -478,7 +484,7 @@ fn start_shard(
         let Ok(peers) = started.recv() else { return };
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let turn = ShardTurn::new(engine, mesh, shard_count);
-        let port = ShardPort { reactor, hand_over, peers, wakes_sent: 0, control };
+        let port = ShardPort { reactor, hand_over, tls, peers, wakes_sent: 0, control };
         let snapshots = snapshots.map(SnapshotOutlet::new);
         let left = ShardThread { turn, port, state, clock, snapshots }.run();
         report.end = ShardEnd::Drained(left);
@@ -498,6 +504,8 @@ pub(crate) fn reactor_settings(config: &ServerConfig) -> ReactorSettings {
         fixed_protocol: config.protocol_fixed,
         flash_policy: flash_policy_answer(&config.flash_policy),
         heartbeat_ms: config.heartbeat_ms,
+        tls_required: config.tls.required,
+        tls_handshakes_per_turn_max: config.tls.handshakes_per_turn_max,
         connections_max: config.limits.connections_max,
         unauthenticated_max: config.limits.unauthenticated_max,
         login_ms: config.limits.login_ms,
@@ -512,8 +520,21 @@ pub(crate) fn reactor_settings(config: &ServerConfig) -> ReactorSettings {
     }
 }
 
-fn make_reactor(config: &ServerConfig, listener: Listener) -> Result<Reactor, Fatal> {
-    Reactor::new(reactor_settings(config), listener).map_err(|error| {
+/// Reads the certificate as a part of the configuration.
+fn read_identity(files: &TlsFiles) -> Result<TlsIdentity, Fatal> {
+    let identity = tls::read_identity(files);
+    let identity = identity.map_err(|error| Fatal::new(FatalReason::ConfigInvalid, error))?;
+    tls::warn_of_expiry(&identity);
+    Ok(identity)
+}
+
+fn make_reactor(
+    config: &ServerConfig,
+    tls: Option<TlsIdentity>,
+    listener: Listener,
+) -> Result<Reactor, Fatal> {
+    let settings = ReactorSettings { tls, ..reactor_settings(config) };
+    Reactor::new(settings, listener).map_err(|error| {
         let reason = match error {
             ReactorError::FeatureMissing(_) => FatalReason::RingUnavailable,
             ReactorError::SettingInvalid(_) => FatalReason::ConfigInvalid,

@@ -19,6 +19,7 @@ use crate::metrics::{ServerState, TURN_AGE_NS_MAX, TurnCounters, TurnReport};
 use crate::shard_turn::{ClientPort, ShardTurn};
 use crate::snapshots::SnapshotSender;
 use crate::state::StateSummary;
+use crate::tls::TlsWatch;
 
 /// How long a draining shard takes no more requests, but answers those under way and serves its
 /// peers, before it closes its connections: many turns of every shard.
@@ -92,6 +93,7 @@ impl Peers {
 pub(crate) struct ShardPort {
     pub(crate) reactor: Reactor,
     pub(crate) hand_over: HandOverPorts,
+    pub(crate) tls: TlsWatch,
     pub(crate) peers: Arc<Peers>,
     pub(crate) wakes_sent: u64,
     pub(crate) control: ControlPort,
@@ -99,6 +101,9 @@ pub(crate) struct ShardPort {
 
 impl ClientPort for ShardPort {
     fn receive(&mut self, now: Now, accepts_input: bool, inputs: &mut ShardInputs) {
+        if let Some(identity) = self.tls.renewed() {
+            self.reactor.set_tls(identity);
+        }
         self.hand_over.receive(&mut self.reactor);
         self.control.take(inputs);
         self.reactor.receive(now, accepts_input, inputs);
@@ -106,7 +111,7 @@ impl ClientPort for ShardPort {
 
     fn send(&mut self, now: Now, outputs: &ShardOutputs) {
         self.reactor.send(now, outputs);
-        let Self { reactor, hand_over, peers, wakes_sent, control } = self;
+        let Self { reactor, hand_over, peers, wakes_sent, control, .. } = self;
         hand_over.publish(reactor, |reactor, peer| wake(reactor, peers, wakes_sent, peer));
         control.answer(outputs);
     }

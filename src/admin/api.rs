@@ -172,7 +172,11 @@ async fn reload(State(desk): Desked) -> Answered {
             let detail = format!("the token stays as it was, all else was read: {error}");
             Err(ApiError::new(ErrorWord::ConfigInvalid, detail))
         }
-        ReloadReport::Read { log_level, waiting, token } => Ok(ok(&json!({
+        ReloadReport::Read { certificate: Some(Err(error)), .. } => {
+            let detail = format!("the certificate stays as it was, all else was read: {error}");
+            Err(ApiError::new(ErrorWord::ConfigInvalid, detail))
+        }
+        ReloadReport::Read { log_level, waiting, token, .. } => Ok(ok(&json!({
             "log_level": log_level.map(|level| level.to_string().to_lowercase()),
             "waiting": waiting,
             "token": token.is_some(),

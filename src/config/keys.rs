@@ -382,6 +382,18 @@ sections! {
         /// `header-too-large`.
         header_bytes_max: u64 = "8192", Allowed::Range(512, 65_536);
     }
+    TlsSection = "tls" {
+        /// Certificate of the server in PEM form, with those behind it that lead to one that clients
+        /// trust. SIGHUP reads it again. Default: none, and no TLS.
+        certificate: PathBuf = "", Allowed::File;
+        /// The certificate's private key in PEM form.
+        key: PathBuf = "", Allowed::File;
+        /// Connections that are not in TLS are closed with `tls-required`.
+        required: bool = "false", Allowed::Switch;
+        /// Handshakes that a shard answers in one turn, about a millisecond each; the others wait
+        /// for the next.
+        handshakes_per_turn_max: u64 = "4", Allowed::Range(1, 1024);
+    }
     LimitsSection = "limits" {
         /// Open connections of one shard; fewer than the hard limit on descriptors.
         connections_max: u64 = "16384", Allowed::Range(1, 1_048_576);
@@ -494,6 +506,7 @@ pub(super) struct ConfigFile {
     pub(super) admin: AdminSection,
     pub(super) protocol: ProtocolSection,
     pub(super) websocket: WebSocketSection,
+    pub(super) tls: TlsSection,
     pub(super) limits: LimitsSection,
     pub(super) session: SessionSection,
     pub(super) reactor: ReactorSection,

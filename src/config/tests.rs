@@ -69,6 +69,11 @@ fn every_key_can_be_set() {
         [websocket]
         origins = ["https://example.org", "*"]
         header_bytes_max = 1025
+        [tls]
+        certificate = "/certificate.pem"
+        key = "/key.pem"
+        required = true
+        handshakes_per_turn_max = 5
         [limits]
         connections_max = 11
         unauthenticated_max = 20
@@ -143,6 +148,14 @@ fn every_key_can_be_set() {
             origins: ["https://example.org", "*"].map(str::to_owned).into(),
         },
         heartbeat_ms: 2000,
+        tls: TlsConfig {
+            files: Some(TlsFiles {
+                certificate: PathBuf::from("/certificate.pem"),
+                key: PathBuf::from("/key.pem"),
+            }),
+            required: true,
+            handshakes_per_turn_max: 5,
+        },
         limits: LimitsConfig {
             connections_max: 11,
             unauthenticated_max: 20,
@@ -258,6 +271,18 @@ fn values_out_of_range_are_refused_with_the_range() {
             "[protocol]\nfixed = \"soap\"",
             "2:9: `protocol.fixed` is \"soap\"; allowed: connserver-a, connserver-b, \
              connserver-c, json, xml, binary, websocket-json, websocket-binary",
+        ),
+        (
+            "[tls]\ncertificate = \"/a\"",
+            "2:15: `tls.certificate` is \"/a\"; allowed: together with `tls.key`",
+        ),
+        (
+            "[tls]\nkey = \"/a\"",
+            "2:7: `tls.key` is \"/a\"; allowed: together with `tls.certificate`",
+        ),
+        (
+            "[tls]\nrequired = true",
+            "2:12: `tls.required` is true; allowed: with `tls.certificate` and `tls.key`",
         ),
         (
             "[websocket]\norigins = [\"*\", \"https://example.org/\"]",
@@ -498,6 +523,12 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
     assert_eq!(config.upgrade, reactor.upgrade);
     assert_eq!(config.heartbeat_ms, reactor.heartbeat_ms);
     assert_eq!(config.protocol_fixed, reactor.fixed_protocol);
+    let expected = TlsConfig {
+        files: None,
+        required: reactor.tls_required,
+        handshakes_per_turn_max: reactor.tls_handshakes_per_turn_max,
+    };
+    assert_eq!(config.tls, expected);
 }
 
 /// The table and the sections come from one macro; this holds the defaults against the ranges.
@@ -530,7 +561,8 @@ fn every_key_of_the_table_is_known_to_the_file() {
         };
         // A minimum may be too small beside the other defaults, but it is no unknown key.
         if let Err(error) = load(&format!("{} = {value}", key.path.replace("NAME", "chat"))) {
-            assert!(error.contains("`protocol.frame_bytes_max`"), "{error}");
+            let of_others = ["`protocol.frame_bytes_max`", "with `tls."];
+            assert!(of_others.iter().any(|word| error.contains(word)), "{error}");
         }
     }
 }

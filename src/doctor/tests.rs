@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use warren_net::io::probe::{Environment, FEATURES, Feature, Finding, explain};
 
 use super::facts::{Limit, Mount};
-use super::trials::DataFacts;
+use super::trials::{CertificateFacts, DataFacts};
 use super::*;
 
 const EPERM: i32 = 1;
@@ -66,6 +66,7 @@ fn good() -> Facts {
         admin: Ok(()),
         token: None,
         data: Some(data),
+        certificate: Some(CertificateFacts::Usable { days_left: Some(60) }),
     };
     Facts { system, trials }
 }
@@ -249,8 +250,24 @@ const STORAGE_CASES: &[Case] = &[
     ("data-free-space", |f| data(f).free_bytes = None, Warn, "cannot be read", "df"),
 ];
 
+const TLS_CASES: &[Case] = &[
+    ("certificate", |f| certificate(f, Some(13)), Warn, "expires in 13 days", "SIGHUP"),
+    ("certificate", |f| certificate(f, Some(-1)), Fail, "expired", "SIGHUP"),
+    (
+        "certificate",
+        |f| f.trials.certificate = Some(CertificateFacts::Unusable("no key".to_owned())),
+        Fail,
+        "no key",
+        "PEM",
+    ),
+];
+
+fn certificate(facts: &mut Facts, days_left: Option<i64>) {
+    facts.trials.certificate = Some(CertificateFacts::Usable { days_left });
+}
+
 fn cases() -> impl Iterator<Item = &'static Case> {
-    [KERNEL_CASES, PROCESSOR_CASES, MEMORY_CASES, NETWORK_CASES, STORAGE_CASES]
+    [KERNEL_CASES, PROCESSOR_CASES, MEMORY_CASES, NETWORK_CASES, STORAGE_CASES, TLS_CASES]
         .into_iter()
         .flatten()
 }
@@ -552,4 +569,19 @@ fn an_empty_tree_is_no_panic() {
     assert_eq!(found, SystemFacts::default());
     let facts = Facts { system: found, ..good() };
     assert!(rows(&facts, &config()).iter().all(|row| row.verdict != Verdict::Fail));
+}
+
+#[test]
+fn the_certificate_is_usable_and_stays_so_for_a_while() {
+    let mut facts = good();
+    let mut check = |certificate: Option<CertificateFacts>, verdict, seen: &str| {
+        facts.trials.certificate = certificate;
+        let row = row("certificate", &facts);
+        assert_eq!((row.verdict, row.seen.as_str()), (verdict, seen));
+    };
+    let usable = |days_left| Some(CertificateFacts::Usable { days_left });
+    check(None, Verdict::Pass, "`tls.certificate` is not set: no TLS");
+    check(usable(None), Verdict::Pass, "usable; it does not say when it expires");
+    check(usable(Some(14)), Verdict::Pass, "expires in 14 days");
+    check(usable(Some(1)), Verdict::Warn, "expires in 1 day");
 }

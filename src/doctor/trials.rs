@@ -16,6 +16,7 @@ use crate::admin::token::Token;
 use crate::config::{Endpoint, ServerConfig};
 use crate::data_folder::LOCK_FILE;
 use crate::server::reactor_settings;
+use crate::tls::{days_left, read_identity};
 
 /// What trials found.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,20 @@ pub struct TrialFacts {
     pub token: Option<Result<(), String>>,
     /// The data folder, if one is configured.
     pub data: Option<DataFacts>,
+    /// The certificate, if one is configured.
+    pub certificate: Option<CertificateFacts>,
+}
+
+/// What is known of the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateFacts {
+    /// It cannot be used: why.
+    Unusable(String),
+    /// It can be used.
+    Usable {
+        /// Whole days until it expires, if it says so; negative when it has expired.
+        days_left: Option<i64>,
+    },
 }
 
 /// What is known of the data folder.
@@ -62,6 +77,10 @@ impl TrialFacts {
             admin: try_endpoint(&config.admin_listen),
             token: config.admin_token_file.as_deref().map(|file| Token::read(file).map(drop)),
             data: config.data.as_deref().map(DataFacts::of),
+            certificate: config.tls.files.as_ref().map(|files| match read_identity(files) {
+                Ok(identity) => CertificateFacts::Usable { days_left: days_left(&identity) },
+                Err(error) => CertificateFacts::Unusable(error.to_string()),
+            }),
         }
     }
 }

@@ -21,6 +21,7 @@ fn the_level_holds_at_once_and_the_rest_waits() {
         log_level,
         waiting: waiting.to_vec(),
         token: None,
+        certificate: None,
     };
     for (text, expected) in [
         ("", read(None, &[])),

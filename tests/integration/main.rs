@@ -17,6 +17,7 @@ mod restart;
 mod rooms;
 mod sandbox;
 mod server;
+mod tls;
 mod websocket;
 #[path = "../vectors/wire.rs"]
 mod wire;

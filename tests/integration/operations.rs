@@ -17,10 +17,10 @@ const PIPE: i32 = 13;
 const TERMINATE: i32 = 15;
 
 /// A path in the folder for temporary files, removed with its test.
-struct TestPath(PathBuf);
+pub(crate) struct TestPath(pub(crate) PathBuf);
 
 impl TestPath {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let name = format!("warren-{name}-{}-{}", std::process::id(), unique());
         Self(std::env::temp_dir().join(name))
     }
