@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Endpoint, Overrides};
+use crate::ticket::TicketArguments;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +16,7 @@ Examples:
   warren serve --listen 0.0.0.0:7171 --insecure-open
   warren doctor                                 is this machine ready?
   warren check-config --config warren.toml
+  warren ticket issue --key ticket.key --user ann
 
 Every key of the configuration file: docs/configuration.md. How to operate a server:
 docs/operations.md.
@@ -92,15 +94,18 @@ pub enum Command {
     /// Check a configuration as `serve` does, and print each key's value and where it is from
     #[command(after_help = CHECK_CONFIG_EXAMPLES)]
     CheckConfig(ReportArguments),
+    /// Make keys, issue tickets, and say what is in one
+    Ticket(TicketArguments),
 }
 
 impl Command {
-    /// The configuration that the command is about.
+    /// The configuration that the command is about, if it is about one.
     #[must_use]
-    pub const fn server(&self) -> &ServerArguments {
+    pub const fn server(&self) -> Option<&ServerArguments> {
         match self {
-            Self::Serve(server) | Self::Demo(server) => server,
-            Self::Doctor(report) | Self::CheckConfig(report) => &report.server,
+            Self::Serve(server) | Self::Demo(server) => Some(server),
+            Self::Doctor(report) | Self::CheckConfig(report) => Some(&report.server),
+            Self::Ticket(_) => None,
         }
     }
 }
@@ -194,7 +199,7 @@ mod tests {
                 panic!("another command")
             };
             assert!(report.json);
-            assert_eq!(arguments.command.server(), &report.server);
+            assert_eq!(arguments.command.server(), Some(&report.server));
             assert_eq!(report.server.shards, Some(3));
             assert_eq!(report.server.config, Some(PathBuf::from("w.toml")));
         }

@@ -27,5 +27,6 @@ pub mod shard_turn;
 pub mod snapshots;
 mod state;
 mod stop_signals;
+pub mod ticket;
 pub mod tls;
 pub mod topology;

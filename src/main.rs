@@ -14,7 +14,7 @@ use warren::reload::Reload;
 use warren::server::Server;
 use warren::tls::read_identity;
 use warren::topology::inherited_cores;
-use warren::{demo, logging};
+use warren::{demo, logging, ticket};
 
 #[global_allocator]
 static ALLOCATOR: AllocationCounter = AllocationCounter;
@@ -27,7 +27,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<ExitCode, Fatal> {
-    let arguments = command.server();
+    if let Command::Ticket(arguments) = command {
+        return ticket::run(arguments, &mut std::io::stdout().lock());
+    }
+    let arguments = command.server().expect("the other commands are about a server");
     let cores = inherited_cores().len();
     let file = arguments.config.as_deref();
     let (mut config, effective) = EffectiveConfig::load(file, &arguments.overrides(), cores)?;
@@ -40,6 +43,7 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
             }
             Ok(check_config(&effective, report))
         }
+        Command::Ticket(_) => panic!("it is about no server"),
         Command::Serve(_) | Command::Demo(_) => {
             let log = logging::start(config.log)?;
             let is_demo = matches!(command, Command::Demo(_));

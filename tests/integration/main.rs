@@ -3,6 +3,7 @@
 
 mod admin;
 mod allocations;
+mod auth;
 mod bad_input;
 mod client;
 mod connserver;

@@ -14,6 +14,7 @@ use crate::ids::{ConnectionId, Epoch};
 use crate::message::{MessageBuilder, Value};
 use crate::turn::{ConnectionTraits, ShardOutput};
 
+mod authorisation;
 mod control;
 mod crowd;
 mod objects;
