@@ -4,7 +4,8 @@
 //!
 //! Files: `auditor/replies.rs` what a granted request promises, `auditor/refusals.rs` which
 //! refusals are just, `auditor/talk.rs` what is heard, `auditor/objects.rs` what is heard of objects,
-//! `auditor/rest.rs` what holds when all is quiet.
+//! `auditor/resume.rs` how conversations that are cut go on, `auditor/rest.rs` what holds when all is
+//! quiet.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,13 @@ use warren_core::turn::ConnectionTraits;
 
 use crate::oracle::Oracle;
 use crate::workload::Draft;
+use resume::Bond;
 
 mod objects;
 mod refusals;
 mod replies;
 mod rest;
+mod resume;
 mod talk;
 
 /// What a client knows of a room in which it is.
@@ -39,9 +42,15 @@ struct Pending {
     is_malformed: bool,
     /// By which session the recipient was here when the request was made.
     recipient: Option<u64>,
+    /// The line on which it was first sent, and which of the conversation's requests it is.
+    line: Option<usize>,
+    ordinal: u64,
+    is_resent: bool,
+    /// Every line on which it was sent wants requests repeated in replies.
+    echoes: bool,
 }
 
-/// What a client knows.
+/// What a client knows, in one conversation: over one line, or several one after the other.
 #[derive(Debug)]
 pub(crate) struct View {
     shard: usize,
@@ -60,8 +69,9 @@ pub(crate) struct View {
     first_room: Option<String>,
     has_quit: bool,
     was_refused_unknown: bool,
-    /// Its connection is closed, by whichever side.
-    is_over: bool,
+    pub(crate) bond: Bond,
+    /// Its connection is closed, by whichever side, and its session will not be resumed.
+    pub(crate) is_over: bool,
 }
 
 impl View {
@@ -105,6 +115,15 @@ pub(crate) struct Auditor {
     cut_stays: Vec<StayView>,
     /// By object and version, whose change made it.
     changes: BTreeMap<(u64, u64), i64>,
+    /// Tokens that open no session any more, each with the one that it opened.
+    loot: Vec<(u64, String)>,
+    /// Conversations that were resumed in this turn.
+    pub(crate) resumed_now: Vec<usize>,
+    pub(crate) now_ns: u64,
+    /// By shard, how many sessions it has ended because too many were without connections.
+    pub(crate) evictions: Vec<u64>,
+    /// No shard has dropped anything from its log of what was told.
+    pub(crate) are_logs_roomy: bool,
     /// Methods with the words of their replies, `granted` or a reason: what was reached.
     pub(crate) reached: BTreeMap<(String, &'static str), u64>,
     /// Replies heard, for the report.
@@ -114,8 +133,18 @@ pub(crate) struct Auditor {
 }
 
 impl Auditor {
-    pub(crate) fn new(oracle: Oracle, limits: Limits, join_creates_rooms: bool) -> Self {
+    pub(crate) fn new(
+        oracle: Oracle,
+        shard_count: usize,
+        limits: Limits,
+        join_creates_rooms: bool,
+    ) -> Self {
         Self {
+            loot: vec![],
+            resumed_now: vec![],
+            now_ns: 0,
+            evictions: vec![0; shard_count],
+            are_logs_roomy: true,
             oracle,
             limits,
             join_creates_rooms,
@@ -130,8 +159,8 @@ impl Auditor {
         }
     }
 
-    /// A client has connected. Its views are numbered as the conversations are.
-    pub(crate) fn open(&mut self, shard: usize, traits: ConnectionTraits) {
+    /// A client has connected, and begins this conversation.
+    pub(crate) fn open(&mut self, line: usize, shard: usize, traits: ConnectionTraits) -> usize {
         self.views.push(View {
             shard,
             traits,
@@ -145,13 +174,18 @@ impl Auditor {
             first_room: None,
             has_quit: false,
             was_refused_unknown: false,
+            bond: Bond::default(),
             is_over: false,
         });
+        let conversation = self.views.len() - 1;
+        self.reconnected(conversation, line, shard, traits);
+        conversation
     }
 
     /// A client has asked for something.
     pub(crate) fn sent(&mut self, conversation: usize, id: i64, draft: &Draft) {
         let message = Message::from_checked(&draft.bytes);
+        let ordinal = self.asks(conversation, message.method());
         let view = &mut self.views[conversation];
         let mut recipient = None;
         match message.method() {
@@ -171,19 +205,29 @@ impl Auditor {
             }
             _ => {}
         }
-        let bytes = draft.bytes.clone();
-        view.pending.insert(id, Pending { bytes, is_malformed: draft.is_malformed, recipient });
-    }
-
-    /// A client has closed its connection.
-    pub(crate) fn closed_by_client(&mut self, conversation: usize) {
-        self.end(conversation);
+        let pending = Pending {
+            bytes: draft.bytes.clone(),
+            is_malformed: draft.is_malformed,
+            recipient,
+            line: view.bond.line,
+            ordinal,
+            is_resent: false,
+            echoes: view.traits.echoes_request,
+        };
+        view.pending.insert(id, pending);
     }
 
     /// The shard has closed a client's connection.
-    pub(crate) fn closed_by_shard(&mut self, conversation: usize, reason: Reason) {
+    pub(crate) fn closed_by_shard(&mut self, conversation: usize, line: usize, reason: Reason) {
         let view = &self.views[conversation];
-        if view.is_over {
+        if view.is_over || view.bond.line != Some(line) {
+            self.reach("deaf", reason.word());
+            return;
+        }
+        if reason == Reason::TakenOver {
+            assert!(view.bond.has_rival(), "client {conversation} was taken over by nobody");
+            self.reach("close", reason.word());
+            self.cut(conversation);
             return;
         }
         let is_just = match reason {
@@ -198,11 +242,13 @@ impl Auditor {
     }
 
     /// A client has got a message.
-    pub(crate) fn heard(&mut self, conversation: usize, bytes: &[u8]) {
+    pub(crate) fn heard(&mut self, conversation: usize, line: usize, bytes: &[u8]) {
         let message = Message::parse(bytes).expect("a client gets what can be read");
-        if self.views[conversation].is_over {
+        let view = &self.views[conversation];
+        if view.is_over || view.bond.line != Some(line) {
             return;
         }
+        self.count(conversation, message);
         if message.get("status").is_some() {
             self.reply_count += 1;
             self.reply(conversation, message);
@@ -226,13 +272,16 @@ impl Auditor {
             }
             return;
         };
-        let pending = view.pending.remove(&id);
-        let pending = pending
-            .unwrap_or_else(|| panic!("client {conversation} has no open request: {reply:?}"));
+        let Some(pending) = view.pending.remove(&id) else {
+            self.told_again(conversation, id, reply);
+            return;
+        };
         let request = Message::from_checked(&pending.bytes);
         assert!(reply.method() == request.method(), "{request:?} was answered {reply:?}");
-        check_repeated(view.traits, request, reply);
+        check_repeated(pending.echoes, request, reply);
+        self.confirm(conversation, &pending);
         if status == 0 {
+            self.remember(conversation, id, &pending, reply.as_bytes());
             assert!(reply.get("error").is_none());
             assert!(!pending.is_malformed, "{request:?} was granted");
             self.reach(request.method(), "granted");
@@ -252,9 +301,11 @@ impl Auditor {
         *self.reached.entry((method.to_owned(), word)).or_default() += 1;
     }
 
-    fn end(&mut self, conversation: usize) {
+    /// The conversation is over: nobody goes on with its session.
+    pub(crate) fn end(&mut self, conversation: usize) {
         let view = &mut self.views[conversation];
         view.is_over = true;
+        view.bond.is_attached = false;
         view.pending.clear();
         view.watches.clear();
         let stays = std::mem::take(&mut view.stays);
@@ -270,11 +321,13 @@ impl Auditor {
 }
 
 /// A reply repeats the request's id, or all of it where the protocol wants that; secrets never.
-fn check_repeated(traits: ConnectionTraits, request: Message<'_>, reply: Message<'_>) {
+fn check_repeated(echoes: bool, request: Message<'_>, reply: Message<'_>) {
     assert!(reply.get("pw").is_none(), "a secret was repeated: {reply:?}");
+    let shown = request.get("token");
+    assert!(shown.is_none() || reply.get("token") != shown, "a secret was repeated: {reply:?}");
     for (name, value) in request.fields() {
-        let is_overlaid = matches!(name, "status" | "version" | "after" | "pw");
-        if traits.echoes_request && !is_overlaid {
+        let is_overlaid = matches!(name, "status" | "version" | "after" | "pw" | "token");
+        if echoes && !is_overlaid {
             let repeated = reply.get(name);
             assert!(repeated.is_some(), "{name} of {request:?} is missing in {reply:?}");
             let is_own = matches!(name, "object" | "kind" | "number" | "note" | "room" | "owner");

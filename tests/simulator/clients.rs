@@ -1,5 +1,6 @@
 //! Scripted clients and the gateway's side of their connections: one [`ClientPort`] per shard,
-//! which hands over what clients sent and takes down what they are to hear.
+//! which hands over what clients sent and takes down what they are to hear. A connection here is a
+//! line; a conversation may go on over several of them, one after the other.
 
 use std::collections::VecDeque;
 
@@ -25,14 +26,22 @@ pub(crate) enum Step {
 
 /// One connection of a client, from before its shard knows of it until after it is gone.
 #[derive(Debug)]
-pub(crate) struct Conversation {
+pub(crate) struct Line {
+    /// What it serves.
+    pub(crate) conversation: usize,
+    /// Where it is.
+    pub(crate) shard: usize,
+    /// The shard to which it goes, with what it takes along.
+    moving: Option<(usize, Vec<Vec<u8>>)>,
     traits: ConnectionTraits,
     connection: Option<ConnectionId>,
     pub(crate) outbox: VecDeque<Step>,
     /// The shard closed it; the gateway is still to say that it is gone.
     pub(crate) is_closing: bool,
-    /// The client closed it; nothing follows.
+    /// The client closed it, and hears nothing more; nothing follows.
     pub(crate) is_closed_by_client: bool,
+    /// Its end is noticed when all comes to rest, and no sooner.
+    is_silent: bool,
     /// The shard was told that it is gone, or never knew of it.
     pub(crate) is_gone: bool,
 }
@@ -40,26 +49,30 @@ pub(crate) struct Conversation {
 /// What a client gets from its shard in a turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Delivery {
-    Message { conversation: usize, message: Span },
-    Close { conversation: usize, reason: Reason },
+    Message { line: usize, message: Span },
+    Close { line: usize, reason: Reason },
 }
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
     generation: u32,
-    conversation: Option<usize>,
+    line: Option<usize>,
 }
 
 /// All connections of all shards.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    pub(crate) conversations: Vec<Conversation>,
-    /// By shard, conversations that are not gone.
+    pub(crate) lines: Vec<Line>,
+    /// By shard, lines that are not gone.
     present: Vec<Vec<usize>>,
     /// By shard, as a gateway's connection table.
     slots: Vec<Vec<Slot>>,
     /// Connections of which the shard was told in this turn that they are gone.
     closed_now: Vec<ConnectionId>,
+    /// The lines among them that went nowhere else.
+    pub(crate) gone_now: Vec<usize>,
+    /// Lines that this turn took to another shard.
+    pub(crate) moved_now: Vec<usize>,
     /// Lengths of the messages that the shard took in this turn.
     pub(crate) taken_lengths: Vec<usize>,
     pub(crate) deliveries: Vec<Delivery>,
@@ -73,10 +86,12 @@ pub(crate) struct Clients {
 impl Clients {
     pub(crate) fn new(shard_count: usize, planted: Option<PlantedBug>, prng: Prng) -> Self {
         Self {
-            conversations: vec![],
+            lines: vec![],
             present: vec![vec![]; shard_count],
             slots: vec![vec![]; shard_count],
             closed_now: vec![],
+            gone_now: vec![],
+            moved_now: vec![],
             taken_lengths: vec![],
             deliveries: vec![],
             delivered_bytes: vec![],
@@ -87,41 +102,73 @@ impl Clients {
     }
 
     /// A client connects to a shard, which hears of it in one of its next turns.
-    pub(crate) fn open(&mut self, shard: usize, traits: ConnectionTraits) -> usize {
-        let conversation = self.conversations.len();
-        self.conversations.push(Conversation {
+    pub(crate) fn open(
+        &mut self,
+        shard: usize,
+        traits: ConnectionTraits,
+        conversation: usize,
+    ) -> usize {
+        let line = self.lines.len();
+        self.lines.push(Line {
+            conversation,
+            shard,
+            moving: None,
             traits,
             connection: None,
             outbox: VecDeque::new(),
             is_closing: false,
             is_closed_by_client: false,
+            is_silent: false,
             is_gone: false,
         });
-        self.present[shard].push(conversation);
-        conversation
+        self.present[shard].push(line);
+        line
     }
 
-    /// A client closes: behind all that it sent, or abruptly, so that what has not been taken yet
-    /// is lost.
-    pub(crate) fn close(&mut self, conversation: usize, is_abrupt: bool) {
-        let closed = &mut self.conversations[conversation];
-        if is_abrupt {
-            closed.outbox.clear();
+    /// A client closes: behind all that it sent.
+    pub(crate) fn close(&mut self, line: usize) {
+        self.cut(line, usize::MAX, false);
+    }
+
+    /// A client hears nothing more, and of what it sent and was not taken yet only so many messages
+    /// arrive. The gateway may not notice.
+    pub(crate) fn cut(&mut self, line: usize, arriving_max: usize, is_silent: bool) {
+        let cut = &mut self.lines[line];
+        cut.outbox.truncate(arriving_max);
+        cut.is_closed_by_client = true;
+        cut.is_silent = is_silent;
+        if !is_silent {
+            cut.outbox.push_back(Step::Close);
         }
-        closed.outbox.push_back(Step::Close);
-        closed.is_closed_by_client = true;
     }
 
-    /// Conversations on a shard that are not gone.
+    /// The ends of all lines are noticed.
+    pub(crate) fn end_silence(&mut self) {
+        for present in self.present.iter().flatten() {
+            let line = &mut self.lines[*present];
+            if std::mem::take(&mut line.is_silent) {
+                line.outbox.push_back(Step::Close);
+            }
+        }
+    }
+
+    /// Whether neither side has closed the line.
+    pub(crate) fn is_open(&self, line: usize) -> bool {
+        let line = &self.lines[line];
+        !line.is_closed_by_client && !line.is_closing && !line.is_gone
+    }
+
+    /// Lines on a shard that are not gone.
     pub(crate) fn present_on(&self, shard: usize) -> &[usize] {
         &self.present[shard]
     }
 
     /// Whether every client's every step was taken.
     pub(crate) fn are_drained(&self) -> bool {
-        self.present.iter().flatten().all(|conversation| {
-            let present = &self.conversations[*conversation];
-            present.outbox.is_empty() && !present.is_closing && present.connection.is_some()
+        self.present.iter().flatten().all(|line| {
+            let present = &self.lines[*line];
+            let is_settled = present.connection.is_some() && present.moving.is_none();
+            present.outbox.is_empty() && !present.is_closing && is_settled
         })
     }
 
@@ -140,6 +187,8 @@ pub(crate) struct Port<'c> {
 impl ClientPort for Port<'_> {
     fn receive(&mut self, _now: Now, accepts_input: bool, inputs: &mut ShardInputs) {
         self.clients.closed_now.clear();
+        self.clients.gone_now.clear();
+        self.clients.moved_now.clear();
         self.clients.taken_lengths.clear();
         self.clients.deliveries.clear();
         self.clients.delivered_bytes.clear();
@@ -150,11 +199,12 @@ impl ClientPort for Port<'_> {
             return;
         }
         let first = self.clients.prng.index(present.len());
-        for conversation in present[first..].iter().chain(&present[..first]) {
-            self.take(*conversation, accepts_input, inputs);
+        for line in present[first..].iter().chain(&present[..first]) {
+            self.take(*line, accepts_input, inputs);
         }
-        let conversations = &self.clients.conversations;
-        self.clients.present[self.shard].retain(|present| !conversations[*present].is_gone);
+        let (lines, shard) = (&self.clients.lines, self.shard);
+        let is_here = |line: &usize| !lines[*line].is_gone && lines[*line].shard == shard;
+        self.clients.present[shard].retain(is_here);
     }
 
     fn send(&mut self, _now: Now, outputs: &ShardOutputs) {
@@ -169,14 +219,22 @@ impl ClientPort for Port<'_> {
                     }
                 }
                 ShardOutput::Close { connection, reason } => {
-                    let Some(conversation) = self.conversation_of(connection) else { continue };
-                    let closed = &mut self.clients.conversations[conversation];
+                    let Some(line) = self.line_of(connection) else { continue };
+                    let closed = &mut self.clients.lines[line];
                     assert!(!closed.is_closing, "{connection:?} was closed twice");
                     closed.is_closing = true;
-                    self.clients.deliveries.push(Delivery::Close { conversation, reason });
+                    self.clients.deliveries.push(Delivery::Close { line, reason });
                 }
                 ShardOutput::Admit { .. } => {}
-                ShardOutput::HandOver { .. } => panic!("nobody resumes yet"),
+                ShardOutput::HandOver { connection, to, message } => {
+                    let Some(line) = self.line_of(connection) else { continue };
+                    let leaving = &mut self.clients.lines[line];
+                    assert!(!leaving.is_closing, "{connection:?} goes on after its end");
+                    let (known, messages) =
+                        leaving.moving.get_or_insert_with(|| (to.index(), vec![]));
+                    assert!(*known == to.index() && to.index() != self.shard, "it goes to {to:?}");
+                    messages.push(message.of(&outputs.bytes).to_vec());
+                }
             }
         }
     }
@@ -186,12 +244,19 @@ impl ClientPort for Port<'_> {
 }
 
 impl Port<'_> {
-    /// Hands over some of what a conversation holds.
-    fn take(&mut self, conversation: usize, accepts_input: bool, inputs: &mut ShardInputs) {
+    /// Hands over some of what a line holds.
+    fn take(&mut self, line: usize, accepts_input: bool, inputs: &mut ShardInputs) {
         let is_draining = self.clients.is_draining;
-        let Some(connection) = self.connection(conversation, accepts_input, inputs) else { return };
+        let Some(connection) = self.connection(line, accepts_input, inputs) else { return };
+        if self.clients.lines[line].moving.is_some() {
+            if is_draining || self.clients.prng.chance(40) {
+                inputs.list.push(ShardInput::Closed { connection });
+                self.move_on(line, connection);
+            }
+            return;
+        }
         let count = self.clients.prng.between(u64::from(is_draining), TURN_MESSAGES_MAX);
-        let taken = &mut self.clients.conversations[conversation];
+        let taken = &mut self.clients.lines[line];
         let mut is_over = taken.is_closing && (is_draining || self.clients.prng.chance(50));
         for _ in 0..count {
             match taken.outbox.front() {
@@ -211,19 +276,35 @@ impl Port<'_> {
         }
         if is_over {
             inputs.list.push(ShardInput::Closed { connection });
-            self.forget(conversation, connection);
+            self.forget(connection);
+            self.clients.lines[line].is_gone = true;
+            self.clients.gone_now.push(line);
         }
     }
 
-    /// The connection of a conversation, which is opened when it is new.
+    /// A line goes to the shard that keeps its session: what it takes along comes first there.
+    fn move_on(&mut self, line: usize, connection: ConnectionId) {
+        self.forget(connection);
+        let moved = &mut self.clients.lines[line];
+        let (to, messages) = moved.moving.take().expect("it goes somewhere");
+        for message in messages.into_iter().rev() {
+            moved.outbox.push_front(Step::Message(message));
+        }
+        moved.connection = None;
+        moved.shard = to;
+        self.clients.present[to].push(line);
+        self.clients.moved_now.push(line);
+    }
+
+    /// The connection of a line, which is opened when it is new.
     fn connection(
         &mut self,
-        conversation: usize,
+        line: usize,
         accepts_input: bool,
         inputs: &mut ShardInputs,
     ) -> Option<ConnectionId> {
         let clients = &mut *self.clients;
-        let new = &mut clients.conversations[conversation];
+        let new = &mut clients.lines[line];
         if let Some(connection) = new.connection {
             return Some(connection);
         }
@@ -236,12 +317,12 @@ impl Port<'_> {
             return None;
         }
         let slots = &mut clients.slots[self.shard];
-        let free = slots.iter().position(|slot| slot.conversation.is_none());
+        let free = slots.iter().position(|slot| slot.line.is_none());
         let index = free.unwrap_or_else(|| {
             slots.push(Slot::default());
             slots.len() - 1
         });
-        slots[index].conversation = Some(conversation);
+        slots[index].line = Some(line);
         let (index, generation) = (index as u32, slots[index].generation);
         let connection = ConnectionId { index, generation };
         new.connection = Some(connection);
@@ -249,22 +330,21 @@ impl Port<'_> {
         Some(connection)
     }
 
-    fn forget(&mut self, conversation: usize, connection: ConnectionId) {
+    fn forget(&mut self, connection: ConnectionId) {
         let slot = &mut self.clients.slots[self.shard][connection.index as usize];
-        slot.conversation = None;
+        slot.line = None;
         slot.generation += 1;
-        self.clients.conversations[conversation].is_gone = true;
         self.clients.closed_now.push(connection);
     }
 
     /// Whose connection it is; nobody's, if it went in this very turn.
-    fn conversation_of(&self, connection: ConnectionId) -> Option<usize> {
+    fn line_of(&self, connection: ConnectionId) -> Option<usize> {
         let slot = &self.clients.slots[self.shard][connection.index as usize];
         if self.clients.planted == Some(PlantedBug::StaleConnectionServed) {
-            return slot.conversation;
+            return slot.line;
         }
-        if slot.generation == connection.generation && slot.conversation.is_some() {
-            return slot.conversation;
+        if slot.generation == connection.generation && slot.line.is_some() {
+            return slot.line;
         }
         let is_known = self.clients.closed_now.contains(&connection);
         assert!(is_known, "output for {connection:?}, which is gone since an earlier turn");
@@ -272,15 +352,17 @@ impl Port<'_> {
     }
 
     fn deliver(&mut self, connection: ConnectionId, bytes: &[u8], is_for_many: bool) {
-        let Some(conversation) = self.conversation_of(connection) else { return };
-        if self.clients.conversations[conversation].is_closing {
+        let Some(line) = self.line_of(connection) else { return };
+        if self.clients.lines[line].is_closing {
             // A relay may still know it, but no reply may follow its end.
             assert!(is_for_many, "{connection:?} was sent something after it was closed");
             return;
         }
+        let is_moving = self.clients.lines[line].moving.is_some();
+        assert!(!is_moving, "{connection:?} was sent something on its way to another shard");
         let start = self.clients.delivered_bytes.len();
         self.clients.delivered_bytes.extend_from_slice(bytes);
         let message = Span::since(start, &self.clients.delivered_bytes);
-        self.clients.deliveries.push(Delivery::Message { conversation, message });
+        self.clients.deliveries.push(Delivery::Message { line, message });
     }
 }

@@ -1,5 +1,6 @@
 //! The shards of one node in one thread, and the scheduler: which shard turns next, which batches
-//! cross the mesh, which client does something, all from the seed.
+//! cross the mesh, which client does something, all from the seed. What clients do is in
+//! `cluster/acts.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,10 +12,10 @@ use warren_core::message::Message;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
 use warren_core::token::TokenSeed;
-use warren_core::turn::{ConnectionTraits, ShardOutput};
+use warren_core::turn::ShardOutput;
 
 use crate::auditor::Auditor;
-use crate::clients::{Clients, Delivery, Step};
+use crate::clients::{Clients, Delivery};
 use crate::clock::SimulatedClock;
 use crate::invariants::{self, Peaks};
 use crate::links::Links;
@@ -25,6 +26,8 @@ use crate::prng::Prng;
 use crate::store::ModelStore;
 use crate::trace::Trace;
 use crate::workload::Workload;
+
+mod acts;
 
 /// Rounds in which every shard turns once until all must be quiet. More is a deadlock.
 const DRAIN_ROUNDS_MAX: usize = 4000;
@@ -52,7 +55,7 @@ pub(crate) struct Cluster {
     hash_seed: HashSeed,
     links: Links,
     clients: Clients,
-    /// The conversation of each client.
+    /// The latest line of each client.
     current: Vec<Option<usize>>,
     auditor: Auditor,
     workload: Workload,
@@ -102,7 +105,12 @@ impl Cluster {
             links,
             clients: Clients::new(usize::from(plan.shard_count), planted, prng.fork()),
             current: vec![None; plan.client_count],
-            auditor: Auditor::new(oracle, plan.limits.clone(), plan.join_creates_rooms),
+            auditor: Auditor::new(
+                oracle,
+                usize::from(plan.shard_count),
+                plan.limits.clone(),
+                plan.join_creates_rooms,
+            ),
             workload: Workload::new(&plan, prng.fork()),
             trace,
             planted,
@@ -128,8 +136,8 @@ impl Cluster {
             self.auditor.reached.insert(("gather".into(), "gathered"), 1);
         }
         for client in 0..self.plan.client_count {
-            if let Some(conversation) = self.open_conversation(client) {
-                self.close(conversation);
+            if let Some(line) = self.open_line(client) {
+                self.close(line);
             }
         }
         self.drain();
@@ -230,7 +238,9 @@ impl Cluster {
         }
         self.auditor.oracle.absorb(index, shard.shard(), batches);
         self.store(index);
+        self.note_lines(index, now.monotonic_ns);
         self.judge_deliveries();
+        self.say_again();
         let limits = &self.plan.limits;
         invariants::check_staging(&self.shards[index], limits, self.peaks[index]);
         invariants::check_deadlines(&self.shards[index], limits, now.monotonic_ns);
@@ -252,74 +262,55 @@ impl Cluster {
         }
     }
 
+    /// Tells the auditor what the turn made of lines and sessions, before it hears of it.
+    fn note_lines(&mut self, index: usize, now_ns: u64) {
+        self.auditor.now_ns = now_ns;
+        for line in &self.clients.gone_now {
+            self.auditor.gone(self.clients.lines[*line].conversation, *line, index);
+        }
+        for line in &self.clients.moved_now {
+            let moved = &self.clients.lines[*line];
+            self.trace.line(format_args!(
+                "    client {} goes from shard {index} to {}",
+                moved.conversation, moved.shard
+            ));
+            self.auditor.moved(moved.conversation, *line, moved.shard);
+        }
+        let limits = &self.plan.limits;
+        let counters = self.shards[index].shard().counters();
+        self.auditor.evictions[index] = counters.detached_sessions_evicted;
+        // The log drops a segment when another has no room.
+        let spare_bytes = limits.replay_bytes_max / 4 + (64 << 10);
+        let is_roomy = counters.replay_log_bytes as usize + spare_bytes <= limits.replay_bytes_max;
+        self.auditor.are_logs_roomy &= is_roomy;
+    }
+
     fn judge_deliveries(&mut self) {
-        for delivery in &self.clients.deliveries {
+        let deliveries = std::mem::take(&mut self.clients.deliveries);
+        let delivered_bytes = std::mem::take(&mut self.clients.delivered_bytes);
+        for delivery in &deliveries {
             match *delivery {
-                Delivery::Message { conversation, message } => {
-                    let bytes = message.of(&self.clients.delivered_bytes);
+                Delivery::Message { line, message } => {
+                    let conversation = self.clients.lines[line].conversation;
+                    if !self.clients.is_draining
+                        && self.clients.is_open(line)
+                        && self.prng.below(1000) < self.plan.cut_permille
+                    {
+                        self.cut(line);
+                    }
+                    let bytes = message.of(&delivered_bytes);
                     let message = Message::from_checked(bytes);
                     self.trace.line(format_args!("    client {conversation} < {message:?}"));
-                    self.auditor.heard(conversation, bytes);
+                    self.auditor.heard(conversation, line, bytes);
                 }
-                Delivery::Close { conversation, reason } => {
+                Delivery::Close { line, reason } => {
+                    let conversation = self.clients.lines[line].conversation;
                     self.trace.line(format_args!("    client {conversation} closed: {reason:?}"));
-                    self.auditor.closed_by_shard(conversation, reason);
+                    self.auditor.closed_by_shard(conversation, line, reason);
                 }
             }
         }
-        self.clients.deliveries.clear();
-    }
-
-    /// The client's conversation, if it has one that neither side has closed.
-    fn open_conversation(&mut self, client: usize) -> Option<usize> {
-        let conversation = self.current[client]?;
-        let current = &self.clients.conversations[conversation];
-        (!current.is_closed_by_client && !current.is_closing && !current.is_gone)
-            .then_some(conversation)
-    }
-
-    /// A client connects, closes, or sends some requests at once.
-    fn act(&mut self, client: usize) {
-        let Some(conversation) = self.open_conversation(client) else {
-            let shard = self.prng.index(self.shards.len());
-            let traits = ConnectionTraits {
-                echoes_request: self.prng.chance(40),
-                closes_on_unknown_method: self.prng.chance(20),
-            };
-            let conversation = self.clients.open(shard, traits);
-            self.auditor.open(shard, traits);
-            self.current[client] = Some(conversation);
-            self.trace.line(format_args!("    client {conversation} connects to shard {shard}"));
-            return;
-        };
-        if self.prng.chance(self.plan.close_percent) {
-            self.close(conversation);
-            return;
-        }
-        for _ in 0..self.prng.between(1, self.plan.pipeline_max) {
-            self.send(conversation);
-        }
-    }
-
-    fn close(&mut self, conversation: usize) {
-        let is_abrupt = self.prng.chance(50);
-        self.trace.line(format_args!("    client {conversation} closes, abruptly: {is_abrupt}"));
-        self.clients.close(conversation, is_abrupt);
-        self.auditor.closed_by_client(conversation);
-    }
-
-    fn send(&mut self, conversation: usize) {
-        // A client that hears nothing stops asking.
-        if self.clients.conversations[conversation].outbox.len() > 40 {
-            return;
-        }
-        self.last_id += 1;
-        let view = &self.auditor.views[conversation];
-        let draft = self.workload.draft(self.last_id, view, &self.auditor.oracle);
-        let message = Message::from_checked(&draft.bytes);
-        self.trace.line(format_args!("    client {conversation} > {message:?}"));
-        self.auditor.sent(conversation, self.last_id, &draft);
-        self.clients.conversations[conversation].outbox.push_back(Step::Message(draft.bytes));
+        (self.clients.deliveries, self.clients.delivered_bytes) = (deliveries, delivered_bytes);
     }
 
     /// Lets everyone finish, in bounded time: the deadlock detector.
@@ -327,6 +318,7 @@ impl Cluster {
         self.trace.line(format_args!("draining"));
         self.starved = None;
         self.clients.is_draining = true;
+        self.clients.end_silence();
         for _ in 0..DRAIN_ROUNDS_MAX {
             self.clock.advance_ns(self.prng.below(self.plan.step_ns_max));
             let first = self.prng.index(self.shards.len());
@@ -337,7 +329,7 @@ impl Cluster {
             if !self.is_quiet() {
                 continue;
             }
-            if !self.await_crowds() {
+            if !self.settle() && !self.await_crowds() {
                 self.clients.is_draining = false;
                 return;
             }

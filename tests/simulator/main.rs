@@ -78,6 +78,11 @@ const REACHED: &[(&str, &[&str])] = &[
     ("ping", &["granted", "busy"]),
     ("time", &["granted"]),
     ("quit", &["granted"]),
+    ("resume", &["granted", "replayed", "session-unknown", "resume-too-old", "field-invalid"]),
+    ("repeat", &["told-again"]),
+    ("theft", &["session-unknown", "already-logged-in"]),
+    ("close", &["taken-over"]),
+    ("line", &["moved"]),
 ];
 
 /// A test: says what it saw, or what went wrong.

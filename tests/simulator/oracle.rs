@@ -345,6 +345,31 @@ impl Oracle {
         end.expect("a watch ended that is still there")
     }
 
+    /// The most messages of a room that a stay in it can still hear, after those it heard.
+    pub(crate) fn numbered_in(&self, stay: usize, next: Option<u64>) -> u64 {
+        let facts = self.stays[stay];
+        let end = self.rooms[&facts.room].next_sequence;
+        let end = facts.end.map_or(end, |(_, high)| high.min(end));
+        end.saturating_sub(next.unwrap_or(facts.begin.0))
+    }
+
+    /// The most that can be heard of an object after a version: each change, and its end.
+    pub(crate) fn versions_after(&self, object: u64, version: u64) -> u64 {
+        self.objects[&object].version - version + 1
+    }
+
+    /// The most that the session can hear of rooms and objects of which it does not know that it
+    /// hears them.
+    pub(crate) fn unclaimed_by(&self, session: u64) -> u64 {
+        let stays = self.unclaimed.range((session, String::new())..(session + 1, String::new()));
+        let stays = stays.flat_map(|(_, stays)| stays).map(|stay| self.numbered_in(*stay, None));
+        let watches = self.watch_begins.range((session, 0)..=(session, u64::MAX));
+        let watches = watches.flat_map(|((_, object), begins)| {
+            begins.iter().map(|begin| self.versions_after(*object, *begin))
+        });
+        stays.chain(watches).sum()
+    }
+
     /// The objects that the session watches.
     pub(crate) fn watched_by(&self, session: u64) -> BTreeSet<u64> {
         let of_session = self.watches.range((session, 0)..=(session, u64::MAX));

@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) pipeline_max: u64,
     /// Of a hundred acts of a client, how many end its connection.
     pub(crate) close_percent: u64,
+    /// Of a thousand messages that clients hear, before how many their connection breaks.
+    pub(crate) cut_permille: u64,
     /// Of a hundred requests, how many are direct messages to users, over and above their share.
     pub(crate) direct_percent: u64,
     /// Of the rest, how many ask for pages of rooms, over and above their share.
@@ -59,6 +61,7 @@ impl Plan {
             step_ns_max: *prng.pick(&[1_000, 100_000, 2_000_000]),
             pipeline_max: *prng.pick(&[1, 4, 12]),
             close_percent: *prng.pick(&[1, 4, 15]),
+            cut_permille: *prng.pick(&[0, 1, 10]),
             direct_percent: *prng.pick(&[0, 0, 10, 70]),
             rooms_percent: *prng.pick(&[0, 0, 0, 60]),
         }
@@ -69,7 +72,8 @@ impl Plan {
 fn draw_limits(prng: &mut Prng) -> Limits {
     let (tiny, production) = (Limits::TINY, Limits::PRODUCTION);
     if prng.chance(25) {
-        return Limits { session_grace_ns: 0, ..tiny };
+        let session_grace_ns = if prng.chance(50) { 0 } else { tiny.session_grace_ns };
+        return Limits { session_grace_ns, ..tiny };
     }
     let mut draw = |low: usize, high: usize| draw_between(prng, low as u64, high as u64) as usize;
     Limits {
@@ -97,12 +101,18 @@ fn draw_limits(prng: &mut Prng) -> Limits {
         parked_bytes_max: draw(tiny.parked_bytes_max, production.parked_bytes_max),
         effects_bytes_max: draw(tiny.effects_bytes_max, production.effects_bytes_max),
         changed_objects_max: draw(tiny.changed_objects_max, production.changed_objects_max),
+        replay_messages_max: draw(tiny.replay_messages_max, production.replay_messages_max),
+        replay_bytes_max: draw(tiny.replay_bytes_max, production.replay_bytes_max),
+        resume_bytes_max: draw(tiny.resume_bytes_max, production.resume_bytes_max),
+        detached_sessions_max: draw(tiny.detached_sessions_max, production.detached_sessions_max),
         count_interval_ns: draw_between(prng, tiny.count_interval_ns, production.count_interval_ns),
         gather_ns: draw_between(prng, tiny.gather_ns, production.gather_ns),
         room_grace_ns: draw_between(prng, tiny.room_grace_ns, production.room_grace_ns),
-        // Sessions end with their connections.
-        session_grace_ns: 0,
-        ..tiny
+        // In one of four, sessions end with their connections.
+        session_grace_ns: match prng.chance(25) {
+            true => 0,
+            false => draw_between(prng, tiny.session_grace_ns, production.session_grace_ns),
+        },
     }
 }
 

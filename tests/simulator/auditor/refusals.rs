@@ -25,6 +25,10 @@ impl Auditor {
             utterance.fate = Fate::Refused;
         }
         let method = request.method();
+        if method == "resume" {
+            self.resume_refused(conversation, id, reason);
+            return;
+        }
         if method == "login" && self.views[conversation].session.is_none() {
             let others = self.views[conversation].pending.values();
             let is_login =
@@ -61,7 +65,7 @@ impl Auditor {
         let is_in = |name: Option<&str>| name.is_some_and(|name| view.stays.contains_key(name));
         let is_superseded = self.is_superseded(conversation);
         match reason {
-            Reason::NotLoggedIn => view.session.is_none(),
+            Reason::NotLoggedIn => !view.bond.is_attached,
             Reason::AlreadyLoggedIn => method == "login" && view.session.is_some(),
             Reason::Lobby => [room, to, login_name(request)].contains(&Some("lobby")),
             Reason::NotAMember => match method {

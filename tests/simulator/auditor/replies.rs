@@ -18,6 +18,7 @@ impl Auditor {
             "ping" | "time" => assert!(integer_of(reply, "time_ms") > Some(0)),
             "quit" => self.views[conversation].has_quit = true,
             "login" => self.logged_in(conversation, request, reply),
+            "resume" => self.resumed(conversation, id, reply),
             "join" => {
                 let room = text_of(request, "room").expect("a granted join names a room");
                 self.begin_stay(conversation, room, reply);
@@ -80,6 +81,7 @@ impl Auditor {
         };
         view.user = Some(user.to_owned());
         view.first_room = room.map(str::to_owned);
+        self.attach_first(conversation, reply);
         let object = self.oracle.objects.get(&object_of(reply)).expect("a user has an object");
         assert!(object.kind == "user" && object.owner() == user);
     }

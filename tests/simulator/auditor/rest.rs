@@ -73,6 +73,8 @@ impl Auditor {
         assert!(view.first_room.is_none(), "client {conversation} waits for its first room");
         assert!(!self.is_superseded(conversation), "client {conversation} is not displaced");
         assert!(!view.has_quit, "client {conversation} quit and is still there");
+        let is_attached = view.session.is_none() || view.bond.is_attached;
+        assert!(is_attached, "client {conversation} has lost its session");
         let known: BTreeSet<&str> = view.stays.keys().map(String::as_str).collect();
         let true_rooms = view.session.map(|session| self.oracle.rooms_of(session));
         let true_rooms = true_rooms.unwrap_or_default();
