@@ -174,7 +174,7 @@ fn first_bytes_of_no_protocol_are_told_so() {
     let server = TestServer::start(1);
     for bytes in [
         b"\0\0\0".as_slice(),
-        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET\t/ HTTP/1.1\r\n\r\n",
         b"\x16\x03\x01",
         b"\xef\xbb\xbfmsg",
         b"\xff\xfe<\0m\0s\0g\0",

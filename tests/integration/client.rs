@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 
 /// How long a test waits for what must come.
@@ -13,17 +14,69 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const PONGS_MAX: usize = 4;
 const NOTHING_BUT_PONGS: &str = "what is waited for comes before so many heartbeats";
 
+/// A connection's bytes.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Secure(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// Says that no more will be sent.
+    pub(crate) fn close_sending(&self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Secure(stream) => &stream.sock,
+        };
+        stream.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(bytes),
+            Self::Secure(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Secure(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Secure(stream) => stream.flush(),
+        }
+    }
+}
+
 /// A connection that reads whole frames.
+#[derive(Debug)]
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     received: Vec<u8>,
 }
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
+        Self::over(Stream::Plain(Stream::connect(address)))
+    }
+
+    pub(crate) fn over(stream: Stream) -> Self {
         Self { stream, received: Vec::new() }
     }
 
@@ -46,7 +99,7 @@ impl Client {
 
     /// Says that no more will be sent.
     pub(crate) fn close_sending(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream.close_sending();
     }
 
     /// Bytes up to and with `end`.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod allocations;
+mod any_client;
 mod auth;
 mod bad_input;
 mod client;
@@ -15,10 +16,12 @@ mod operations;
 mod protocols;
 mod reports;
 mod restart;
+mod resume;
 mod rooms;
 mod sandbox;
 mod server;
 mod tls;
+mod token_theft;
 mod websocket;
 #[path = "../vectors/wire.rs"]
 mod wire;

@@ -118,8 +118,10 @@ fn after_sigterm_objects_rooms_and_owners_are_there() {
     assert_eq!(state(&loaded), state(stored));
     let mut carl = Client::log_in(server.listen, "carl");
     for (index, (partition, id)) in swords.iter().enumerate() {
-        let sword = ask(&mut carl, &json!({"msg": "get", "object": id}));
         let owner = if index == 0 { "bob" } else { "ann" };
+        // Its owner is told the room too.
+        let mut client = Client::log_in(server.listen, owner);
+        let sword = ask(&mut client, &json!({"msg": "get", "object": id}));
         let expected = json!({"msg": "get", "status": 0, "kind": "sword", "owner": owner,
             "version": if index == 0 { 3 } else { 2 }, "room": "camp", "weight": partition,
             "sharp": true, "colour": "red"});

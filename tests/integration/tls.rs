@@ -8,41 +8,42 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::client::{Client, PATIENCE};
+use crate::client::{Client, Stream};
 use crate::operations::TestPath;
 use crate::server::{TestServer, command};
 
 const HANGUP: i32 = 1;
 
 /// A server's files.
-struct Files {
+pub(crate) struct Files {
     config: TestPath,
     certificate: TestPath,
     key: TestPath,
 }
 
 impl Files {
-    fn new() -> Self {
+    /// With what else is to be configured.
+    pub(crate) fn new(config: &str) -> Self {
         let path = TestPath::new;
         let this =
             Self { config: path("config"), certificate: path("certificate"), key: path("key") };
         let (certificate, key) = (this.certificate.0.display(), this.key.0.display());
         let text = format!(
-            "[log]\nformat = \"json\"\n[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n"
+            "[log]\nformat = \"json\"\n[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n{config}"
         );
         std::fs::write(&this.config.0, text).unwrap();
         this
     }
 
     /// Writes a new certificate with its key, which only itself vouches for.
-    fn renew(&self) -> CertificateDer<'static> {
+    pub(crate) fn renew(&self) -> CertificateDer<'static> {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         std::fs::write(&self.certificate.0, made.cert.pem()).unwrap();
         std::fs::write(&self.key.0, made.signing_key.serialize_pem()).unwrap();
         made.cert.der().clone()
     }
 
-    fn command(&self, name: &str) -> Command {
+    pub(crate) fn command(&self, name: &str) -> Command {
         let mut command = command(&[name, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command.args(["--shards", "2", "--config"]).arg(&self.config.0);
         command.stderr(Stdio::piped());
@@ -52,19 +53,30 @@ impl Files {
 
 type SecureStream = BufReader<StreamOwned<ClientConnection, TcpStream>>;
 
-fn connect(address: SocketAddr, trusted: &CertificateDer<'static>) -> SecureStream {
+/// How a client is that trusts this certificate alone.
+pub(crate) fn trusting(certificate: &CertificateDer<'static>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(trusted.clone()).unwrap();
+    roots.add(certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// A connection in TLS, whose handshake comes with the first bytes.
+pub(crate) fn secured(
+    stream: TcpStream,
+    config: &Arc<ClientConfig>,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    BufReader::new(StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream))
+    StreamOwned::new(ClientConnection::new(config.clone(), name).unwrap(), stream)
+}
+
+fn connect(address: SocketAddr, trusted: &CertificateDer<'static>) -> SecureStream {
+    BufReader::new(secured(Stream::connect(address), &trusting(trusted)))
 }
 
 fn log_in(stream: &mut SecureStream, user: &str) {
@@ -77,7 +89,7 @@ fn log_in(stream: &mut SecureStream, user: &str) {
 
 #[test]
 fn users_meet_whether_in_tls_or_not_and_the_certificate_is_renewed() {
-    let files = Files::new();
+    let files = Files::new("");
     let first = files.renew();
     let mut server = TestServer::spawn(files.command("serve"));
     let mut secure = connect(server.listen, &first);
@@ -115,7 +127,7 @@ fn users_meet_whether_in_tls_or_not_and_the_certificate_is_renewed() {
 
 #[test]
 fn a_bad_certificate_is_a_bad_configuration() {
-    let files = Files::new();
+    let files = Files::new("");
     files.renew();
     std::fs::write(&files.certificate.0, "no certificate").unwrap();
     for name in ["serve", "check-config"] {
