@@ -78,6 +78,8 @@ pub struct LimitsConfig {
     pub gather_members_min: usize,
     /// Milliseconds for which it gathers them.
     pub gather_ms: u64,
+    /// Bytes that a room sends because of one member.
+    pub fan_out: Rate,
     /// Bytes of one object.
     pub object_bytes_max: usize,
     /// Objects of one partition.
@@ -328,6 +330,10 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         presence_members_max: limits.presence_members_max().count()?,
         gather_members_min: limits.gather_members_min().count()?,
         gather_ms: limits.gather_ms().number()?,
+        fan_out: Rate {
+            per_s: limits.fan_out_bytes_per_s().number()?,
+            burst: limits.fan_out_burst_bytes().number()?,
+        },
         object_bytes_max: limits.object_bytes_max().count()?,
         objects_per_partition_max: limits.objects_per_partition_max().count()?,
         partition_bytes_max: limits.partition_bytes_max().count()?,

@@ -576,6 +576,7 @@ fn shard_settings(
             presence_members_max: config.limits.presence_members_max,
             gather_members_min: config.limits.gather_members_min,
             gather_ns: config.limits.gather_ms * 1_000_000,
+            fan_out: config.limits.fan_out,
             object_bytes_max: config.limits.object_bytes_max,
             effects_bytes_max: Limits::effects_bytes_max_for(config.limits.object_bytes_max),
             objects_per_partition_max: config.limits.objects_per_partition_max,

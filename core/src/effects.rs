@@ -13,8 +13,8 @@ use crate::turn::Span;
 pub(crate) enum Effect {
     /// Change the state.
     Change(Delta),
-    /// Send the room's next message to all its members.
-    Broadcast { room: ObjectId, sequence: u64, message: Span },
+    /// Send the room's next message to all its members; it may be charged to whoever asked.
+    Broadcast { room: ObjectId, sequence: u64, message: Span, is_charged: bool },
     /// Send a message to one session.
     Direct { session: SessionId, message: Span },
     /// The session hears the room from here on.

@@ -218,6 +218,14 @@ fn authorize_room(request: &Request<'_>, id: ObjectId, verb: Verb) -> Result<(),
     authorize(request, id, object, verb)
 }
 
+/// [`Reason::FanOutRate`] when the room may not send this now because of the request's user: asked
+/// before the message is numbered, and charged when it is.
+fn check_fan_out(request: &Request<'_>, room: &Room, message: &[u8]) -> Result<(), Reason> {
+    let (rate, now_ns) = (request.limits.fan_out, request.now_ns);
+    let fits = room.may_fan_out(request.user, message.len(), rate, now_ns);
+    if fits { Ok(()) } else { Err(Reason::FanOutRate) }
+}
+
 /// A request, and what its handler may look at.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
@@ -232,6 +240,8 @@ pub(crate) struct Request<'a> {
     pub(crate) state_bytes: u64,
     pub(crate) join_creates_rooms: bool,
     pub(crate) bans: &'a Bans,
+    /// The shard's time, in nanoseconds.
+    pub(crate) now_ns: u64,
     /// The time, in milliseconds since 1970.
     pub(crate) wall_ms: u64,
 }

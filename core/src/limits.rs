@@ -1,6 +1,8 @@
 //! Every bound of the engine, in one place. Each has a configuration key of the same name, and a
 //! reason that a client hears when it is hit.
 
+use crate::rate::Rate;
+
 /// Bounds of a shard engine.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -24,6 +26,8 @@ pub struct Limits {
     pub gather_ns: u64,
     /// Bytes beyond which a room sends what it has gathered before its time.
     pub gather_bytes_max: usize,
+    /// Bytes that a room sends for one member: each of its messages counts once for every member.
+    pub fan_out: Rate,
     /// Bytes of an object's packed record: its kind, owner and fields.
     pub object_bytes_max: usize,
     /// Objects of one partition, rooms and users among them. An eighth of it is kept for rooms and
@@ -71,6 +75,7 @@ impl Limits {
         gather_members_min: 1000,
         gather_ns: 50_000_000,
         gather_bytes_max: 64 << 10,
+        fan_out: Rate { per_s: 2 << 20, burst: 32 << 20 },
         object_bytes_max: 64 << 10,
         objects_per_partition_max: 65_536,
         partition_bytes_max: 64 << 20,
@@ -106,6 +111,7 @@ impl Limits {
         gather_members_min: 3,
         gather_ns: 2_000_000,
         gather_bytes_max: 512,
+        fan_out: Rate { per_s: 100_000, burst: 4000 },
         object_bytes_max: 96,
         objects_per_partition_max: 6,
         partition_bytes_max: 3400,

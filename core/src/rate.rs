@@ -35,15 +35,18 @@ impl Meter {
     /// Counts so many units, unless they are more than may come now.
     #[must_use]
     pub fn take(&mut self, rate: Rate, units: u64, now_ns: u64) -> bool {
-        if rate.per_s == 0 {
-            return true;
-        }
-        let busy_until_ns = self.after(rate, units, now_ns);
-        let fits = busy_until_ns <= now_ns.saturating_add(rate.time_of_ns(rate.burst));
+        let fits = self.fits(rate, units, now_ns);
         if fits {
-            self.busy_until_ns = busy_until_ns;
+            self.charge(rate, units, now_ns);
         }
         fits
+    }
+
+    /// Whether so many units may come now.
+    #[must_use]
+    pub fn fits(&self, rate: Rate, units: u64, now_ns: u64) -> bool {
+        let latest_ns = || now_ns.saturating_add(rate.time_of_ns(rate.burst));
+        rate.per_s == 0 || self.after(rate, units, now_ns) <= latest_ns()
     }
 
     /// Counts units that have come in any case.
@@ -51,6 +54,12 @@ impl Meter {
         if rate.per_s > 0 {
             self.busy_until_ns = self.after(rate, units, now_ns);
         }
+    }
+
+    /// The one of the two that is busy for longer.
+    #[must_use]
+    pub fn busier(self, other: Self) -> Self {
+        Self { busy_until_ns: self.busy_until_ns.max(other.busy_until_ns) }
     }
 
     /// Whether more has come than may.

@@ -38,6 +38,7 @@ macro_rules! reasons {
                     Self::FrameTimeout => "limits.frame_ms",
                     Self::MessageRate => "limits.messages_per_s",
                     Self::ByteRate => "limits.bytes_per_s",
+                    Self::FanOutRate => "limits.fan_out_bytes_per_s",
                     Self::TooManyUnauthenticated => "limits.unauthenticated_max",
                     Self::ObjectTooLarge => "limits.object_bytes_max",
                     Self::TooManyRooms => "limits.rooms_per_session_max",
@@ -183,6 +184,9 @@ reasons! {
     MessageRate = "message-rate", 429;
     /// More bytes came than may in this time, and they are no messages.
     ByteRate = "byte-rate", 429;
+    /// The room sends to all its members what this one has it send, and that is more than may be
+    /// sent in this time.
+    FanOutRate = "fan-out-rate", 429;
     /// The room has its greatest number of members.
     RoomFull = "room-full", 429;
     /// The session is in its greatest number of rooms.

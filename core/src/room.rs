@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::gathered::Gathered;
 use crate::ids::{SessionId, ShardId};
+use crate::rate::{Meter, Rate};
 
 /// The lobby is where everyone is after login. It is no room.
 pub const LOBBY: &str = "lobby";
@@ -20,12 +21,22 @@ pub struct Member {
     pub login: u64,
 }
 
+/// A member, and what the room sends for it.
+#[derive(Debug)]
+struct Seat {
+    member: Member,
+    fan_out: Meter,
+}
+
 /// A room at its home.
 #[derive(Debug)]
 pub struct Room {
     name: Box<str>,
-    members: BTreeMap<Box<str>, Member>,
+    members: BTreeMap<Box<str>, Seat>,
     member_counts: Vec<(ShardId, u32)>,
+    /// The busiest meter of all who left. Members begin with it, so that nobody is rid of what was
+    /// sent for them by leaving and joining again; it holds up nobody who says no more than the rate.
+    left_fan_out: Meter,
     last_sequence: u64,
     /// Most members, if bounded.
     pub(crate) members_max: Option<usize>,
@@ -51,6 +62,7 @@ impl Room {
             name: name.into(),
             members: BTreeMap::new(),
             member_counts: Vec::new(),
+            left_fan_out: Meter::default(),
             last_sequence: 0,
             members_max: None,
             is_secret: false,
@@ -78,7 +90,7 @@ impl Room {
     /// The member of that name.
     #[must_use]
     pub fn member(&self, user: &str) -> Option<Member> {
-        self.members.get(user).copied()
+        self.members.get(user).map(|seat| seat.member)
     }
 
     /// Whether this session is a member. A session that was displaced no longer is.
@@ -96,7 +108,7 @@ impl Room {
 
     /// Every member with its name, in order of names.
     pub fn members(&self) -> impl Iterator<Item = (&str, Member)> {
-        self.members.iter().map(|(name, member)| (&**name, *member))
+        self.members.iter().map(|(name, seat)| (&**name, seat.member))
     }
 
     /// Shards that have members: each gets one copy of every message.
@@ -122,15 +134,40 @@ impl Room {
     }
 
     pub(crate) fn insert_member(&mut self, user: &str, member: Member) {
-        if let Some(old) = self.members.insert(user.into(), member) {
+        if let Some(seat) = self.members.get_mut(user) {
+            let old = core::mem::replace(&mut seat.member, member);
             self.count_member(old.session.shard, false);
+        } else {
+            let seat = Seat { member, fan_out: self.left_fan_out };
+            self.members.insert(user.into(), seat);
         }
         self.count_member(member.session.shard, true);
     }
 
     pub(crate) fn remove_member(&mut self, user: &str) {
-        let member = self.members.remove(user).expect("only members leave");
-        self.count_member(member.session.shard, false);
+        let seat = self.members.remove(user).expect("only members leave");
+        self.left_fan_out = self.left_fan_out.busier(seat.fan_out);
+        self.count_member(seat.member.session.shard, false);
+    }
+
+    /// Whether a message of so many bytes may be sent to all now, because of this member. For
+    /// others nothing is counted.
+    pub(crate) fn may_fan_out(&self, user: &str, bytes: usize, rate: Rate, now_ns: u64) -> bool {
+        let seat = self.members.get(user);
+        seat.is_none_or(|seat| seat.fan_out.fits(rate, self.fan_out_units(bytes), now_ns))
+    }
+
+    /// Counts what the room sends because of this member.
+    pub(crate) fn charge_fan_out(&mut self, user: &str, bytes: usize, rate: Rate, now_ns: u64) {
+        let units = self.fan_out_units(bytes);
+        if let Some(seat) = self.members.get_mut(user) {
+            seat.fan_out.charge(rate, units, now_ns);
+        }
+    }
+
+    /// Bytes times members.
+    fn fan_out_units(&self, bytes: usize) -> u64 {
+        (bytes as u64).saturating_mul(self.members.len() as u64)
     }
 
     fn count_member(&mut self, shard: ShardId, joins: bool) {

@@ -437,6 +437,12 @@ sections! {
         gather_members_min: u64 = "1000", Allowed::Range(0, 1_048_576);
         /// Longest time for which a message is gathered, in milliseconds. 0: none is.
         gather_ms: u64 = "50", Allowed::Range(0, 1000);
+        /// Bytes in a second that a room sends because of one member: what the member says there, and
+        /// changes of objects there, count in packed form once for each who hears it; more is refused
+        /// with `fan-out-rate`. 0: any number.
+        fan_out_bytes_per_s: u64 = "2097152", Allowed::Range(0, 1024 * GIB);
+        /// Bytes of that at once; a message that comes to more is always refused.
+        fan_out_burst_bytes: u64 = "33554432", Allowed::Range(1, 1024 * GIB);
         /// Size of one object in packed form, in bytes; a larger one is answered `object-too-large`.
         object_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
         /// Objects of one partition; the next is answered `partition-full`.

@@ -91,6 +91,8 @@ fn every_key_can_be_set() {
         presence_members_max = 15
         gather_members_min = 12
         gather_ms = 18
+        fan_out_bytes_per_s = 36
+        fan_out_burst_bytes = 37
         object_bytes_max = 1016
         objects_per_partition_max = 17
         partition_bytes_max = 1048577
@@ -173,6 +175,7 @@ fn every_key_can_be_set() {
             presence_members_max: 15,
             gather_members_min: 12,
             gather_ms: 18,
+            fan_out: Rate { per_s: 36, burst: 37 },
             object_bytes_max: 1016,
             objects_per_partition_max: 17,
             partition_bytes_max: 1_048_577,
@@ -496,6 +499,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         presence_members_max: limits.presence_members_max,
         gather_members_min: limits.gather_members_min,
         gather_ms: limits.gather_ns / 1_000_000,
+        fan_out: limits.fan_out,
         object_bytes_max: limits.object_bytes_max,
         objects_per_partition_max: limits.objects_per_partition_max,
         partition_bytes_max: limits.partition_bytes_max,

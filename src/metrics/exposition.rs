@@ -79,9 +79,11 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("object_notices_unheard", "Changes by who is not in the object's room", |turn| {
         turn.shard.object_notices_unheard
     }),
-    counter("object_notices_dropped", "Changes lost to rooms because a queue was full", |turn| {
-        turn.shard.object_notices_dropped
-    }),
+    counter(
+        "object_notices_dropped",
+        "Changes not told to rooms: a queue was full, or it was too much at once",
+        |turn| turn.shard.object_notices_dropped,
+    ),
     gauge("queued_events", "Events that wait in partition queues", |turn| turn.shard.queued_events),
     gauge("changed_objects", "Objects that changed and wait to be stored", |turn| {
         turn.shard.changed_objects

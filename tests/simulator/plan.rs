@@ -2,6 +2,7 @@
 //! wild the clients.
 
 use warren_core::limits::Limits;
+use warren_core::rate::Rate;
 
 use crate::prng::Prng;
 
@@ -87,6 +88,10 @@ fn draw_limits(prng: &mut Prng) -> Limits {
         presence_members_max: draw(tiny.presence_members_max, production.presence_members_max),
         gather_members_min: draw(tiny.gather_members_min, production.gather_members_min),
         gather_bytes_max: draw(tiny.gather_bytes_max, production.gather_bytes_max),
+        fan_out: Rate {
+            per_s: draw(tiny.fan_out.per_s as usize, production.fan_out.per_s as usize) as u64,
+            burst: draw(tiny.fan_out.burst as usize, production.fan_out.burst as usize) as u64,
+        },
         object_bytes_max: draw(tiny.object_bytes_max, production.object_bytes_max),
         objects_per_partition_max: draw(
             tiny.objects_per_partition_max,

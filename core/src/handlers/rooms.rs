@@ -156,7 +156,7 @@ fn announce(method: &str, id: ObjectId, room: &Room, user: &str, effects: &mut E
         message.field("user", Value::Text(user));
         message.field("seq", Value::Integer(sequence as i64));
     });
-    effects.list.push(Effect::Broadcast { room: id, sequence, message });
+    effects.list.push(Effect::Broadcast { room: id, sequence, message, is_charged: false });
 }
 
 pub(super) fn who(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {

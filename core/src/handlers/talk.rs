@@ -1,7 +1,7 @@
 //! Talk: `chat` and `emit`, to a room's members or to one user. A room comes before a user of the
 //! same name, as in the ConnServer.
 
-use super::{Method, Request, authorize_room};
+use super::{Method, Request, authorize_room, check_fan_out};
 use crate::authorize::{Target, Verb};
 use crate::effects::{Effect, Effects};
 use crate::ids::ObjectId;
@@ -64,7 +64,8 @@ fn send_to_room(
         fill(message);
         message.field("seq", Value::Integer(sequence as i64));
     });
-    effects.list.push(Effect::Broadcast { room: id, sequence, message });
+    check_fan_out(request, room, effects.bytes_of(message))?;
+    effects.list.push(Effect::Broadcast { room: id, sequence, message, is_charged: true });
     effects.reply(|reply| reply.field("seq", Value::Integer(sequence as i64)));
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! names.
 
 use super::objects::{Share, check_memory};
-use super::{Method, Request, authorize_room};
+use super::{Method, Request, authorize_room, check_fan_out};
 use crate::authorize::{Subject, Target, Verb};
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects, WatchEffect};
@@ -239,7 +239,8 @@ pub(crate) fn hear_notice(request: &Request<'_>, effects: &mut Effects) -> Resul
         copy_fields(notice, "", message);
         message.field("seq", Value::Integer(sequence as i64));
     });
-    effects.list.push(Effect::Broadcast { room: id, sequence, message });
+    check_fan_out(request, room, effects.bytes_of(message))?;
+    effects.list.push(Effect::Broadcast { room: id, sequence, message, is_charged: true });
     Ok(())
 }
 

@@ -163,6 +163,13 @@ impl Shard {
         self.partitions[usize::from(id.partition().0)] = partition;
     }
 
+    /// Charges a message to the one who has it sent.
+    pub(super) fn charge_fan_out(&mut self, id: ObjectId, user: &str, bytes: usize) {
+        let (rate, now_ns) = (self.settings.limits.fan_out, self.now.monotonic_ns);
+        let room = self.partition_mut(id.partition()).room_mut(id);
+        room.expect("a room that speaks exists").charge_fan_out(user, bytes, rate, now_ns);
+    }
+
     /// One copy for every shard with members.
     fn post_room_message(
         &mut self,

@@ -79,6 +79,7 @@ impl Shard {
             state_bytes: self.counters.state_bytes,
             join_creates_rooms: self.settings.join_creates_rooms,
             bans: &self.bans,
+            now_ns: self.now.monotonic_ns,
             wall_ms: self.now.wall_ms,
         }
     }
@@ -134,8 +135,12 @@ impl Shard {
                         self.note_empty_room(ObjectId(*room));
                     }
                 }
-                Effect::Broadcast { room, sequence, message } => {
-                    self.broadcast(*room, *sequence, effects.bytes_of(*message), outputs);
+                Effect::Broadcast { room, sequence, message, is_charged } => {
+                    let message = effects.bytes_of(*message);
+                    if *is_charged {
+                        self.charge_fan_out(*room, event.user(), message.len());
+                    }
+                    self.broadcast(*room, *sequence, message, outputs);
                 }
                 Effect::Direct { session, message } => {
                     self.direct(*session, effects.bytes_of(*message), outputs);

@@ -17,6 +17,7 @@ use crate::turn::{ConnectionTraits, ShardOutput};
 mod authorisation;
 mod control;
 mod crowd;
+mod fan_out;
 mod objects;
 mod pages;
 mod sessions;

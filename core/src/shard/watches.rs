@@ -136,7 +136,7 @@ impl Shard {
                 self.counters.object_notices += 1;
                 self.commit(event, effects, outputs);
             }
-            Err(Reason::Busy) => self.counters.object_notices_dropped += 1,
+            Err(Reason::Busy | Reason::FanOutRate) => self.counters.object_notices_dropped += 1,
             Err(_) => self.counters.object_notices_unheard += 1,
         }
     }

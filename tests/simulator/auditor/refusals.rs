@@ -2,6 +2,7 @@
 //! client knows, and what is true.
 
 use warren_core::ids::{ObjectId, PartitionId};
+use warren_core::limits::Limits;
 use warren_core::message::{Message, Value};
 use warren_core::reason::Reason;
 
@@ -78,6 +79,9 @@ impl Auditor {
                 matches!(method, "leave" | "who") && (is_superseded || !is_in(room))
             }
             Reason::Displaced => method == "join" && is_superseded,
+            Reason::FanOutRate => {
+                matches!(method, "chat" | "say" | "emit") && is_in(to) && self.is_fan_out_tight()
+            }
             Reason::RoomCreationDisabled => method == "join" && !self.join_creates_rooms,
             Reason::RoomFull => method == "join" && !is_in(room),
             Reason::TooManyWatches => method == "watch" && self.has_many_watches(conversation),
@@ -136,6 +140,12 @@ impl Auditor {
             (Reason::RoomOccupied, Some(facts)) => facts.kind == "room",
             _ => false,
         }
+    }
+
+    /// No room of the workload comes to what production allows.
+    fn is_fan_out_tight(&self) -> bool {
+        let (rate, production) = (self.limits.fan_out, Limits::PRODUCTION.fan_out);
+        rate.per_s < production.per_s || rate.burst < production.burst
     }
 
     /// Joins under way count as rooms.
