@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 
+use warren_core::control::Command;
 use warren_core::ids::ShardId;
 use warren_core::reason::Reason;
 use warren_core::snapshot::SnapshotBatch;
@@ -106,6 +107,12 @@ impl ClientPort for ShardPort {
         }
         self.hand_over.receive(&mut self.reactor);
         self.control.take(inputs);
+        for command in &inputs.commands {
+            // The list is for both: addresses are known here, users there.
+            if let Command::SetBans(bans) = command {
+                self.reactor.set_bans(now, bans, &mut inputs.list);
+            }
+        }
         self.reactor.receive(now, accepts_input, inputs);
     }
 

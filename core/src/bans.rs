@@ -132,6 +132,18 @@ impl Bans {
         })
     }
 
+    /// The bans of addresses that another list does not have, or not for as long.
+    #[must_use]
+    pub fn addresses_beyond(&self, other: &Self) -> Self {
+        let mut beyond = Self::default();
+        for (range, until_ms) in &self.ranges {
+            if other.ranges.get(range).is_none_or(|other_ms| other_ms < until_ms) {
+                beyond.ban_addresses(*range, *until_ms);
+            }
+        }
+        beyond
+    }
+
     /// Whether any address is banned, so that it has to be looked at.
     #[must_use]
     pub fn has_addresses(&self) -> bool {

@@ -280,6 +280,7 @@ impl Shard {
                 self.request(connection, Message::from_checked(message.of(bytes)), outputs);
             }
             ShardInput::Ended { connection } => self.connection_ended(connection, outputs),
+            ShardInput::Banned { connection } => self.connection_banned(connection, outputs),
             ShardInput::Closed { connection } => self.connection_closed(connection, outputs),
         }
     }

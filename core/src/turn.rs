@@ -61,7 +61,7 @@ pub struct ConnectionTraits {
 }
 
 /// What the gateway tells the shard. Of one connection: one `Opened`, any number of `Message`,
-/// perhaps one `Ended`, one `Closed`.
+/// perhaps one `Ended`, perhaps `Banned`, one `Closed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardInput {
     /// A connection's protocol is known.
@@ -81,6 +81,12 @@ pub enum ShardInput {
     /// The client has said all it will say, and still listens. The shard asks for the close when
     /// it has answered.
     Ended {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// From where the client is nobody is let in any more. Its session ends at once, and the shard
+    /// asks for the close.
+    Banned {
         /// Which.
         connection: ConnectionId,
     },

@@ -13,8 +13,9 @@
 //! WebSocket by `header_bytes_max`) and one receive buffer; and the fragments of a WebSocket message,
 //! bounded together by `frame_bytes_max`.
 
+use std::net::IpAddr;
+
 use warren_core::ids::ConnectionId;
-use warren_core::peer::PeerAddress;
 use warren_core::rate::{Meter, Rate};
 use warren_core::reason::Reason;
 use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs, Span};
@@ -99,8 +100,8 @@ pub(crate) struct Connection {
     /// Received buffers that wait for a later turn.
     pub(crate) held_count: u32,
     pub(crate) heard_ns: u64,
-    /// Where its client is.
-    pub(crate) peer: PeerAddress,
+    /// Where its client is, as far as the kernel tells.
+    pub(crate) peer: Option<IpAddr>,
     /// When its client has to be logged in; `NEVER` when it is.
     pub(crate) login_due_ns: u64,
     /// When the half-received frame has to be whole; `NEVER` when there is none.
@@ -212,7 +213,7 @@ impl Connection {
             install_armed: false,
             held_count: 0,
             heard_ns: 0,
-            peer: PeerAddress::default(),
+            peer: None,
             login_due_ns: NEVER,
             frame_due_ns: NEVER,
             messages: Meter::default(),

@@ -33,6 +33,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use warren_core::bans::Bans;
 use warren_core::ids::ConnectionId;
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInputs, ShardOutputs};
@@ -202,6 +203,8 @@ pub struct Reactor {
     /// Connections whose end was decided since the last send.
     leaving: Vec<u32>,
     hand_overs: HandOvers,
+    /// From where nobody is let in.
+    bans: Arc<Bans>,
     pongs: Encodings,
     // Lists that are kept for their memory.
     completions: Vec<Completion>,
@@ -253,6 +256,7 @@ impl Reactor {
             to_tell_closed: Vec::new(),
             leaving: Vec::new(),
             hand_overs: HandOvers::default(),
+            bans: Arc::default(),
             pongs: Encodings::default(),
             completions: Vec::new(),
             send_failures: Vec::new(),

@@ -64,3 +64,19 @@ fn a_ban_ends_with_its_time() {
     assert!(!bans.has_user("ann", 1000) && !bans.has_address(address, 1000));
     assert!(bans.has_user("bob", u64::MAX - 1) && !bans.has_user("cleo", 0));
 }
+
+#[test]
+fn what_is_new_in_a_list_is_told() {
+    let of = |ranges: &[(&str, u64)]| {
+        let mut bans = Bans::default();
+        for (range, until_ms) in ranges {
+            bans.ban_addresses(range.parse().unwrap(), *until_ms);
+        }
+        bans
+    };
+    let before = of(&[("10.0.0.0/8", 1000), ("192.0.2.7", 1000), ("2001:db8::/32", 1000)]);
+    let after = of(&[("10.0.0.0/8", 2000), ("192.0.2.7", 500), ("198.51.100.0/24", 1000)]);
+    let beyond = of(&[("10.0.0.0/8", 2000), ("198.51.100.0/24", 1000)]);
+    assert_eq!(after.addresses_beyond(&before), beyond);
+    assert!(!after.addresses_beyond(&after).has_addresses());
+}

@@ -253,6 +253,25 @@ impl Shard {
         }
     }
 
+    /// The client is at an address that is banned: neither connection nor session stay.
+    pub(super) fn connection_banned(
+        &mut self,
+        connection: ConnectionId,
+        outputs: &mut ShardOutputs,
+    ) {
+        let Some(known) = self.connections.get(connection) else { return };
+        let session = known.session;
+        self.close(connection, Reason::Banned, outputs);
+        let Some(id) = session else { return };
+        if self.sessions.get(id).expect("a connection's session exists").is_open() {
+            self.end_session(id, outputs);
+        } else {
+            // Its end answers what the partition says.
+            self.connections.unlink(connection);
+            self.forget_session(id);
+        }
+    }
+
     /// The session has no connection any more. What it misses is kept for it; when there are too
     /// many like it, the oldest ends.
     fn detach(&mut self, id: SessionId, outputs: &mut ShardOutputs) {

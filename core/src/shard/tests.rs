@@ -95,6 +95,7 @@ impl World {
                 inputs.list.push(ShardInput::Opened { connection, traits });
             }
             "end" => inputs.list.push(ShardInput::Ended { connection }),
+            "banned" => inputs.list.push(ShardInput::Banned { connection }),
             "close" => inputs.list.push(ShardInput::Closed { connection }),
             method => {
                 let start = inputs.bytes.len();

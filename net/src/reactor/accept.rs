@@ -2,11 +2,12 @@
 //! logged in.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use warren_core::bans::Bans;
 use warren_core::ids::ConnectionId;
-use warren_core::peer::PeerAddress;
 use warren_core::reason::Reason;
-use warren_core::turn::Now;
+use warren_core::turn::{Now, ShardInput};
 
 use super::Reactor;
 use super::receive::Intake;
@@ -65,12 +66,16 @@ impl Reactor {
         let connection = &mut self.connections[slot as usize];
         connection.phase = Phase::Undetected;
         connection.heard_ns = now.monotonic_ns;
-        connection.peer = peer.map(PeerAddress::of).unwrap_or_default();
+        connection.peer = peer;
         connection.login_due_ns = Self::deadline_after_ms(now, self.settings.login_ms);
         self.wheel.schedule(slot, connection.login_due_ns);
         self.arm_receive(slot);
         if self.listener.is_none() {
             self.close(slot, Reason::Draining);
+            return;
+        }
+        if self.is_banned(slot, now) {
+            self.turn_away(slot, Reason::Banned);
             return;
         }
         if self.in_use_count() > self.settings.connections_max {
@@ -92,6 +97,37 @@ impl Reactor {
             connection.open(id, protocol, &self.settings.gateway, intake.inputs);
             self.opened(slot, protocol, now);
         }
+    }
+
+    /// Lets nobody in from the addresses of this list. Who is here and there is told to the shard,
+    /// which knows the session, before [`receive`](Self::receive); who has not said a protocol yet
+    /// is closed here. Only what the list before did not have is looked for.
+    pub fn set_bans(&mut self, now: Now, bans: &Arc<Bans>, inputs: &mut Vec<ShardInput>) {
+        let news = bans.addresses_beyond(&self.bans);
+        self.bans = Arc::clone(bans);
+        if !news.has_addresses() {
+            return;
+        }
+        for index in 0..self.connections.len() as u32 {
+            let connection = &self.connections[index as usize];
+            if !connection.peer.is_some_and(|peer| news.has_address(peer, now.wall_ms)) {
+                continue;
+            }
+            match connection.phase {
+                Phase::Undetected => self.close(index, Reason::Banned),
+                Phase::Open(_) | Phase::Ended(_) => {
+                    inputs.push(ShardInput::Banned { connection: self.id_of(index) });
+                }
+                // One that moves is looked at where it arrives.
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether nobody from the client's address is let in.
+    pub(super) fn is_banned(&self, index: u32, now: Now) -> bool {
+        let peer = self.connections[index as usize].peer;
+        peer.is_some_and(|peer| self.bans.has_address(peer, now.wall_ms))
     }
 
     /// No more connections are wanted.

@@ -11,10 +11,10 @@
 //! of them before the connection has gone. A half-closed peer needs no word: its end is received
 //! again at the other reactor.
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use warren_core::ids::{ConnectionId, ShardId};
-use warren_core::peer::PeerAddress;
 use warren_core::rate::Meter;
 use warren_core::reason::Reason;
 use warren_core::turn::Now;
@@ -61,7 +61,7 @@ pub struct MovedConnection {
 struct MovedState {
     protocol: Protocol,
     heard_ns: u64,
-    peer: PeerAddress,
+    peer: Option<IpAddr>,
     login_due_ns: u64,
     tls: Option<Box<Tls>>,
     messages: Meter,
@@ -365,6 +365,9 @@ impl Reactor {
         } else if self.in_use_count() > self.settings.connections_max {
             self.counters.accept_table_full += 1;
             self.turn_away(slot, Reason::Busy);
+        } else if self.is_banned(slot, intake.now) {
+            // The ban came while it was on its way.
+            self.close(slot, Reason::Banned);
         } else {
             self.hold(id, HeldWhat::Luggage);
         }

@@ -2,6 +2,7 @@
 //! plain non-blocking sockets in the same thread. Time is a number that grows by a turn.
 
 mod admission;
+mod bans;
 mod closing;
 mod hand_over;
 mod limits;
@@ -172,6 +173,11 @@ impl Node {
                         continue;
                     }
                     self.close_if_answered(connection);
+                }
+                ShardInput::Banned { connection } => {
+                    assert!(self.open.contains(&key(connection)), "banned while open");
+                    let reason = Reason::Banned;
+                    self.outputs.list.push(ShardOutput::Close { connection, reason });
                 }
                 ShardInput::Closed { connection } => {
                     self.closed_count += 1;

@@ -180,3 +180,36 @@ fn a_session_that_is_not_open_yet_is_told_as_such() {
     let home = PartitionId::of_name("bob");
     assert!(world.shard.partition(home).is_some_and(|home| home.user("bob").is_some()));
 }
+
+#[test]
+fn whoever_is_at_a_banned_address_goes_with_session_and_connection() {
+    // With time to resume: the session would outlive a connection that is merely gone.
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("0 open ; 0 login user=ann ; 0 join room=plaza");
+    world.run("1 open ; 1 login user=bob ; 1 join room=plaza");
+    let heard = world.run("0 banned");
+    assert!(heard.contains("0: CLOSE banned\n"), "{heard}");
+    assert!(heard.contains("1: left ") && heard.contains("user=ann"), "{heard}");
+    // What it said meanwhile is ignored, and its session is nobody's to resume.
+    assert_eq!(world.run("0 chat to=plaza text=hi"), "");
+    assert_eq!(world.run("0 banned"), "");
+    assert_eq!(world.run("0 close"), "");
+    assert_eq!(world.sessions(0, 10).rows.len(), 1);
+    // One that has not logged in has a connection alone.
+    world.run("2 open");
+    assert_eq!(world.run("2 banned"), "2: CLOSE banned\n");
+    assert_eq!(world.run("2 close"), "");
+}
+
+#[test]
+fn a_ban_of_the_address_takes_a_login_back_that_is_under_way() {
+    let mut world = World::new(Limits { turn_events_max: 1, ..Limits::PRODUCTION });
+    world.run("0 open ; 0 login user=ann ; 1 open ; 1 login user=bob");
+    assert!(world.sessions(0, 10).rows[1].is_logging_in);
+    assert_eq!(world.run("1 banned"), "1: CLOSE banned\n");
+    world.settle();
+    world.run("1 close");
+    assert_eq!(world.sessions(0, 10).rows.len(), 1);
+    let home = world.shard.partition(PartitionId::of_name("bob")).unwrap();
+    assert_eq!(home.user("bob").and_then(|user| user.session), None);
+}

@@ -57,7 +57,7 @@ impl Pair {
 
     /// A client of the binary protocol that the first node has heard.
     #[track_caller]
-    fn binary_client(&mut self) -> Client {
+    pub(super) fn binary_client(&mut self) -> Client {
         let mut client = self.nodes[0].client();
         client.send(PREAMBLE);
         client.send(&frame("echo", &[]));
