@@ -45,7 +45,8 @@ use answers::{ApiError, ErrorWord};
 use api::only;
 pub(crate) use desk::{Desk, RELOADS_MAX, ReloadAsker, ServerOrders};
 use listener::AdminListener;
-use token::{DATA_FILE, Token, TokenFiles, runtime_file};
+pub(crate) use requests::COUNT_MAX as ROWS_PER_PAGE_MAX;
+use token::{Token, TokenFiles, runtime_file, token_file_of_data};
 
 /// A request gets so long, from its first byte to the last of its answer.
 const REQUEST_WAIT: Duration = Duration::from_secs(15);
@@ -135,7 +136,7 @@ fn make_token(
 ) -> Result<(Option<Token>, TokenFiles), Fatal> {
     let token = Token::make().map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
     let of_port = endpoint.port().and_then(runtime_file);
-    let places = of_port.into_iter().chain(data.map(|folder| folder.join(DATA_FILE)));
+    let places = of_port.into_iter().chain(data.map(token_file_of_data));
     let files = TokenFiles::write(&token, places);
     if files.paths().is_empty() {
         tracing::warn!(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Endpoint, Overrides};
+use crate::ctl::CtlArguments;
 use crate::ticket::TicketArguments;
 
 const EXAMPLES: &str = "\
@@ -17,6 +18,7 @@ Examples:
   warren doctor                                 is this machine ready?
   warren check-config --config warren.toml
   warren ticket issue --key ticket.key --user ann
+  warren ctl status                             what does the server do?
 
 Every key of the configuration file: docs/configuration.md. How to operate a server:
 docs/operations.md.
@@ -96,6 +98,8 @@ pub enum Command {
     CheckConfig(ReportArguments),
     /// Make keys, issue tickets, and say what is in one
     Ticket(TicketArguments),
+    /// Ask a running server, or order it: status, sessions, rooms, kicks, bans, drain, reload
+    Ctl(CtlArguments),
 }
 
 impl Command {
@@ -105,7 +109,7 @@ impl Command {
         match self {
             Self::Serve(server) | Self::Demo(server) => Some(server),
             Self::Doctor(report) | Self::CheckConfig(report) => Some(&report.server),
-            Self::Ticket(_) => None,
+            Self::Ticket(_) | Self::Ctl(_) => None,
         }
     }
 }
@@ -217,6 +221,12 @@ mod tests {
             "warren serve --json",
             "warren doctor --shards 0",
             "warren check-config here.toml",
+            "warren ctl",
+            "warren ctl dance",
+            "warren ctl kick",
+            "warren ctl ban a/b",
+            "warren ctl sessions --count 0",
+            "warren ctl status --token 0123456789abcdef0123456789abcdef",
         ] {
             let error = Arguments::try_parse_from(line.split_whitespace()).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

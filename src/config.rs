@@ -176,6 +176,35 @@ pub struct ServerConfig {
     pub log: LogConfig,
 }
 
+/// Where a server's admin endpoint is, for those who ask it. Of the file only this is looked at: who
+/// operates a server need not be able to read its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where the admin endpoint is.
+    pub listen: Endpoint,
+    /// The file of its token, if the operator has made one.
+    pub token_file: Option<PathBuf>,
+    /// Folder for data, if there is one.
+    pub data: Option<PathBuf>,
+}
+
+impl AdminConfig {
+    /// Reads the file, if one is named.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has keys or types that no configuration has.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let text = read_file(file)?;
+        let read: ConfigFile =
+            toml::from_str(&text).map_err(|error| Located::from(error).into_error(file, &text))?;
+        Ok(Self {
+            listen: read.admin.listen().get(),
+            token_file: read.admin.token_file().given(),
+            data: read.server.data().given(),
+        })
+    }
+}
+
 /// What the command line says; it wins over the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {

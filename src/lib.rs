@@ -10,6 +10,7 @@ mod bans;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod ctl;
 pub mod data_folder;
 pub mod demo;
 mod demo_page;

@@ -14,7 +14,7 @@ use warren::reload::Reload;
 use warren::server::Server;
 use warren::tls::read_identity;
 use warren::topology::inherited_cores;
-use warren::{demo, logging, ticket};
+use warren::{ctl, demo, logging, ticket};
 
 #[global_allocator]
 static ALLOCATOR: AllocationCounter = AllocationCounter;
@@ -30,6 +30,9 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
     if let Command::Ticket(arguments) = command {
         return ticket::run(arguments, &mut std::io::stdout().lock());
     }
+    if let Command::Ctl(arguments) = command {
+        return ctl::run(arguments, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
+    }
     let arguments = command.server().expect("the other commands are about a server");
     let cores = inherited_cores().len();
     let file = arguments.config.as_deref();
@@ -43,7 +46,7 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
             }
             Ok(check_config(&effective, report))
         }
-        Command::Ticket(_) => panic!("it is about no server"),
+        Command::Ticket(_) | Command::Ctl(_) => panic!("it is about no server of its own"),
         Command::Serve(_) | Command::Demo(_) => {
             let log = logging::start(config.log)?;
             let is_demo = matches!(command, Command::Demo(_));

@@ -17,7 +17,7 @@ pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
 /// Rows of a page when nobody says how many.
 const COUNT_DEFAULT: usize = 100;
 /// Most rows of a page.
-pub(super) const COUNT_MAX: usize = 250;
+pub(crate) const COUNT_MAX: usize = 250;
 
 /// `?after=…&count=…&user=…` of a page of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]

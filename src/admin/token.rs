@@ -16,7 +16,7 @@ const TOKEN_BYTES_MAX: usize = 1024;
 /// Random bytes of a token that is made here.
 const MADE_BYTES: usize = 32;
 /// The token's file in the data folder.
-pub(crate) const DATA_FILE: &str = "admin-token";
+const DATA_FILE: &str = "admin-token";
 /// Rights of others, and of the group to write: a file with any of them is refused.
 const MODE_REFUSED: u32 = 0o027;
 const MODE_OWNER: u32 = 0o600;
@@ -108,6 +108,12 @@ impl fmt::Debug for Token {
 pub fn runtime_file(port: u16) -> Option<PathBuf> {
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)?;
     folder.is_absolute().then(|| folder.join("warren").join(format!("{port}.token")))
+}
+
+/// Where a server with this data folder leaves its token.
+#[must_use]
+pub fn token_file_of_data(folder: &Path) -> PathBuf {
+    folder.join(DATA_FILE)
 }
 
 /// Files with a token that was made for one life of the server. They go with it.
