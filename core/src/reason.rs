@@ -2,7 +2,7 @@
 //! word stands on the wire and in the metrics.
 
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal, $status:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal, $status:literal, $advice:literal;)+) => {
         /// Why something was refused, or a connection closed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
@@ -53,6 +53,12 @@ macro_rules! reasons {
                 })
             }
 
+            /// What a client that hears it had best do, for the table in `docs/protocol.md`.
+            #[must_use]
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$name => $advice),+ }
+            }
+
             /// What it means, for the table in `docs/protocol.md`.
             #[must_use]
             pub const fn description(self) -> &'static str {
@@ -64,159 +70,159 @@ macro_rules! reasons {
 
 reasons! {
     /// The frame is no message of its protocol.
-    Malformed = "malformed", 400;
+    Malformed = "malformed", 400, "mend the frame";
     /// The message has no `msg`.
-    MethodMissing = "method-missing", 400;
+    MethodMissing = "method-missing", 400, "add `msg`";
     /// The name of a method, field, room or user is not `[A-Za-z_][A-Za-z0-9_.-]{0,63}`.
-    BadName = "bad-name", 400;
+    BadName = "bad-name", 400, "choose another name";
     /// A field of that name belongs to the protocol, not to objects or events.
-    ReservedField = "reserved-field", 400;
+    ReservedField = "reserved-field", 400, "name the field otherwise";
     /// A field occurs twice.
-    DuplicateField = "duplicate-field", 400;
+    DuplicateField = "duplicate-field", 400, "say each field once";
     /// A field's value is a structure.
-    NestedField = "nested-field", 400;
+    NestedField = "nested-field", 400, "say it in flat fields";
     /// A needed field is missing.
-    FieldMissing = "field-missing", 400;
+    FieldMissing = "field-missing", 400, "add the field";
     /// A field's value is not of its type, or out of range.
-    FieldInvalid = "field-invalid", 400;
+    FieldInvalid = "field-invalid", 400, "mend the field";
     /// Text holds a control character other than tab, LF and CR.
-    ControlCharacter = "control-character", 400;
+    ControlCharacter = "control-character", 400, "leave the character out";
     /// Text is not UTF-8.
-    NotUtf8 = "not-utf8", 400;
+    NotUtf8 = "not-utf8", 400, "encode text as UTF-8";
     /// A document type definition, which no message has.
-    DoctypeRefused = "doctype", 400;
+    DoctypeRefused = "doctype", 400, "leave it out";
     /// An entity other than the five that XML itself defines.
-    UnknownEntity = "unknown-entity", 400;
+    UnknownEntity = "unknown-entity", 400, "write the character itself";
     /// A namespace declaration, which no message has.
-    NamespaceRefused = "namespace", 400;
+    NamespaceRefused = "namespace", 400, "leave it out";
     /// A processing instruction, which no message has.
-    InstructionRefused = "processing-instruction", 400;
+    InstructionRefused = "processing-instruction", 400, "leave it out";
     /// More fields than a message may have.
-    TooManyFields = "too-many-fields", 400;
+    TooManyFields = "too-many-fields", 400, "say it in several messages";
     /// The first bytes belong to no protocol that this port speaks.
-    UnknownProtocol = "unknown-protocol", 400;
+    UnknownProtocol = "unknown-protocol", 400, "speak a protocol of this port";
     /// The HTTP request is no upgrade to WebSocket with a subprotocol that is spoken here.
-    UpgradeInvalid = "upgrade-invalid", 400;
+    UpgradeInvalid = "upgrade-invalid", 400, "mend the request";
     /// The HTTP request has too many bytes or headers.
-    HeaderTooLarge = "header-too-large", 431;
+    HeaderTooLarge = "header-too-large", 431, "send fewer and shorter headers";
     /// The page comes from an origin whose pages may not connect.
-    OriginRefused = "origin-refused", 403;
+    OriginRefused = "origin-refused", 403, "ask the operator";
     /// A WebSocket frame that no client may send.
-    WebsocketInvalid = "websocket-invalid", 400;
+    WebsocketInvalid = "websocket-invalid", 400, "mend the client, and connect again";
     /// The TLS of the connection failed: not what it should be, or not what is spoken here.
-    TlsFailed = "tls-failed", 400;
+    TlsFailed = "tls-failed", 400, "mend the client, and connect again";
     /// This port is spoken to in TLS only.
-    TlsRequired = "tls-required", 426;
+    TlsRequired = "tls-required", 426, "connect again in TLS";
     /// The protocol version is not spoken here.
-    VersionUnsupported = "version-unsupported", 400;
+    VersionUnsupported = "version-unsupported", 400, "speak a version that `hello` names here";
     /// Only `hello`, `login`, `resume`, `ping` and `quit` are answered before login.
-    NotLoggedIn = "not-logged-in", 401;
+    NotLoggedIn = "not-logged-in", 401, "log in first";
     /// Users prove here who they are, and the `login` has no `ticket`.
-    TicketMissing = "ticket-missing", 401;
+    TicketMissing = "ticket-missing", 401, "get a ticket, and log in with it";
     /// The ticket is none, is not signed by a key of this server, or is another user's; or users
     /// do not prove here who they are.
-    TicketInvalid = "ticket-invalid", 401;
+    TicketInvalid = "ticket-invalid", 401, "get another ticket";
     /// The ticket's time is over.
-    TicketExpired = "ticket-expired", 401;
+    TicketExpired = "ticket-expired", 401, "get a new ticket";
     /// The ticket's time has not come.
-    TicketEarly = "ticket-early", 401;
+    TicketEarly = "ticket-early", 401, "wait until the ticket's time, or set the clock";
     /// The ticket is for another server.
-    TicketAudience = "ticket-audience", 401;
+    TicketAudience = "ticket-audience", 401, "get a ticket for this server";
     /// The user has no role that may do this.
-    Forbidden = "forbidden", 403;
+    Forbidden = "forbidden", 403, "do without it";
     /// There is no such session to resume, or not by that token.
-    SessionUnknown = "session-unknown", 401;
+    SessionUnknown = "session-unknown", 401, "log in anew";
     /// The lobby is no room: nothing can be said to it, and nobody joins or leaves it.
-    Lobby = "lobby", 403;
+    Lobby = "lobby", 403, "name a room";
     /// Only members may do this.
-    NotAMember = "not-a-member", 403;
+    NotAMember = "not-a-member", 403, "join first";
     /// Only the object's owner may change it.
-    NotOwner = "not-owner", 403;
+    NotOwner = "not-owner", 403, "ask the owner";
     /// Rooms are not made by joining here.
-    RoomCreationDisabled = "room-creation-disabled", 403;
+    RoomCreationDisabled = "room-creation-disabled", 403, "join a room that is there";
     /// The operator does not let this user or this address in.
-    Banned = "banned", 403;
+    Banned = "banned", 403, "stay away; the operator can tell why";
     /// No such method.
-    UnknownMethod = "unknown-method", 404;
+    UnknownMethod = "unknown-method", 404, "use a method that is there";
     /// No such room.
-    UnknownRoom = "unknown-room", 404;
+    UnknownRoom = "unknown-room", 404, "name another room";
     /// No such room, and no such user is here.
-    UnknownRecipient = "unknown-recipient", 404;
+    UnknownRecipient = "unknown-recipient", 404, "name another, or try later";
     /// No such object.
-    UnknownObject = "unknown-object", 404;
+    UnknownObject = "unknown-object", 404, "forget the object";
     /// The client was silent for two heartbeats.
-    Timeout = "timeout", 408;
+    Timeout = "timeout", 408, "connect again, and ping";
     /// The client was not logged in in time.
-    LoginTimeout = "login-timeout", 408;
+    LoginTimeout = "login-timeout", 408, "connect again, and log in at once";
     /// A frame that had begun was not whole in time.
-    FrameTimeout = "frame-timeout", 408;
+    FrameTimeout = "frame-timeout", 408, "connect again, and send whole frames";
     /// The object is at another version.
-    VersionConflict = "version-conflict", 409;
+    VersionConflict = "version-conflict", 409, "`get` the object, and try again";
     /// This connection is logged in already.
-    AlreadyLoggedIn = "already-logged-in", 409;
+    AlreadyLoggedIn = "already-logged-in", 409, "go on";
     /// The user is a member already.
-    AlreadyMember = "already-member", 409;
+    AlreadyMember = "already-member", 409, "go on";
     /// The session watches the object already.
-    AlreadyWatching = "already-watching", 409;
+    AlreadyWatching = "already-watching", 409, "go on";
     /// The session does not watch the object.
-    NotWatching = "not-watching", 409;
+    NotWatching = "not-watching", 409, "go on";
     /// The name belongs to another room, or to a user.
-    NameTaken = "name-taken", 409;
+    NameTaken = "name-taken", 409, "choose another name";
     /// The room still has members.
-    RoomOccupied = "room-occupied", 409;
+    RoomOccupied = "room-occupied", 409, "wait until the room is empty";
     /// The request came on an earlier connection of the session, and its reply is no longer kept.
-    RequestRepeated = "request-repeated", 409;
+    RequestRepeated = "request-repeated", 409, "do not send it again; ask what is true now";
     /// The same user logged in on another connection.
-    Displaced = "displaced", 410;
+    Displaced = "displaced", 410, "do not connect again by itself";
     /// The operator has ended the session.
-    Kicked = "kicked", 410;
+    Kicked = "kicked", 410, "do not connect again by itself";
     /// The session was resumed on another connection.
-    TakenOver = "taken-over", 410;
+    TakenOver = "taken-over", 410, "leave it to the newer connection";
     /// The session is there, but not all that the client has missed.
-    ResumeTooOld = "resume-too-old", 410;
+    ResumeTooOld = "resume-too-old", 410, "log in anew, and ask what is true now";
     /// The frame is longer than the limit.
-    FrameTooLarge = "frame-too-large", 413;
+    FrameTooLarge = "frame-too-large", 413, "send shorter frames";
     /// The object would be larger than the limit.
-    ObjectTooLarge = "object-too-large", 413;
+    ObjectTooLarge = "object-too-large", 413, "make the object smaller";
     /// The reply or its effects would be larger than the limit.
-    EffectsTooLarge = "effects-too-large", 413;
+    EffectsTooLarge = "effects-too-large", 413, "ask for less at once";
     /// More messages came than may in this time. A client that goes on is closed.
-    MessageRate = "message-rate", 429;
+    MessageRate = "message-rate", 429, "send it again later, and less often";
     /// More bytes came than may in this time, and they are no messages.
-    ByteRate = "byte-rate", 429;
+    ByteRate = "byte-rate", 429, "connect again, and send messages";
     /// The room sends to all its members what this one has it send, and that is more than may be
     /// sent in this time.
-    FanOutRate = "fan-out-rate", 429;
+    FanOutRate = "fan-out-rate", 429, "send it again later, shorter or less often";
     /// The room has its greatest number of members.
-    RoomFull = "room-full", 429;
+    RoomFull = "room-full", 429, "join another room, or try later";
     /// The session is in its greatest number of rooms.
-    TooManyRooms = "too-many-rooms", 429;
+    TooManyRooms = "too-many-rooms", 429, "leave a room first";
     /// The session watches its greatest number of objects.
-    TooManyWatches = "too-many-watches", 429;
+    TooManyWatches = "too-many-watches", 429, "`unwatch` an object first";
     /// The partition holds its greatest number of objects.
-    PartitionFull = "partition-full", 507;
+    PartitionFull = "partition-full", 507, "delete objects, or use another partition";
     /// The partition's objects take as much memory as they may.
-    PartitionMemoryFull = "partition-memory-full", 507;
+    PartitionMemoryFull = "partition-memory-full", 507, "delete objects, or use another partition";
     /// The objects of this part of the server take as much memory as they may.
-    ServerFull = "server-full", 507;
+    ServerFull = "server-full", 507, "tell the operator";
     /// Too many clients are connected that have not logged in; try again.
-    TooManyUnauthenticated = "too-many-unauthenticated", 503;
+    TooManyUnauthenticated = "too-many-unauthenticated", 503, "connect again later";
     /// A queue on the way is full; try again.
-    Busy = "busy", 503;
+    Busy = "busy", 503, "try again, later each time";
     /// This node cannot promise that level of `ack`.
-    LevelUnavailable = "level-unavailable", 501;
+    LevelUnavailable = "level-unavailable", 501, "ask for a lower `ack`";
     /// The client takes its messages too slowly.
-    SlowConsumer = "slow-consumer", 504;
+    SlowConsumer = "slow-consumer", 504, "connect again, and read faster";
     /// The server is stopping.
-    Draining = "draining", 503;
+    Draining = "draining", 503, "connect again in a while";
     /// The client said `quit`.
-    Quit = "quit", 0;
+    Quit = "quit", 0, "nothing";
     /// The client asked for the Flash socket policy, and has it.
-    PolicyRequest = "policy-request", 0;
+    PolicyRequest = "policy-request", 0, "connect again to play";
     /// The client closed the connection.
-    PeerClosed = "peer-closed", 0;
+    PeerClosed = "peer-closed", 0, "nothing";
     /// The connection broke.
-    SocketError = "socket-error", 0;
+    SocketError = "socket-error", 0, "connect again";
 }
 
 #[cfg(test)]

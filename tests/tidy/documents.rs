@@ -103,10 +103,15 @@ fn check_generated(path: &str, name: &str, table: &str) {
 }
 
 fn reasons_table() -> String {
-    let rows = Reason::ALL.iter().map(|reason| {
-        format!("| `{}` | {} | {} |\n", reason.word(), reason.status(), reason.description())
-    });
-    ["| reason | status | meaning |\n|---|---|---|\n".to_owned()].into_iter().chain(rows).collect()
+    let row = |reason: &Reason| {
+        let limit = reason.limit().map_or_else(String::new, |key| format!("`{key}`"));
+        let (word, status) = (reason.word(), reason.status());
+        let (meaning, advice) = (reason.description(), reason.advice());
+        format!("| `{word}` | {status} | {meaning} | {limit} | {advice} |\n")
+    };
+    let header =
+        "| reason | status | meaning | limit | what a client does |\n|---|---|---|---|---|\n";
+    [header.to_owned()].into_iter().chain(Reason::ALL.iter().map(row)).collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod banned;
 mod documents;
 mod layers;
+mod reasons;
 mod sizes;
 mod source;
 

@@ -20,6 +20,7 @@ mod crowd;
 mod fan_out;
 mod objects;
 mod pages;
+mod refusals;
 mod sessions;
 mod snapshots;
 
