@@ -87,7 +87,7 @@ fn a_server_that_forgets_its_objects_fails() {
 #[test]
 fn a_server_that_refuses_objects_is_no_verdict() {
     let script = "for last; do :; done\n\
-                  sed -i '/connections_max/a state_bytes_max = 1048576' \"$last\"\n\
+                  sed -i '/connections_max/a limits.state_bytes_max = 1048576' \"$last\"\n\
                   exec \"$WARREN\" \"$@\"\n";
     let program = spoilt("full", script);
     let (output, report) = objects("full", &program);

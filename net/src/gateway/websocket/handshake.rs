@@ -21,8 +21,8 @@ pub const WEBSOCKET_VERSION: &str = "13";
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const KEY_BYTES: usize = 16;
 /// What a browser shows that was pointed at the port.
-const NO_UPGRADE_SENTENCE: &str =
-    "This port speaks to game clients, over WebSocket among others; it serves no pages.\n";
+const NO_UPGRADE_SENTENCE: &str = "This port speaks to game clients, over WebSocket among others; it serves no pages. \
+     (error: upgrade-invalid)\n";
 
 const SUBPROTOCOLS: [(&str, Protocol); 2] =
     [("warren.json", Protocol::WebSocketJson), ("warren.binary", Protocol::WebSocketBinary)];

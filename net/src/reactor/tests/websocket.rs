@@ -140,8 +140,8 @@ fn a_refused_upgrade_is_answered_in_http_and_counted() {
     let origins = ["https://warren.example".to_owned()].into();
     let upgrade = UpgradeSettings { header_bytes_max: 600, origins };
     let bomb = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(600));
-    let sentence =
-        "This port speaks to game clients, over WebSocket among others; it serves no pages.\n";
+    let sentence = "This port speaks to game clients, over WebSocket among others; it serves no pages. \
+     (error: upgrade-invalid)\n";
     for (request, reason, status, body) in [
         (
             request(Protocol::WebSocketJson, Some("https://elsewhere.example")),
