@@ -62,11 +62,19 @@ function paste(context, text) {
 test("everyone whom the README sends meets in the plaza", { timeout: 120_000 }, async (context) => {
   const server = await startServer(context);
   const host = await connect(`tcp://${server.game}`, { user: "host" });
-  context.after(() => host.close());
   await host.call("join", { room: "plaza" });
   // Whoever says something is answered, so that each of them hears the others too.
-  host.on("chat", ({ from, text }) => {
-    if (from !== "host") void host.call("chat", { to: "plaza", text: `welcome, ${from}: ${text}` });
+  /** @type {Promise<unknown>[]} */
+  const welcomes = [];
+  const off = host.on("chat", ({ from, text }) => {
+    if (from === "host") return;
+    welcomes.push(host.call("chat", { to: "plaza", text: `welcome, ${from}: ${text}` }));
+  });
+  // The bots talk on until the end: what the host still has to say comes before it leaves.
+  context.after(async () => {
+    off();
+    await Promise.all(welcomes);
+    await host.close();
   });
   const browser = await startChromium(context, { from: "nowhere", to: "nowhere" });
   const page = await browser.open(`http://${server.admin}/demo`);
