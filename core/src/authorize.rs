@@ -236,12 +236,17 @@ impl Policy {
     ///
     /// # Errors
     /// What the subject hears. A secret room looks to strangers as if it were not there.
+    #[cfg_attr(test, track_caller)]
     pub(crate) fn authorize(
         &self,
         subject: Subject<'_>,
         verb: Verb,
         target: Target<'_>,
     ) -> Result<(), Reason> {
+        #[cfg(test)]
+        if removal::is_removed(core::panic::Location::caller()) {
+            return Ok(());
+        }
         if let Verb::Call(method) = verb {
             match self.rules[method as usize] {
                 Rule::Everyone => return Ok(()),
@@ -312,5 +317,7 @@ fn may_change(subject: Subject<'_>, owner: &str) -> Result<(), Reason> {
     if owns(subject, owner) { Ok(()) } else { Err(Reason::NotOwner) }
 }
 
+#[cfg(test)]
+pub(crate) mod removal;
 #[cfg(test)]
 mod tests;

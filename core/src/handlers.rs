@@ -203,6 +203,7 @@ fn target_of<'a>(request: &Request<'a>, id: ObjectId, object: &'a Object) -> Tar
 }
 
 /// Whether the request's user may do this: asked for every object that a request reads or writes.
+#[cfg_attr(test, track_caller)]
 fn authorize(
     request: &Request<'_>,
     id: ObjectId,
@@ -213,6 +214,7 @@ fn authorize(
 }
 
 /// [`authorize`] for a room that a request names.
+#[cfg_attr(test, track_caller)]
 fn authorize_room(request: &Request<'_>, id: ObjectId, verb: Verb) -> Result<(), Reason> {
     let object = request.partition.object(id).expect("a room is an object");
     authorize(request, id, object, verb)

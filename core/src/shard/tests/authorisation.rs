@@ -1,7 +1,10 @@
 //! Who may do what, by real requests: what each user is answered, and what others hear of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{format, fs, path};
+
 use super::*;
-use crate::authorize::ROLE_ADMIN;
+use crate::authorize::{ROLE_ADMIN, removal};
 use crate::ticket::{Claims, TicketIssuer, TicketKey, TicketVerifier};
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -186,4 +189,78 @@ fn no_reply_repeats_a_ticket() {
     }
     let reply = world.run(&line);
     assert!(reply.contains("status=0") && !reply.contains(ticket), "{reply}");
+}
+
+/// The entrance asks first, for every method. What has an object asks once more where the object is,
+/// and refuses by itself whoever has no role.
+fn check_homes_decide_by_themselves() {
+    world().run("5 ping");
+    let entrance = removal::reached().into_iter().filter(|(file, _)| file.ends_with("requests.rs"));
+    let entrance: Vec<_> = entrance.collect();
+    assert_eq!(entrance.len(), 1, "{entrance:?}");
+    removal::without(entrance[0], || {
+        let open = room_id("open");
+        for request in [
+            "chat to=ann text=x",
+            "emit to=ann event=x",
+            "join room=open",
+            "who room=open",
+            "leave room=open",
+            "chat to=open text=x",
+            "get object=9.1",
+            "set object=9.1 x=1",
+            "delete object=9.1",
+            &format!("watch object={open}"),
+        ] {
+            let heard = world().run(&format!("5 {request}"));
+            assert!(heard.contains("error=") && heard.lines().count() == 1, "{request}: {heard}");
+        }
+    });
+}
+
+#[test]
+fn homes_decide_by_themselves() {
+    check_homes_decide_by_themselves();
+}
+
+/// Where the source asks, outside of the two functions that only pass a question on.
+fn calls_in_source() -> usize {
+    const PASSED_ON: usize = 2;
+    let mut folders = vec![path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut calls = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.ends_with("tests") || path.ends_with("tests.rs") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let asks =
+                |line: &&str| line.contains("authorize(") || line.contains("authorize_room(");
+            calls += code.filter(asks).filter(|line| !line.contains("fn authorize")).count();
+        }
+    }
+    calls - PASSED_ON
+}
+
+#[test]
+fn without_any_one_call_of_authorize_something_fails() {
+    let checks: [fn(); 4] = [
+        every_request_of_everybody_is_answered_as_in_the_table,
+        secret_rooms_are_listed_found_and_named_to_nobody_who_may_not_know,
+        a_room_that_becomes_secret_is_still_heard_of_by_those_who_may,
+        check_homes_decide_by_themselves,
+    ];
+    checks.iter().for_each(|check| check());
+    let sites = removal::reached();
+    assert_eq!(sites.len(), calls_in_source(), "each call is reached: {sites:?}");
+    for site in sites {
+        let fails = |check: &fn()| catch_unwind(AssertUnwindSafe(check)).is_err();
+        removal::without(site, || assert!(checks.iter().any(fails), "not missed: {site:?}"));
+    }
 }
