@@ -191,14 +191,17 @@ impl Staging<'_> {
 
 /// An object as those see it who decide who may do what with it.
 fn target_of<'a>(request: &Request<'a>, id: ObjectId, object: &'a Object) -> Target<'a> {
-    let owner = object.owner();
     match request.partition.room(id) {
-        Some(room) => Target::Room {
-            owner,
-            is_secret: room.is_secret,
-            is_member: room.has_member(request.user, request.header.origin.session),
-        },
-        None => Target::Object { owner },
+        Some(room) => room_target(request, object, room),
+        None => Target::Object { owner: object.owner() },
+    }
+}
+
+fn room_target<'a>(request: &Request<'a>, object: &'a Object, room: &Room) -> Target<'a> {
+    Target::Room {
+        owner: object.owner(),
+        is_secret: room.is_secret,
+        is_member: room.has_member(request.user, request.header.origin.session),
     }
 }
 
@@ -215,9 +218,14 @@ fn authorize(
 
 /// [`authorize`] for a room that a request names.
 #[cfg_attr(test, track_caller)]
-fn authorize_room(request: &Request<'_>, id: ObjectId, verb: Verb) -> Result<(), Reason> {
+fn authorize_room(
+    request: &Request<'_>,
+    (id, room): (ObjectId, &Room),
+    verb: Verb,
+) -> Result<(), Reason> {
     let object = request.partition.object(id).expect("a room is an object");
-    authorize(request, id, object, verb)
+    let target = room_target(request, object, room);
+    request.policy.authorize(request.subject(), verb, target)
 }
 
 /// [`Reason::FanOutRate`] when the room may not send this now because of the request's user: asked

@@ -15,6 +15,8 @@ use crate::replay_log::ReplayLog;
 
 /// The place of a connection where there is none.
 const NOBODY: ConnectionId = ConnectionId { index: u32::MAX, generation: 0 };
+/// Least room of a list of positions, once there is one.
+const POSITIONS_MIN: usize = 32;
 /// A list of positions that has grown beyond this is freed when the client has heard them all.
 const POSITIONS_KEPT_MAX: usize = 64;
 
@@ -27,8 +29,9 @@ pub(crate) fn is_counted(method: &str) -> bool {
     !UNCOUNTED.contains(&method)
 }
 
-/// One session's hearing.
+/// One session's hearing, in one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Hearer {
     connection: ConnectionId,
     /// Counted messages so far.
@@ -128,7 +131,7 @@ impl Hearing {
             if hearer.positions.len() >= most {
                 hearer.positions.pop_front();
             } else if hearer.positions.len() == hearer.positions.capacity() {
-                drop_gone(&mut hearer.positions, &self.log);
+                make_room(&mut hearer.positions, &self.log);
             }
             hearer.positions.push_back(position);
         }
@@ -189,11 +192,14 @@ impl Hearing {
     }
 }
 
-/// Drops the positions that are no longer in the log, before the list grows.
+/// Makes room for one more position: of those that are no longer in the log, or by a longer list.
 #[cold]
-fn drop_gone(positions: &mut VecDeque<u64>, log: &ReplayLog) {
+fn make_room(positions: &mut VecDeque<u64>, log: &ReplayLog) {
     let gone = positions.partition_point(|position| !log.has(*position));
     positions.drain(..gone);
+    if gone == 0 {
+        positions.reserve_exact(positions.len().max(POSITIONS_MIN));
+    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,17 @@ impl Rate {
 
     /// How long so many units take, in nanoseconds.
     fn time_of_ns(self, units: u64) -> u64 {
+        // A division of 128 bits takes several times as long, and so many units are rare.
+        if let Some(ns) = units.checked_mul(NS_PER_S) {
+            return ns / self.per_s;
+        }
         let ns = u128::from(units) * u128::from(NS_PER_S) / u128::from(self.per_s);
         u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+
+    /// Until when what comes now may keep a meter busy.
+    fn latest_ns(self, now_ns: u64) -> u64 {
+        now_ns.saturating_add(self.time_of_ns(self.burst))
     }
 }
 
@@ -35,9 +44,13 @@ impl Meter {
     /// Counts so many units, unless they are more than may come now.
     #[must_use]
     pub fn take(&mut self, rate: Rate, units: u64, now_ns: u64) -> bool {
-        let fits = self.fits(rate, units, now_ns);
+        if rate.per_s == 0 {
+            return true;
+        }
+        let after = self.after(rate, units, now_ns);
+        let fits = after <= rate.latest_ns(now_ns);
         if fits {
-            self.charge(rate, units, now_ns);
+            self.busy_until_ns = after;
         }
         fits
     }
@@ -45,8 +58,7 @@ impl Meter {
     /// Whether so many units may come now.
     #[must_use]
     pub fn fits(&self, rate: Rate, units: u64, now_ns: u64) -> bool {
-        let latest_ns = || now_ns.saturating_add(rate.time_of_ns(rate.burst));
-        rate.per_s == 0 || self.after(rate, units, now_ns) <= latest_ns()
+        rate.per_s == 0 || self.after(rate, units, now_ns) <= rate.latest_ns(now_ns)
     }
 
     /// Counts units that have come in any case.

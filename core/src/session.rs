@@ -117,7 +117,10 @@ impl Tokens {
 
     /// The token before the latest is void.
     pub(crate) fn confirm(&mut self) {
-        self.before = None;
+        // Asked for at every request: what is cold is not written to for nothing.
+        if self.before.is_some() {
+            self.before = None;
+        }
     }
 }
 

@@ -79,19 +79,27 @@ impl SendQueue {
     }
 }
 
-/// State of one slot of the connection table.
+/// State of one slot of the connection table. A slot is cold whenever its turn comes, so its order
+/// is ours: what a send looks at stands in the first cache line, what a receive does besides in the
+/// second, and what either rarely needs in the third.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Connection {
     pub(crate) generation: u32,
+    /// Index of the connection's entry in the turn's output.
+    pub(crate) egress_entry: u32,
+    pub(crate) queue: Option<Box<SendQueue>>,
+    /// Its encryption, if it has one.
+    pub(crate) tls: Option<Box<Tls>>,
     pub(crate) phase: Phase,
     /// Set when the protocol is known, and kept while output may still be sent.
     pub(crate) protocol: Option<Protocol>,
+    /// A send failed: nothing more can be sent.
+    pub(crate) send_broken: bool,
     /// A receive is under way.
     pub(crate) receive_armed: bool,
     /// The peer has closed its side, or the socket has failed.
     pub(crate) receive_ended: bool,
-    /// A send failed: nothing more can be sent.
-    pub(crate) send_broken: bool,
     /// It is one more than there may be, in the slot that is kept to say so: it does not linger.
     pub(crate) is_surplus: bool,
     pub(crate) shutdown_armed: bool,
@@ -100,36 +108,40 @@ pub(crate) struct Connection {
     /// Received buffers that wait for a later turn.
     pub(crate) held_count: u32,
     pub(crate) heard_ns: u64,
-    /// Where its client is, as far as the kernel tells.
-    pub(crate) peer: Option<IpAddr>,
+    /// When receiving goes on; `NEVER` when it was not paused.
+    pub(crate) resume_ns: u64,
     /// When its client has to be logged in; `NEVER` when it is.
     pub(crate) login_due_ns: u64,
-    /// When the half-received frame has to be whole; `NEVER` when there is none.
-    pub(crate) frame_due_ns: u64,
+
     /// Messages that came, and bytes.
     pub(crate) messages: Meter,
     pub(crate) bytes: Meter,
-    /// Messages refused because there were too many, less those taken since.
-    refusals: u32,
-    /// When receiving goes on; `NEVER` when it was not paused.
-    pub(crate) resume_ns: u64,
+    /// The beginning of a frame; empty, and without memory, most of the time.
+    partial: Vec<u8>,
+    decode_state: DecodeState,
+    /// When the half-received frame has to be whole; `NEVER` when there is none.
+    pub(crate) frame_due_ns: u64,
+
     /// When the next heartbeat is due, or the next look whether the client is silent.
     pub(crate) heartbeat_ns: u64,
-    /// Index of the connection's entry in the turn's output.
-    pub(crate) egress_entry: u32,
-    pub(crate) queue: Option<Box<SendQueue>>,
-    /// Its encryption, if it has one.
-    pub(crate) tls: Option<Box<Tls>>,
     /// What it takes to another shard, or has brought from one.
     pub(crate) luggage: Option<Box<Luggage>>,
+    /// Messages refused because there were too many, less those taken since.
+    refusals: u32,
     /// The code with which a WebSocket client has closed the connection, once it has.
     pub(crate) close_code: Option<CloseCode>,
     /// Why it leaves, once that is decided.
     pub(crate) leave_reason: Option<Reason>,
-    /// The beginning of a frame; empty, and without memory, most of the time.
-    partial: Vec<u8>,
-    decode_state: DecodeState,
+    /// Where its client is, as far as the kernel tells.
+    pub(crate) peer: Option<IpAddr>,
 }
+
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(offset_of!(Connection, messages) == 64);
+    assert!(offset_of!(Connection, heartbeat_ns) == 128);
+    assert!(size_of::<Connection>() == 192);
+};
 
 impl Default for Connection {
     fn default() -> Self {

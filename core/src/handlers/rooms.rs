@@ -75,7 +75,7 @@ fn join_present(
 ) -> Result<(), Reason> {
     let Request { header, user, limits, .. } = *request;
     let session = header.origin.session;
-    authorize_room(request, id, Verb::Call(Method::Join))?;
+    authorize_room(request, (id, room), Verb::Call(Method::Join))?;
     request.staging.check_room(room)?;
     match room.member(user) {
         Some(present) if present.session == session => return Err(Reason::AlreadyMember),
@@ -102,10 +102,12 @@ pub(super) fn leave(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
     let Request { header, user, partition, message, limits, .. } = *request;
     let (id, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
     let session = header.origin.session;
-    authorize_room(request, id, Verb::Call(Method::Leave)).map_err(|reason| match reason {
-        Reason::UnknownObject => Reason::UnknownRoom,
-        _ => reason,
-    })?;
+    authorize_room(request, (id, room), Verb::Call(Method::Leave)).map_err(
+        |reason| match reason {
+            Reason::UnknownObject => Reason::UnknownRoom,
+            _ => reason,
+        },
+    )?;
     request.staging.check_room(room)?;
     effects.list.push(Effect::RelayLeave { room: id, session });
     super::watches::member_left(request, id, session, effects);
@@ -162,7 +164,8 @@ fn announce(method: &str, id: ObjectId, room: &Room, user: &str, effects: &mut E
 pub(super) fn who(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let Request { partition, message, .. } = *request;
     let (id, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
-    authorize_room(request, id, Verb::Call(Method::Who)).map_err(|_| Reason::UnknownRoom)?;
+    authorize_room(request, (id, room), Verb::Call(Method::Who))
+        .map_err(|_| Reason::UnknownRoom)?;
     let (count, after) = (page_count(message)?, page_after(message)?);
     effects.reply(|reply| write_page(reply, "users", room.members_after(after), count));
     Ok(())

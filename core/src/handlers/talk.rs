@@ -52,7 +52,7 @@ fn send_to_room(
     (id, room): (ObjectId, &Room),
     fill: impl FnOnce(&mut MessageBuilder<'_>),
 ) -> Result<(), Reason> {
-    authorize_room(request, id, Verb::Call(method)).map_err(|reason| match reason {
+    authorize_room(request, (id, room), Verb::Call(method)).map_err(|reason| match reason {
         Reason::UnknownObject => Reason::UnknownRecipient,
         _ => reason,
     })?;

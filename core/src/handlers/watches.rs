@@ -232,7 +232,7 @@ pub(crate) fn hear_notice(request: &Request<'_>, effects: &mut Effects) -> Resul
     let notice = request.message;
     let name = notice.name(FIELD_ROOM).expect("a notice names its room");
     let (id, room) = request.partition.room_named(name).ok_or(Reason::UnknownRoom)?;
-    authorize_room(request, id, Verb::Notify)?;
+    authorize_room(request, (id, room), Verb::Notify)?;
     request.staging.check_room(room)?;
     let sequence = room.next_sequence();
     let message = effects.build(notice.method(), |message| {
