@@ -108,6 +108,8 @@ pub struct Comparison {
     pub users: u32,
     /// What was spoken.
     pub protocol: &'static str,
+    /// Whether in TLS.
+    pub tls: bool,
     /// Shards of the servers.
     pub shards: Option<u16>,
     /// The measured part of each run, in seconds.
@@ -143,6 +145,7 @@ impl Comparison {
             profile: circumstances.profile.name.clone(),
             users: circumstances.users,
             protocol: circumstances.protocol,
+            tls: circumstances.tls,
             shards: circumstances.shards,
             duration_s: circumstances.duration_s,
             warm_up_s: circumstances.warm_up_s,
@@ -161,10 +164,11 @@ impl Comparison {
     #[must_use]
     pub fn to_table(&self) -> String {
         let mut text = format!(
-            "{} over {}, {} users on {} shards, {} s after {} s\nold {}\nnew {}\n\n\
+            "{} over {}{}, {} users on {} shards, {} s after {} s\nold {}\nnew {}\n\n\
              run  server  CPU us/user/s    p50 ms    p99 ms  KiB/session  others  verdict\n",
             self.profile,
             self.protocol,
+            if self.tls { " in TLS" } else { "" },
             self.users,
             self.shards.unwrap_or_default(),
             self.duration_s,

@@ -101,6 +101,9 @@ pub struct LoadArguments {
     /// What is spoken; the floor's frames are as long
     #[arg(long, value_enum, default_value_t = Protocol::Binary)]
     pub protocol: Protocol,
+    /// Speak it in TLS 1.3, with a certificate made for the run; the floor has none
+    #[arg(long)]
+    pub tls: bool,
     /// Generator processes [default: one for every 8,000 users]
     #[arg(long, value_parser = value_parser!(u16).range(1..=256))]
     pub generators: Option<u16>,
@@ -116,7 +119,7 @@ pub struct RunArguments {
     #[command(flatten)]
     pub load: LoadArguments,
     /// Measure a server that runs already, instead of starting one
-    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, conflicts_with = "tls")]
     pub connect: Option<SocketAddrV4>,
     /// The process whose shards are counted and whose CPU is read, with --connect
     #[arg(long, value_name = "PID", requires = "connect")]
@@ -191,6 +194,7 @@ impl ObjectsArguments {
             heartbeat_ms: 10_000,
             shards: self.shards,
             protocol: Protocol::Binary,
+            tls: false,
             generators: None,
             json: None,
         }
@@ -251,6 +255,7 @@ impl AttackArguments {
             heartbeat_ms: 10_000,
             shards: self.shards,
             protocol: self.protocol,
+            tls: false,
             generators: None,
             json: None,
         }
@@ -357,6 +362,7 @@ mod tests {
             "run chat --users 8 --connect nowhere",
             "run chat --users 8 --connect 127.0.0.1:1 --admin nowhere",
             "run chat --users 8 --connect 127.0.0.1:1 --server x",
+            "run chat --users 8 --connect 127.0.0.1:1 --tls",
             "floor chat --users 8 --connect 127.0.0.1:1",
             "run chat --users 8 --heartbeat-ms 999",
             "ab chat --users 8 --old x",

@@ -6,6 +6,7 @@ pub mod beats;
 pub mod connections;
 pub mod control;
 mod engine;
+mod tls;
 
 use std::io::{BufRead as _, BufReader, stdin};
 use std::sync::mpsc;

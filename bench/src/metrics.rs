@@ -53,6 +53,7 @@ pub struct Reading {
     counts: Counts,
     turn_times: TurnTimes,
     state: StateCounts,
+    tls_connections: u64,
 }
 
 /// What a server has done between two readings.
@@ -66,6 +67,8 @@ pub struct Work {
     pub turn_times: TurnTimes,
     /// Objects and deletions that were stored in between.
     pub stored: u64,
+    /// Connections in TLS at the end.
+    pub tls_connections: u64,
 }
 
 impl Reading {
@@ -80,6 +83,7 @@ impl Reading {
             counts: Counts::parse(&text)?,
             turn_times: TurnTimes::parse(&text),
             state: StateCounts::parse(&text),
+            tls_connections: sum(&text, "warren_tls_connections").unwrap_or(0),
         })
     }
 
@@ -207,6 +211,7 @@ impl Work {
             elapsed_ns: after.at_ns.saturating_sub(before.at_ns),
             turn_times: after.turn_times.since(&before.turn_times),
             stored: after.state.stored.saturating_sub(before.state.stored),
+            tls_connections: after.tls_connections,
         })
     }
 

@@ -43,6 +43,8 @@ pub struct Setup {
     pub wire: Wire,
     /// Where the server listens.
     pub addresses: Vec<std::net::SocketAddrV4>,
+    /// The file with the server's certificate, if TLS is spoken.
+    pub certificate: Option<std::path::PathBuf>,
     /// The process whose CPU is read, if that is known.
     pub server: Option<u32>,
     /// Where its metrics are read, if that is known.
@@ -214,6 +216,7 @@ fn plans(setup: &Setup) -> Vec<Plan> {
         run,
         wire: setup.wire,
         addresses: setup.addresses.clone(),
+        certificate: setup.certificate.clone(),
         core,
         ramp_rate_hz: (RAMP_RATE_HZ / generator_count).max(1),
         ramp_window: (RAMP_WINDOW / generator_count).max(1),

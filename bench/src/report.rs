@@ -96,6 +96,10 @@ pub struct Report {
     pub deliveries_measured: u64,
     /// What was spoken.
     pub protocol: &'static str,
+    /// Whether it was spoken in TLS with the server; never with the floor.
+    pub tls: bool,
+    /// Connections in TLS at the end of the measured part, as the server counts them.
+    pub server_tls_connections: Option<u64>,
     /// Shards of the server, if they are known.
     pub shards: Option<u16>,
     /// Heap allocations of the shard threads for each message from a client.
@@ -189,6 +193,8 @@ pub struct Circumstances {
     pub warm_up_s: u32,
     /// What was spoken.
     pub protocol: &'static str,
+    /// Whether in TLS.
+    pub tls: bool,
     /// Shards of the server, if they are known.
     pub shards: Option<u16>,
     /// Which cores were whose.
@@ -279,6 +285,8 @@ impl Report {
             deliveries: account.delivered,
             deliveries_measured: outcome.latencies.count(),
             protocol: circumstances.protocol,
+            tls: circumstances.tls,
+            server_tls_connections: work.ok().map(|work| work.tls_connections),
             shards,
             server_allocations_per_message: per(Work::allocations_per_message),
             server_ring_enters_per_message: per(Work::ring_enters_per_message),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use warren_net::io::ring::{descriptors_max, descriptors_raise};
 
 use crate::ab::{self, Comparison};
@@ -51,6 +51,7 @@ pub fn run(arguments: &RunArguments) -> Result<Verdict> {
 /// # Errors
 /// When the run cannot be made.
 pub fn floor(load: &LoadArguments) -> Result<Verdict> {
+    ensure!(!load.tls, "--tls is for servers: the floor has no TLS");
     let circumstances = prepare(load)?;
     let outcome = floor_phase(load, &circumstances.pinning)?;
     finish(Report::new("floor", circumstances, &outcome, None), load, &outcome)
@@ -119,6 +120,7 @@ pub(crate) fn prepare(load: &LoadArguments) -> Result<Circumstances> {
         duration_s: load.duration,
         warm_up_s: load.warm_up,
         protocol: load.protocol.label(),
+        tls: load.tls,
         shards: Some(load.shards),
         pinning,
         machine,
@@ -159,6 +161,7 @@ fn bare_size(load: &LoadArguments) -> Result<Size> {
         shards,
         connections_max,
         heartbeat_ms,
+        tls: load.tls,
         snapshot_interval_ms: None,
         settings: Vec::new(),
     })
@@ -176,6 +179,7 @@ pub(crate) fn setup_started(
 ) -> Setup {
     Setup {
         addresses: server.addresses().to_vec(),
+        certificate: server.certificate().map(Path::to_path_buf),
         server: Some(server.id()),
         admin: server.admin(),
         ..setup(load, pinning)
@@ -210,7 +214,7 @@ fn server_phase(
 
 pub(crate) fn program_beside() -> Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("warren");
-    anyhow::ensure!(program.exists(), "there is no {}: build it, or name one", program.display());
+    ensure!(program.exists(), "there is no {}: build it, or name one", program.display());
     Ok(program)
 }
 
@@ -222,6 +226,7 @@ fn setup(load: &LoadArguments, pinning: &Pinning) -> Setup {
         users: load.users,
         wire: Wire::Server(load.protocol),
         addresses: Vec::new(),
+        certificate: None,
         server: None,
         admin: None,
         pinning: pinning.clone(),

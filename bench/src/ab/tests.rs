@@ -29,6 +29,7 @@ fn comparison(runs: Vec<Run>) -> Comparison {
         duration_s: 2,
         warm_up_s: 1,
         protocol: "binary",
+        tls: true,
         shards: Some(2),
         pinning: Pinning { server: vec![0], generators: vec![1], shared: false },
         machine: Machine {
@@ -94,7 +95,7 @@ fn the_table_has_every_run_the_medians_and_the_ratios() {
     runs[1].reasons = vec!["3 deliveries lost".to_owned()];
     let table = comparison(runs).to_table();
     for text in [
-        "chat over binary, 64 users on 2 shards, 2 s after 1 s\nold a/warren\nnew b/warren\n",
+        "chat over binary in TLS, 64 users on 2 shards, 2 s after 1 s\nold a/warren\nnew b/warren\n",
         "  1  old             2.000     1.000     9.000         2.00    0.25  pass\n",
         "  2  new             2.000     1.000     9.000         2.00    0.25  pass\n       3 del",
         "median old          3.000     1.000     9.000         2.00\n",

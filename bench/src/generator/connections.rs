@@ -50,6 +50,10 @@ pub enum Fault {
     Protocol,
     /// The server refused the login or the join.
     Refused(String),
+    /// TLS failed.
+    Tls(String),
+    /// The server has said that it says no more.
+    Ended,
 }
 
 /// All users of a generator.
@@ -297,6 +301,25 @@ impl Connections {
     /// Takes what a connection has to send.
     pub fn take_output(&mut self, index: u32) -> Vec<u8> {
         std::mem::take(&mut self.list[index as usize].output)
+    }
+
+    /// Lends what a connection has to send, which is sent in another form.
+    pub fn lend_output<T>(&mut self, index: u32, form: impl FnOnce(&[u8]) -> T) -> T {
+        let output = &mut self.list[index as usize].output;
+        let formed = form(output);
+        output.clear();
+        formed
+    }
+
+    /// A connection has something to send that is not the user's: it is among those of
+    /// [`take_waiting`](Self::take_waiting), perhaps twice.
+    pub fn wake(&mut self, index: u32) {
+        self.waiting.push(index);
+    }
+
+    /// What came on a connection was not to be read.
+    pub fn count_fault(&mut self) {
+        self.checks.counters.faults += 1;
     }
 
     fn output(&mut self, index: u32, now_ns: u64, encode: impl FnOnce(Seat, &mut Vec<u8>)) {

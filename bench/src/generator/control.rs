@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Write as _, stdout};
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub wire: Wire,
     /// Where the server listens.
     pub addresses: Vec<SocketAddrV4>,
+    /// The file with the server's certificate, if TLS is spoken.
+    pub certificate: Option<PathBuf>,
     /// The core to run on.
     pub core: usize,
     /// Connects a second, at most.
@@ -202,6 +205,7 @@ mod tests {
                         run: 0,
                         wire: Wire::Server(crate::wire::Protocol::Json),
                         addresses: Vec::new(),
+                        certificate: None,
                         core: 0,
                         ramp_rate_hz: 1,
                         ramp_window: 1,

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::connections::{Connections, Fault};
 use super::control::{Command, Event, Plan, Progress, Report};
+use super::tls::{Tls, TlsClient};
 use crate::clock;
 use crate::pacing::{Pacer, Schedule};
 use crate::profile::Activity;
@@ -21,10 +22,11 @@ const IDLE_WAIT_NS: u64 = 5_000_000;
 const DRAIN_NS_MAX: u64 = 10_000_000_000;
 
 /// One socket, by connection.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Socket {
     open: bool,
     sending: bool,
+    tls: Option<Box<Tls>>,
 }
 
 /// What a run is measured by, from the start command on.
@@ -43,6 +45,7 @@ struct Run {
 pub(super) struct Engine {
     plan: Plan,
     ring: Ring,
+    tls: Option<TlsClient>,
     connections: Connections,
     sockets: Vec<Socket>,
     /// Connections whose receive is to be armed again.
@@ -61,9 +64,10 @@ impl Engine {
         let now_ns = clock::monotonic_ns();
         Ok(Self {
             ring: Ring::new(count)?,
+            tls: plan.certificate.as_deref().map(TlsClient::trusting).transpose()?,
             connections: Connections::new(plan.clone()),
             plan,
-            sockets: vec![Socket::default(); count as usize],
+            sockets: (0..count).map(|_| Socket::default()).collect(),
             unarmed: Vec::new(),
             connected_next: 0,
             begun_ns: now_ns,
@@ -147,7 +151,9 @@ impl Engine {
                 false => Ipv4Addr::UNSPECIFIED,
             };
             self.ring.connect(index, source, address).context("a user cannot connect")?;
-            self.sockets[index as usize].open = true;
+            let tls = self.tls.as_ref().map(TlsClient::connection).transpose()?;
+            self.sockets[index as usize] =
+                Socket { open: true, sending: false, tls: tls.map(Box::new) };
             self.connections.opened(index, now_ns);
             self.connected_next += 1;
         }
@@ -255,8 +261,15 @@ impl Engine {
                 held.push(index);
                 continue;
             }
-            self.ring.send(index, self.connections.take_output(index));
-            socket.sending = true;
+            let output = match &mut socket.tls {
+                None => self.connections.take_output(index),
+                Some(tls) => self.connections.lend_output(index, |said| tls.seal(said)),
+            };
+            // Nothing where the list had it twice.
+            if !output.is_empty() {
+                self.ring.send(index, output);
+                socket.sending = true;
+            }
         }
         self.connections.put_waiting(held);
     }
@@ -286,9 +299,21 @@ impl Engine {
         more: bool,
         now_ns: u64,
     ) -> Result<()> {
-        let open = self.sockets[index as usize].open;
+        let Socket { open, tls, .. } = &mut self.sockets[index as usize];
+        let connections = &mut self.connections;
         let bytes = self.ring.bytes(received);
-        let result = if open { self.connections.received(index, bytes, now_ns) } else { Ok(()) };
+        let result = match tls {
+            _ if !*open => Ok(()),
+            None => connections.received(index, bytes, now_ns),
+            Some(tls) => {
+                let result =
+                    tls.receive(bytes, |plaintext| connections.received(index, plaintext, now_ns));
+                if tls.wants_write() {
+                    connections.wake(index);
+                }
+                result
+            }
+        };
         self.ring.recycle(received);
         match result {
             Ok(()) => {
@@ -297,7 +322,12 @@ impl Engine {
                 }
                 Ok(())
             }
-            Err(Fault::Protocol) => self.close(index),
+            Err(Fault::Protocol | Fault::Ended) => self.close(index),
+            Err(Fault::Tls(error)) if !self.ready => bail!("TLS: {error}"),
+            Err(Fault::Tls(_)) => {
+                self.connections.count_fault();
+                self.close(index)
+            }
             Err(Fault::Refused(reason)) => bail!("a user was refused: {reason}"),
         }
     }

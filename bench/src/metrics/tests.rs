@@ -13,6 +13,8 @@ warren_ring_enters_total{shard=\"0\"} 40
 warren_ring_enters_total_of_others{shard=\"0\"} 999
 warren_messages_decoded_total{shard=\"0\"} 20
 warren_deliveries_total 160
+warren_tls_connections{shard=\"0\"} 3
+warren_tls_connections{shard=\"1\"} 4
 # EOF
 ";
 
@@ -69,10 +71,15 @@ fn objects_are_those_of_all_shards_and_none_where_nothing_is_told() {
 fn work_is_what_was_counted_in_between() {
     let stored = |stored| StateCounts { stored, ..StateCounts::default() };
     let before = Reading { at_ns: 1_000_000_000, state: stored(5), ..Reading::default() };
-    let after =
-        Reading { at_ns: 3_000_000_000, counts: COUNTS, state: stored(12), ..Reading::default() };
+    let after = Reading {
+        at_ns: 3_000_000_000,
+        counts: COUNTS,
+        state: stored(12),
+        tls_connections: 9,
+        ..Reading::default()
+    };
     let work = Work::between(&before, &after).unwrap();
-    assert_eq!(work.stored, 7);
+    assert_eq!((work.stored, work.tls_connections), (7, 9));
     assert_eq!(work.allocations_per_message(), Some(0.25));
     assert_eq!(work.ring_enters_per_message(), Some(2.0));
     assert_eq!(work.ring_enters_per_delivery(), Some(0.25));
@@ -107,7 +114,7 @@ fn take(answer: &str) -> Result<Reading> {
 #[test]
 fn metrics_are_read_from_the_admin_endpoint() {
     let reading = take(&format!("HTTP/1.0 200 OK\r\nx: y\r\n\r\n{METRICS}")).unwrap();
-    assert_eq!(reading.counts, COUNTS);
+    assert_eq!((reading.counts, reading.tls_connections), (COUNTS, 7));
 }
 
 #[test]

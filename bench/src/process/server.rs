@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::OwnedChild;
+use crate::certificate;
 use crate::clock;
 
 /// How long a server may take until it listens: it may have much to load.
@@ -32,6 +33,8 @@ pub struct Size {
     pub connections_max: u32,
     /// Milliseconds between two heartbeats.
     pub heartbeat_ms: u64,
+    /// Whether it has a certificate, and so TLS.
+    pub tls: bool,
     /// Milliseconds until a changed object is handed over to be stored, if not as by default.
     pub snapshot_interval_ms: Option<u64>,
     /// Other keys of its configuration, with what is to stand there.
@@ -68,6 +71,7 @@ struct Addresses {
 pub struct ServerProcess {
     child: OwnedChild,
     addresses: Addresses,
+    certificate: Option<PathBuf>,
     folder: Folder,
 }
 
@@ -90,22 +94,29 @@ impl ServerProcess {
         size: &Size,
         cores: &[usize],
     ) -> Result<Self> {
-        let Size { shards, connections_max, heartbeat_ms, snapshot_interval_ms, settings } = size;
+        let Size { shards, connections_max, heartbeat_ms, snapshot_interval_ms, settings, .. } =
+            size;
         let storage = snapshot_interval_ms
             .map(|interval_ms| format!("storage.snapshot_interval_ms = {interval_ms}\n"));
         let storage = storage.unwrap_or_default();
         let others = settings.iter().map(|(key, value)| format!("{key} = {value}\n"));
         let others: String = others.collect();
+        let files = size.tls.then(|| certificate::Files::create(&folder.path)).transpose()?;
+        let tls = files.as_ref().map_or(String::new(), |files| {
+            let (certificate, key) = (files.certificate.display(), files.key.display());
+            format!("tls.certificate = '{certificate}'\ntls.key = '{key}'\n")
+        });
         let config = folder.path.join("warren.toml");
         let limits = format!("limits.connections_max = {connections_max}\n");
         let protocol = format!("protocol.heartbeat_ms = {heartbeat_ms}\n");
-        fs::write(&config, format!("{limits}{protocol}{storage}{others}"))?;
+        fs::write(&config, format!("{limits}{protocol}{storage}{others}{tls}"))?;
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
         command.arg(folder.data()).args(["--shards", &shards.to_string()]);
         command.arg("--config").arg(config);
-        Self::start_in(command, cores, Expected { listening: 1, admin: true }, folder)
-            .with_context(|| format!("starting {}", program.display()))
+        let server = Self::start_in(command, cores, Expected { listening: 1, admin: true }, folder)
+            .with_context(|| format!("starting {}", program.display()))?;
+        Ok(Self { certificate: files.map(|files| files.certificate), ..server })
     }
 
     /// Starts the floor's server: this program.
@@ -143,7 +154,7 @@ impl ServerProcess {
         // Nobody asks for the lines after the addresses.
         child.read_lines(move |line| drop(lines.send(line)))?;
         match read_addresses(&received, expected) {
-            Ok(addresses) => Ok(Self { child, addresses, folder }),
+            Ok(addresses) => Ok(Self { child, addresses, certificate: None, folder }),
             Err(error) => {
                 drop(child);
                 let log = fs::read_to_string(&log_path).unwrap_or_default();
@@ -184,6 +195,12 @@ impl ServerProcess {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddrV4] {
         &self.addresses.listening
+    }
+
+    /// The file with its certificate, if it has one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Path> {
+        self.certificate.as_deref()
     }
 
     /// Where its admin endpoint is, if it has one.

@@ -53,21 +53,29 @@ fn warren_is_configured_for_the_connections_and_ready_when_its_admin_endpoint_is
         shards: 2,
         connections_max: 17_000,
         heartbeat_ms: 2_000,
+        tls: true,
         snapshot_interval_ms: Some(70),
         settings: vec![("limits.login_ms".to_owned(), "500".to_owned())],
     };
     let server = ServerProcess::start_warren(&program, &size, &cores()).unwrap();
     assert_eq!(server.admin().map(|address| address.port()), Some(701));
+    let certificate = server.certificate().unwrap().to_path_buf();
+    assert!(certificate.exists());
+    let key = certificate.with_file_name("key.pem");
     let told = std::fs::read_to_string(told).unwrap();
     assert!(told.starts_with("serve ") && told.contains(" --shards 2 --config "), "{told}");
     assert!(
-        told.ends_with(
+        told.ends_with(&format!(
             "\nlimits.connections_max = 17000\nprotocol.heartbeat_ms = 2000\n\
-             storage.snapshot_interval_ms = 70\nlimits.login_ms = 500\n"
-        ),
+             storage.snapshot_interval_ms = 70\nlimits.login_ms = 500\n\
+             tls.certificate = '{}'\ntls.key = '{}'\n",
+            certificate.display(),
+            key.display()
+        )),
         "{told}"
     );
     drop(server);
+    assert!(!certificate.exists());
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -40,8 +40,13 @@ fn load_rows(report: &Report) -> Vec<(&'static str, String)> {
         (
             "profile",
             format!(
-                "{} over {}, {} users on {} shards ({})",
-                report.profile, report.protocol, report.users, shards, report.subject
+                "{} over {}{}, {} users on {} shards ({})",
+                report.profile,
+                report.protocol,
+                if report.tls { " in TLS" } else { "" },
+                report.users,
+                shards,
+                report.subject
             ),
         ),
         ("message rate", format!("{} Hz a user", report.message_rate_hz)),
@@ -119,6 +124,7 @@ fn cost_rows(report: &Report) -> Vec<(&'static str, String)> {
     }
     rows.extend(work_rows(report));
     rows.extend(memory_rows(report));
+    rows.extend(tls_rows(report));
     if let Some(floor) = &report.floor {
         rows.push(("floor CPU", figure(floor.server_cpu_us_per_user_s, "us a user and s")));
         rows.push(("floor latency", percentiles(floor.latency_us)));
@@ -169,6 +175,15 @@ fn memory_rows(report: &Report) -> Option<(&'static str, String)> {
     Some(("server memory", text))
 }
 
+/// How many connections are in TLS, by the server's own count.
+fn tls_rows(report: &Report) -> Option<(&'static str, String)> {
+    let counted = report.server_tls_connections.filter(|_| report.tls)?;
+    let (users, ramp_s) = (report.users, report.ramp_s);
+    let text =
+        format!("{counted} of {users} connections by the server's count, within {ramp_s:.1} s");
+    Some(("TLS", text))
+}
+
 fn percentiles(percentiles: Option<Percentiles>) -> String {
     let Some(Percentiles { p50, p99, p999, max, .. }) = percentiles else {
         return "none".to_owned();
@@ -204,6 +219,9 @@ fn notes(report: &Report) -> Vec<String> {
     }
     if report.foreign_cpu_cores.is_some_and(|cores| cores > FOREIGN_CORES_MAX) {
         notes.push("others were busy on these cores: run it again on a quiet machine".to_owned());
+    }
+    if report.tls && report.floor.is_some() {
+        notes.push("the floor is without TLS: the ratio has all that TLS costs in it".to_owned());
     }
     if let Some(floor) = &report.floor
         && !floor.reasons.is_empty()

@@ -13,6 +13,7 @@ fn circumstances() -> Circumstances {
         duration_s: 30,
         warm_up_s: 10,
         protocol: "binary",
+        tls: false,
         shards: Some(2),
         pinning: Pinning { server: vec![0, 1], generators: vec![2], shared: false },
         machine: Machine {
@@ -53,6 +54,7 @@ fn outcome() -> Outcome {
             elapsed_ns: 10_000_000_000,
             turn_times: TurnTimes::default(),
             stored: 0,
+            tls_connections: 999,
         }),
         memory: Ok(memory::Course {
             before: memory(1_000_000),
@@ -98,6 +100,7 @@ fn the_keys_that_others_read_are_there() {
         ("server_turns_per_s", "300.0"),
         ("server_memory_per_session_bytes", "1024.0"),
         ("kernel_memory_per_connection_bytes", "512.0"),
+        ("tls", "false"),
         ("heartbeat_ms", "10000"),
         ("heartbeats_missing", "0"),
         ("heartbeats_surplus", "0"),
@@ -232,6 +235,31 @@ fn the_table_says_what_was_played_and_what_came_of_it() {
     ] {
         assert!(table.contains(text), "{text} in\n{table}");
     }
+}
+
+#[test]
+fn tls_is_told_with_the_connections_in_it_and_that_the_floor_has_none() {
+    let secure = || Circumstances { tls: true, ..circumstances() };
+    let note = "note: the floor is without TLS";
+    let report = Report::new("server", secure(), &outcome(), Some(floor(1_000)));
+    assert_eq!((report.tls, report.server_tls_connections), (true, Some(999)));
+    let table = report.to_table();
+    for text in [
+        "chat over binary in TLS, 1000 users",
+        "TLS                     999 of 1000 connections by the server's count, within 0.0 s\n",
+        note,
+    ] {
+        assert!(table.contains(text), "{text} in\n{table}");
+    }
+    let alone = Report::new("server", secure(), &outcome(), None).to_table();
+    assert!(!alone.contains(note), "{alone}");
+    let plain = Report::new("server", circumstances(), &outcome(), Some(floor(1_000))).to_table();
+    assert!(!plain.contains("TLS"), "{plain}");
+    let mut silent = outcome();
+    silent.server_work = Err("nobody answers".to_owned());
+    let silent = Report::new("server", secure(), &silent, None);
+    assert_eq!(silent.server_tls_connections, None);
+    assert!(!silent.to_table().contains("\nTLS "));
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn connections_of(users: u32, profile: Profile, wire: Wire) -> Connections {
         run: RUN,
         wire,
         addresses: Vec::new(),
+        certificate: None,
         core: 0,
         ramp_rate_hz: 1,
         ramp_window: 1,
@@ -347,4 +348,19 @@ fn what_is_no_frame_ends_the_connection() {
     let mut connections = joined(1);
     assert_eq!(receive(&mut connections, 0, "nonsense\0"), Err(Fault::Protocol));
     assert_eq!(connections.counters().faults, 1);
+}
+
+#[test]
+fn what_is_lent_is_sent_once_and_who_is_woken_has_a_turn() {
+    let mut connections = connections(2);
+    connections.opened(1, SECOND_NS);
+    assert_eq!(connections.take_waiting(), [1]);
+    let length = connections.lend_output(1, |said| said.len());
+    assert_eq!(length, "msg:login\nuser:u000001\n\0".len());
+    assert_eq!(connections.lend_output(1, |said| said.len()), 0);
+    connections.wake(1);
+    receive(&mut connections, 1, "msg:login\nstatus:0\n\0").unwrap();
+    assert_eq!(connections.take_waiting(), [1, 1]);
+    let said = connections.lend_output(1, |said| String::from_utf8(said.to_vec()).unwrap());
+    assert_eq!(said, "msg:join\nroom:r000000\n\0");
 }
