@@ -60,6 +60,8 @@ pub struct LimitsConfig {
     pub unauthenticated_max: usize,
     /// Milliseconds within which a client has to be logged in.
     pub login_ms: u64,
+    /// Tickets that a shard checks in one turn.
+    pub tickets_per_turn_max: usize,
     /// Longest frame of a client that has not logged in.
     pub unauthenticated_frame_bytes_max: usize,
     /// Milliseconds within which a frame that has begun has to be whole.
@@ -340,6 +342,7 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         connections_max: limits.connections_max().count()?,
         unauthenticated_max: limits.unauthenticated_max().count()?,
         login_ms: limits.login_ms().number()?,
+        tickets_per_turn_max: limits.tickets_per_turn_max().count()?,
         unauthenticated_frame_bytes_max: limits.unauthenticated_frame_bytes_max().count()?,
         frame_ms: limits.frame_ms().number()?,
         rates: RateLimits {

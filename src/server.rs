@@ -570,6 +570,7 @@ fn shard_settings(
         shard,
         routing,
         limits: Limits {
+            tickets_per_turn_max: config.limits.tickets_per_turn_max,
             partition_events_max: config.limits.partition_events_max,
             mesh_staging_bytes_max: config.limits.mesh_staging_bytes_max,
             rooms_per_session_max: config.limits.rooms_per_session_max,

@@ -29,6 +29,11 @@ pub(crate) struct Identity<'a> {
 }
 
 impl Authentication {
+    /// Whether it takes a signature's time to know who a `login` is from.
+    pub(crate) fn checks_tickets(&self) -> bool {
+        matches!(self, Self::Tickets(_))
+    }
+
     /// Who a `login` is from, at this time in milliseconds since 1970.
     ///
     /// # Errors

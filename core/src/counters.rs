@@ -35,6 +35,8 @@ pub struct ShardCounters {
     pub requests_repeated: u64,
     /// Sessions ended before their grace time because too many were detached.
     pub detached_sessions_evicted: u64,
+    /// Gauge: logins that wait for a later turn.
+    pub logins_waiting: u64,
     /// Gauge: sessions, detached ones among them.
     pub sessions: u64,
     /// Gauge: sessions without a connection, which may be resumed.
@@ -73,6 +75,7 @@ impl Default for ShardCounters {
             messages_replayed: 0,
             requests_repeated: 0,
             detached_sessions_evicted: 0,
+            logins_waiting: 0,
             sessions: 0,
             sessions_detached: 0,
             replay_log_bytes: 0,

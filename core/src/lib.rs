@@ -26,6 +26,7 @@ pub mod mesh;
 pub mod message;
 pub mod name;
 pub mod object;
+mod parked;
 pub mod partition;
 pub mod peer;
 pub mod rate;

@@ -39,7 +39,9 @@ pub struct Limits {
     pub state_bytes_max: usize,
     /// Objects that one session watches, watches under way among them.
     pub watches_per_session_max: usize,
-    /// Bytes of requests that a session keeps while its login is under way.
+    /// Tickets checked in one turn; the other logins wait for the next.
+    pub tickets_per_turn_max: usize,
+    /// Bytes of requests that a connection keeps while its login waits or is under way.
     pub parked_bytes_max: usize,
     /// Bytes of the reply and room messages of one event.
     pub effects_bytes_max: usize,
@@ -81,6 +83,7 @@ impl Limits {
         partition_bytes_max: 64 << 20,
         state_bytes_max: 4 << 30,
         watches_per_session_max: 256,
+        tickets_per_turn_max: 16,
         parked_bytes_max: 4096,
         effects_bytes_max: Self::effects_bytes_max_for(64 << 10),
         changed_objects_max: 4 << 20,
@@ -117,6 +120,7 @@ impl Limits {
         partition_bytes_max: 3400,
         state_bytes_max: 32 << 10,
         watches_per_session_max: 2,
+        tickets_per_turn_max: 1,
         parked_bytes_max: 64,
         effects_bytes_max: 1024,
         changed_objects_max: 8,
@@ -129,6 +133,8 @@ impl Limits {
     };
 }
 
+/// So many refused `login`s and `resume`s close a connection. `busy` is none.
+pub const REFUSED_LOGINS_MAX: u8 = 3;
 /// Names or ids on one page when the request does not say.
 pub const PAGE_COUNT_DEFAULT: usize = 100;
 /// Most names or ids on one page.

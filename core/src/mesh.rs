@@ -104,6 +104,8 @@ pub enum MeshMessage {
     LoginRefused {
         /// Whose.
         origin: Origin,
+        /// Why.
+        reason: Reason,
     },
     /// The user logged in elsewhere, or the operator wants the user out: end this session.
     Displace {

@@ -26,8 +26,8 @@ macro_rules! reasons {
                 match self { $(Self::$name => $status),+ }
             }
 
-            /// The configuration key of the limit that was hit, if it is one. The room's own limit
-            /// is its field `members_max`.
+            /// The configuration key of the limit that was hit, if it is one and always the same. The
+            /// room's own limit is its field `members_max`.
             #[must_use]
             pub const fn limit(self) -> Option<&'static str> {
                 Some(match self {
@@ -47,7 +47,6 @@ macro_rules! reasons {
                     Self::PartitionMemoryFull => "limits.partition_bytes_max",
                     Self::ServerFull => "limits.state_bytes_max",
                     Self::SlowConsumer => "limits.send_queue_bytes_max",
-                    Self::ResumeTooOld => "limits.replay_messages_max",
                     Self::RoomFull => "members_max",
                     _ => return None,
                 })

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use crate::authorize::Roles;
 use crate::ids::{ConnectionId, ObjectId, PartitionId, SessionId, ShardId};
+use crate::parked::Parked;
 use crate::remembered::RememberedRequests;
 use crate::token::Token;
 use crate::turn::ConnectionTraits;
@@ -21,6 +22,10 @@ pub(crate) struct Connection {
     pub(crate) session: Option<SessionId>,
     /// Requests that a partition has not answered yet.
     pub(crate) unanswered: u32,
+    /// Its place among those whose login waits for a later turn.
+    pub(crate) waiting: Option<u64>,
+    /// How often a `login` or `resume` was refused on it.
+    pub(crate) refused_logins: u8,
     /// The client has said all it will say.
     pub(crate) has_ended: bool,
     /// The gateway was told to close it: what still comes in is ignored.
@@ -48,6 +53,8 @@ impl Connections {
             traits,
             session: None,
             unanswered: 0,
+            waiting: None,
+            refused_logins: 0,
             has_ended: false,
             is_closing: false,
             moving_to: None,
@@ -84,8 +91,8 @@ impl Connections {
 /// How far a session is.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// Its user's partition was asked. Requests that came since wait here, each with its length.
-    LoggingIn { parked: Vec<u8> },
+    /// Its user's partition was asked. Requests that came since wait here.
+    LoggingIn { parked: Parked },
     /// The user is here.
     Open,
 }
@@ -161,7 +168,7 @@ impl Session {
             user,
             roles,
             login: 0,
-            phase: Phase::LoggingIn { parked: Vec::new() },
+            phase: Phase::LoggingIn { parked: Parked::default() },
             rooms: Vec::new(),
             joins_pending: 0,
             watches: Vec::new(),

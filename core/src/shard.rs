@@ -36,6 +36,7 @@ use crate::ids::{Address, GROUP_COUNT, ObjectId, PARTITION_COUNT, PartitionId, S
 use crate::limits::{ARENA_BYTES_KEPT_MAX, Limits, TURN_OUTPUT_BYTES_MAX};
 use crate::mesh::{MeshBatch, MeshMessage};
 use crate::message::Message;
+use crate::parked::WaitingLogins;
 use crate::partition::{FIRST_ADDRESS, Partition};
 use crate::relay::Relays;
 use crate::routing::RoutingTable;
@@ -97,6 +98,9 @@ pub struct Shard {
     hearing: Hearing,
     detached: Detached,
     token_source: TokenSource,
+    waiting_logins: WaitingLogins,
+    /// Tickets that this turn may still check.
+    tickets_left: usize,
     relays: Relays,
     /// The same for watched objects.
     watch_relays: Relays,
@@ -143,6 +147,8 @@ impl Shard {
             hearing,
             detached: Detached::default(),
             token_source: TokenSource::new(settings.token_seed),
+            waiting_logins: WaitingLogins::default(),
+            tickets_left: 0,
             relays: Relays::new(seed),
             watch_relays: Relays::new(seed),
             queue,
@@ -184,6 +190,8 @@ impl Shard {
         for command in &inputs.commands {
             self.carry_out(command, outputs);
         }
+        self.tickets_left = self.settings.limits.tickets_per_turn_max;
+        self.run_waiting_logins(outputs);
         for input in &inputs.list {
             self.take_input(*input, &inputs.bytes, outputs);
         }
@@ -209,6 +217,7 @@ impl Shard {
             self.own_batch = MeshBatch::default();
         }
         self.counters.sessions = self.sessions.len() as u64;
+        self.counters.logins_waiting = self.waiting_logins.len() as u64;
         self.counters.sessions_detached = self.detached.len() as u64;
         self.counters.replay_log_bytes = self.hearing.log().reserved_bytes() as u64;
         self.counters.queued_events = self.queue.len() as u64;
@@ -216,10 +225,10 @@ impl Shard {
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
-    /// Whether events or pages wait for the next turn.
+    /// Whether events, pages or logins wait for the next turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.queue.len() > 0 || !self.pages.is_empty()
+        self.queue.len() > 0 || !self.pages.is_empty() || self.waiting_logins.len() > 0
     }
 
     /// When the shard needs a turn although nothing came in, in nanoseconds.

@@ -403,6 +403,9 @@ sections! {
         /// Time from a connection's beginning within which its client has to be logged in, in
         /// milliseconds; then it is closed with `login-timeout`.
         login_ms: u64 = "10000", Allowed::Range(100, 600_000);
+        /// Tickets that a shard checks in one turn, about 50 microseconds each; the other logins wait
+        /// for the next.
+        tickets_per_turn_max: u64 = "16", Allowed::Range(1, 1024);
         /// Longest frame of a client that has not logged in, in bytes; a longer one closes with
         /// `frame-too-large`. At most `protocol.frame_bytes_max` in any case.
         unauthenticated_frame_bytes_max: u64 = "4096", Allowed::Range(256, MIB);

@@ -78,6 +78,7 @@ fn every_key_can_be_set() {
         connections_max = 11
         unauthenticated_max = 20
         login_ms = 101
+        tickets_per_turn_max = 26
         unauthenticated_frame_bytes_max = 257
         frame_ms = 102
         messages_per_s = 31
@@ -162,6 +163,7 @@ fn every_key_can_be_set() {
             connections_max: 11,
             unauthenticated_max: 20,
             login_ms: 101,
+            tickets_per_turn_max: 26,
             unauthenticated_frame_bytes_max: 257,
             frame_ms: 102,
             rates: RateLimits {
@@ -490,6 +492,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         connections_max: config.limits.connections_max,
         unauthenticated_max: reactor.unauthenticated_max,
         login_ms: reactor.login_ms,
+        tickets_per_turn_max: limits.tickets_per_turn_max,
         unauthenticated_frame_bytes_max: reactor.unauthenticated_frame_bytes_max,
         frame_ms: reactor.frame_ms,
         rates: reactor.rates,

@@ -52,6 +52,9 @@ pub(super) const SCALARS: &[Scalar] = &[
     }),
     counter("deliveries", "Copies of messages handed to connections", |turn| turn.shard.deliveries),
     counter("delta_batches", "Delta batches made", |turn| turn.shard.delta_batches),
+    gauge("logins_waiting", "Logins that wait for a turn that may check their tickets", |turn| {
+        turn.shard.logins_waiting
+    }),
     gauge("sessions", "Sessions, detached ones among them", |turn| turn.shard.sessions),
     gauge("sessions_detached", "Sessions that wait to be resumed", |turn| {
         turn.shard.sessions_detached

@@ -230,6 +230,11 @@ impl Auditor {
             self.cut(conversation);
             return;
         }
+        if view.bond.is_refused_for_good(reason) {
+            self.reach("close", "third-refusal");
+            self.cut(conversation);
+            return;
+        }
         let is_just = match reason {
             Reason::Quit => view.has_quit,
             Reason::Displaced => self.is_superseded(conversation),

@@ -81,7 +81,7 @@ const REACHED: &[(&str, &[&str])] = &[
     ("resume", &["granted", "replayed", "session-unknown", "resume-too-old", "field-invalid"]),
     ("repeat", &["told-again"]),
     ("theft", &["session-unknown", "already-logged-in"]),
-    ("close", &["taken-over"]),
+    ("close", &["taken-over", "third-refusal"]),
     ("line", &["moved"]),
 ];
 

@@ -103,6 +103,7 @@ fn draw_limits(prng: &mut Prng) -> Limits {
             tiny.watches_per_session_max,
             production.watches_per_session_max,
         ),
+        tickets_per_turn_max: production.tickets_per_turn_max,
         parked_bytes_max: draw(tiny.parked_bytes_max, production.parked_bytes_max),
         effects_bytes_max: draw(tiny.effects_bytes_max, production.effects_bytes_max),
         changed_objects_max: draw(tiny.changed_objects_max, production.changed_objects_max),

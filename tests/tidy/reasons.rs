@@ -108,6 +108,7 @@ const KEYS_HIT: &[Row] = &[
     ("limits.connections_max", "net/src/reactor/tests/limits.rs", "a_full_table_accepts_again_when_a_slot_is_free"),
     ("limits.unauthenticated_max", "net/src/reactor/tests/admission.rs", "the_newest_of_too_many_strangers_is_turned_away"),
     ("limits.login_ms", "net/src/reactor/tests/admission.rs", "whoever_does_not_log_in_in_time_is_closed_with_the_reason_in_its_protocol"),
+    ("limits.tickets_per_turn_max", "core/src/shard/tests/logins.rs", "a_turn_checks_few_tickets_and_the_other_logins_wait_in_order"),
     ("limits.unauthenticated_frame_bytes_max", "net/src/reactor/tests/admission.rs", "a_stranger_sends_short_frames_only"),
     ("limits.frame_ms", "net/src/reactor/tests/admission.rs", "a_frame_that_has_begun_has_to_be_whole_in_time"),
     ("limits.messages_per_s", "net/src/reactor/tests/rates.rs", "a_message_over_the_rate_is_refused_and_the_next_in_time_is_run"),

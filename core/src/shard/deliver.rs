@@ -29,7 +29,9 @@ impl Shard {
             MeshMessage::LoggedIn { origin, object, login, user } => {
                 self.logged_in(origin, (object, login), user.of(bytes), outputs);
             }
-            MeshMessage::LoginRefused { origin } => self.session_refused(origin.session, outputs),
+            MeshMessage::LoginRefused { origin, reason } => {
+                self.session_refused(origin.session, reason, outputs);
+            }
             MeshMessage::Displace { session, reason } => {
                 if self.sessions.get(session).is_some() {
                     self.close_session(session, reason, outputs);
@@ -225,7 +227,9 @@ impl Shard {
         self.post(origin.shard(), outputs, MeshMessage::Reply { origin, message });
         let session = origin.session;
         match request.method() {
-            "login" => self.post(origin.shard(), outputs, MeshMessage::LoginRefused { origin }),
+            "login" => {
+                self.post(origin.shard(), outputs, MeshMessage::LoginRefused { origin, reason });
+            }
             "join" => self.post(origin.shard(), outputs, MeshMessage::JoinRefused { session }),
             "watch" => self.post(origin.shard(), outputs, MeshMessage::WatchRefused { session }),
             _ => {}

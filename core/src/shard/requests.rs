@@ -9,8 +9,10 @@ use crate::authentication::Identity;
 use crate::authorize::{Roles, Subject, Target, Verb};
 use crate::handlers::{Method, Route, page_after, page_count};
 use crate::ids::{ConnectionId, PartitionId, SessionId, ShardId};
+use crate::limits::REFUSED_LOGINS_MAX;
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, MessageBuilder, REQUEST_FIELDS_MAX, Value};
+use crate::parked::Parked;
 use crate::reason::Reason;
 use crate::remembered::id_of;
 use crate::session::{Phase, Session};
@@ -36,16 +38,19 @@ impl Shard {
             return;
         }
         let session = known.session;
+        let parked_bytes_max = self.settings.limits.parked_bytes_max;
+        if let Some(place) = known.waiting {
+            if !self.waiting_logins.parked_mut(place).push(message, parked_bytes_max) {
+                self.refuse(connection, message, Reason::Busy, outputs);
+            }
+            return;
+        }
         if let Some(open) = session.and_then(|session| self.sessions.get_mut(session)) {
             if let Phase::LoggingIn { parked } = &mut open.phase {
                 // Its user's partition was asked, and answers in a moment: the order is kept.
-                let bytes = message.as_bytes();
-                if parked.len() + bytes.len() > self.settings.limits.parked_bytes_max {
+                if !parked.push(message, parked_bytes_max) {
                     self.refuse(connection, message, Reason::Busy, outputs);
-                    return;
                 }
-                parked.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-                parked.extend_from_slice(bytes);
                 return;
             }
             // A reply that was lost on the way locks nobody out: until now the token before the
@@ -54,6 +59,9 @@ impl Shard {
         }
         if let Err(reason) = self.dispatch(connection, session, message, outputs) {
             self.refuse(connection, message, reason, outputs);
+            if session.is_none() && matches!(message.method(), "login" | "resume") {
+                self.count_refused_login(connection, reason, outputs);
+            }
         }
     }
 
@@ -185,6 +193,12 @@ impl Shard {
         message: Message<'_>,
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
+        if self.settings.authentication.checks_tickets() {
+            if self.tickets_left == 0 {
+                return self.let_wait(connection, message);
+            }
+            self.tickets_left -= 1;
+        }
         let ShardSettings { authentication, policy, .. } = &self.settings;
         let Identity { user, roles, room } =
             authentication.identify(message, policy, self.now.wall_ms)?;
@@ -195,6 +209,50 @@ impl Shard {
         known.session = Some(session);
         self.post_request(session, user_partition, message, outputs);
         Ok(())
+    }
+
+    /// The login waits for a later turn, and what follows on its connection waits behind it.
+    fn let_wait(&mut self, connection: ConnectionId, login: Message<'_>) -> Result<(), Reason> {
+        let mut parked = Parked::default();
+        if !parked.push(login, self.settings.limits.parked_bytes_max) {
+            return Err(Reason::Busy);
+        }
+        let known = self.connections.get_mut(connection).expect("the connection sent a message");
+        known.waiting = Some(self.waiting_logins.insert(connection, parked));
+        Ok(())
+    }
+
+    /// Takes up logins that have waited, as many as this turn may check.
+    pub(super) fn run_waiting_logins(&mut self, outputs: &mut ShardOutputs) {
+        while self.tickets_left > 0
+            && let Some((connection, parked)) = self.waiting_logins.take_first()
+        {
+            let known = self.connections.get_mut(connection).expect("who is closed does not wait");
+            known.waiting = None;
+            for message in parked.messages() {
+                self.request(connection, message, outputs);
+            }
+            self.close_if_answered(connection, outputs);
+        }
+    }
+
+    /// A stranger's `login` or `resume` was refused. Who goes on trying is closed: it takes time to
+    /// look at each.
+    fn count_refused_login(
+        &mut self,
+        connection: ConnectionId,
+        reason: Reason,
+        outputs: &mut ShardOutputs,
+    ) {
+        // Trying again is what it asks for.
+        if reason == Reason::Busy {
+            return;
+        }
+        let Some(known) = self.connections.get_mut(connection) else { return };
+        known.refused_logins += 1;
+        if known.refused_logins >= REFUSED_LOGINS_MAX {
+            self.close(connection, reason, outputs);
+        }
     }
 
     /// Answers what needs no partition.
@@ -295,6 +353,9 @@ impl Shard {
     ) {
         let Some(known) = self.connections.get_mut(connection) else { return };
         known.is_closing = true;
+        if let Some(place) = known.waiting.take() {
+            self.waiting_logins.remove(place);
+        }
         outputs.list.push(ShardOutput::Close { connection, reason });
     }
 
@@ -318,7 +379,8 @@ impl Shard {
     ) {
         let Some(known) = self.connections.get(connection) else { return };
         // One that goes to another shard is closed there.
-        if !known.has_ended || known.unanswered > 0 || known.moving_to.is_some() {
+        let is_awaited = known.unanswered > 0 || known.waiting.is_some();
+        if !known.has_ended || is_awaited || known.moving_to.is_some() {
             return;
         }
         let session = known.session.and_then(|session| self.sessions.get(session));
@@ -346,21 +408,24 @@ impl Shard {
     }
 
     /// The partition refused: there is no session, and what waited hears so.
-    pub(super) fn session_refused(&mut self, session: SessionId, outputs: &mut ShardOutputs) {
+    pub(super) fn session_refused(
+        &mut self,
+        session: SessionId,
+        reason: Reason,
+        outputs: &mut ShardOutputs,
+    ) {
         let Some(refused) = self.sessions.remove(session) else { return };
         let connection = self.hearing.end(session).expect("it would be gone with it");
         self.connections.unlink(connection);
+        self.count_refused_login(connection, reason, outputs);
         self.unpark(connection, refused.phase, outputs);
         self.close_if_answered(connection, outputs);
     }
 
     fn unpark(&mut self, connection: ConnectionId, phase: Phase, outputs: &mut ShardOutputs) {
         let Phase::LoggingIn { parked } = phase else { panic!("a session opens once") };
-        let mut rest = parked.as_slice();
-        while let Some((length, after)) = rest.split_first_chunk() {
-            let (message, after) = after.split_at(u32::from_le_bytes(*length) as usize);
-            self.request(connection, Message::from_checked(message), outputs);
-            rest = after;
+        for message in parked.messages() {
+            self.request(connection, message, outputs);
         }
     }
 

@@ -158,11 +158,11 @@ impl Shard {
         if session.is_none_or(|session| !session.is_open()) || !self.hearing.is_kept() {
             return Err(Reason::SessionUnknown);
         }
-        let missed_count = self.hearing.missed_count(id, heard_count)?;
         // Thousands may come back at once, each with all that it missed.
         if outputs.size_bytes() > TURN_OUTPUT_BYTES_MAX {
             return Err(Reason::Busy);
         }
+        let missed_count = self.hearing.missed_count(id, heard_count)?;
         self.attach(id, connection, outputs);
         self.hearing.forget(id, heard_count).expect("it was looked at before");
         let next = self.token_source.next();
@@ -241,7 +241,11 @@ impl Shard {
         connection: ConnectionId,
         outputs: &mut ShardOutputs,
     ) {
-        let Some(id) = self.connections.close(connection).session else { return };
+        let closed = self.connections.close(connection);
+        if let Some(place) = closed.waiting {
+            self.waiting_logins.remove(place);
+        }
+        let Some(id) = closed.session else { return };
         let session = self.sessions.get(id).expect("a connection's session exists");
         if !session.is_open() {
             // It is in no room and watches nothing yet. Its end answers what the partition says.

@@ -18,6 +18,7 @@ mod authorisation;
 mod control;
 mod crowd;
 mod fan_out;
+mod logins;
 mod objects;
 mod pages;
 mod refusals;

@@ -26,6 +26,9 @@ impl Auditor {
             utterance.fate = Fate::Refused;
         }
         let method = request.method();
+        if matches!(method, "login" | "resume") {
+            self.views[conversation].bond.count_refused_login(reason);
+        }
         if method == "resume" {
             self.resume_refused(conversation, id, reason);
             return;

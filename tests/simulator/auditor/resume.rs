@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use warren_core::limits::REFUSED_LOGINS_MAX;
 use warren_core::message::{Message, Value, packed};
 use warren_core::reason::Reason;
 use warren_core::turn::ConnectionTraits;
@@ -65,6 +66,8 @@ pub(crate) struct Bond {
     may_be_locked_out: bool,
     /// It said something that ends its session.
     has_ended_itself: bool,
+    /// How often its line was refused a login or a resume, and why the last time.
+    refused_logins: (u8, Option<Reason>),
     /// Requests that it made.
     request_count: u64,
     answered: VecDeque<Answered>,
@@ -84,6 +87,20 @@ impl Bond {
     pub(super) fn has_rival(&self) -> bool {
         self.has_rival
     }
+
+    /// Nobody is refused once more than closes the line. Trying again when it is `busy` is no fault,
+    /// and who is logged in does no harm.
+    pub(super) fn count_refused_login(&mut self, reason: Reason) {
+        if !matches!(reason, Reason::Busy | Reason::AlreadyLoggedIn) {
+            self.refused_logins = (self.refused_logins.0 + 1, Some(reason));
+            assert!(self.refused_logins.0 <= REFUSED_LOGINS_MAX);
+        }
+    }
+
+    /// Whether the line was refused so often that it is closed, with the last of the reasons.
+    pub(super) fn is_refused_for_good(&self, reason: Reason) -> bool {
+        self.refused_logins == (REFUSED_LOGINS_MAX, Some(reason))
+    }
 }
 
 impl Auditor {
@@ -99,6 +116,7 @@ impl Auditor {
         assert!(view.bond.line.is_none(), "a conversation has one line at a time");
         view.bond.line = Some(line);
         view.bond.open_lines.insert(line);
+        view.bond.refused_logins = (0, None);
         (view.shard, view.traits) = (shard, traits);
     }
 
@@ -107,6 +125,7 @@ impl Auditor {
         let view = &mut self.views[conversation];
         if view.bond.line == Some(line) {
             view.shard = shard;
+            view.bond.refused_logins = (0, None);
         }
         self.reach("line", "moved");
     }

@@ -187,7 +187,7 @@ fn no_reply_repeats_a_ticket() {
         let reply = world.run(&format!("7 login user=gus {field}={ticket}x colour=red"));
         assert!(reply.contains("colour=red") && !reply.contains(ticket), "{reply}");
     }
-    let reply = world.run(&line);
+    let reply = world.run(&format!("7 close ; 7 open echo ; {line}"));
     assert!(reply.contains("status=0") && !reply.contains(ticket), "{reply}");
 }
 
