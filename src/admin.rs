@@ -43,6 +43,7 @@ pub(crate) use access::Access;
 use access::Reach;
 use answers::{ApiError, ErrorWord};
 use api::only;
+use connections::{Answering, Caller, LIFE};
 pub(crate) use desk::{Desk, RELOADS_MAX, ReloadAsker, ServerOrders};
 use listener::AdminListener;
 pub(crate) use requests::COUNT_MAX as ROWS_PER_PAGE_MAX;
@@ -69,6 +70,8 @@ pub struct AdminServer {
     listener: AdminListener,
     endpoint: Endpoint,
     access: Arc<Access>,
+    /// How long a connection lives.
+    life: Duration,
     /// The token that was made for this life of the server. Its files go with it.
     _files: TokenFiles,
 }
@@ -99,7 +102,7 @@ impl AdminServer {
             (None, _) => make_token(&endpoint, config.data.as_deref())?,
         };
         let access = Arc::new(Access::new(reach, token, config.admin_token_file.clone()));
-        Ok(Self { listener, endpoint, access, _files: files })
+        Ok(Self { listener, endpoint, access, life: LIFE, _files: files })
     }
 
     /// Where it is, with the port that was taken.
@@ -124,8 +127,9 @@ impl AdminServer {
         desk: Arc<Desk>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Fatal> {
-        let router = router(desk, self.access);
-        runtime.block_on(connections::serve(self.listener, router, shutdown)).map_err(refused)
+        let state = Arc::clone(&desk.state);
+        let answering = Answering { router: router(desk, self.access), state, life: self.life };
+        runtime.block_on(connections::serve(self.listener, answering, shutdown)).map_err(refused)
     }
 }
 
@@ -179,6 +183,10 @@ async fn guard(
         state.count_admin_refusal();
         access.log_refusal(state.monotonic_ns(), path, error.word);
         return error.into_response();
+    }
+    let caller = request.extensions().get::<Caller>().expect("it comes with each request");
+    if access.has_token(request.headers()) {
+        caller.trust();
     }
     tokio::time::timeout(REQUEST_WAIT, next.run(request)).await.unwrap_or_else(|_| {
         ApiError::new(ErrorWord::RequestTimeout, "the request took too long").into_response()

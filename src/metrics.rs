@@ -201,6 +201,7 @@ pub struct ServerState {
     shards: Box<[ShardMetrics]>,
     snapshots: Arc<SnapshotProgress>,
     admin_refusals: AtomicU64,
+    admin_cuts: AtomicU64,
     monotonic_ns: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -214,6 +215,7 @@ impl ServerState {
             shards: (0..shard_count).map(|_| ShardMetrics::new(now_ns)).collect(),
             snapshots: Arc::default(),
             admin_refusals: AtomicU64::default(),
+            admin_cuts: AtomicU64::default(),
             monotonic_ns: Box::new(monotonic_ns),
         }
     }
@@ -242,6 +244,11 @@ impl ServerState {
     /// The admin endpoint has refused a request for want of a token, or as a web page's.
     pub fn count_admin_refusal(&self) {
         self.admin_refusals.fetch_add(1, Relaxed);
+    }
+
+    /// The admin endpoint has cut a connection: it lived too long, or there were too many.
+    pub fn count_admin_cut(&self) {
+        self.admin_cuts.fetch_add(1, Relaxed);
     }
 
     /// How far the server is.

@@ -122,7 +122,8 @@ impl Access {
         Ok(())
     }
 
-    fn has_token(&self, headers: &HeaderMap) -> bool {
+    /// Whether the request has the token, asked for or not.
+    pub(crate) fn has_token(&self, headers: &HeaderMap) -> bool {
         let token = self.token.read().expect("nobody panics with the token in hand");
         let given = headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
         match (&*token, given) {

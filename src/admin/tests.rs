@@ -1,7 +1,7 @@
 //! The endpoint over real sockets, with a real engine behind it on a thread, but no reactor: what
 //! clients do is put in by the test.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -28,6 +28,9 @@ use crate::control::{Controls, control_line};
 use crate::metrics::TURN_AGE_NS_MAX;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the engine's thread is told.
 enum Step {
@@ -109,6 +112,10 @@ fn run_engine(mut port: crate::control::ControlPort, steps: &mpsc::Receiver<Step
 }
 
 fn running_with(bans_max: usize) -> Running {
+    running_for(bans_max, LIFE)
+}
+
+fn running_for(bans_max: usize, life: Duration) -> Running {
     let now_ns = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&now_ns);
     let state = Arc::new(ServerState::new(2, move || clock.load(Ordering::Relaxed)));
@@ -116,7 +123,7 @@ fn running_with(bans_max: usize) -> Running {
     let Endpoint::Tcp(listen) = endpoint else { panic!("an address") };
     let token = Some(Token::of_text(TOKEN).unwrap());
     let access = Arc::new(Access::new(Reach::Loopback, token, None));
-    let server = AdminServer { listener, endpoint, access, _files: TokenFiles::default() };
+    let server = AdminServer { listener, endpoint, access, life, _files: TokenFiles::default() };
     let (line, port) = control_line();
     let (steps, taken) = mpsc::channel();
     let waker = steps.clone();
@@ -191,6 +198,13 @@ impl Running {
         let expected = (word.status().as_u16(), Some(word.word()));
         assert_eq!((status, answer["error"].as_str()), expected, "{method} {path} {body}");
         assert!(answer["detail"].is_string(), "{answer}");
+    }
+
+    /// Connections that the endpoint has cut.
+    fn cuts(&self) -> u64 {
+        let metrics = self.get("/metrics").2;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("warren_admin_cuts_total "));
+        line.unwrap().parse().unwrap()
     }
 
     fn log_in(&self, user: &'static str) {
@@ -381,28 +395,97 @@ fn it_stops_although_a_client_holds_a_half_sent_request() {
     assert!(TcpStream::connect(running.listen).is_err());
 }
 
+/// A connection that asks, and has been answered: so it is known to have a place.
+fn answered(listen: SocketAddr, headers: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(listen).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET /livez HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").unwrap();
+    stream.read_exact(&mut [0; 1]).unwrap();
+    stream
+}
+
+/// Asks for more and more, and reads nothing, until the endpoint takes no more or has cut it.
+fn ask_without_reading(stream: &mut TcpStream) -> ErrorKind {
+    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100);
+    loop {
+        if let Err(error) = stream.write_all(request.as_bytes()) {
+            return error.kind();
+        }
+    }
+}
+
 #[test]
-fn connections_beyond_the_bound_are_closed_and_those_within_are_answered() {
+fn whoever_holds_all_places_and_does_not_read_keeps_nobody_out() {
     let running = running();
+    running.log_in("ann");
     let mut held: Vec<TcpStream> = Vec::new();
-    // Those who have been answered once are known to have a place.
-    for _ in 0..connections::CONNECTIONS_MAX {
-        let mut stream = TcpStream::connect(running.listen).unwrap();
-        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-        let mut first = [0; 1];
-        stream.read_exact(&mut first).unwrap();
+    for index in 0..connections::CONNECTIONS_MAX {
+        let mut stream = answered(running.listen, "");
+        // As soon as the way back is full, nothing more is taken. A few such are enough.
+        if index < 16 {
+            stream.set_nonblocking(true).unwrap();
+            ask_without_reading(&mut stream);
+        }
         held.push(stream);
     }
+    let (status, answer) = running.call("POST", "/api/kick", r#"{"user":"ann"}"#);
+    assert_eq!(status, 200, "{answer}");
+    running.check("/livez", 200, "alive\n");
+    assert!(running.cuts() > 0);
+}
+
+#[test]
+fn a_connection_too_many_makes_the_oldest_go_that_has_shown_no_token() {
+    let running = running();
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    let mut trusted = answered(running.listen, &token);
+    let mut strangers: Vec<TcpStream> = Vec::new();
+    for _ in 1..connections::CONNECTIONS_MAX {
+        strangers.push(answered(running.listen, ""));
+    }
+    let mut newest = answered(running.listen, "");
+    // It may be told by a reset, behind the rest of its answer.
+    let _ = strangers[0].read_to_end(&mut Vec::new());
+    assert_eq!(running.cuts(), 2);
+    for stream in [&mut trusted, &mut newest, strangers.last_mut().unwrap()] {
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nconnection: close\r\nhost: localhost\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("starting\n"), "{answer}");
+    }
+}
+
+#[test]
+fn when_all_places_are_those_of_operators_one_more_is_closed() {
+    let running = running();
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    let mut held: Vec<TcpStream> = Vec::new();
+    for _ in 0..connections::CONNECTIONS_MAX {
+        held.push(answered(running.listen, &token));
+    }
     let mut surplus = TcpStream::connect(running.listen).unwrap();
-    let mut rest = Vec::new();
     // It may be told by a reset.
-    assert_eq!(surplus.read_to_end(&mut rest).unwrap_or(0), 0);
+    assert_eq!(surplus.read_to_end(&mut Vec::new()).unwrap_or(0), 0);
     let last = held.last_mut().unwrap();
     last.write_all(b"GET /readyz HTTP/1.1\r\nconnection: close\r\nhost: localhost\r\n\r\n")
         .unwrap();
     let mut answer = String::new();
     last.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("starting\n"), "{answer}");
+}
+
+#[test]
+fn a_connection_that_does_not_read_ends_with_its_time_also_with_the_token() {
+    let running = running_for(10, Duration::from_millis(100));
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    let mut stream = answered(running.listen, &token);
+    // It waits for the endpoint to take more, until the connection is cut.
+    let ended = ask_without_reading(&mut stream);
+    assert!(matches!(ended, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{ended}");
+    assert_eq!(running.cuts(), 1);
 }
 
 #[test]

@@ -193,11 +193,24 @@ impl Collector for StateCollector {
         })?;
         encode_connections(&mut encoder, shards)?;
         encode_snapshots(&mut encoder, &self.0.snapshots)?;
-        let help = "Requests that the admin endpoint has refused for want of a token";
-        let kind = MetricType::Counter;
-        let metric = encoder.encode_descriptor("admin_refusals", help, None, kind)?;
-        encode_number(metric, kind, self.0.admin_refusals.load(Relaxed))
+        encode_admin(&mut encoder, &self.0)
     }
+}
+
+/// The admin endpoint's numbers.
+fn encode_admin(
+    encoder: &mut DescriptorEncoder<'_>,
+    state: &ServerState,
+) -> Result<(), fmt::Error> {
+    let refused = "Requests that the admin endpoint has refused for want of a token";
+    let cut = "Connections of the admin endpoint that were too old, or too many";
+    for (name, help, count) in
+        [("admin_refusals", refused, &state.admin_refusals), ("admin_cuts", cut, &state.admin_cuts)]
+    {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        encode_number(metric, MetricType::Counter, count.load(Relaxed))?;
+    }
+    Ok(())
 }
 
 /// The snapshot writer's numbers: one of each for all shards.
