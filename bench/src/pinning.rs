@@ -1,4 +1,4 @@
-//! Which processes run on which cores, and the one place that binds them there.
+//! Which processes run on which cores, and the one place that binds them there and ranks them.
 
 use std::io;
 
@@ -83,6 +83,17 @@ pub fn bind(cores: &[usize]) -> io::Result<()> {
     // SAFETY: `set` is a whole `cpu_set_t` and outlives the call.
     let result =
         unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Leaves the core to everyone else who wants it, from here on: `SCHED_IDLE`.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn stand_back() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `parameters` is a whole `sched_param` and outlives the call.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

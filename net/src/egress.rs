@@ -6,9 +6,15 @@
 //! in one vector, so a warm turn allocates nothing. Pieces that lie side by side are sent from the
 //! arena as they are; others are copied together in a second arena.
 //!
+//! What a crowd hears may be late: so many sends would hold up everyone else. Connections that get
+//! nothing but that wait in a line of their own, and each turn some of them leave with all that they
+//! have by then. Whoever gets something else too leaves with it, in order.
+//!
 //! Memory is bounded by sending earlier than at the turn's end: [`Egress::is_full`] asks for all of
 //! it to be sent, so that one connection's output is bounded too, and [`Egress::gathered_is_full`]
 //! for what was copied together so far.
+
+use std::collections::VecDeque;
 
 use warren_core::message::{Message, MessageBuilder, Value};
 use warren_core::reason::Reason;
@@ -46,17 +52,21 @@ struct Piece {
 pub(crate) enum Lane {
     /// It is sent, or the connection is closed.
     Reliable,
+    /// It is sent, though perhaps not in this turn, or the connection is closed.
+    Late,
     /// It is left out while half of the send queue is full: the next one says as much.
     Droppable,
 }
 
-/// A connection that gets something this turn.
+/// A connection that gets something.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recipient {
     /// Its slot.
     pub(crate) index: u32,
     first: u32,
     last: u32,
+    /// It stands in the line of those that may be late.
+    is_late: bool,
     /// What was encrypted for it and not sent yet, in the second arena. Its messages are taken one
     /// after the other, and `first` is the next.
     pub(crate) sealed: Option<Span>,
@@ -83,6 +93,12 @@ pub(crate) struct Egress {
     gathered: Vec<u8>,
     pieces: Vec<Piece>,
     recipients: Vec<Recipient>,
+    /// Entries of recipients that leave with the next send.
+    prompt: Vec<u32>,
+    /// Those that may be late, longest in line first. Who is no longer late stands here still.
+    late: VecDeque<u32>,
+    /// Those that are being sent to.
+    due: Vec<u32>,
     /// Messages encoded since the start.
     pub(crate) encoded_count: u64,
     /// Most bytes that ever stood copied together.
@@ -118,16 +134,85 @@ impl Egress {
 
     /// Gives the connection these bytes, after what it gets already.
     pub(crate) fn push(&mut self, index: u32, connection: &mut Connection, bytes: Span) {
+        if self.append(index, connection, bytes) {
+            self.prompt.push(connection.egress_entry);
+        } else {
+            self.hurry(connection);
+        }
+    }
+
+    /// The same, and if it gets nothing else it may be late.
+    pub(crate) fn push_late(&mut self, index: u32, connection: &mut Connection, bytes: Span) {
+        if self.append(index, connection, bytes) {
+            let entry = connection.egress_entry;
+            self.recipients[entry as usize].is_late = true;
+            self.late.push_back(entry);
+        }
+    }
+
+    /// What the connection gets, if anything, is not late.
+    pub(crate) fn hurry(&mut self, connection: &Connection) {
+        let entry = connection.egress_entry;
+        let recipient = self.recipients.get_mut(entry as usize).filter(|known| known.is_late);
+        if let Some(recipient) = recipient {
+            recipient.is_late = false;
+            self.prompt.push(entry);
+        }
+    }
+
+    /// Returns whether it got nothing before.
+    fn append(&mut self, index: u32, connection: &mut Connection, bytes: Span) -> bool {
         let piece = self.pieces.len() as u32;
         self.pieces.push(Piece { bytes, next: NONE });
         if connection.egress_entry == EGRESS_NONE {
             connection.egress_entry = self.recipients.len() as u32;
-            self.recipients.push(Recipient { index, first: piece, last: piece, sealed: None });
-            return;
+            let (first, last) = (piece, piece);
+            self.recipients.push(Recipient { index, first, last, is_late: false, sealed: None });
+            return true;
         }
         let recipient = &mut self.recipients[connection.egress_entry as usize];
         self.pieces[recipient.last as usize].next = piece;
         recipient.last = piece;
+        false
+    }
+
+    /// Whether somebody waits in the line of those that may be late.
+    pub(crate) fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// Begins to send to all that are not late, and to so many that are.
+    pub(crate) fn begin_sending(&mut self, mut late_max: usize) {
+        assert!(self.due.is_empty(), "one sending at a time");
+        std::mem::swap(&mut self.due, &mut self.prompt);
+        while late_max > 0
+            && let Some(entry) = self.late.pop_front()
+        {
+            let recipient = &mut self.recipients[entry as usize];
+            if std::mem::take(&mut recipient.is_late) {
+                self.due.push(entry);
+                late_max -= 1;
+            }
+        }
+    }
+
+    /// Number of connections that are being sent to.
+    pub(crate) fn due_count(&self) -> usize {
+        self.due.len()
+    }
+
+    /// The entry of one of them.
+    pub(crate) fn due(&self, at: usize) -> usize {
+        self.due[at] as usize
+    }
+
+    /// All that was due has been sent. Entries of those connections are the caller's to reset. When
+    /// nobody is late the output is empty, and keeps its memory unless a burst has made it large.
+    pub(crate) fn end_sending(&mut self) {
+        self.due.clear();
+        if self.prompt.is_empty() && self.late.is_empty() {
+            self.clear();
+        }
     }
 
     /// Whether what there is should be sent before more is added.
@@ -138,11 +223,6 @@ impl Egress {
     /// Whether what was copied together should be sent before more is.
     pub(crate) fn gathered_is_full(&self) -> bool {
         self.gathered.len() > GATHERED_BYTES_MAX
-    }
-
-    /// Number of connections that get something.
-    pub(crate) fn recipient_count(&self) -> usize {
-        self.recipients.len()
     }
 
     /// One of them.
@@ -240,9 +320,7 @@ impl Egress {
         self.gathered.clear();
     }
 
-    /// Empties the output, and keeps its memory unless a burst has made it large. Entries of
-    /// connections are the caller's to reset.
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         for arena in [&mut self.messages, &mut self.gathered] {
             arena.clear();
             if arena.capacity() > ARENA_BYTES_KEPT_MAX {

@@ -290,7 +290,7 @@ impl Reactor {
         self.encode_outputs(now, outputs);
         self.say_goodbyes();
         self.close_tls();
-        self.flush();
+        self.send_turn();
         self.finish_leaving(now);
         self.advance_moving();
         self.publish_counters();
@@ -317,6 +317,7 @@ impl Reactor {
         let has_work = !self.completions.is_empty()
             || !self.to_tell_closed.is_empty()
             || !self.leaving.is_empty()
+            || self.egress.has_late()
             || (holds && self.accepting_input)
             || (!self.to_receive.is_empty() && self.ring.buffers().free_count() > 0);
         if has_work {

@@ -14,7 +14,7 @@ use warren_net::io::ring::descriptors_raise;
 use super::hearing::Hearing;
 use super::scenario::{Scenario, Shape};
 use super::sockets::{Poll, Progress, read, write};
-use crate::clock;
+use crate::{clock, pinning};
 
 /// Longest wait, so that the end is not overslept.
 const WAIT_MS_MAX: u64 = 50;
@@ -132,6 +132,8 @@ struct Attacker {
 pub fn run() -> Result<()> {
     let line = stdin().lock().lines().next().context("an attacker is started by `attack`")??;
     let plan: AttackPlan = serde_json::from_str(&line).context("the first line is no plan")?;
+    // Generators of legal users measure what the server does, not who has their core.
+    pinning::stand_back().context("the priority of attackers")?;
     let report = Attacker::new(plan)?.run()?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(())

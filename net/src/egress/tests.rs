@@ -22,7 +22,8 @@ fn pieces_side_by_side_are_sent_as_they_are_and_others_together() {
     let [a, b, c] = [b"aa".as_slice(), b"b", b"ccc"].map(|bytes| egress.raw(bytes));
     let pieces = [(2, a), (0, a), (2, b), (1, b), (0, c), (2, c)];
     pushed(&mut egress, &mut connections, &pieces);
-    assert_eq!(egress.recipient_count(), 3);
+    egress.begin_sending(0);
+    assert_eq!(egress.due_count(), 3);
     let order: Vec<u32> = (0..3).map(|entry| egress.recipient(entry).index).collect();
     assert_eq!(order, [2, 0, 1]);
     assert_eq!(gathered(&mut egress, 0), (Arena::Messages, b"aabccc".to_vec()));
@@ -31,8 +32,8 @@ fn pieces_side_by_side_are_sent_as_they_are_and_others_together() {
     let recipient = egress.recipient(1);
     let messages: Vec<&[u8]> = egress.messages_of(recipient).collect();
     assert_eq!(messages, [b"aa".as_slice(), b"ccc"]);
-    egress.clear();
-    assert_eq!((egress.recipient_count(), egress.arenas()), (0, [b"".as_slice(), b""]));
+    egress.end_sending();
+    assert_eq!((egress.due_count(), egress.arenas()), (0, [b"".as_slice(), b""]));
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl Reactor {
 
     fn start_moving(&mut self, id: ConnectionId, protocol: Protocol, to: ShardId, now: Now) {
         let connection = &mut self.connections[id.index as usize];
+        self.egress.hurry(connection);
         connection.phase = Phase::Moving(protocol);
         // What may come is counted on at its new place.
         self.counters.connections_paused -= u64::from(connection.is_paused());

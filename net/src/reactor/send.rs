@@ -2,6 +2,8 @@
 //!
 //! All that a connection gets in a turn leaves in one send, which is over when it was submitted.
 //! Only a turn with more output than there should be in memory at a time is sent in several goes.
+//! What is said to a crowd leaves over several turns, since each send takes its time: whoever hears
+//! nothing else waits in line, and is the next turn's, with what came meanwhile.
 //! What the socket did not take goes to the connection's send queue, and so does all that follows
 //! until the queue is empty again; the queue is drained by sends that wait for room, one at a time.
 
@@ -20,6 +22,11 @@ use crate::gateway::websocket::write_close;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 use crate::io::ring::ImmediateSend;
 
+/// So many that hear one message are a crowd.
+pub(super) const CROWD_MIN: u32 = 256;
+/// So many of a crowd leave in one turn: about half a millisecond of sends.
+pub(super) const LATE_PER_TURN_MAX: usize = 64;
+
 impl Reactor {
     pub(super) fn encode_outputs(&mut self, now: Now, outputs: &ShardOutputs) {
         let mut rest = &outputs.list[..];
@@ -28,11 +35,13 @@ impl Reactor {
             match *output {
                 ShardOutput::Send { connection, message } => {
                     let message = std::iter::once(outputs.message(message));
-                    self.push_messages(connection, message, &mut encodings);
+                    self.push_messages(connection, Lane::Reliable, message, &mut encodings);
                 }
                 ShardOutput::SendMany { recipients, .. } => {
                     let run = run_of(rest);
                     after = &rest[run.len()..];
+                    let is_crowd = recipients.length >= CROWD_MIN;
+                    let lane = if is_crowd { Lane::Late } else { Lane::Reliable };
                     for connection in recipients.of(&outputs.recipients) {
                         let messages = run.iter().filter_map(|output| match output {
                             ShardOutput::SendMany { message, .. } => {
@@ -40,7 +49,7 @@ impl Reactor {
                             }
                             _ => None,
                         });
-                        self.push_messages(*connection, messages, &mut encodings);
+                        self.push_messages(*connection, lane, messages, &mut encodings);
                     }
                 }
                 ShardOutput::Close { connection, reason } => {
@@ -55,7 +64,7 @@ impl Reactor {
             }
             rest = after;
             if self.egress.is_full() {
-                self.flush();
+                self.flush(usize::MAX);
             }
         }
     }
@@ -63,6 +72,7 @@ impl Reactor {
     fn push_messages<'m>(
         &mut self,
         id: ConnectionId,
+        lane: Lane,
         messages: impl Iterator<Item = Message<'m>>,
         encodings: &mut Encodings,
     ) {
@@ -73,7 +83,7 @@ impl Reactor {
         let Some(protocol) = connection.output_protocol() else { return };
         let gateway = &self.settings.gateway;
         let bytes = self.egress.encoding(encodings, protocol, gateway, messages);
-        self.push(id.index, Lane::Reliable, bytes);
+        self.push(id.index, lane, bytes);
     }
 
     /// Gives a connection bytes that stand in the output.
@@ -84,13 +94,29 @@ impl Reactor {
             self.counters.droppable_dropped += 1;
             return;
         }
-        self.egress.push(index, connection, bytes);
+        // Whoever goes does so when all is sent.
+        let stays = matches!(connection.phase, Phase::Open(_) | Phase::Ended(_));
+        if lane == Lane::Late && stays {
+            self.egress.push_late(index, connection, bytes);
+        } else {
+            self.egress.push(index, connection, bytes);
+        }
     }
 
-    /// Sends the output that there is.
-    pub(super) fn flush(&mut self) {
+    /// Sends the turn's output, some of what may be late, and all that those get who leave.
+    pub(super) fn send_turn(&mut self) {
+        for index in &self.leaving {
+            self.egress.hurry(&self.connections[*index as usize]);
+        }
+        self.flush(LATE_PER_TURN_MAX);
+    }
+
+    /// Sends the output that there is, and of what may be late only to so many.
+    fn flush(&mut self, late_max: usize) {
+        self.egress.begin_sending(late_max);
         let mut has_more = false;
-        for entry in 0..self.egress.recipient_count() {
+        for at in 0..self.egress.due_count() {
+            let entry = self.egress.due(at);
             let recipient = self.egress.recipient(entry);
             let connection = &self.connections[recipient.index as usize];
             if connection.send_broken {
@@ -111,11 +137,11 @@ impl Reactor {
         while has_more {
             has_more = self.seal_more();
         }
-        for entry in 0..self.egress.recipient_count() {
-            let index = self.egress.recipient(entry).index;
+        for at in 0..self.egress.due_count() {
+            let index = self.egress.recipient(self.egress.due(at)).index;
             self.connections[index as usize].egress_entry = EGRESS_NONE;
         }
-        self.egress.clear();
+        self.egress.end_sending();
         self.pongs = Encodings::default();
     }
 
@@ -137,7 +163,8 @@ impl Reactor {
     /// that it is known how much of the last was taken. Returns whether somebody gets still more.
     fn seal_more(&mut self) -> bool {
         let mut has_more = false;
-        for entry in 0..self.egress.recipient_count() {
+        for at in 0..self.egress.due_count() {
+            let entry = self.egress.due(at);
             let index = self.egress.recipient(entry).index;
             let connection = &self.connections[index as usize];
             if connection.tls.is_none() || connection.send_broken {

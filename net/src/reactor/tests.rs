@@ -4,6 +4,7 @@
 mod admission;
 mod bans;
 mod closing;
+mod crowd;
 mod hand_over;
 mod limits;
 mod load;
