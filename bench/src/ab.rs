@@ -53,6 +53,8 @@ pub struct Run {
     pub p99_us: Option<f64>,
     /// What each user has added to the server's own memory, in bytes.
     pub server_memory_per_session_bytes: Option<f64>,
+    /// Connections in TLS at the end of the measured part, as the server counts them.
+    pub server_tls_connections: Option<u64>,
     /// The highest share of a core that the generators took.
     pub generator_cpu: f64,
     /// CPU that others took on the cores of the run, in cores.
@@ -70,12 +72,14 @@ impl Run {
         let Judgement { verdict, reasons, .. } = judge(profile, &outcome.evidence());
         let latency = outcome.latencies.percentiles_us();
         let memory = outcome.memory.as_ref().ok();
+        let work = outcome.server_work.as_ref().ok();
         Self {
             side,
             server_cpu_us_per_user_s: outcome.server_cpu_us_per_user_s(users),
             p50_us: latency.map(|latency| latency.p50),
             p99_us: latency.map(|latency| latency.p99),
             server_memory_per_session_bytes: memory.map(|memory| memory.per_session_bytes(users)),
+            server_tls_connections: work.map(|work| work.tls_connections),
             generator_cpu: outcome.generator_cpu,
             foreign_cpu_cores: outcome.foreign_cores,
             verdict,

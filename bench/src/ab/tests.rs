@@ -10,6 +10,7 @@ fn run(side: Side, cpu: Option<f64>) -> Run {
         p50_us: Some(1_000.0),
         p99_us: Some(9_000.0),
         server_memory_per_session_bytes: Some(2_048.0),
+        server_tls_connections: Some(64),
         generator_cpu: 0.5,
         foreign_cpu_cores: Some(0.25),
         verdict: Verdict::Pass,

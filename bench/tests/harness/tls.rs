@@ -60,6 +60,9 @@ fn two_servers_are_compared_in_tls() {
     let report: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     std::fs::remove_file(path).unwrap();
     assert_eq!(report["tls"], true);
+    let counted = report["runs"].as_array().unwrap().iter();
+    let counted = counted.map(|run| run["server_tls_connections"].clone());
+    assert_eq!(counted.collect::<Vec<Value>>(), [16, 16]);
     assert!(report["p99_us"]["ratio"].as_f64().unwrap() > 0.0, "{report}");
 }
 
