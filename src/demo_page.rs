@@ -42,6 +42,7 @@ const FILES: &[PageFile] = &[
     client_module!("error.js"),
     client_module!("index.js"),
     client_module!("message.js"),
+    client_module!("session.js"),
     client_module!("transport.js"),
 ];
 

@@ -31,12 +31,14 @@ class Connection:
         """Sends messages in one piece."""
         self._writer.write("".join(json.dumps(message) + "\n" for message in messages).encode())
 
-    async def answer(self, method: str, **fields: Any) -> dict[str, Any]:
-        """Reads a request of that method, and replies to it."""
+    async def answer(
+        self, method: str, *messages: dict[str, Any], **fields: Any
+    ) -> dict[str, Any]:
+        """Reads a request of that method, and replies to it; the messages go with the reply."""
         request = await self.read()
         assert request.get("msg") == method, f"{request} came in place of {method}"
         reply = {"msg": method, "status": 0} | fields
-        self.write(reply | ({"id": request["id"]} if "id" in request else {}))
+        self.write(reply | ({"id": request["id"]} if "id" in request else {}), *messages)
         return request
 
     def cut(self) -> None:
@@ -66,10 +68,10 @@ class Peer:
         await connection.answer("hello", **({"protocol": 1, "heartbeat_ms": 60_000} | hello))
         return connection
 
-    async def serve(self, **hello: Any) -> Connection:
-        """The next connection, on which a user has logged in."""
+    async def serve(self, *messages: dict[str, Any], **hello: Any) -> Connection:
+        """The next connection, on which a user has logged in, and at once hears these messages."""
         connection = await self.greet(**hello)
-        await connection.answer("login", session="7", token="a", object="1.1")
+        await connection.answer("login", *messages, session="7", token="a", object="1.1")
         return connection
 
     def end(self) -> None:

@@ -65,6 +65,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._budget: int | None = None
+        self._hold: asyncio.Future[Callable[[], None]] | None = None
         self.url = ""
 
     def cut(self) -> None:
@@ -76,6 +77,14 @@ class Proxy:
         """Passes so many more bytes, then cuts every connection in the middle of whatever it is."""
         self._budget = count
 
+    def hold_next(self) -> asyncio.Future[Callable[[], None]]:
+        """Keeps a ``resume`` that comes on the next connection.
+
+        Brings what sends it to the server, also when the client has given it up.
+        """
+        self._hold = asyncio.get_running_loop().create_future()
+        return self._hold
+
     async def accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -86,6 +95,16 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers.add(others[1])
+        if self._hold is not None:
+            hold, self._hold = self._hold, None
+            asked = await reader.readuntil(b'"resume"') + await reader.readline()
+
+            def release() -> None:
+                others[1].write(asked)
+                others[1].write_eof()
+
+            hold.set_result(release)
+            return
         try:
             await asyncio.gather(self._pass(reader, others[1]), self._pass(others[0], writer))
         finally:

@@ -100,3 +100,32 @@ class ResumeTest(unittest.IsolatedAsyncioTestCase):
                 client.reconnect()
                 self.assertTrue((await connected).resumed)
             await client.call("chat", to="plaza", text="still a member")
+
+    async def test_a_resume_that_was_given_up_takes_the_session_over_and_it_is_resumed(self) -> None:
+        async with (
+            server() as running,
+            proxy(running.port) as passing,
+            connect(passing.url, user="ann", backoff=SOON) as client,
+        ):
+            faults: list[object] = []
+            client.on("lost", faults.append)
+            states: list[str] = []
+
+            def hear(state: State) -> None:
+                states.append(state.error.reason if state.error else state.state)
+
+            client.on("state", hear)
+            for _ in range(3):
+                held = passing.hold_next()
+                passing.cut()
+                release = await held
+                resumed = following(client, "state", lambda state: state.state == "connected")
+                client.reconnect()
+                await resumed
+                resumed = following(client, "state", lambda state: state.state == "connected")
+                states.clear()
+                release()
+                self.assertTrue((await resumed).resumed)
+                self.assertEqual(states, ["taken-over", "connected"])
+            await client.call("ping")
+            self.assertEqual(faults, [])

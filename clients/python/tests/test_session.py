@@ -15,6 +15,8 @@ from warren_client import Backoff, Client, State, WarrenError, connect
 
 AT_ONCE = Backoff(base=0.001, cap=0.001)
 NEVER = Backoff(base=1e9, cap=1e9)
+UNKNOWN: dict[str, Any] = {"status": 401, "error": "session-unknown"}
+TAKEN_OVER = {"msg": "closed", "status": 410, "error": "taken-over"}
 
 
 def chat(text: str) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def chat(text: str) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def logged_in(
-    hello: dict[str, Any] | None = None, **options: Any
+    hello: dict[str, Any] | None = None, *said: dict[str, Any], **options: Any
 ) -> AsyncIterator[tuple[Peer, Connection, Client]]:
     """A client of a peer, logged in."""
     async with peer() as served:
@@ -32,7 +34,7 @@ async def logged_in(
         async def connected() -> Client:
             return await connecting
 
-        connection, client = await asyncio.gather(served.serve(**(hello or {})), connected())
+        connection, client = await asyncio.gather(served.serve(*said, **(hello or {})), connected())
         try:
             yield served, connection, client
         finally:
@@ -81,6 +83,55 @@ class SessionTest(unittest.IsolatedAsyncioTestCase):
                 again = await served.greet()
                 self.assertEqual((await again.read())["token"], "a")
                 again.cut()
+
+    async def test_a_resume_that_was_given_up_and_comes_late_is_no_end(self) -> None:
+        async with logged_in() as (served, connection, client):
+            faults: list[object] = []
+            client.on("lost", faults.append)
+            call = asyncio.create_task(client.call("join", room="plaza"))
+            id = (await connection.read())["id"]
+            connection.cut()
+            second = await served.greet()
+            await second.answer("resume", TAKEN_OVER, token="b", replayed=0)
+            third = await served.greet()
+            self.assertEqual((await third.answer("resume", **UNKNOWN))["token"], "b")
+            # It is on its way still when this connection breaks.
+            self.assertEqual((await third.read())["token"], "a")
+            third.cut()
+            fourth = await served.greet()
+            self.assertEqual((await fourth.answer("resume", **UNKNOWN))["token"], "b")
+            # A reply that was missed does not tell that the server has heard from this connection.
+            missed = {"msg": "join", "id": id, "status": 0, "room": "plaza", "members": 1}
+            resume = await fourth.answer("resume", missed, TAKEN_OVER, token="c", replayed=1)
+            self.assertEqual(resume["token"], "a")
+            await call
+            fifth = await served.greet()
+            resume = await fifth.answer("resume", token="d", replayed=0)
+            self.assertEqual(resume["token"], "c")
+            # One to what was asked here does: from then on the token before is void.
+            ping = asyncio.create_task(client.call("ping"))
+            await fifth.answer("ping", time_ms=1)
+            await ping
+            closed = following(client, "state", lambda state: state.state == "closed")
+            fifth.write(TAKEN_OVER)
+            self.assertEqual((await closed).error.reason, "taken-over")
+            self.assertEqual(faults, [])
+
+    async def test_a_session_is_gone_when_neither_of_two_tokens_is_its_own(self) -> None:
+        async with logged_in() as (served, connection, client):
+            lost = following(client, "lost")
+            connection.cut()
+            second = await served.greet()
+            await second.answer("resume", token="b", replayed=0)
+            second.cut()
+            third = await served.greet()
+            self.assertEqual((await third.answer("resume", **UNKNOWN))["token"], "b")
+            self.assertEqual((await third.answer("resume", **UNKNOWN))["token"], "a")
+            await third.answer("login", session="8", token="z", object="1.2")
+            self.assertEqual((await lost).reason, "session-unknown")
+            closed = following(client, "state", lambda state: state.state == "closed")
+            third.write(TAKEN_OVER)
+            await closed
 
     async def test_calls_without_a_reply_are_sent_again_behind_what_was_missed(self) -> None:
         async with logged_in() as (served, connection, client):
@@ -173,11 +224,11 @@ class SessionTest(unittest.IsolatedAsyncioTestCase):
                 call.cancel()
 
     async def test_a_silent_connection_is_given_up_after_the_server_was_asked(self) -> None:
-        async with logged_in({"heartbeat_ms": 20}) as (served, connection, client):
-            heard = following(client, "chat")
-            connection.write(chat("hi"))
-            await heard
+        # What is said comes with the login's reply, however slow this machine is: so it is counted
+        # before the heart beats, and the first beat asks.
+        async with logged_in({"heartbeat_ms": 20}, chat("hi")) as (served, connection, _):
             self.assertEqual(await connection.read(), {"msg": "ping", "received": 1})
+            self.assertEqual(await connection.read(), {})
             second = await served.greet()
             await second.answer("resume", token="b", replayed=0)
 

@@ -4,6 +4,7 @@ import { Calls } from "./calls.js";
 import { Connection, connectFailed } from "./connection.js";
 import { WarrenError } from "./error.js";
 import { encode } from "./message.js";
+import { Session } from "./session.js";
 import { openTransport } from "./transport.js";
 const CALL_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -141,7 +142,9 @@ export class Client {
             void this.#login(connection);
             return;
         }
-        const { id, token } = this.#session;
+        this.#resume(connection, this.#session, this.#session.show());
+    }
+    #resume(connection, { id }, token) {
         connection.send(encode("resume", { session: id, token, received: this.#received }));
     }
     async #login(connection) {
@@ -162,6 +165,9 @@ export class Client {
         }
         if (!UNCOUNTED.has(msg))
             this.#count();
+        // Its replies are told on the connection that asked, and on no other.
+        if (msg === "ping" && status === 0)
+            this.#session?.settle();
         if (status === undefined)
             this.#emit(msg, message);
         else if (this.#calls.answer(message))
@@ -198,7 +204,7 @@ export class Client {
             return;
         }
         const { session = null, token = null, object } = reply;
-        this.#session = { id: session, token };
+        this.#session = new Session(session, token);
         this.#ownObject = String(object);
         this.#received = 0;
         this.#serve(connection, { state: "connected", resumed: false, replayed: 0 });
@@ -211,22 +217,30 @@ export class Client {
     }
     #resumed(reply, connection) {
         if (reply.status !== 0) {
-            const error = errorOf(reply);
-            if (!SESSION_GONE.has(error.reason)) {
-                this.#refused(error, connection);
-                return;
-            }
-            this.#session = undefined;
-            this.#lost = error;
-            this.#calls.fail(new WarrenError("session-lost", 0, undefined, { cause: error }));
-            void this.#login(connection);
+            this.#resumeRefused(errorOf(reply), connection);
             return;
         }
-        if (this.#session !== undefined && reply.token !== undefined)
-            this.#session.token = reply.token;
-        const replayed = Number(reply.replayed ?? 0);
+        const { token = null, replayed: missed } = reply;
+        this.#session?.resumed(token);
+        const replayed = Number(missed ?? 0);
         this.#replaying = replayed;
         this.#serve(connection, { state: "connected", resumed: true, replayed });
+    }
+    #resumeRefused(error, connection) {
+        if (!SESSION_GONE.has(error.reason)) {
+            this.#refused(error, connection);
+            return;
+        }
+        const session = this.#session;
+        const other = error.reason === "session-unknown" ? session?.showOther() : undefined;
+        if (session !== undefined && other !== undefined) {
+            this.#resume(connection, session, other);
+            return;
+        }
+        this.#session = undefined;
+        this.#lost = error;
+        this.#calls.fail(new WarrenError("session-lost", 0, undefined, { cause: error }));
+        void this.#login(connection);
     }
     /** A login or resume was refused: later it may not be, or it always will. */
     #refused(error, connection) {
@@ -247,7 +261,9 @@ export class Client {
             return;
         this.#calls.reconnected();
         this.#replaying = 0;
-        const isFinal = FINAL.has(error.reason) || this.#opening !== undefined;
+        // A resume of its own that it had given up may have taken the session over.
+        const isOwn = error.reason === "taken-over" && this.#session?.isSettled === false;
+        const isFinal = (FINAL.has(error.reason) && !isOwn) || this.#opening !== undefined;
         if (this.#isClosing)
             this.#end(new WarrenError("client-closed"));
         else if (isFinal)

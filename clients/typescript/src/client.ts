@@ -6,6 +6,7 @@ import { Connection, connectFailed } from "./connection.js";
 import { WarrenError } from "./error.js";
 import { encode, type Fields, type Message } from "./message.js";
 import type { Messages, Methods, Reply } from "./methods.js";
+import { Session } from "./session.js";
 import { openTransport, type WebSocketConstructor } from "./transport.js";
 
 /** How to connect. */
@@ -92,7 +93,7 @@ export class Client {
   #retry: ReturnType<typeof setTimeout> | undefined;
   /** Attempts to connect since a session was last served. */
   #attempts = 0;
-  #session: { readonly id: Message[string]; token: Message[string] } | undefined;
+  #session: Session | undefined;
   /** Counted messages of the session, over all its connections. */
   #received = 0;
   /** Missed messages that are still to come; what has no reply is sent again behind them. */
@@ -223,7 +224,10 @@ export class Client {
       void this.#login(connection);
       return;
     }
-    const { id, token } = this.#session;
+    this.#resume(connection, this.#session, this.#session.show());
+  }
+
+  #resume(connection: Connection, { id }: Session, token: Message[string]): void {
     connection.send(encode("resume", { session: id, token, received: this.#received }));
   }
 
@@ -244,6 +248,8 @@ export class Client {
       return;
     }
     if (!UNCOUNTED.has(msg)) this.#count();
+    // Its replies are told on the connection that asked, and on no other.
+    if (msg === "ping" && status === 0) this.#session?.settle();
     if (status === undefined) this.#emit(msg, message);
     else if (this.#calls.answer(message)) this.#flush();
     else if (msg === "hello") this.#greeted(message);
@@ -274,7 +280,7 @@ export class Client {
       return;
     }
     const { session = null, token = null, object } = reply;
-    this.#session = { id: session, token };
+    this.#session = new Session(session, token);
     this.#ownObject = String(object);
     this.#received = 0;
     this.#serve(connection, { state: "connected", resumed: false, replayed: 0 });
@@ -287,21 +293,31 @@ export class Client {
 
   #resumed(reply: Message, connection: Connection): void {
     if (reply.status !== 0) {
-      const error = errorOf(reply);
-      if (!SESSION_GONE.has(error.reason)) {
-        this.#refused(error, connection);
-        return;
-      }
-      this.#session = undefined;
-      this.#lost = error;
-      this.#calls.fail(new WarrenError("session-lost", 0, undefined, { cause: error }));
-      void this.#login(connection);
+      this.#resumeRefused(errorOf(reply), connection);
       return;
     }
-    if (this.#session !== undefined && reply.token !== undefined) this.#session.token = reply.token;
-    const replayed = Number(reply.replayed ?? 0);
+    const { token = null, replayed: missed } = reply;
+    this.#session?.resumed(token);
+    const replayed = Number(missed ?? 0);
     this.#replaying = replayed;
     this.#serve(connection, { state: "connected", resumed: true, replayed });
+  }
+
+  #resumeRefused(error: WarrenError, connection: Connection): void {
+    if (!SESSION_GONE.has(error.reason)) {
+      this.#refused(error, connection);
+      return;
+    }
+    const session = this.#session;
+    const other = error.reason === "session-unknown" ? session?.showOther() : undefined;
+    if (session !== undefined && other !== undefined) {
+      this.#resume(connection, session, other);
+      return;
+    }
+    this.#session = undefined;
+    this.#lost = error;
+    this.#calls.fail(new WarrenError("session-lost", 0, undefined, { cause: error }));
+    void this.#login(connection);
   }
 
   /** A login or resume was refused: later it may not be, or it always will. */
@@ -322,7 +338,9 @@ export class Client {
     if (this.#state.state === "closed") return;
     this.#calls.reconnected();
     this.#replaying = 0;
-    const isFinal = FINAL.has(error.reason) || this.#opening !== undefined;
+    // A resume of its own that it had given up may have taken the session over.
+    const isOwn = error.reason === "taken-over" && this.#session?.isSettled === false;
+    const isFinal = (FINAL.has(error.reason) && !isOwn) || this.#opening !== undefined;
     if (this.#isClosing) this.#end(new WarrenError("client-closed"));
     else if (isFinal) this.#end(error);
     else {

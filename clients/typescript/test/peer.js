@@ -43,10 +43,10 @@ export async function startPeer(context) {
       await connection.answer("hello", { protocol: 1, heartbeat_ms: 60_000, ...hello });
       return connection;
     },
-    /** The next connection, on which a user has logged in. */
-    async serve(hello = {}) {
+    /** The next connection, on which a user has logged in, and at once hears these messages. */
+    async serve(hello = {}, /** @type {object[]} */ ...messages) {
       const connection = await this.greet(hello);
-      await connection.answer("login", { session: "7", token: "a", object: "1.1" });
+      await connection.answer("login", { session: "7", token: "a", object: "1.1" }, ...messages);
       return connection;
     },
   };
@@ -70,11 +70,11 @@ class Connection {
     this.socket.write(messages.map((message) => `${JSON.stringify(message)}\n`).join(""));
   }
 
-  /** Reads a request of that method, and replies to it. */
-  async answer(/** @type {string} */ method, fields = {}) {
+  /** Reads a request of that method, and replies to it; the messages go with the reply. */
+  async answer(/** @type {string} */ method, fields = {}, /** @type {object[]} */ ...messages) {
     const request = await this.read();
     if (request?.msg !== method) throw new Error(`${request?.msg} came in place of ${method}`);
-    this.write({ msg: method, id: request.id, status: 0, ...fields });
+    this.write({ msg: method, id: request.id, status: 0, ...fields }, ...messages);
     return request;
   }
 

@@ -100,3 +100,28 @@ test("reconnect resumes at once", { timeout }, async (context) => {
   }
   await client.call("chat", { to: "plaza", text: "still a member" });
 });
+
+test("a resume that was given up takes the session over, and it is resumed", { timeout }, async (context) => {
+  const server = await startServer(context);
+  const proxy = await startProxy(context, server.port);
+  const client = await connect(`tcp://127.0.0.1:${proxy.port}`, { user: "ann", backoff });
+  context.after(() => client.close());
+  client.on("lost", ({ reason }) => assert.fail(`the session was lost: ${reason}`));
+  const states = /** @type {string[]} */ ([]);
+  client.on("state", (now) => states.push("error" in now ? now.error.reason : now.state));
+  const connected = () => next(client, "state", ({ state }) => state === "connected");
+  for (let time = 0; time < 3; time += 1) {
+    const held = proxy.holdNext();
+    proxy.cut();
+    const release = await held;
+    let resumed = connected();
+    client.reconnect();
+    await resumed;
+    resumed = connected();
+    states.length = 0;
+    release();
+    assert.equal((await resumed).resumed, true);
+    assert.deepEqual(states, ["taken-over", "connected"]);
+  }
+  await client.call("ping", {});
+});

@@ -65,10 +65,23 @@ export async function startProxy(context, target) {
   /** @type {Set<net.Socket>} */
   const sockets = new Set();
   let budget = Infinity;
+  /** @type {((release: () => void) => void) | undefined} */
+  let hold;
   const cut = () => sockets.forEach((socket) => socket.resetAndDestroy());
   const proxy = net.createServer((client) => {
     const server = net.connect(target, "127.0.0.1");
     [client, server].forEach(pass);
+    if (hold !== undefined) {
+      const resolve = hold;
+      hold = undefined;
+      context.after(() => (client.destroy(), server.destroy()));
+      let asked = "";
+      client.on("data", (data) => {
+        asked += data;
+        if (asked.includes('"resume"')) resolve(() => server.end(asked));
+      });
+      return;
+    }
     const pair = /** @type {const} */ ([
       [client, server],
       [server, client],
@@ -97,6 +110,13 @@ export async function startProxy(context, target) {
     port: /** @type {net.AddressInfo} */ (proxy.address()).port,
     /** Cuts every connection now. */
     cut,
+    /**
+     * Keeps a `resume` that comes on the next connection. Resolves with what sends it to the server,
+     * also when the client has given it up.
+     *
+     * @returns {Promise<() => void>}
+     */
+    holdNext: () => new Promise((resolve) => (hold = resolve)),
     /** Passes so many more bytes, then cuts every connection in the middle of whatever it is. */
     cutAfter(/** @type {number} */ bytes) {
       budget = bytes;

@@ -11,11 +11,17 @@ const backoff = { baseMs: 1, capMs: 1 };
 /** Nothing takes so long: a test that waits longer has failed. */
 const timeout = 60_000;
 
-/** A client of a peer, logged in. */
-async function start(/** @type {import("node:test").TestContext} */ context, options = {}, hello = {}) {
+/**
+ * A client of a peer, logged in.
+ *
+ * @param {import("node:test").TestContext} context
+ * @param {Partial<import("../dist/index.js").Options>} options
+ * @param {object[]} said
+ */
+async function start(context, options = {}, hello = {}, ...said) {
   const peer = await startPeer(context);
   const [connection, client] = await Promise.all([
-    peer.serve(hello),
+    peer.serve(hello, ...said),
     connect(peer.url, { user: "ann", backoff, ...options }),
   ]);
   context.after(() => {
@@ -66,6 +72,56 @@ test("a resume whose reply was lost is asked for with the same token", { timeout
   second.cut();
   const third = await peer.greet();
   assert.equal((await third.read()).token, "a");
+});
+
+const unknown = { status: 401, error: "session-unknown" };
+const takenOver = { msg: "closed", status: 410, error: "taken-over" };
+
+test("a resume that was given up and comes late is no end", { timeout }, async (context) => {
+  const { peer, connection, client } = await start(context);
+  client.on("lost", ({ reason }) => assert.fail(`the session was lost: ${reason}`));
+  const call = client.call("join", { room: "plaza" });
+  const { id } = await connection.read();
+  connection.cut();
+  const second = await peer.greet();
+  await second.answer("resume", { token: "b", replayed: 0 }, takenOver);
+  const third = await peer.greet();
+  assert.equal((await third.answer("resume", unknown)).token, "b");
+  // It is on its way still when this connection breaks.
+  assert.equal((await third.read()).token, "a");
+  third.cut();
+  const fourth = await peer.greet();
+  assert.equal((await fourth.answer("resume", unknown)).token, "b");
+  // A reply that was missed does not tell that the server has heard from this connection.
+  const missed = { msg: "join", id, status: 0, room: "plaza", members: 1 };
+  const reply = { token: "c", replayed: 1 };
+  assert.equal((await fourth.answer("resume", reply, missed, takenOver)).token, "a");
+  await call;
+  const fifth = await peer.greet();
+  assert.equal((await fifth.answer("resume", { token: "d", replayed: 0 })).token, "c");
+  // One to what was asked here does: from then on the token before is void.
+  const ping = client.call("ping", {});
+  await fifth.answer("ping", { time_ms: 1 });
+  await ping;
+  const closed = next(client, "state", ({ state }) => state === "closed");
+  fifth.write(takenOver);
+  assert.equal((await closed).error.reason, "taken-over");
+});
+
+test("a session is gone when neither of two tokens is its own", { timeout }, async (context) => {
+  const { peer, connection, client } = await start(context);
+  const lost = next(client, "lost");
+  connection.cut();
+  const second = await peer.greet();
+  await second.answer("resume", { token: "b", replayed: 0 });
+  second.cut();
+  const third = await peer.greet();
+  assert.equal((await third.answer("resume", unknown)).token, "b");
+  assert.equal((await third.answer("resume", unknown)).token, "a");
+  await third.answer("login", { session: "8", token: "z", object: "1.2" });
+  assert.equal((await lost).reason, "session-unknown");
+  third.write(takenOver);
+  await next(client, "state", ({ state }) => state === "closed");
 });
 
 test("calls without a reply are sent again, behind what was missed", { timeout }, async (context) => {
@@ -150,10 +206,12 @@ test("one call too many is refused", { timeout }, async (context) => {
 });
 
 test("a silent connection is given up, after the server was asked", { timeout }, async (context) => {
-  const { peer, connection, client } = await start(context, {}, { heartbeat_ms: 20 });
-  connection.write({ msg: "chat", to: "ann", from: "bob", text: "hi" });
-  await next(client, "chat");
+  // What is said comes with the login's reply, however slow this machine is: so it is counted
+  // before the heart beats, and the first beat asks.
+  const said = { msg: "chat", to: "ann", from: "bob", text: "hi" };
+  const { peer, connection } = await start(context, {}, { heartbeat_ms: 20 }, said);
   assert.deepEqual(await connection.read(), { msg: "ping", received: 1 });
+  assert.equal(await connection.read(), undefined);
   const second = await peer.greet();
   await second.answer("resume", { token: "b", replayed: 0 });
 });

@@ -16,6 +16,7 @@ from .backoff import Backoff
 from .calls import Calls
 from .errors import WarrenError, caused
 from .message import Message, Value, decode, encode
+from .session import Session
 from .transport import Transport, opener
 
 _PROTOCOL_VERSION = 1
@@ -143,8 +144,7 @@ class Client:
         self._hurry = asyncio.Event()
         # Attempts to connect since a session was last served.
         self._attempts = 0
-        self._session: str | None = None
-        self._token = ""
+        self._session: Session | None = None
         # Counted messages of the session, over all its connections.
         self._received = 0
         # Missed messages that are still to come; what has no reply is sent again behind them.
@@ -303,7 +303,7 @@ class Client:
                 if self._is_closing:
                     self._end(WarrenError("client-closed"))
                     return
-                if lost.is_final or lost.error.reason in _FINAL or not self._opened.done():
+                if self._is_final(lost) or not self._opened.done():
                     self._end(lost.error)
                     return
                 delay = self._options.backoff.delay(self._attempts, random.random())
@@ -320,6 +320,13 @@ class Client:
             # A fault of the client itself: nobody may wait for it in vain.
             self._end(caused("connect-failed", fault))
             raise
+
+    def _is_final(self, lost: _Lost) -> bool:
+        # A resume of its own that it had given up may have taken the session over.
+        is_own = lost.error.reason == "taken-over" and not (
+            self._session is None or self._session.is_settled
+        )
+        return lost.is_final or (lost.error.reason in _FINAL and not is_own)
 
     async def _connection(self) -> _Lost:
         """One connection, from its opening to its end."""
@@ -354,9 +361,12 @@ class Client:
         if self._session is None:
             await self._login(transport)
             return
+        self._resume(transport, self._session, self._session.show())
+
+    def _resume(self, transport: Transport, session: Session, token: str) -> None:
         fields: dict[str, Value] = {
-            "session": self._session,
-            "token": self._token,
+            "session": session.id,
+            "token": token,
             "received": self._received,
         }
         transport.send(encode("resume", fields))
@@ -387,6 +397,9 @@ class Client:
             self._received += 1
             if self._replaying > 0:
                 self._replaying -= 1
+        # Its replies are told on the connection that asked, and on no other.
+        if method == "ping" and message.get("status") == 0 and self._session is not None:
+            self._session.settle()
         if "status" not in message:
             self._emit(method, message)
         elif self._calls.answer(message):
@@ -395,8 +408,8 @@ class Client:
             self._greeted(message)
         elif method == "login":
             self._logged_in(message, transport)
-        elif method == "resume":
-            return self._resumed(message, transport)
+        elif method == "resume" and self._session is not None:
+            return self._resumed(message, self._session, transport)
         self._flush()
         return False
 
@@ -409,8 +422,7 @@ class Client:
     def _logged_in(self, reply: Message, transport: Transport) -> None:
         if reply["status"] != 0:
             raise _refused(reply)
-        self._session = reply.get("session")
-        self._token = reply.get("token", "")
+        self._session = Session(reply["session"], reply["token"])
         self._own_object = reply["object"]
         self._received = 0
         self._serve(transport, State("connected"))
@@ -420,16 +432,20 @@ class Client:
         if not self._opened.done():
             self._opened.set_result(None)
 
-    def _resumed(self, reply: Message, transport: Transport) -> bool:
+    def _resumed(self, reply: Message, session: Session, transport: Transport) -> bool:
         if reply["status"] != 0:
             error = _error_of(reply)
             if error.reason not in _SESSION_GONE:
                 raise _refused(reply)
+            other = session.show_other() if error.reason == "session-unknown" else None
+            if other is not None:
+                self._resume(transport, session, other)
+                return False
             self._session = None
             self._lost = error
             self._calls.fail(caused("session-lost", error))
             return True
-        self._token = reply.get("token", self._token)
+        session.resumed(reply["token"])
         self._replaying = reply.get("replayed", 0)
         self._serve(transport, State("connected", resumed=True, replayed=self._replaying))
         return False
