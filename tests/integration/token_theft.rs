@@ -1,6 +1,7 @@
 //! Thieves of sessions over real sockets: whatever they show, the session stays its owner's, and
 //! the room notices nothing.
 
+use warren_core::limits::REFUSED_LOGINS_MAX;
 use warren_core::message::Value;
 
 use crate::admin::{TestFolder, serve};
@@ -9,9 +10,8 @@ use crate::client::Client;
 use crate::resume::{Resumer, hearer_and_speaker};
 use crate::server::TestServer;
 
-const GUESSES: usize = 1000;
-/// Connections over which they are guessed.
-const GUESSERS: usize = 10;
+/// Connections over which tokens are guessed, each for as long as it may.
+const GUESSERS: usize = 300;
 
 /// `resume` with these, where `received` is what the owner has.
 fn ask(client: &mut AnyClient, session: &str, token: &str, received: u64) {
@@ -80,11 +80,11 @@ fn tokens_that_are_used_wrong_or_of_others_take_nothing_over() {
     }
     check_undisturbed(&mut owner, &mut watcher, sequence);
 
-    // Guessed, many to a connection.
+    // Guessed, until each connection is closed: the last guess is not looked at.
     for guesser in 0..GUESSERS {
         let mut thief = AnyClient::connect(owner.way());
-        let count = GUESSES / GUESSERS;
-        for guess in 0..count {
+        let count = usize::from(REFUSED_LOGINS_MAX);
+        for guess in 0..=count {
             let number = guesser * count + guess;
             let token = match number % 3 {
                 0 => spoilt(&owner.tokens[0], number % 32),
@@ -96,6 +96,7 @@ fn tokens_that_are_used_wrong_or_of_others_take_nothing_over() {
         for _ in 0..count {
             assert_eq!(thief.hear_of("resume").text("error"), "session-unknown");
         }
+        assert_eq!(thief.hear_of("closed").text("error"), "session-unknown");
     }
     check_undisturbed(&mut owner, &mut watcher, sequence);
     owner.disconnect();
