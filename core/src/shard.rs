@@ -55,8 +55,6 @@ mod sessions;
 mod snapshots;
 mod watches;
 
-pub use reply::write_refusal;
-
 use crowds::Crowds;
 use pages::{Pages, RoomNames};
 use snapshots::ChangedObjects;
@@ -287,6 +285,10 @@ impl Shard {
             ShardInput::Opened { connection, traits } => self.connections.open(connection, traits),
             ShardInput::Message { connection, message } => {
                 self.request(connection, Message::from_checked(message.of(bytes)), outputs);
+            }
+            ShardInput::Refused { connection, message, reason } => {
+                let message = Message::from_checked(message.of(bytes));
+                self.request_refused(connection, message, reason, outputs);
             }
             ShardInput::Ended { connection } => self.connection_ended(connection, outputs),
             ShardInput::Banned { connection } => self.connection_banned(connection, outputs),

@@ -60,8 +60,8 @@ pub struct ConnectionTraits {
     pub closes_on_unknown_method: bool,
 }
 
-/// What the gateway tells the shard. Of one connection: one `Opened`, any number of `Message`,
-/// perhaps one `Ended`, perhaps `Banned`, one `Closed`.
+/// What the gateway tells the shard. Of one connection: one `Opened`, any number of `Message` and
+/// `Refused`, perhaps one `Ended`, perhaps `Banned`, one `Closed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardInput {
     /// A connection's protocol is known.
@@ -77,6 +77,16 @@ pub enum ShardInput {
         connection: ConnectionId,
         /// The packed message in the batch's bytes.
         message: Span,
+    },
+    /// A checked message that is not to be run, because too many came. It is answered by the shard
+    /// all the same: the answer counts as any other reply of the session does.
+    Refused {
+        /// From which.
+        connection: ConnectionId,
+        /// The packed message in the batch's bytes.
+        message: Span,
+        /// Why.
+        reason: Reason,
     },
     /// The client has said all it will say, and still listens. The shard asks for the close when
     /// it has answered.
@@ -115,6 +125,12 @@ impl ShardInputs {
     pub fn push_message(&mut self, connection: ConnectionId, start: usize) {
         let message = Span::since(start, &self.bytes);
         self.list.push(ShardInput::Message { connection, message });
+    }
+
+    /// The same, for a message that is not to be run.
+    pub fn push_refused(&mut self, connection: ConnectionId, start: usize, reason: Reason) {
+        let message = Span::since(start, &self.bytes);
+        self.list.push(ShardInput::Refused { connection, message, reason });
     }
 
     /// Empties what came from clients and the operator, and keeps its memory; the mesh batches go back to where they
@@ -164,6 +180,8 @@ pub enum ShardOutput {
         to: ShardId,
         /// The packed message in the batch's bytes.
         message: Span,
+        /// Why it is not to be run there, if it is not.
+        refused: Option<Reason>,
     },
 }
 

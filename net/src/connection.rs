@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use warren_core::ids::ConnectionId;
 use warren_core::rate::{Meter, Rate};
 use warren_core::reason::Reason;
-use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs, Span};
+use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs};
 
 use crate::gateway::websocket::{
     Assembly, CloseCode, Upgrade, UpgradeSettings, upgrade, write_pong,
@@ -127,7 +127,7 @@ pub(crate) struct Connection {
     /// What it takes to another shard, or has brought from one.
     pub(crate) luggage: Option<Box<Luggage>>,
     /// Messages refused because there were too many, less those taken since.
-    refusals: u32,
+    pub(crate) refusals: u32,
     /// The code with which a WebSocket client has closed the connection, once it has.
     pub(crate) close_code: Option<CloseCode>,
     /// Why it leaves, once that is decided.
@@ -152,14 +152,6 @@ impl Default for Connection {
 /// Why a connection is closed by what came on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault(pub(crate) Reason);
-
-/// A frame that was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub(crate) reason: Reason,
-    /// Its packed message in the bytes of the inputs, if it was one.
-    pub(crate) request: Option<Span>,
-}
 
 /// What may come on one connection in which time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,10 +191,12 @@ pub(crate) struct Decoding<'a> {
     /// What may come in which time.
     pub(crate) rates: &'a RateLimits,
     pub(crate) now_ns: u64,
-    /// What was refused, in order.
-    pub(crate) refused: &'a mut Vec<Refused>,
-    /// Messages decoded.
+    /// Why frames were refused that are no messages, in order.
+    pub(crate) refused: &'a mut Vec<Reason>,
+    /// Messages that are to be run.
     pub(crate) messages: u64,
+    /// All frames that are answered: messages, and what was refused.
+    pub(crate) answered: u64,
     /// The half-received frame is another one than before.
     pub(crate) frame_began: bool,
     /// What the protocol itself answers: to an upgrade, then to the last ping among these bytes.
@@ -325,7 +319,7 @@ impl Connection {
         state.lend(decoding.spare);
         let mut partial = std::mem::take(&mut self.partial);
         let (was_whole, was_assembling) = (partial.is_empty(), state.is_assembling());
-        let answered = decoding.messages + decoding.refused.len() as u64;
+        let answered = decoding.answered;
         let result = if was_whole {
             self.decode_all(id, bytes, &mut state, decoding).inspect(|&consumed| {
                 if consumed < bytes.len() {
@@ -342,8 +336,7 @@ impl Connection {
             partial.clear();
         }
         // Further fragments of the same message are the same half-received frame.
-        let is_same =
-            was_assembling && decoding.messages + decoding.refused.len() as u64 == answered;
+        let is_same = was_assembling && decoding.answered == answered;
         decoding.frame_began = !is_same && (was_whole || result.is_ok_and(|consumed| consumed > 0));
         if partial.is_empty() {
             decoding.spare.give_back(partial);
@@ -422,29 +415,30 @@ impl Connection {
         self.decode_state.assembly = assembly;
     }
 
-    /// Gives the shard the message that stands in the inputs from `start` on, or refuses it when
-    /// too many have come.
+    /// Gives the shard the message that stands in the inputs from `start` on: to be run, or to be
+    /// refused when too many have come.
     fn take_message(
         &mut self,
         id: ConnectionId,
         start: usize,
         decoding: &mut Decoding<'_>,
     ) -> Result<(), Fault> {
+        decoding.answered += 1;
         if self.messages.take(decoding.rates.messages, 1, decoding.now_ns) {
             self.refusals = self.refusals.saturating_sub(1);
             decoding.inputs.push_message(id, start);
             decoding.messages += 1;
             return Ok(());
         }
-        let request = Some(Span::since(start, &decoding.inputs.bytes));
-        decoding.refused.push(Refused { reason: Reason::MessageRate, request });
+        decoding.inputs.push_refused(id, start, Reason::MessageRate);
         self.count_refusal(decoding)
     }
 
     /// Refuses a frame that is no message. It counts as several, since it is answered too and serves
     /// nobody.
     fn take_refused(&mut self, reason: Reason, decoding: &mut Decoding<'_>) -> Result<(), Fault> {
-        decoding.refused.push(Refused { reason, request: None });
+        decoding.answered += 1;
+        decoding.refused.push(reason);
         if self.bytes.is_over(decoding.rates.bytes, decoding.now_ns) {
             return Err(Fault(Reason::ByteRate));
         }

@@ -43,7 +43,7 @@ pub use crate::io::wake::WakeHandle;
 pub(crate) use hand_over::Luggage;
 pub use hand_over::MovedConnection;
 
-use crate::connection::{Connection, Refused, SpareBuffers};
+use crate::connection::{Connection, SpareBuffers};
 use crate::counters::NetCounters;
 use crate::egress::{Egress, Encodings};
 use crate::gateway::websocket::UpgradeSettings;
@@ -211,7 +211,7 @@ pub struct Reactor {
     send_failures: Vec<Completion>,
     sends: Vec<ImmediateSend>,
     due: Vec<u32>,
-    refused: Vec<Refused>,
+    refused: Vec<Reason>,
     notice: Vec<u8>,
     answer: Vec<u8>,
     plaintext: Vec<u8>,

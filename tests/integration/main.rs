@@ -16,6 +16,7 @@ mod life;
 mod objects;
 mod operations;
 mod protocols;
+mod refused;
 mod reports;
 mod restart;
 mod resume;

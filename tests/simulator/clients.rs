@@ -16,11 +16,15 @@ use crate::prng::Prng;
 
 /// Most messages of one connection in one turn.
 const TURN_MESSAGES_MAX: u64 = 4;
+/// Of a hundred messages, those that come over the rate.
+const REFUSED_CHANCE: u64 = 3;
 
 /// What a client did that its shard has not yet taken.
 #[derive(Debug)]
 pub(crate) enum Step {
     Message(Vec<u8>),
+    /// The same, but its old shard gave it back as one that is not to be run.
+    Refused(Vec<u8>, Reason),
     Close,
 }
 
@@ -32,7 +36,7 @@ pub(crate) struct Line {
     /// Where it is.
     pub(crate) shard: usize,
     /// The shard to which it goes, with what it takes along.
-    moving: Option<(usize, Vec<Vec<u8>>)>,
+    moving: Option<(usize, Vec<Step>)>,
     traits: ConnectionTraits,
     connection: Option<ConnectionId>,
     pub(crate) outbox: VecDeque<Step>,
@@ -226,14 +230,17 @@ impl ClientPort for Port<'_> {
                     self.clients.deliveries.push(Delivery::Close { line, reason });
                 }
                 ShardOutput::Admit { .. } => {}
-                ShardOutput::HandOver { connection, to, message } => {
+                ShardOutput::HandOver { connection, to, message, refused } => {
                     let Some(line) = self.line_of(connection) else { continue };
                     let leaving = &mut self.clients.lines[line];
                     assert!(!leaving.is_closing, "{connection:?} goes on after its end");
-                    let (known, messages) =
-                        leaving.moving.get_or_insert_with(|| (to.index(), vec![]));
+                    let (known, steps) = leaving.moving.get_or_insert_with(|| (to.index(), vec![]));
                     assert!(*known == to.index() && to.index() != self.shard, "it goes to {to:?}");
-                    messages.push(message.of(&outputs.bytes).to_vec());
+                    let message = message.of(&outputs.bytes).to_vec();
+                    steps.push(match refused {
+                        Some(reason) => Step::Refused(message, reason),
+                        None => Step::Message(message),
+                    });
                 }
             }
         }
@@ -259,20 +266,26 @@ impl Port<'_> {
         let taken = &mut self.clients.lines[line];
         let mut is_over = taken.is_closing && (is_draining || self.clients.prng.chance(50));
         for _ in 0..count {
-            match taken.outbox.front() {
+            let (message, refused) = match taken.outbox.front() {
                 Some(Step::Message(message)) if accepts_input => {
-                    let start = inputs.bytes.len();
-                    inputs.bytes.extend_from_slice(message);
-                    inputs.push_message(connection, start);
-                    self.clients.taken_lengths.push(message.len());
-                    taken.outbox.pop_front();
+                    let is_over_rate = self.clients.prng.chance(REFUSED_CHANCE);
+                    (message, is_over_rate.then_some(Reason::MessageRate))
                 }
+                Some(Step::Refused(message, reason)) if accepts_input => (message, Some(*reason)),
                 Some(Step::Close) => {
                     is_over = true;
                     break;
                 }
                 _ => break,
+            };
+            let start = inputs.bytes.len();
+            inputs.bytes.extend_from_slice(message);
+            match refused {
+                Some(reason) => inputs.push_refused(connection, start, reason),
+                None => inputs.push_message(connection, start),
             }
+            self.clients.taken_lengths.push(message.len());
+            taken.outbox.pop_front();
         }
         if is_over {
             inputs.list.push(ShardInput::Closed { connection });
@@ -286,9 +299,9 @@ impl Port<'_> {
     fn move_on(&mut self, line: usize, connection: ConnectionId) {
         self.forget(connection);
         let moved = &mut self.clients.lines[line];
-        let (to, messages) = moved.moving.take().expect("it goes somewhere");
-        for message in messages.into_iter().rev() {
-            moved.outbox.push_front(Step::Message(message));
+        let (to, steps) = moved.moving.take().expect("it goes somewhere");
+        for step in steps.into_iter().rev() {
+            moved.outbox.push_front(step);
         }
         moved.connection = None;
         moved.shard = to;

@@ -26,7 +26,7 @@ pub(super) fn write_reply(
 }
 
 /// Writes the refusal of `request`: the same, with `status`, `error` and perhaps `limit`.
-pub fn write_refusal(
+pub(super) fn write_refusal(
     out: &mut Vec<u8>,
     request: Message<'_>,
     echoes_request: bool,

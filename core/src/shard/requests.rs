@@ -34,7 +34,7 @@ impl Shard {
         debug_assert!(message.field_count() <= REQUEST_FIELDS_MAX, "gateways see to that");
         let Some(known) = self.connections.get(connection) else { return };
         if let Some(to) = known.moving_to {
-            self.hand_over(connection, to, message, outputs);
+            self.hand_over(connection, to, message, None, outputs);
             return;
         }
         let session = known.session;
@@ -62,6 +62,50 @@ impl Shard {
             if session.is_none() && matches!(message.method(), "login" | "resume") {
                 self.count_refused_login(connection, reason, outputs);
             }
+        }
+    }
+
+    /// Answers a client's message that is not to be run. Nothing of it is remembered: when it is sent
+    /// again with the same `id`, it runs. One that an earlier connection of the session brought has
+    /// run already, and is answered as a repeat.
+    pub(super) fn request_refused(
+        &mut self,
+        connection: ConnectionId,
+        message: Message<'_>,
+        reason: Reason,
+        outputs: &mut ShardOutputs,
+    ) {
+        let Some(known) = self.connections.get(connection) else { return };
+        if let Some(to) = known.moving_to {
+            // Whether the answer counts is known where the session is.
+            self.hand_over(connection, to, message, Some(reason), outputs);
+            return;
+        }
+        let session = known.session;
+        match self.has_run(session, message, outputs) {
+            Ok(true) => {}
+            Ok(false) => self.refuse(connection, message, reason, outputs),
+            Err(unkept) => self.refuse(connection, message, unkept, outputs),
+        }
+    }
+
+    /// Whether an earlier connection of the session brought the same request to its partition: then it
+    /// is answered as a repeat.
+    fn has_run(
+        &mut self,
+        session: Option<SessionId>,
+        message: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) -> Result<bool, Reason> {
+        let Some(session) = session.filter(|_| self.hearing.is_kept()) else { return Ok(false) };
+        let Some(method) = Method::from_name(message.method()) else { return Ok(false) };
+        let open = self.sessions.get(session).expect("a connection's session exists");
+        let route = method.route(message, open.user_partition);
+        match id_of(message, self.settings.seed) {
+            Some(id) if matches!(route, Ok(Route::Partition(_))) => {
+                self.is_repeat(session, id, outputs)
+            }
+            _ => Ok(false),
         }
     }
 

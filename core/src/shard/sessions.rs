@@ -151,7 +151,7 @@ impl Shard {
             }
             let known = self.connections.get_mut(connection).expect("it sent a message");
             known.moving_to = Some(id.shard);
-            self.hand_over(connection, id.shard, message, outputs);
+            self.hand_over(connection, id.shard, message, None, outputs);
             return Ok(());
         }
         let session = self.sessions.get(id).filter(|session| session.tokens.accept(token));
@@ -221,18 +221,20 @@ impl Shard {
         known.session = Some(id);
     }
 
-    /// Passes on a message of a connection that goes to another shard.
+    /// Passes on a message of a connection that goes to another shard, perhaps only to be refused
+    /// there.
     pub(super) fn hand_over(
         &mut self,
         connection: ConnectionId,
         to: ShardId,
         message: Message<'_>,
+        refused: Option<Reason>,
         outputs: &mut ShardOutputs,
     ) {
         let start = outputs.bytes.len();
         outputs.bytes.extend_from_slice(message.as_bytes());
         let message = Span::since(start, &outputs.bytes);
-        outputs.list.push(ShardOutput::HandOver { connection, to, message });
+        outputs.list.push(ShardOutput::HandOver { connection, to, message, refused });
     }
 
     /// The connection is gone. Its session stays for the grace time.

@@ -1,9 +1,9 @@
 //! Scripts of one shard: what clients send in, what every client hears out.
 //!
 //! A line of a script is `client method field=value …`; `client open`, `client open echo` and
-//! `client end` and `client close` are the connection's; `+ms` lets time pass. Under it, indented, stands what that
-//! turn sent, one line a message: `client: method field=value …` or `client: CLOSE reason`. A token
-//! is not shown; `@client` is the last that this client heard, `@client.N` the Nth, from 0.
+//! `client end` and `client close` are the connection's; `client !method …` came over the rate; `+ms` lets
+//! time pass. Under it, indented, stands what that turn sent, one line a message:
+//! `client: method field=value …` or `client: CLOSE reason`. A token is not shown; `@client` is the last that this client heard, `@client.N` the Nth, from 0.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -12,6 +12,7 @@ use alloc::string::String;
 use super::*;
 use crate::ids::{ConnectionId, Epoch};
 use crate::message::{MessageBuilder, Value};
+use crate::reason::Reason;
 use crate::turn::{ConnectionTraits, ShardOutput};
 
 mod authorisation;
@@ -100,6 +101,10 @@ impl World {
             "banned" => inputs.list.push(ShardInput::Banned { connection }),
             "close" => inputs.list.push(ShardInput::Closed { connection }),
             method => {
+                let (is_refused, method) = match method.strip_prefix('!') {
+                    Some(method) => (true, method),
+                    None => (false, method),
+                };
                 let start = inputs.bytes.len();
                 let mut builder = MessageBuilder::new(&mut inputs.bytes, method);
                 for word in words {
@@ -107,7 +112,11 @@ impl World {
                     let value = value.strip_prefix('@').map_or(value, |of| token(&self.tokens, of));
                     builder.try_field(name.as_bytes(), Value::Text(value)).unwrap();
                 }
-                inputs.push_message(connection, start);
+                if is_refused {
+                    inputs.push_refused(connection, start, Reason::MessageRate);
+                } else {
+                    inputs.push_message(connection, start);
+                }
             }
         }
     }
@@ -129,8 +138,11 @@ impl World {
                     lines += &format!("{}: CLOSE {}\n", connection.index, reason.word());
                 }
                 ShardOutput::Admit { .. } => {}
-                ShardOutput::HandOver { connection, to, message } => {
-                    lines += &format!("HAND OVER to {}: {}", to.0, self.line(connection, message));
+                ShardOutput::HandOver { connection, to, message, refused } => {
+                    let refused =
+                        refused.map_or(String::new(), |reason| format!(" {}", reason.word()));
+                    let line = self.line(connection, message);
+                    lines += &format!("HAND OVER to {}{refused}: {line}", to.0);
                 }
             }
         }

@@ -100,6 +100,10 @@ impl Reactor {
         for position in 0..self.leaving.len() {
             let index = self.leaving[position];
             if let Some(reason) = self.connections[index as usize].leave_reason {
+                if is_told_last(reason) {
+                    write_notice(&mut self.notice, "closed", reason, reason.limit());
+                    self.push_notice(index);
+                }
                 self.say_goodbye(index, reason);
             }
         }
@@ -223,4 +227,10 @@ impl Reactor {
         self.hand_overs.slot_freed();
         self.accept();
     }
+}
+
+/// Whether a client that goes on for too long hears its end behind the answers, which are its
+/// shard's, to what came before.
+pub(super) fn is_told_last(reason: Reason) -> bool {
+    matches!(reason, Reason::MessageRate | Reason::ByteRate)
 }

@@ -37,8 +37,8 @@ pub(crate) struct Luggage {
     to: Option<ShardId>,
     /// Packed messages that the old shard gave back, one after the other.
     messages: Vec<u8>,
-    /// Bytes of each.
-    lengths: Vec<u32>,
+    /// Bytes of each, and why it is not to be run, if it is not.
+    lengths: Vec<(u32, Option<Reason>)>,
     /// A WebSocket message of which some fragments are here.
     assembly: Option<Box<websocket::Assembly>>,
     /// The half-received frame: plaintext, if the connection is in TLS.
@@ -66,6 +66,7 @@ struct MovedState {
     tls: Option<Box<Tls>>,
     messages: Meter,
     bytes: Meter,
+    refusals: u32,
     luggage: Box<Luggage>,
 }
 
@@ -139,7 +140,13 @@ impl Reactor {
     }
 
     /// The shard gives a connection away, and a message with it.
-    pub(super) fn hand_over(&mut self, id: ConnectionId, to: ShardId, message: &[u8], now: Now) {
+    pub(super) fn hand_over(
+        &mut self,
+        id: ConnectionId,
+        to: ShardId,
+        (message, refused): (&[u8], Option<Reason>),
+        now: Now,
+    ) {
         let accepts = self.listener.is_some();
         let Some(connection) = self.connection(id) else { return };
         match connection.phase {
@@ -157,7 +164,7 @@ impl Reactor {
         let Some(luggage) = &mut self.connections[id.index as usize].luggage else { return };
         assert_eq!(luggage.to, Some(to), "a connection goes to one shard");
         luggage.messages.extend_from_slice(message);
-        luggage.lengths.push(message.len() as u32);
+        luggage.lengths.push((message.len() as u32, refused));
     }
 
     fn start_moving(&mut self, id: ConnectionId, protocol: Protocol, to: ShardId, now: Now) {
@@ -273,6 +280,7 @@ impl Reactor {
             login_due_ns: connection.login_due_ns,
             messages: connection.messages,
             bytes: connection.bytes,
+            refusals: connection.refusals,
             tls: connection.tls.take(),
             luggage,
         };
@@ -340,6 +348,7 @@ impl Reactor {
             login_due_ns,
             messages,
             bytes,
+            refusals,
             tls,
             mut luggage,
         } = state;
@@ -352,6 +361,7 @@ impl Reactor {
         connection.peer = peer;
         connection.login_due_ns = login_due_ns;
         (connection.messages, connection.bytes) = (messages, bytes);
+        connection.refusals = refusals;
         self.counters.connections_unauthenticated += u64::from(!connection.is_admitted());
         connection.tls = tls;
         self.counters.tls_connections += u64::from(connection.tls.is_some());
@@ -380,11 +390,14 @@ impl Reactor {
         let index = id.index as usize;
         let Some(mut luggage) = self.connections[index].luggage.take() else { return };
         let mut at = 0;
-        for length in luggage.lengths.drain(..) {
+        for (length, refused) in luggage.lengths.drain(..) {
             let message = &luggage.messages[at..at + length as usize];
             let start = intake.inputs.bytes.len();
             intake.inputs.bytes.extend_from_slice(message);
-            intake.inputs.push_message(id, start);
+            match refused {
+                Some(reason) => intake.inputs.push_refused(id, start, reason),
+                None => intake.inputs.push_message(id, start),
+            }
             intake.frames_left = intake.frames_left.saturating_sub(1);
             at += message.len();
         }

@@ -1,12 +1,11 @@
 //! What clients may send in which time: how those hear that sent more, and how receiving pauses.
 //!
-//! Too many messages are refused one by one, and too many bytes are left with the peer: its socket
+//! Too many messages are refused one by one, by the shard: it counts all that a session hears. Too many bytes are left with the peer: its socket
 //! fills, and TCP tells it. A connection that pauses has no receive under way and holds no buffer.
 
 use warren_core::ids::ConnectionId;
 use warren_core::message::Message;
 use warren_core::reason::Reason;
-use warren_core::shard::write_refusal;
 use warren_core::turn::Now;
 
 use super::Reactor;
@@ -23,18 +22,8 @@ impl Reactor {
         self.push_notice(index);
     }
 
-    /// Answers a message that its shard never sees, as the shard would.
-    pub(super) fn refuse_message(&mut self, index: u32, request: Message<'_>, reason: Reason) {
-        self.counters.refusals[reason as usize] += 1;
-        let protocol = self.connections[index as usize].output_protocol();
-        let echoes_request = protocol.is_some_and(|protocol| protocol.is_connserver());
-        self.notice.clear();
-        write_refusal(&mut self.notice, request, echoes_request, reason);
-        self.push_notice(index);
-    }
-
     /// Gives the connection the message that was just written.
-    fn push_notice(&mut self, index: u32) {
+    pub(super) fn push_notice(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let Some(protocol) = connection.output_protocol() else { return };
         let notice = std::iter::once(Message::from_checked(&self.notice));

@@ -6,12 +6,12 @@
 //! meanwhile TCP pushes back.
 
 use warren_core::ids::ConnectionId;
-use warren_core::message::Message;
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput, ShardInputs};
 
 use super::Reactor;
-use crate::connection::{Decoding, Fault, Phase, Refused};
+use super::close::is_told_last;
+use crate::connection::{Decoding, Fault, Phase};
 use crate::io::buffers::BufferId;
 use crate::io::operation::{Completion, OperationKind, Outcome};
 
@@ -327,6 +327,7 @@ impl Reactor {
             now_ns: intake.now.monotonic_ns,
             refused: &mut self.refused,
             messages: 0,
+            answered: 0,
             frame_began: false,
             answer: &mut self.answer,
             client_closed: false,
@@ -338,12 +339,11 @@ impl Reactor {
             Received::Elsewhere(bytes) => (bytes, None),
         };
         let result = connection.feed(id, bytes, &mut decoding);
-        let Decoding { messages, frame_began, client_closed, .. } = decoding;
+        let Decoding { messages, answered, frame_began, client_closed, .. } = decoding;
         self.counters.messages_in += messages;
         self.counters.partial_frame_bytes += connection.partial_bytes() as u64;
         self.counters.partial_frame_bytes -= partial_before;
-        let frames = messages as usize + self.refused.len();
-        intake.frames_left = intake.frames_left.saturating_sub(frames);
+        intake.frames_left = intake.frames_left.saturating_sub(answered as usize);
         let phase = connection.phase;
         if let Some(buffer) = used {
             self.ring.buffers_mut().give_back(buffer);
@@ -354,15 +354,15 @@ impl Reactor {
             self.opened(id.index, protocol, intake.now);
         }
         self.time_frame(id.index, frame_began, intake.now);
-        self.answer_frames(id.index, intake);
+        self.answer_frames(id.index);
         match (result, phase) {
             (Ok(()), _) if client_closed => self.end_input(id, intake.now, intake.inputs),
             (Ok(()), _) => {}
-            (Err(Fault(reason @ (Reason::MessageRate | Reason::ByteRate))), _) => {
-                self.close(id.index, reason);
+            // The frames before it are still answered.
+            (Err(Fault(reason)), Phase::Open(_)) if is_told_last(reason) => {
+                self.leave(id.index, reason);
             }
             (Err(Fault(reason)), Phase::Open(_)) => {
-                // The frames before it are still answered.
                 self.refuse(id.index, reason);
                 self.leave(id.index, reason);
             }
@@ -371,7 +371,7 @@ impl Reactor {
     }
 
     /// Sends what the protocol answers by itself, and tells of refused frames.
-    fn answer_frames(&mut self, index: u32, intake: &Intake<'_>) {
+    fn answer_frames(&mut self, index: u32) {
         if !self.answer.is_empty() {
             let bytes = self.egress.raw(&self.answer);
             self.answer.clear();
@@ -381,14 +381,8 @@ impl Reactor {
             }
         }
         let mut refused = std::mem::take(&mut self.refused);
-        for Refused { reason, request } in refused.drain(..) {
-            match request {
-                Some(request) => {
-                    let request = Message::from_checked(request.of(&intake.inputs.bytes));
-                    self.refuse_message(index, request, reason);
-                }
-                None => self.refuse(index, reason),
-            }
+        for reason in refused.drain(..) {
+            self.refuse(index, reason);
         }
         self.refused = refused;
     }

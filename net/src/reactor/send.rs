@@ -58,8 +58,9 @@ impl Reactor {
                     }
                 }
                 ShardOutput::Admit { connection } => self.admit(connection),
-                ShardOutput::HandOver { connection, to, message } => {
-                    self.hand_over(connection, to, outputs.message(message).as_bytes(), now);
+                ShardOutput::HandOver { connection, to, message, refused } => {
+                    let message = outputs.message(message).as_bytes();
+                    self.hand_over(connection, to, (message, refused), now);
                 }
             }
             rest = after;

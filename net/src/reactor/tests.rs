@@ -66,6 +66,8 @@ struct Node {
     open: BTreeSet<(u32, u32)>,
     opened_count: usize,
     closed_count: usize,
+    /// Messages that were not to be run.
+    refused_count: usize,
     /// Most messages of a turn.
     inputs_max: usize,
 }
@@ -105,6 +107,7 @@ impl Node {
             open: BTreeSet::new(),
             opened_count: 0,
             closed_count: 0,
+            refused_count: 0,
             inputs_max: 0,
         }
     }
@@ -141,7 +144,9 @@ impl Node {
     }
 
     fn take_inputs(&mut self) {
-        let messages = |input: &&ShardInput| matches!(input, ShardInput::Message { .. });
+        let messages = |input: &&ShardInput| {
+            matches!(input, ShardInput::Message { .. } | ShardInput::Refused { .. })
+        };
         let count = self.inputs.list.iter().filter(messages).count();
         self.inputs_max = self.inputs_max.max(count);
         for input in std::mem::take(&mut self.inputs.list) {
@@ -159,13 +164,20 @@ impl Node {
                         && !self.ended.contains(&key(connection));
                     assert!(speaks, "a message of no open connection: {connection:?}");
                     let message = message.of(&self.inputs.bytes).to_vec();
-                    if self.moves(connection, &message) {
+                    if self.moves(connection, &message, None) {
                         continue;
                     }
                     let due = self.turn_count + self.answer_turns;
                     self.requests.push_back((due, connection, message));
                     *self.unanswered.entry(key(connection)).or_default() += 1;
                     self.answer();
+                }
+                ShardInput::Refused { connection, message, reason } => {
+                    assert!(self.open.contains(&key(connection)), "refused while open");
+                    let message = message.of(&self.inputs.bytes).to_vec();
+                    if !self.moves(connection, &message, Some(reason)) {
+                        self.refuse(connection, &message, reason);
+                    }
                 }
                 ShardInput::Ended { connection } => {
                     assert!(self.open.contains(&key(connection)), "ended while open");
@@ -193,15 +205,26 @@ impl Node {
     }
 
     /// Gives the message away, if its connection moves or it says so.
-    fn moves(&mut self, connection: ConnectionId, message: &[u8]) -> bool {
+    fn moves(&mut self, connection: ConnectionId, message: &[u8], refused: Option<Reason>) -> bool {
         let method = Message::from_checked(message).method();
         let named = method.strip_prefix("move-").map(|shard| ShardId(shard.parse().unwrap()));
         let moving = self.moving.get(&key(connection)).copied();
-        let Some(to) = moving.or(named.filter(|to| *to != self.shard)) else { return false };
+        let named = named.filter(|to| refused.is_none() && *to != self.shard);
+        let Some(to) = moving.or(named) else { return false };
         self.moving.insert(key(connection), to);
         let message = self.output(message);
-        self.outputs.list.push(ShardOutput::HandOver { connection, to, message });
+        self.outputs.list.push(ShardOutput::HandOver { connection, to, message, refused });
         true
+    }
+
+    fn refuse(&mut self, connection: ConnectionId, message: &[u8], reason: Reason) {
+        self.refused_count += 1;
+        let request = Message::from_checked(message);
+        let mut fields: Vec<(&str, Value<'_>)> = request.fields().collect();
+        fields.push(("status", Value::Integer(i64::from(reason.status()))));
+        fields.push(("error", Value::Text(reason.word())));
+        let message = self.output(&message::packed(request.method(), &fields));
+        self.outputs.list.push(ShardOutput::Send { connection, message });
     }
 
     fn answer(&mut self) {

@@ -1,4 +1,4 @@
-//! Which refusals are just. `busy` always is; every other reason has to fit the request, what its
+//! Which refusals are just. `busy` always is, and `message-rate`, which strikes at random; every other reason has to fit the request, what its
 //! client knows, and what is true.
 
 use warren_core::ids::{ObjectId, PartitionId};
@@ -45,7 +45,7 @@ impl Auditor {
             self.views[conversation].was_refused_unknown = true;
         }
         let is_just = match reason {
-            Reason::Busy => true,
+            Reason::Busy | Reason::MessageRate => true,
             Reason::FieldMissing
             | Reason::FieldInvalid
             | Reason::BadName

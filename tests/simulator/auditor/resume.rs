@@ -403,7 +403,7 @@ impl Auditor {
             // A thief, or someone who has a session already.
             let is_attached = self.views[conversation].bond.is_attached;
             let is_just = match reason {
-                Reason::Busy => true,
+                Reason::Busy | Reason::MessageRate => true,
                 Reason::AlreadyLoggedIn => is_attached,
                 Reason::SessionUnknown => !is_attached,
                 _ => false,
@@ -413,7 +413,7 @@ impl Auditor {
             return;
         };
         match reason {
-            Reason::Busy => {}
+            Reason::Busy | Reason::MessageRate => {}
             Reason::FieldInvalid => {
                 assert!(!attempt.is_count_right, "client {conversation} counts what it hears");
             }

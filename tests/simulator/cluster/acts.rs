@@ -131,6 +131,11 @@ impl Cluster {
         }
         let view = &self.auditor.views[conversation];
         let draft = self.workload.draft(self.last_id, view, &self.auditor.oracle);
+        // Who asks to go on does not ask for another session before it is refused.
+        let is_login = Message::from_checked(&draft.bytes).method() == "login";
+        if is_login && self.auditor.is_resuming(conversation) {
+            return;
+        }
         self.ask(line, draft);
     }
 

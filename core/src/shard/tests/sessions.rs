@@ -82,6 +82,71 @@ fn replies_that_come_after_the_cut_are_told_on_the_next_connection() {
 }
 
 #[test]
+fn what_is_refused_unrun_counts_like_any_reply_and_runs_when_it_is_sent_again() {
+    check_pair(
+        Limits::PRODUCTION,
+        "
+        1 !chat to=r text=one id=7 ; 1 !ping id=8 ; 1 !nonsense
+            1: chat id=7 status=429 error=message-rate limit=limits.messages_per_s
+            1: ping id=8 status=429 error=message-rate limit=limits.messages_per_s
+            1: nonsense status=429 error=message-rate limit=limits.messages_per_s
+        1 close
+        2 chat to=ann text=two
+            2: chat status=0
+        3 open ; 3 resume session=0000000000000000 token=@1 received=3
+            3: resume status=0 replayed=2
+            3: nonsense status=429 error=message-rate limit=limits.messages_per_s
+            3: chat to=ann from=bob text=two
+        3 chat to=r text=one id=7
+            3: chat id=7 status=0 seq=2
+            3: chat room=r from=ann text=one seq=2
+            2: chat room=r from=ann text=one seq=2
+        3 close
+        4 open ; 4 !chat to=r ; 4 resume session=0000000000000000 token=@3 received=7
+            4: chat status=429 error=message-rate limit=limits.messages_per_s
+            4: resume status=0 replayed=0
+        ",
+    );
+}
+
+#[test]
+fn what_an_earlier_connection_brought_is_never_refused_as_unrun() {
+    check_pair(
+        Limits::PRODUCTION,
+        "
+        1 chat to=r text=one id=7
+            1: chat id=7 status=0 seq=2
+            1: chat room=r from=ann text=one seq=2
+            2: chat room=r from=ann text=one seq=2
+        1 close
+        3 open ; 3 resume session=0000000000000000 token=@1 received=4
+            3: resume status=0 replayed=0
+        3 !chat to=r text=one id=7 ; 3 !time id=7
+            3: chat id=7 status=0 seq=2
+            3: time id=7 status=429 error=message-rate limit=limits.messages_per_s
+        3 ping received=6
+            3: ping status=0 time_ms=1700000000000
+        ",
+    );
+}
+
+#[test]
+fn what_is_refused_before_the_login_is_answered_does_not_count() {
+    check(
+        "
+        1 open ; 1 login user=ann ; 1 !who room=r ; 1 join room=r
+            1: who status=429 error=message-rate limit=limits.messages_per_s
+            1: login status=0 session=0000000000000000 object=12626.1
+            1: join status=0 room=r members=1
+        1 ping received=2
+            1: ping status=400 error=field-invalid
+        1 ping received=1
+            1: ping status=0 time_ms=1700000000000
+        ",
+    );
+}
+
+#[test]
 fn a_client_that_counts_more_than_it_was_told_is_refused_and_nothing_changes() {
     check_pair(
         Limits::PRODUCTION,
@@ -429,7 +494,8 @@ fn a_resume_for_another_shard_goes_there_with_all_that_follows() {
         1 resume session=0002000000000000 token=00000000000000000000000000000000 received=0 ; 1 ping
             HAND OVER to 2: 1: resume session=0002000000000000 received=0
             HAND OVER to 2: 1: ping
-        1 login user=ann
+        1 !login user=ann ; 1 login user=ann
+            HAND OVER to 2 message-rate: 1: login user=ann
             HAND OVER to 2: 1: login user=ann
         1 end
         1 close

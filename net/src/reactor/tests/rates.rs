@@ -2,6 +2,7 @@
 
 use warren_core::rate::Rate;
 
+use super::hand_over::Pair;
 use super::time::pass;
 use super::*;
 
@@ -16,10 +17,7 @@ fn json_echo(id: usize) -> String {
 }
 
 fn json_refusal(id: usize) -> String {
-    format!(
-        "{{\"msg\":\"echo\",\"id\":{id},\"status\":429,\"error\":\"message-rate\",\
-         \"limit\":\"limits.messages_per_s\"}}\n"
-    )
+    format!("{{\"msg\":\"echo\",\"id\":{id},\"status\":429,\"error\":\"message-rate\"}}\n")
 }
 
 #[test]
@@ -36,7 +34,7 @@ fn a_message_over_the_rate_is_refused_and_the_next_in_time_is_run() {
     let expected: String = [json_refusal(9), json_echo(8)].concat();
     node.until("the answers", |_| client.poll().received.len() >= expected.len());
     assert_eq!(String::from_utf8_lossy(&client.received), expected);
-    assert_eq!(node.reactor.counters().refusals[Reason::MessageRate as usize], 4);
+    assert_eq!(node.refused_count, 4);
     assert_eq!(client.ended, None);
 }
 
@@ -47,13 +45,43 @@ fn whoever_goes_on_over_the_rate_is_closed_and_the_neighbour_notices_nothing() {
     let mut flooder = node.client();
     flooder.send((0..100).map(json_echo).collect::<String>().as_bytes());
     node.until("the end", |_| flooder.poll().ended.is_some());
-    let last = "{\"msg\":\"closed\",\"status\":429,\"error\":\"message-rate\",\
-                \"limit\":\"limits.messages_per_s\"}\n";
-    assert!(String::from_utf8_lossy(&flooder.received).contains(last));
+    // The end comes behind the answers, which are the shard's.
+    let expected = (5..25).map(json_refusal).collect::<String>()
+        + "{\"msg\":\"closed\",\"status\":429,\"error\":\"message-rate\",\
+           \"limit\":\"limits.messages_per_s\"}\n";
+    assert_eq!(String::from_utf8_lossy(&flooder.received), expected);
     assert_eq!(node.reactor.counters().closes[Reason::MessageRate as usize], 1);
-    assert_eq!(node.reactor.counters().refusals[Reason::MessageRate as usize], 20);
+    assert_eq!(node.refused_count, 20);
     neighbour.send(&numbered(1, 1));
     node.until("the echo", |_| neighbour.poll().received == numbered(1, 1));
+}
+
+#[test]
+fn a_refused_message_goes_along_to_another_shard_and_is_answered_there() {
+    let mut pair = Pair::start([rates((10, 3), (0, 0), 20), rates((10, 3), (0, 0), 20)]);
+    let mut client = pair.nodes[0].client();
+    let moves = "{\"msg\":\"move-1\"}\n".to_owned();
+    let said = [json_echo(0), moves.clone(), json_echo(1), json_echo(2), json_echo(3)].concat();
+    client.send(said.as_bytes());
+    let heard = [json_echo(0), moves, json_echo(1), json_refusal(2), json_refusal(3)].concat();
+    pair.until("the answers", |_| client.poll().received.len() >= heard.len());
+    assert_eq!(String::from_utf8_lossy(&client.received), heard);
+    assert_eq!(pair.nodes.map(|node| node.refused_count), [0, 2]);
+}
+
+#[test]
+fn who_goes_to_another_shard_takes_its_refusals_along() {
+    let mut pair = Pair::start([rates((10, 3), (0, 0), 5), rates((10, 3), (0, 0), 5)]);
+    let mut client = pair.nodes[0].client();
+    client.send((0..7).map(json_echo).collect::<String>().as_bytes());
+    pair.until("refusals", |pair| pair.nodes[0].refused_count == 4);
+    pass(&mut pair.nodes[0], 100, 100);
+    // This is one less.
+    client.send(b"{\"msg\":\"move-1\"}\n");
+    pair.until("the move", |pair| pair.nodes[1].opened_count == 1);
+    client.send((7..9).map(json_echo).collect::<String>().as_bytes());
+    pair.until("the end", |_| client.poll().ended.is_some());
+    assert_eq!(pair.closes(1, Reason::MessageRate), 1);
 }
 
 #[test]
@@ -66,7 +94,7 @@ fn whoever_is_refused_now_and_then_stays() {
         pass(&mut node, 50, 10);
     }
     assert_eq!(client.poll().ended, None);
-    let refusals = node.reactor.counters().refusals[Reason::MessageRate as usize];
+    let refusals = node.refused_count;
     assert!((10..25).contains(&refusals), "{refusals}");
 }
 
