@@ -158,8 +158,10 @@ pub struct ScenarioReport {
     pub counted: Reasons,
     /// What the run says.
     pub verdict: Verdict,
-    /// Every rule that was broken.
+    /// What was broken: by the server, or by what was counted.
     pub faults: Vec<String>,
+    /// What was too slow, or says that this machine cannot tell.
+    pub timings: Vec<String>,
 }
 
 /// All attacks of a run.
@@ -244,6 +246,7 @@ impl ScenarioReport {
             counted: parts.reasons,
             verdict: Verdict::Pass,
             faults: Vec::new(),
+            timings: Vec::new(),
         };
         report.judge(parts.is_alive);
         report
@@ -277,32 +280,33 @@ impl ScenarioReport {
             let counted = counted(&reason);
             check(heard > counted, format!("{reason}: {heard} heard, {counted} counted"));
         }
-        let integrity = !faults.is_empty();
+        let mut timings = Vec::new();
         let ratio = self.p99_ratio.unwrap_or(f64::INFINITY);
         if ratio > RATIO_MAX {
-            faults.push(format!("p99 is {ratio:.2} times that before, at most {RATIO_MAX:.2}"));
+            timings.push(format!("p99 is {ratio:.2} times that before, at most {RATIO_MAX:.2}"));
         }
         let is_bound = self.attack_core_share() > GENERATOR_CPU_MAX;
         if is_bound {
             let share = self.attack_core_share() * 100.0;
-            faults.push(format!("generators and attackers took {share:.0} % of their core"));
+            timings.push(format!("generators and attackers took {share:.0} % of their core"));
         }
         let late = self.latest_us() > LATENESS_US_MAX;
         if late {
-            faults.push(format!("generators were late: p99 {:.0} us", self.latest_us()));
+            timings.push(format!("generators were late: p99 {:.0} us", self.latest_us()));
         }
         let foreign = self.foreign_cores();
         let is_disturbed = foreign > FOREIGN_CORES_MAX;
         if is_disturbed {
-            faults.push(format!("others took {foreign:.2} cores of those of the run"));
+            timings.push(format!("others took {foreign:.2} cores of those of the run"));
         }
         let is_bound = is_bound || late || is_disturbed;
-        self.verdict = match (integrity, is_bound, ratio > RATIO_MAX) {
+        self.verdict = match (!faults.is_empty(), is_bound, ratio > RATIO_MAX) {
             (true, ..) => Verdict::Fail,
             (_, true, _) => Verdict::GeneratorBound,
             (_, _, true) => Verdict::Fail,
             _ => Verdict::Pass,
         };
+        self.timings = timings;
         self.faults = faults;
     }
 
@@ -393,7 +397,7 @@ impl ScenarioReport {
         row("others' CPU", format!("{:.2} cores", self.foreign_cores()));
         self.reason_rows(&mut row);
         let _ = writeln!(text, "verdict: {}", self.verdict.label());
-        for fault in &self.faults {
+        for fault in self.faults.iter().chain(&self.timings) {
             let _ = writeln!(text, "  {fault}");
         }
         let _ = writeln!(text);

@@ -40,7 +40,6 @@ fn who_sends_what_is_no_login_hears_why_and_nobody_else_is_hurt() {
     for phase in ["baseline", "attacked"] {
         assert_eq!((&report[phase]["lost"], &report[phase]["disconnects"]), (&0.into(), &0.into()));
     }
-    // Latencies of so few are no measure; what was broken besides is a fault.
-    let faults = report["faults"].as_array().unwrap();
-    assert!(faults.iter().all(|fault| fault.as_str().unwrap().starts_with("p99")), "{faults:?}");
+    // Latencies of so few, beside other tests, are no measure.
+    assert_eq!(report["faults"], Value::Array(Vec::new()));
 }
