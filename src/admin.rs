@@ -7,12 +7,13 @@
 //!
 //! Files: `admin/access.rs` who may ask, `admin/token.rs` the token, `admin/listener.rs` where it
 //! listens, `admin/connections.rs` connections and their bounds, `admin/api.rs` the routes of `/api`,
-//! `admin/pages.rs` lists, `admin/requests.rs` what comes in, `admin/answers.rs` what goes out,
+//! `admin/ban_book.rs` the list of bans, `admin/pages.rs` other lists, `admin/requests.rs` what comes in, `admin/answers.rs` what goes out,
 //! `admin/desk.rs` all that they need.
 
 mod access;
 mod answers;
 mod api;
+mod ban_book;
 mod connections;
 mod desk;
 pub(crate) mod listener;
@@ -43,6 +44,7 @@ pub(crate) use access::Access;
 use access::Reach;
 use answers::{ApiError, ErrorWord};
 use api::only;
+pub(crate) use ban_book::BanBook;
 use connections::{Answering, Caller, LIFE};
 pub(crate) use desk::{Desk, RELOADS_MAX, ReloadAsker, ServerOrders};
 use listener::AdminListener;
@@ -72,8 +74,8 @@ pub struct AdminServer {
     access: Arc<Access>,
     /// How long a connection lives.
     life: Duration,
-    /// The token that was made for this life of the server. Its files go with it.
-    _files: TokenFiles,
+    /// The token that was made for this life of the server.
+    files: TokenFiles,
 }
 
 impl AdminServer {
@@ -102,7 +104,7 @@ impl AdminServer {
             (None, _) => make_token(&endpoint, config.data.as_deref())?,
         };
         let access = Arc::new(Access::new(reach, token, config.admin_token_file.clone()));
-        Ok(Self { listener, endpoint, access, life: LIFE, _files: files })
+        Ok(Self { listener, endpoint, access, life: LIFE, files })
     }
 
     /// Where it is, with the port that was taken.
@@ -114,6 +116,12 @@ impl AdminServer {
     /// Who may ask.
     pub(crate) fn access(&self) -> Arc<Access> {
         Arc::clone(&self.access)
+    }
+
+    /// The files of the token that was made for this life of the server: they go when these are
+    /// dropped.
+    pub(crate) fn take_token_files(&mut self) -> TokenFiles {
+        core::mem::take(&mut self.files)
     }
 
     /// Answers until `shutdown` is ready. Blocks the calling thread; `shutdown` runs in the same

@@ -104,6 +104,41 @@ impl Controls {
     /// # Errors
     /// When it has too much to do, or does not answer.
     pub async fn ask(&self, shard: ShardId, command: Command) -> Result<Answer, Unanswered> {
+        let answered = self.send(shard, command)?;
+        let answered = tokio::time::timeout(self.answer_wait, answered).await;
+        answered.map_err(|_| Unanswered::Silent(shard))?.map_err(|_| Unanswered::Silent(shard))
+    }
+
+    /// Sends a command to every shard, and waits until all have answered. What one of them misses is
+    /// kept from no other.
+    ///
+    /// # Errors
+    /// The first shard that has too much to do, or does not answer.
+    pub async fn ask_all(&self, command: impl Fn() -> Command) -> Result<(), Unanswered> {
+        let shards = (0..self.shard_count()).map(ShardId);
+        let sent: Vec<_> = shards.map(|shard| (shard, self.send(shard, command()))).collect();
+        let mut outcome = Ok(());
+        // One time for all: those that come later have had theirs when the first is given up.
+        let mut late = core::pin::pin!(tokio::time::sleep(self.answer_wait));
+        for (shard, sent) in sent {
+            let answered = match sent {
+                Ok(answered) => tokio::select! {
+                    biased;
+                    answered = answered => answered.map(drop).map_err(|_| Unanswered::Silent(shard)),
+                    () = late.as_mut() => Err(Unanswered::Silent(shard)),
+                },
+                Err(unanswered) => Err(unanswered),
+            };
+            outcome = outcome.and(answered);
+        }
+        outcome
+    }
+
+    fn send(
+        &self,
+        shard: ShardId,
+        command: Command,
+    ) -> Result<oneshot::Receiver<Answer>, Unanswered> {
         let line = &self.lines[shard.index()];
         let (answer, answered) = oneshot::channel();
         match line.orders.try_send(Order { command, answer }) {
@@ -111,8 +146,7 @@ impl Controls {
             Err(error) if error.is_full() => return Err(Unanswered::Busy(shard)),
             Err(_) => return Err(Unanswered::Silent(shard)),
         }
-        let answered = tokio::time::timeout(self.answer_wait, answered).await;
-        answered.map_err(|_| Unanswered::Silent(shard))?.map_err(|_| Unanswered::Silent(shard))
+        Ok(answered)
     }
 }
 

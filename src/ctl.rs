@@ -50,8 +50,8 @@ The token is that of --token-file, else of the configuration's `admin.token_file
 a server on this machine has left in XDG_RUNTIME_DIR or in its data folder. A Unix socket asks for
 none.
 
-Exit status: 0 when it is done; 1 when the server refuses, with its word (docs/operations.md); 2 for
-a wrong command line; 69 when the server does not answer; 71 when the system lacks something; 78 for
+Exit status: 0 when it is done; 1 when the server refuses, or ends without having stored its state,
+with its word (docs/operations.md); 2 for a wrong command line; 69 when the server does not answer; 71 when the system lacks something; 78 for
 a wrong configuration or a token that is not there.";
 
 /// `warren ctl …`
@@ -322,23 +322,19 @@ async fn list(
     }
 }
 
-/// Waits until a server that drains does not answer any more.
-async fn wait_for_end(client: &AdminClient) -> Result<(), Fatal> {
-    let mut has_drained = false;
+/// Waits until a server that drains has said that it has stored its state, and nobody listens there.
+async fn wait_for_end(client: &AdminClient) -> Result<(), Failure> {
     let ended = tokio::time::timeout(WAIT_MAX, async {
-        loop {
-            match client.life().await {
-                Life::Gone => return,
-                // Somebody has started the next one already.
-                Life::Serving if has_drained => return,
-                Life::Serving | Life::Unclear => {}
-                Life::Draining => has_drained = true,
-            }
+        // Each answer comes when there is something to tell, or after a while.
+        while done(client.ask(Method::GET, "/api/drain", None).await?)?["phase"] != "drained" {}
+        // Where somebody serves, the next server has started already.
+        while !matches!(client.life().await, Life::Gone | Life::Serving) {
             tokio::time::sleep(WAIT_INTERVAL).await;
         }
+        Ok(())
     });
     let late = format_args!("it has not ended within {} s", WAIT_MAX.as_secs());
-    ended.await.map_err(|_| client.no_answer(late))
+    ended.await.unwrap_or_else(|_| Err(client.no_answer(late).into()))
 }
 
 #[cfg(test)]

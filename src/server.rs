@@ -5,10 +5,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Mutex, Notify};
 use warren_core::control::Command;
 use warren_core::hashing::HashSeed;
 use warren_core::ids::{Epoch, ShardId};
@@ -22,7 +22,7 @@ use warren_net::reactor::{
 };
 use warren_net::tls::TlsIdentity;
 
-use crate::admin::{AdminServer, Desk, ServerOrders, make_runtime};
+use crate::admin::{AdminServer, BanBook, Desk, ServerOrders, make_runtime};
 use crate::attendant::{Attendant, Attended};
 use crate::bans::BanList;
 use crate::clock::Clock;
@@ -45,6 +45,9 @@ use crate::stop_signals::{StopSignal, StopSignals};
 use crate::tls::{self, TlsWatch};
 use crate::topology::{Topology, inherited_cores, pin_current_thread};
 
+/// A ban that is under way when the server ends gets so long to reach the disk.
+const BAN_WAIT: Duration = Duration::from_secs(5);
+
 /// A running server.
 pub struct Server {
     listen: SocketAddr,
@@ -56,7 +59,7 @@ pub struct Server {
     shard_ends: UnboundedReceiver<ShardEnd>,
     storage: Option<Storage>,
     office: Office,
-    _data: Option<DataFolder>,
+    data: Option<DataFolder>,
 }
 
 /// Where what changes is stored.
@@ -144,7 +147,7 @@ impl Server {
         let mut office = Office::open(reload)?;
         office.manager.loading();
         let identity = config.tls.files.as_ref().map(read_identity).transpose()?;
-        let _data = config.data.as_deref().map(DataFolder::reserve).transpose()?;
+        let data = config.data.as_deref().map(DataFolder::reserve).transpose()?;
         let interval_ms = config.snapshot_interval_ms;
         let stored = config.data.as_deref().map(|folder| StateFolder::open(folder, interval_ms));
         let stored = stored.transpose()?;
@@ -196,9 +199,8 @@ impl Server {
             clock,
             controls: controls(lines, &wake_handles),
             routing: RoutingTable::even(shard_count, Epoch(1)),
-            bans: Mutex::new(bans),
-            bans_max: config.limits.bans_max,
-            orders: ServerOrders { drain: Notify::new(), reloads },
+            bans: BanBook::new(bans, config.limits.bans_max),
+            orders: ServerOrders::new(reloads),
             listen,
         });
         let storage = stored.zip(writer).map(|(stored, writer)| Storage { stored, writer });
@@ -212,7 +214,7 @@ impl Server {
             shard_ends,
             storage,
             office,
-            _data,
+            data,
         }))
     }
 
@@ -240,7 +242,8 @@ impl Server {
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fatal> {
         let (listen, endpoint) = (self.listen, self.admin.endpoint().clone());
-        let Self { admin, desk, state, peers, wake_handles, mut shard_ends, storage, .. } = self;
+        let Self { mut admin, desk, state, peers, wake_handles, mut shard_ends, storage, .. } =
+            self;
         let Office { runtime, mut signals, attendant, manager } = self.office;
         let mut result = Ok(());
         let mut shards_left = wake_handles.len();
@@ -249,6 +252,7 @@ impl Server {
             access: admin.access(),
             status: format!("serving on {listen}, admin on {endpoint}"),
         };
+        let (tokens, data) = (admin.take_token_files(), self.data);
         let served = admin.run(&runtime, Arc::clone(&desk), async {
             // Whoever reads the addresses may send a signal at once.
             print_addresses(listen, &endpoint);
@@ -279,6 +283,14 @@ impl Server {
                 }
                 signal = signals.next() => signal.end_process(log),
             }
+            // While the endpoint listens, the next server does not start: what it is to have is free
+            // before, and nothing of it is taken away behind its back.
+            let is_at_rest = tokio::time::timeout(BAN_WAIT, desk.bans.close()).await.is_ok();
+            drop(tokens);
+            if result.is_ok() && is_at_rest {
+                drop(data);
+            }
+            desk.orders.tell_end(result.as_ref().map_err(ToString::to_string).copied());
         });
         // A file that is being read again is nothing to wait for.
         runtime.shutdown_background();

@@ -22,6 +22,10 @@ use crate::bans::{Ban, Subject};
 use crate::metrics::Phase;
 use crate::reload::ReloadReport;
 
+/// Who waits for the end of a drain is answered after this, and may ask again. Less than a request
+/// may take.
+const DRAIN_WAIT: Duration = Duration::from_secs(10);
+
 type Desked = State<Arc<Desk>>;
 type Answered = Result<Response, ApiError>;
 
@@ -33,7 +37,7 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/api/kick", only("POST", post(kick)))
         .route("/api/ban", only("POST, DELETE", post(ban).delete(unban)))
         .route("/api/bans", only("GET, HEAD", get(bans)))
-        .route("/api/drain", only("POST", post(drain)))
+        .route("/api/drain", only("GET, HEAD, POST", post(drain).get(drain_end)))
         .route("/api/reload", only("POST", post(reload)))
 }
 
@@ -58,7 +62,7 @@ async fn status(State(desk): Desked) -> Response {
         "sessions": sum(|shard| shard.sessions),
         "rooms": sum(|shard| shard.rooms),
         "objects": sum(|shard| shard.objects),
-        "bans": desk.bans.lock().await.len(),
+        "bans": desk.bans.list().len(),
         "shards": shards,
     }))
 }
@@ -95,21 +99,9 @@ async fn ban(State(desk): Desked, body: Body) -> Answered {
             .ok_or_else(|| ApiError::malformed("`for` ends after the year 9999; leave it out"))?,
     };
     let ban = Ban { since_ms, until_ms, reason: body.reason()? };
-    let mut list = desk.bans.lock().await;
-    list.ban(subject.clone(), ban.clone(), desk.bans_max).map_err(|_| {
-        let detail = format!("there are {} bans, `limits.bans_max`", desk.bans_max);
-        ApiError::new(ErrorWord::TooManyBans, detail)
-    })?;
-    let published = desk.publish_bans(&list).await;
-    tracing::info!(%subject, until = until_text(until_ms), note = ban.reason, "banned");
-    // A user that is here goes, also when the ban could not be stored.
-    let session = match &subject {
-        Subject::User(user) => desk.end_session(user, Reason::Banned).await?,
-        Subject::Addresses(_) => None,
-    };
-    published?;
+    let session = desk.ban(subject.clone(), ban.clone()).await?;
     let mut answer = ban_row(&subject, &ban);
-    answer["stored"] = list.is_stored().into();
+    answer["stored"] = desk.bans.list().is_stored().into();
     answer["session"] = session.map(super::pages::session_text).into();
     Ok(ok(&answer))
 }
@@ -120,14 +112,9 @@ async fn unban(State(desk): Desked, body: Body) -> Answered {
         return Err(ApiError::malformed("a ban is ended by `user` or `address` alone"));
     }
     let subject = body.subject()?;
-    let mut list = desk.bans.lock().await;
-    if !list.unban(&subject, desk.clock.now().wall_ms) {
-        return Err(ApiError::new(ErrorWord::UnknownBan, format!("{subject} is not banned")));
-    }
-    let published = desk.publish_bans(&list).await;
-    tracing::info!(%subject, "no longer banned");
-    published?;
-    Ok(ok(&json!({ subject_key(&subject): subject.to_string(), "stored": list.is_stored() })))
+    desk.unban(subject.clone()).await?;
+    let is_stored = desk.bans.list().is_stored();
+    Ok(ok(&json!({ subject_key(&subject): subject.to_string(), "stored": is_stored })))
 }
 
 async fn bans(State(desk): Desked, uri: Uri) -> Answered {
@@ -135,9 +122,8 @@ async fn bans(State(desk): Desked, uri: Uri) -> Answered {
     let after = query.after.as_deref().map(str::parse::<Subject>).transpose();
     let after = after.map_err(|_| ApiError::malformed("`after` is none of a page before"))?;
     let now_ms = desk.clock.now().wall_ms;
-    let mut list = desk.bans.lock().await;
-    list.forget_ended(now_ms);
-    let mut rows = list.after(after.as_ref());
+    let list = desk.bans.list();
+    let mut rows = list.after(after.as_ref()).filter(|(_, ban)| now_ms < ban.until_ms);
     let page: Vec<_> = rows.by_ref().take(query.count).collect();
     let next = rows.next().and_then(|_| page.last().map(|(subject, _)| subject.to_string()));
     let page: Vec<Value> = page.into_iter().map(|(subject, ban)| ban_row(subject, ban)).collect();
@@ -152,6 +138,15 @@ async fn drain(State(desk): Desked) -> Response {
     // Whoever waits for it hears it, now or when it begins to wait.
     desk.orders.drain.notify_one();
     json_answer(StatusCode::ACCEPTED, &json!({ "phase": Phase::Draining.word() }))
+}
+
+/// Waits a while for the end of a drain, and tells how far it is.
+async fn drain_end(State(desk): Desked) -> Answered {
+    match tokio::time::timeout(DRAIN_WAIT, desk.orders.end()).await {
+        Err(_) => Ok(ok(&json!({ "phase": desk.state.phase().word() }))),
+        Ok(Ok(())) => Ok(ok(&json!({ "phase": "drained" }))),
+        Ok(Err(error)) => Err(ApiError::new(ErrorWord::NotStored, error)),
+    }
 }
 
 async fn reload(State(desk): Desked) -> Answered {
@@ -193,7 +188,7 @@ fn time_text(ms: u64) -> String {
 }
 
 /// None: it has no end.
-fn until_text(until_ms: u64) -> Option<String> {
+pub(super) fn until_text(until_ms: u64) -> Option<String> {
     (until_ms != NEVER_MS).then(|| time_text(until_ms))
 }
 

@@ -44,8 +44,8 @@ const _: () = assert!(LIFE.as_secs() / 2 > REQUEST_WAIT.as_secs());
 enum Sockets {
     Tcp(tokio::net::TcpListener),
     Unix(
+        #[expect(dead_code, reason = "it goes with the listener, and before it")] SocketFile,
         tokio::net::UnixListener,
-        #[expect(dead_code, reason = "it goes with the listener")] SocketFile,
     ),
 }
 
@@ -53,8 +53,8 @@ impl Sockets {
     fn of(listener: AdminListener) -> io::Result<Self> {
         Ok(match listener {
             AdminListener::Tcp(listener) => Self::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            AdminListener::Unix(listener, file) => {
-                Self::Unix(tokio::net::UnixListener::from_std(listener)?, file)
+            AdminListener::Unix(file, listener) => {
+                Self::Unix(file, tokio::net::UnixListener::from_std(listener)?)
             }
         })
     }
@@ -62,7 +62,7 @@ impl Sockets {
     async fn accept(&self) -> io::Result<Box<dyn Stream>> {
         match self {
             Self::Tcp(listener) => Ok(Box::new(listener.accept().await?.0)),
-            Self::Unix(listener, _) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Unix(_, listener) => Ok(Box::new(listener.accept().await?.0)),
         }
     }
 }

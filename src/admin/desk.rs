@@ -4,14 +4,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use warren_core::control::{Answer, Command};
 use warren_core::ids::{PartitionId, SessionId, ShardId};
 use warren_core::reason::Reason;
 use warren_core::routing::RoutingTable;
 
-use super::answers::{ApiError, ErrorWord};
-use crate::bans::BanList;
+use super::answers::ApiError;
+use super::ban_book::BanBook;
 use crate::clock::Clock;
 use crate::control::Controls;
 use crate::metrics::ServerState;
@@ -30,6 +30,29 @@ pub(crate) struct ServerOrders {
     pub(crate) drain: Notify,
     /// None: this server does not reload.
     pub(crate) reloads: Option<mpsc::Sender<ReloadAsker>>,
+    end: watch::Sender<Option<DrainEnd>>,
+}
+
+/// How a drain has ended: everything is stored, or why not.
+pub(crate) type DrainEnd = Result<(), String>;
+
+impl ServerOrders {
+    /// Of a server that serves.
+    pub(crate) fn new(reloads: Option<mpsc::Sender<ReloadAsker>>) -> Self {
+        Self { drain: Notify::new(), reloads, end: watch::Sender::new(None) }
+    }
+
+    /// The drain is over, and so is the server.
+    pub(crate) fn tell_end(&self, end: DrainEnd) {
+        self.end.send_replace(Some(end));
+    }
+
+    /// How the drain has ended, once it has.
+    pub(crate) async fn end(&self) -> DrainEnd {
+        let mut end = self.end.subscribe();
+        let end = end.wait_for(Option::is_some).await.expect("the orders have the sender");
+        end.clone().expect("it was waited for")
+    }
 }
 
 /// Where requests are dealt with.
@@ -39,9 +62,7 @@ pub(crate) struct Desk {
     pub(crate) clock: Clock,
     pub(crate) controls: Controls,
     pub(crate) routing: RoutingTable,
-    /// Held while it changes and is stored: changes come one after the other.
-    pub(crate) bans: Mutex<BanList>,
-    pub(crate) bans_max: usize,
+    pub(crate) bans: BanBook,
     pub(crate) orders: ServerOrders,
     /// Where clients connect.
     pub(crate) listen: SocketAddr,
@@ -77,21 +98,5 @@ impl Desk {
             Answer::Session(session) => Ok(session),
             other => panic!("a shard answers what it was asked: {other:?}"),
         }
-    }
-
-    /// Gives every shard the list as it is, and stores it. Shards come first: a disk that fails must
-    /// let nobody in.
-    pub(crate) async fn publish_bans(&self, list: &BanList) -> Result<(), ApiError> {
-        let bans = Arc::new(list.for_shards());
-        for index in 0..self.controls.shard_count() {
-            let command = Command::SetBans(Arc::clone(&bans));
-            self.controls.ask(ShardId(index), command).await?;
-        }
-        let list = list.clone();
-        let stored = tokio::task::spawn_blocking(move || list.store()).await;
-        stored.expect("storing a list does not panic").map_err(|error| {
-            let detail = format!("it holds until the server ends, and cannot be stored: {error}");
-            ApiError::new(ErrorWord::NotStored, detail)
-        })
     }
 }

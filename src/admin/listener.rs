@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -13,18 +13,36 @@ use crate::config::Endpoint;
 #[derive(Debug)]
 pub(super) enum AdminListener {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    /// The file goes first: who finds that nobody listens finds no file that is still to go.
+    Unix(SocketFile, UnixListener),
 }
 
 /// The socket's file. It goes with the listener.
 #[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and number: the file, whatever stands in its place.
+    file: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: file_at(path)? })
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // The next server takes the place of a file that nobody listens on.
-        let _ = fs::remove_file(&self.0);
+        // Another server may have put its own in its place; and one that stays is no harm, since the
+        // next server takes the place of a file that nobody listens on.
+        if file_at(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn file_at(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 impl AdminListener {
@@ -40,7 +58,7 @@ impl AdminListener {
             Endpoint::Unix(path) => {
                 let listener = bind_unix(path)?;
                 listener.set_nonblocking(true)?;
-                Ok((Self::Unix(listener, SocketFile(path.clone())), endpoint.clone()))
+                Ok((Self::Unix(SocketFile::at(path)?, listener), endpoint.clone()))
             }
         }
     }
@@ -100,6 +118,15 @@ mod tests {
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         assert!(!path.exists());
+        // What another has put in its place stays.
+        let (listener, _) = AdminListener::bind(&endpoint).unwrap();
+        fs::rename(&path, folder.join("older")).unwrap();
+        let newer = UnixListener::bind(&path).unwrap();
+        drop(listener);
+        assert!(path.exists());
+        drop(newer);
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(folder.join("older")).unwrap();
         fs::write(&path, "mine").unwrap();
         let refused = AdminListener::bind(&endpoint).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);

@@ -1,14 +1,17 @@
 //! The endpoint over real sockets, with a real engine behind it on a thread, but no reactor: what
 //! clients do is put in by the test.
 
+mod bans;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::sync::oneshot;
 use warren_core::authentication::Authentication;
 use warren_core::authorize::Policy;
 use warren_core::hashing::HashSeed;
@@ -25,6 +28,7 @@ use super::*;
 use crate::bans::BanList;
 use crate::clock::Clock;
 use crate::control::{Controls, control_line};
+use crate::ctl::{self, CtlArguments, Order};
 use crate::metrics::TURN_AGE_NS_MAX;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -111,11 +115,22 @@ fn run_engine(mut port: crate::control::ControlPort, steps: &mpsc::Receiver<Step
     }
 }
 
-fn running_with(bans_max: usize) -> Running {
-    running_for(bans_max, LIFE)
+/// What a test sets up in another way.
+struct Setup {
+    list: BanList,
+    bans_max: usize,
+    life: Duration,
+    /// There is one more shard, which is gone.
+    has_lost_shard: bool,
 }
 
-fn running_for(bans_max: usize, life: Duration) -> Running {
+impl Default for Setup {
+    fn default() -> Self {
+        Self { list: BanList::default(), bans_max: 10, life: LIFE, has_lost_shard: false }
+    }
+}
+
+fn running_with(Setup { list, bans_max, life, has_lost_shard }: Setup) -> Running {
     let now_ns = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&now_ns);
     let state = Arc::new(ServerState::new(2, move || clock.load(Ordering::Relaxed)));
@@ -123,20 +138,21 @@ fn running_for(bans_max: usize, life: Duration) -> Running {
     let Endpoint::Tcp(listen) = endpoint else { panic!("an address") };
     let token = Some(Token::of_text(TOKEN).unwrap());
     let access = Arc::new(Access::new(Reach::Loopback, token, None));
-    let server = AdminServer { listener, endpoint, access, life, _files: TokenFiles::default() };
+    let server = AdminServer { listener, endpoint, access, life, files: TokenFiles::default() };
     let (line, port) = control_line();
     let (steps, taken) = mpsc::channel();
     let waker = steps.clone();
     let wake: Box<dyn Fn() + Send + Sync> = Box::new(move || _ = waker.send(Step::Wake));
+    let lost = has_lost_shard
+        .then(|| -> (_, Box<dyn Fn() + Send + Sync>) { (control_line().0, Box::new(|| {})) });
     let clock = Clock::start();
     let desk = Arc::new(Desk {
         state: Arc::clone(&state),
         clock,
-        controls: Controls::new([(line, wake)]),
+        controls: Controls::new([(line, wake)].into_iter().chain(lost)),
         routing: RoutingTable::even(1, Epoch(1)),
-        bans: Mutex::new(BanList::default()),
-        bans_max,
-        orders: ServerOrders { drain: Notify::new(), reloads: None },
+        bans: BanBook::new(list, bans_max),
+        orders: ServerOrders::new(None),
         listen: "127.0.0.1:1".parse().unwrap(),
     });
     let (stop, stopped) = oneshot::channel::<()>();
@@ -153,7 +169,7 @@ fn running_for(bans_max: usize, life: Duration) -> Running {
 }
 
 fn running() -> Running {
-    running_with(10)
+    running_with(Setup::default())
 }
 
 /// Status, headers in lower case, and body.
@@ -279,7 +295,7 @@ fn what_is_not_there_is_told() {
         let (_, headers, _) = ask(running.listen, &head, "");
         assert!(headers.contains(&format!("allow: {allowed}")), "{path}: {headers}");
     }
-    for path in ["/api/kick", "/api/ban", "/api/drain", "/api/reload"] {
+    for path in ["/api/kick", "/api/ban", "/api/reload"] {
         running.check_error(("GET", path, ""), ErrorWord::MethodNotAllowed);
     }
     running.check_error(("POST", "/api/reload", ""), ErrorWord::NothingToReload);
@@ -350,31 +366,6 @@ fn a_kicked_user_is_out() {
 }
 
 #[test]
-fn bans_hold_are_told_and_end() {
-    let running = running_with(2);
-    running.log_in("ann");
-    let (status, answer) =
-        running.call("POST", "/api/ban", r#"{"user":"ann","for":"1h","reason":"noise"}"#);
-    assert_eq!((status, &answer["stored"]), (200, &false.into()), "{answer}");
-    assert_eq!(answer["session"], "0000000000000000");
-    running.log_in("ann");
-    assert_eq!(running.users(""), [""; 0]);
-    let (status, _) = running.call("POST", "/api/ban", r#"{"address":"10.1.2.3/8"}"#);
-    assert_eq!(status, 200);
-    running.check_error(("POST", "/api/ban", r#"{"user":"bob"}"#), ErrorWord::TooManyBans);
-    let (_, page) = running.call("GET", "/api/bans?count=1", "");
-    assert_eq!(page["bans"][0]["user"], "ann");
-    assert_eq!(page["bans"][0]["reason"], "noise");
-    let (_, page) = running.call("GET", "/api/bans?count=1&after=ann", "");
-    assert_eq!((&page["bans"][0]["address"], &page["after"]), (&"10.0.0.0/8".into(), &Value::Null));
-    assert_eq!(page["bans"][0]["until"], Value::Null);
-    assert_eq!(running.call("DELETE", "/api/ban", r#"{"user":"ann"}"#).0, 200);
-    running.check_error(("DELETE", "/api/ban", r#"{"user":"ann"}"#), ErrorWord::UnknownBan);
-    running.log_in("ann");
-    assert_eq!(running.users(""), ["ann"]);
-}
-
-#[test]
 fn a_drain_is_ordered_once_or_twice() {
     let running = running();
     for _ in 0..2 {
@@ -383,6 +374,35 @@ fn a_drain_is_ordered_once_or_twice() {
     }
     // Whoever begins to wait now hears of it.
     make_runtime().unwrap().block_on(running.desk.orders.drain.notified());
+}
+
+#[test]
+fn whoever_waits_for_the_end_of_a_drain_hears_whether_all_is_stored() {
+    let running = running();
+    let orders = &running.desk.orders;
+    orders.tell_end(Ok(()));
+    let (status, answer) = running.call("GET", "/api/drain", "");
+    assert_eq!((status, &answer["phase"]), (200, &"drained".into()));
+    orders.tell_end(Err("the disk is full".to_owned()));
+    running.check_error(("GET", "/api/drain", ""), ErrorWord::NotStored);
+
+    let token = std::env::temp_dir().join(format!("warren-drained-{}", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(&token).unwrap().write_all(TOKEN.as_bytes()).unwrap();
+    let arguments = CtlArguments {
+        admin: Some(Endpoint::Tcp(running.listen)),
+        config: None,
+        data: None,
+        token_file: Some(token.clone()),
+        json: false,
+        order: Order::Drain { wait: true },
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = ctl::run(&arguments, &mut out, &mut err).unwrap();
+    std::fs::remove_file(token).unwrap();
+    assert_eq!(format!("{code:?}"), format!("{:?}", std::process::ExitCode::from(1)));
+    assert_eq!(err, b"warren: not-stored: the disk is full\n");
 }
 
 #[test]
@@ -479,7 +499,7 @@ fn when_all_places_are_those_of_operators_one_more_is_closed() {
 
 #[test]
 fn a_connection_that_does_not_read_ends_with_its_time_also_with_the_token() {
-    let running = running_for(10, Duration::from_millis(100));
+    let running = running_with(Setup { life: Duration::from_millis(100), ..Setup::default() });
     let token = format!("authorization: Bearer {TOKEN}\r\n");
     let mut stream = answered(running.listen, &token);
     // It waits for the endpoint to take more, until the connection is cut.

@@ -118,15 +118,18 @@ pub fn token_file_of_data(folder: &Path) -> PathBuf {
 
 /// Files with a token that was made for one life of the server. They go with it.
 #[derive(Debug, Default)]
-pub(crate) struct TokenFiles(Vec<PathBuf>);
+pub(crate) struct TokenFiles {
+    paths: Vec<PathBuf>,
+    token: Option<Token>,
+}
 
 impl TokenFiles {
     /// Writes the token to each place that can be written.
     pub(crate) fn write(token: &Token, places: impl IntoIterator<Item = PathBuf>) -> Self {
-        let mut files = Self::default();
+        let mut files = Self { paths: Vec::new(), token: Some(token.clone()) };
         for path in places {
             match write_file(token, &path) {
-                Ok(()) => files.0.push(path),
+                Ok(()) => files.paths.push(path),
                 Err(error) => {
                     let path = path.display();
                     tracing::warn!(%path, %error, "the token of the admin endpoint cannot be left there");
@@ -137,13 +140,19 @@ impl TokenFiles {
     }
 
     pub(crate) fn paths(&self) -> &[PathBuf] {
-        &self.0
+        &self.paths
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        let (Some(token), Ok(found)) = (&self.token, Token::read(path)) else { return false };
+        token.matches(found.secret())
     }
 }
 
 impl Drop for TokenFiles {
     fn drop(&mut self) {
-        for path in &self.0 {
+        // Another server may have put its own in the place of one.
+        for path in self.paths.iter().filter(|path| self.is_own(path)) {
             // A token that stays is of no use to anyone.
             let _ = fs::remove_file(path);
         }

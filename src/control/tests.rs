@@ -57,3 +57,25 @@ fn a_full_line_a_silent_shard_and_one_that_is_gone_are_told_apart() {
         assert_eq!(controls.ask(shard, set_bans()).await, Err(Unanswered::Silent(shard)));
     });
 }
+
+#[test]
+fn what_all_are_asked_reaches_each_that_hears() {
+    let lines: Vec<_> = (0..4).map(|_| control_line()).collect();
+    let (senders, mut ports): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+    let wake = || -> Box<dyn Fn() + Send + Sync> { Box::new(|| {}) };
+    let mut controls = Controls::new(senders.into_iter().map(|sender| (sender, wake())));
+    controls.answer_wait = Duration::from_millis(1);
+    block_on(async {
+        // The first is full, the second is gone, nobody answers for the third.
+        for _ in 0..COMMANDS_MAX {
+            let _ = controls.ask(ShardId(0), set_bans()).await;
+        }
+        let mut last = ports.pop().unwrap();
+        drop(ports.remove(1));
+        let asked = controls.ask_all(set_bans);
+        let (outcome, taken) = tokio::join!(asked, async { turn(&mut last) });
+        assert_eq!((outcome, taken), (Err(Unanswered::Busy(ShardId(0))), 1));
+        // What it does late it does all the same.
+        assert_eq!(turn(&mut ports[1]), 1);
+    });
+}

@@ -191,6 +191,32 @@ fn a_drain_can_be_waited_for() {
 }
 
 #[test]
+fn after_a_drain_that_was_waited_for_the_next_server_can_start_at_once() {
+    let (folder, data, runtime) = (TestFolder::new(), TestFolder::new(), TestFolder::new());
+    let socket = folder.0.join("admin.sock");
+    for admin in [format!("unix:{}", socket.display()), "127.0.0.1:0".to_owned()] {
+        let start = || {
+            let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--shards", "2"]);
+            command.args(["--admin", &admin, "--data"]).arg(&data.0);
+            command.env("XDG_RUNTIME_DIR", &runtime.0);
+            TestServer::spawn(command)
+        };
+        let mut server = start();
+        for _ in 0..3 {
+            let token = data.0.join("admin-token");
+            let ctl = Ctl::of(&server.admin, token.exists().then_some(token.as_path()));
+            assert_eq!(ctl.text("drain --wait"), "draining\nthe server has ended\n");
+            let next = start();
+            assert_eq!(server.wait().code(), Some(0));
+            // Whatever the one before has taken away, it was its own.
+            assert_eq!(Ctl::of(&next.admin, Some(&token)).json("status")["phase"], "serving");
+            server = next;
+        }
+        server.stop();
+    }
+}
+
+#[test]
 fn a_unix_socket_asks_for_no_token() {
     let folder = TestFolder::new();
     let path = folder.0.join("admin.sock");

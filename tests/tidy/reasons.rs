@@ -130,7 +130,7 @@ const KEYS_HIT: &[Row] = &[
     ("limits.state_bytes_max", "core/src/shard/tests/objects.rs", "state_is_bounded_in_bytes"),
     ("limits.watches_per_session_max", "core/src/shard/tests/objects.rs", "a_session_watches_a_bounded_number_of_objects"),
     ("limits.mesh_staging_bytes_max", "core/src/shard/tests/objects.rs", "notices_are_dropped_when_the_way_to_their_room_is_full"),
-    ("limits.bans_max", "src/admin/tests.rs", "bans_hold_are_told_and_end"),
+    ("limits.bans_max", "src/admin/tests/bans.rs", "bans_hold_are_told_and_end"),
     ("limits.room_grace_ms", "core/src/shard/tests/objects.rs", "a_room_outlives_its_time_while_a_way_to_its_watchers_is_full"),
     ("limits.detached_sessions_max", "core/src/shard/tests/sessions.rs", "one_detached_session_too_many_ends_the_oldest"),
     ("limits.replay_messages_max", "core/src/shard/tests/sessions.rs", "who_missed_more_than_is_kept_is_told_so_and_may_log_in_anew"),

@@ -78,7 +78,10 @@ fn a_made_token_is_left_for_its_owner_and_goes_with_the_server() {
     assert_eq!(files.paths(), std::slice::from_ref(&path));
     assert!(Token::read(&path).unwrap().matches(token.secret()));
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-    drop((older, files));
+    // The place is another's by now.
+    drop(older);
+    assert!(Token::read(&path).unwrap().matches(token.secret()));
+    drop(files);
     assert!(!path.exists());
     fs::remove_dir_all(folder).unwrap();
 }
