@@ -301,6 +301,62 @@ class SessionTest(unittest.IsolatedAsyncioTestCase):
             client.reconnect()
             await (await served.greet()).answer("resume", token="b", replayed=0)
 
+    async def test_a_client_that_is_closed_does_not_connect_again(self) -> None:
+        async with logged_in(backoff=NEVER) as (served, connection, client):
+            lost = following(client, "state", lambda state: state.state == "reconnecting")
+            connection.cut()
+            await lost
+            client.reconnect()
+            await client.close()
+            # Whoever connects next is another.
+            other = asyncio.create_task(
+                self.refused(connect(served.url, user="bob"), "banned", 403)
+            )
+            login = await (await served.greet()).answer("login", status=403, error="banned")
+            self.assertEqual(login["user"], "bob")
+            await other
+
+    async def test_a_ticket_that_does_not_come_is_not_waited_for(self) -> None:
+        async with peer() as served:
+            never = asyncio.get_running_loop().create_future
+            connecting = connect(served.url, ticket=never, connect_timeout=0.005)
+            await self.refused(connecting, "connect-failed", 0)
+
+    async def test_a_ticket_that_cannot_be_fetched_is_asked_for_again(self) -> None:
+        asked = asyncio.Event()
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        answers: list[str | Exception | asyncio.Future[str]] = [
+            "first",
+            never,
+            OSError("the service is away"),
+            WarrenError("banned"),
+            "last",
+        ]
+
+        async def ticket() -> str:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            if isinstance(answer, str):
+                return answer
+            asked.set()
+            return await answer
+
+        async with logged_in(ticket=ticket) as (served, connection, client):
+            lost = following(client, "lost")
+            connection.cut()
+            second = await served.greet()
+            await second.answer("resume", **UNKNOWN)
+            await asked.wait()
+            client.reconnect()
+            self.assertEqual(await second.read(), {})
+            for _ in range(2):
+                self.assertEqual(await (await served.greet()).read(), {})
+            last = await served.greet()
+            login = await last.answer("login", session="8", token="z", object="1.2")
+            self.assertEqual(login["ticket"], "last")
+            await lost
+
     async def test_a_listener_that_fails_does_not_stop_the_others(self) -> None:
         faults: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))

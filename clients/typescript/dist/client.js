@@ -100,9 +100,11 @@ export class Client {
     reconnect() {
         if (this.#isClosing || this.#opening !== undefined || this.#state.state === "closed")
             return;
-        // It is waiting to try again, or will be.
         if (this.#retry === undefined)
             this.#connection?.drop(connectFailed("reconnect"));
+        // It waits to try again now, unless who heard of it has closed the client, or reconnected it.
+        if (this.#retry === undefined)
+            return;
         clearTimeout(this.#retry);
         this.#attempts = 0;
         this.#attempt();
@@ -149,12 +151,20 @@ export class Client {
     }
     async #login(connection) {
         const { user, ticket } = this.#options;
+        let issued;
         try {
-            const issued = typeof ticket === "function" ? await ticket() : ticket;
-            connection.send(encode("login", { user, ticket: issued }));
+            issued = typeof ticket === "function" ? await ticket() : ticket;
         }
         catch (cause) {
-            connection.drop(cause instanceof WarrenError ? cause : connectFailed(cause));
+            // Whatever it is: the next attempt asks again.
+            connection.drop(connectFailed(cause));
+            return;
+        }
+        try {
+            connection.send(encode("login", { user, ticket: issued }));
+        }
+        catch (error) {
+            this.#end(error);
         }
     }
     #message(message, connection) {
@@ -278,8 +288,9 @@ export class Client {
     #end(error) {
         if (this.#state.state === "closed")
             return;
-        this.#setState({ state: "closed", error });
         clearTimeout(this.#retry);
+        this.#retry = undefined;
+        this.#setState({ state: "closed", error });
         this.#connection?.drop(error);
         this.#calls.fail(error);
         this.#opening?.reject(error);

@@ -177,8 +177,9 @@ export class Client {
   /** Drops the connection and resumes at once: for when the network is known to be another. */
   reconnect(): void {
     if (this.#isClosing || this.#opening !== undefined || this.#state.state === "closed") return;
-    // It is waiting to try again, or will be.
     if (this.#retry === undefined) this.#connection?.drop(connectFailed("reconnect"));
+    // It waits to try again now, unless who heard of it has closed the client, or reconnected it.
+    if (this.#retry === undefined) return;
     clearTimeout(this.#retry);
     this.#attempts = 0;
     this.#attempt();
@@ -233,11 +234,18 @@ export class Client {
 
   async #login(connection: Connection): Promise<void> {
     const { user, ticket } = this.#options;
+    let issued: string | undefined;
     try {
-      const issued = typeof ticket === "function" ? await ticket() : ticket;
-      connection.send(encode("login", { user, ticket: issued }));
+      issued = typeof ticket === "function" ? await ticket() : ticket;
     } catch (cause) {
-      connection.drop(cause instanceof WarrenError ? cause : connectFailed(cause));
+      // Whatever it is: the next attempt asks again.
+      connection.drop(connectFailed(cause));
+      return;
+    }
+    try {
+      connection.send(encode("login", { user, ticket: issued }));
+    } catch (error) {
+      this.#end(error as WarrenError);
     }
   }
 
@@ -353,8 +361,9 @@ export class Client {
 
   #end(error: WarrenError): void {
     if (this.#state.state === "closed") return;
-    this.#setState({ state: "closed", error });
     clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#setState({ state: "closed", error });
     this.#connection?.drop(error);
     this.#calls.fail(error);
     this.#opening?.reject(error);

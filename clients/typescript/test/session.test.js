@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { connect } from "../dist/index.js";
+import { connect, WarrenError } from "../dist/index.js";
 import { startPeer } from "./peer.js";
 import { next } from "./server.js";
 
@@ -295,6 +295,72 @@ test("reconnect does not wait", { timeout }, async (context) => {
   await lost;
   client.reconnect();
   await (await peer.greet()).answer("resume", { token: "b", replayed: 0 });
+});
+
+test("a ticket that does not come is not waited for", { timeout }, async (context) => {
+  const peer = await startPeer(context);
+  const ticket = () => new Promise(() => {});
+  await assert.rejects(connect(peer.url, { ticket, connectTimeoutMs: 5 }), {
+    reason: "connect-failed",
+  });
+});
+
+test("a ticket that cannot be fetched is asked for again", { timeout }, async (context) => {
+  const answers = ["first", undefined, new Error("the service is away"), new WarrenError("banned"), "last"];
+  /** @type {(value?: unknown) => void} */
+  let tell = () => {};
+  const asked = new Promise((resolve) => (tell = resolve));
+  const ticket = async () => {
+    const answer = answers.shift();
+    if (answer instanceof Error) throw answer;
+    if (answer !== undefined) return answer;
+    tell();
+    return new Promise(() => {});
+  };
+  const { peer, connection, client } = await start(context, { ticket });
+  const lost = next(client, "lost");
+  connection.cut();
+  const second = await peer.greet();
+  await second.answer("resume", unknown);
+  await asked;
+  client.reconnect();
+  assert.equal(await second.read(), undefined);
+  for (let time = 0; time < 2; time += 1) {
+    assert.equal(await (await peer.greet()).read(), undefined);
+  }
+  const last = await peer.greet();
+  const login = await last.answer("login", { session: "8", token: "z", object: "1.2" });
+  assert.equal(login.ticket, "last");
+  await lost;
+});
+
+test("who hears that the connection is dropped may close the client", { timeout }, async (context) => {
+  const { peer, connection, client } = await start(context);
+  client.on("state", ({ state }) => state === "reconnecting" && client.close());
+  client.reconnect();
+  assert.equal(client.state.state, "closed");
+  assert.equal(await connection.read(), undefined);
+  // Whoever connects next is another.
+  const other = connect(peer.url, { user: "bob", backoff });
+  const { user } = await (await peer.greet()).answer("login", { status: 403, error: "banned" });
+  assert.equal(user, "bob");
+  await assert.rejects(other, { reason: "banned" });
+});
+
+test("who hears that the connection is dropped may reconnect", { timeout }, async (context) => {
+  const { peer, connection, client } = await start(context);
+  const off = client.on("state", ({ state }) => state === "reconnecting" && client.reconnect());
+  client.reconnect();
+  off();
+  assert.equal(await connection.read(), undefined);
+  const connected = next(client, "state", ({ state }) => state === "connected");
+  await (await peer.greet()).answer("resume", { token: "b", replayed: 0 });
+  await connected;
+  // Whoever connects next is another.
+  const other = connect(peer.url, { user: "bob", backoff });
+  const { user } = await (await peer.greet()).answer("login", { status: 403, error: "banned" });
+  assert.equal(user, "bob");
+  await assert.rejects(other, { reason: "banned" });
 });
 
 test("a listener that fails does not stop the others", { timeout }, async (context) => {

@@ -138,6 +138,8 @@ class Client:
         self._calls = Calls()
         self._state = State("connecting")
         self._transport: Transport | None = None
+        # While a connection is not served yet: what opens it and logs in.
+        self._reaching: asyncio.Task[Transport] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard = False
         # Set: do not wait for the next attempt.
@@ -164,6 +166,7 @@ class Client:
         try:
             await asyncio.shield(self._opened)
         except asyncio.CancelledError:
+            self._is_closing = True
             self._task.cancel()
             raise
 
@@ -277,6 +280,8 @@ class Client:
         if self._is_closing or self._state.state not in ("connected", "reconnecting"):
             return
         self._hurry.set()
+        if self._reaching is not None:
+            self._reaching.cancel()
         if self._transport is not None:
             self._transport.close()
 
@@ -294,15 +299,15 @@ class Client:
 
     async def _run(self) -> None:
         try:
-            while True:
+            # Up to Python 3.11 `wait_for` may pass over that the task is cancelled.
+            while not self._is_closing:
                 self._hurry.clear()
                 self._attempts += 1
                 lost = await self._connection()
                 self._calls.reconnected()
                 self._replaying = 0
                 if self._is_closing:
-                    self._end(WarrenError("client-closed"))
-                    return
+                    break
                 if self._is_final(lost) or not self._opened.done():
                     self._end(lost.error)
                     return
@@ -313,6 +318,7 @@ class Client:
                     self._attempts = 0
                 except asyncio.TimeoutError:
                     pass
+            self._end(WarrenError("client-closed"))
         except asyncio.CancelledError:
             self._end(WarrenError("client-closed"))
             raise
@@ -330,31 +336,45 @@ class Client:
 
     async def _connection(self) -> _Lost:
         """One connection, from its opening to its end."""
-        timeout = self._options.connect_timeout
+        # From its opening to its serving there is one bound, whatever it is that takes so long.
+        reaching = self._reaching = asyncio.create_task(self._reach())
         try:
-            opening = opener(self._url, self._options.tls)
-            transport = await asyncio.wait_for(opening, timeout)
-        except (OSError, asyncio.TimeoutError) as fault:
-            return _Lost(caused("connect-failed", fault))
-        self._transport = transport
-        # Until it serves, it is closed when this is due.
-        self._timer = asyncio.get_running_loop().call_later(timeout, transport.close)
-        try:
-            await self._greet(transport)
-            while (frame := await transport.receive()) is not None:
-                self._heard = True
-                message = decode(frame)
-                if self._message(message, transport):
-                    await self._login(transport)
-            return _Lost(caused("connect-failed", "the connection is closed"))
+            await asyncio.wait([reaching], timeout=self._options.connect_timeout)
+            reaching.cancel()
+            await asyncio.wait([reaching])
+            if reaching.cancelled():
+                return _Lost(caused("connect-failed", "it was not served in time"))
+            transport = reaching.result()
+            while True:
+                await self._take(transport)
         except _Lost as lost:
             return lost
-        except ValueError as fault:
+        except (OSError, ValueError) as fault:
             return _Lost(caused("connect-failed", fault))
         finally:
-            self._timer.cancel()
-            self._transport = None
-            transport.close()
+            reaching.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._transport is not None:
+                self._transport.close()
+                self._transport = None
+
+    async def _reach(self) -> Transport:
+        """Opens a connection. Returns when a session is served on it."""
+        self._transport = transport = await opener(self._url, self._options.tls)
+        await self._greet(transport)
+        while self._state.state != "connected":
+            if await self._take(transport):
+                await self._login(transport)
+        return transport
+
+    async def _take(self, transport: Transport) -> bool:
+        """Takes the next message. True when there has to be a login."""
+        frame = await transport.receive()
+        if frame is None:
+            raise _Lost(caused("connect-failed", "the connection is closed"))
+        self._heard = True
+        return self._message(decode(frame), transport)
 
     async def _greet(self, transport: Transport) -> None:
         transport.send(encode("hello", {"protocol": _PROTOCOL_VERSION, "client": _CLIENT_NAME}))
@@ -376,17 +396,19 @@ class Client:
         fields: dict[str, Value] = {}
         if self._options.user is not None:
             fields["user"] = self._options.user
-        try:
-            if callable(ticket):
+        if callable(ticket):
+            try:
                 fetched = ticket()
                 ticket = await fetched if inspect.isawaitable(fetched) else fetched
-            if ticket is not None:
-                fields["ticket"] = ticket
+            except Exception as fault:
+                # Whatever it is: the next attempt asks again.
+                raise _Lost(caused("connect-failed", fault)) from fault
+        if ticket is not None:
+            fields["ticket"] = ticket
+        try:
             transport.send(encode("login", fields))
         except WarrenError as error:
             raise _Lost(error, is_final=True) from None
-        except Exception as fault:
-            raise _Lost(caused("connect-failed", fault)) from fault
 
     def _message(self, message: Message, transport: Transport) -> bool:
         """Takes a message. True when there has to be a login."""
