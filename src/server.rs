@@ -629,3 +629,6 @@ fn hash_seed() -> HashSeed {
     let state = RandomState::new();
     HashSeed(state.hash_one(0), state.hash_one(1))
 }
+
+#[cfg(test)]
+mod tests;

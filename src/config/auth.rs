@@ -63,11 +63,11 @@ fn authentication(auth: &AuthSection) -> Result<Authentication, Located> {
 
 fn ticket_keys(setting: &Setting<'_, Vec<String>>) -> Result<Vec<TicketKey>, Located> {
     let mut keys: Vec<TicketKey> = Vec::new();
-    for text in setting.list()? {
-        // A secret key that somebody put here by mistake is not to appear in a log.
-        let Some(key) = TicketKey::read(&text) else {
-            let shown = text.split(':').next().unwrap_or_default();
-            return Err(setting.out_of_range(&format_args!("a list with `{shown}:…`")));
+    for (index, text) in setting.list()?.iter().enumerate() {
+        // A secret key that somebody put here by mistake is not to appear in a log, nor any part of it.
+        let Some(key) = TicketKey::read(text) else {
+            let number = index + 1;
+            return Err(setting.out_of_range(&format_args!("a list whose key {number} is none")));
         };
         if keys.iter().any(|earlier| earlier.id() == key.id()) {
             let why = "allowed: one key of each id".to_owned();

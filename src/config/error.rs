@@ -124,8 +124,9 @@ impl Located {
 
 impl From<toml::de::Error> for Located {
     fn from(error: toml::de::Error) -> Self {
-        let problem = unknown_key(error.message())
-            .unwrap_or_else(|| ConfigProblem::Syntax(error.message().replace('\n', ", ")));
+        let problem = unknown_key(error.message()).unwrap_or_else(|| {
+            ConfigProblem::Syntax(without_text(error.message()).replace('\n', ", "))
+        });
         Self { span: error.span(), problem }
     }
 }
@@ -155,6 +156,16 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+/// The message without the text of a value, which may be a secret in the wrong place.
+fn without_text(message: &str) -> String {
+    let cut = || {
+        let (before, text) = message.split_once(" string \"")?;
+        let (_, after) = text.rsplit_once("\", expected ")?;
+        Some(format!("{before} string, expected {after}"))
+    };
+    cut().unwrap_or_else(|| message.to_owned())
+}
 
 /// Reads serde's "unknown field `a`, expected one of `b`, `c`": the words stand in backticks.
 fn unknown_key(message: &str) -> Option<ConfigProblem> {

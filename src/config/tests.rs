@@ -338,9 +338,19 @@ fn wrong_ways_to_prove_who_one_is_are_refused() {
         // What might be a secret is not repeated.
         (
             format!("keys = [\"secret:main:{key}\"]"),
-            "2:8: `auth.keys` is a list with `secret:…`; allowed: a list of at most 16 keys \
+            "2:8: `auth.keys` is a list whose key 1 is none; allowed: a list of at most 16 keys \
              `ID:KEY`"
                 .to_owned(),
+        ),
+        (
+            format!("keys = [\"{KEY}\", \"{key}\"]"),
+            "2:8: `auth.keys` is a list whose key 2 is none; allowed: a list of at most 16 keys \
+             `ID:KEY`"
+                .to_owned(),
+        ),
+        (
+            format!("keys = \"secret:main:{key}\""),
+            "2:8: invalid type: string, expected a sequence".to_owned(),
         ),
         (
             format!("keys = [{}]", format!("\"{KEY}\",").repeat(17)),

@@ -10,6 +10,7 @@ mod detection;
 mod frames;
 mod records;
 mod server_frames;
+mod tickets;
 mod websocket;
 
 /// A decoder, its inputs, and its properties.
@@ -54,6 +55,7 @@ pub(crate) const TARGETS: &[Target] = &[
     detection::TARGET,
     records::DELTA_BATCH,
     records::OBJECT_RECORD,
+    tickets::TARGET,
     configuration::TARGET,
 ];
 

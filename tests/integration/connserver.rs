@@ -98,6 +98,31 @@ fn legacy_leaves_out_what_the_original_did_not_send() {
 }
 
 #[test]
+fn without_percent_encoding_text_is_as_raw_as_the_original_s() {
+    for (config, heard) in
+        [("", "text=A"), ("[protocol.connserver]\npercent = false\n", "text=%41")]
+    {
+        check(
+            config,
+            &[
+                (
+                    "msg=login&user=ann~msg=join&room=r~",
+                    "msg=login&object=12626.1&session=0000000000000000&status=0&user=ann~\0\
+                     members=1&msg=join&room=r&status=0~\0",
+                ),
+                (
+                    "msg=chat&to=r&text=%41~",
+                    &format!(
+                        "msg=chat&seq=1&status=0&{heard}&to=r~\0\
+                         from=ann&msg=chat&room=r&seq=1&{heard}~\0"
+                    ),
+                ),
+            ],
+        );
+    }
+}
+
+#[test]
 fn strict_closes_on_an_unknown_method() {
     let server = TestServer::start_with(1, "[protocol.connserver]\nstrict = true\n");
     let mut client = Client::connect(server.listen);

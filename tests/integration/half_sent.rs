@@ -5,7 +5,10 @@ use crate::server::{TestServer, cpu_ticks};
 
 #[test]
 fn a_frame_sent_a_byte_at_a_time_makes_no_busy_loop() {
-    let server = TestServer::start_with(1, "[protocol]\nheartbeat_ms = 1000\n");
+    let server = TestServer::start_with(
+        1,
+        "[protocol]\nheartbeat_ms = 1000\n[limits]\nlogin_ms = 600000\nframe_ms = 600000\n",
+    );
     let mut slow = Client::connect(server.listen);
     let mut clock = Client::log_in(server.listen, "clock");
     let frame = b"msg:ping\nlong:some text that comes in single bytes\n\0";

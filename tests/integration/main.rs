@@ -1,5 +1,5 @@
 //! The real binary over real sockets. Every test starts a server of its own on free ports and ends
-//! it; nothing sleeps, everything waits for bytes, with a bound.
+//! it; nothing sleeps, and what waits for bytes of a server waits with a bound.
 
 mod admin;
 mod allocations;

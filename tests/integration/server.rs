@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use serde_json::Value;
 use warren::config::Endpoint;
@@ -13,11 +14,38 @@ use crate::client::PATIENCE;
 /// A running `warren serve`, killed when the test ends by panic.
 pub(crate) struct TestServer {
     child: Child,
-    stdout: BufReader<ChildStdout>,
-    log: Option<BufReader<ChildStderr>>,
+    stdout: Lines,
+    log: Option<Lines>,
     pub(crate) listen: SocketAddr,
     pub(crate) admin: Endpoint,
     _config: Option<ConfigFile>,
+}
+
+/// What a process writes, line by line. A thread reads it at once, so that nobody who does not want it
+/// holds up the process.
+struct Lines(Receiver<String>);
+
+impl Lines {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let (sender, lines) = channel();
+        let read = move || {
+            for line in BufReader::new(pipe).lines() {
+                // The test may have ended.
+                let Ok(()) = sender.send(line.unwrap()) else { return };
+            }
+        };
+        std::thread::Builder::new().name("lines".to_owned()).spawn(read).unwrap();
+        Self(lines)
+    }
+
+    /// The next line; none when the process has ended.
+    fn next(&self) -> Option<String> {
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the server says nothing, and does not end"),
+        }
+    }
 }
 
 /// A configuration file that goes with its test.
@@ -69,15 +97,23 @@ impl TestServer {
     /// Starts a server by this command. Where its standard error is piped, the log can be read.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let log = child.stderr.take().map(BufReader::new);
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut address = |prefix: &str| {
-            let mut line = String::new();
-            stdout.read_line(&mut line).unwrap();
-            line.trim().strip_prefix(prefix).expect("the server says where it is").to_owned()
+        let log = child.stderr.take().map(Lines::of);
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let mut server = Self::unknown(child, stdout, log);
+        let address = |prefix: &str| {
+            let line = server.stdout.next().unwrap_or_default();
+            line.strip_prefix(prefix).expect("the server says where it is").to_owned()
         };
-        let listen = address("listening on ").parse().unwrap();
-        let admin = address("admin on ").parse().unwrap();
+        let (listen, admin) = (address("listening on "), address("admin on "));
+        server.listen = listen.parse().unwrap();
+        server.admin = admin.parse().unwrap();
+        server
+    }
+
+    /// A server that has not said yet where it is.
+    fn unknown(child: Child, stdout: Lines, log: Option<Lines>) -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let admin = Endpoint::Tcp(listen);
         Self { child, stdout, log, listen, admin, _config: None }
     }
 
@@ -91,10 +127,9 @@ impl TestServer {
 
     /// The next line of the JSON log that has this message; those before it are JSON too.
     pub(crate) fn logged(&mut self, message: &str) -> Value {
-        let log = self.log.as_mut().expect("standard error is piped");
+        let log = self.log.as_ref().expect("standard error is piped");
         loop {
-            let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the log ended without {message:?}");
+            let line = log.next().unwrap_or_else(|| panic!("the log ended without {message:?}"));
             let line = log_line(&line);
             if line["message"] == message {
                 return line;
@@ -105,15 +140,14 @@ impl TestServer {
     /// Waits for the end of the process, and returns what is left of the JSON log.
     pub(crate) fn wait_and_read_log(mut self) -> (ExitStatus, Vec<Value>) {
         let log = self.log.take().expect("standard error is piped");
-        let lines = log.lines().map(|line| log_line(&line.unwrap())).collect();
+        let lines = std::iter::from_fn(|| log.next()).map(|line| log_line(&line)).collect();
         (self.wait(), lines)
     }
 
     /// Waits for the end of the process.
     pub(crate) fn wait(mut self) -> ExitStatus {
-        let mut rest = String::new();
         // Standard output ends with the process.
-        self.stdout.read_to_string(&mut rest).unwrap();
+        while self.stdout.next().is_some() {}
         self.child.wait().unwrap()
     }
 

@@ -1,5 +1,6 @@
 //! Every reason and every limit is hit by a test. The tables say by which; a name that is gone is
-//! found, and so is a reason or a key without a row.
+//! found, and so is a reason or a key without a row. Most tests of limits set them where they are
+//! kept; that each key leads there is what `src/server/tests.rs` tests.
 
 use warren::config::KEYS;
 use warren_core::reason::Reason;
@@ -94,9 +95,9 @@ const REASONS: &[Row] = &[
 const KEYS_HIT: &[Row] = &[
     ("protocol.fixed", "net/src/reactor/tests/limits.rs", "a_fixed_port_speaks_one_protocol"),
     ("protocol.frame_bytes_max", "tests/integration/bad_input.rs", "a_frame_over_the_limit_closes_its_connection_by_name"),
-    ("protocol.heartbeat_ms", "net/src/reactor/tests/time.rs", "a_binary_client_is_closed_after_two_silent_heartbeats"),
+    ("protocol.heartbeat_ms", "net/src/reactor/tests/time.rs", "heartbeats_are_as_far_apart_as_the_settings_say"),
     ("protocol.flash_policy", "tests/integration/xml.rs", "a_flash_player_is_told_the_configured_policy_and_may_then_play"),
-    ("protocol.connserver.percent", "net/src/gateway/tests/random.rs", "nobody_says_a_second_message_in_another_name"),
+    ("protocol.connserver.percent", "tests/integration/connserver.rs", "without_percent_encoding_text_is_as_raw_as_the_original_s"),
     ("protocol.connserver.legacy", "tests/integration/connserver.rs", "legacy_leaves_out_what_the_original_did_not_send"),
     ("protocol.connserver.strict", "tests/integration/connserver.rs", "strict_closes_on_an_unknown_method"),
     ("websocket.origins", "net/src/gateway/tests/websocket_handshake.rs", "listed_origins_are_welcome_and_no_others"),

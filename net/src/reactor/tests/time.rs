@@ -40,6 +40,19 @@ fn text_clients_get_a_heartbeat_every_ten_seconds() {
 }
 
 #[test]
+fn heartbeats_are_as_far_apart_as_the_settings_say() {
+    let mut node = Node::start(ReactorSettings { heartbeat_ms: 3_000, ..small() });
+    let mut client = node.client();
+    client.send(b"msg=echo~");
+    node.until("the echo", |_| client.poll().received == b"msg=echo~\0");
+    client.received.clear();
+    pass(&mut node, 2_500, 100);
+    assert!(client.poll().received.is_empty());
+    pass(&mut node, 1_000, 100);
+    node.until("the heartbeat", |_| client.poll().received == b"msg=pong&status=0~\0");
+}
+
+#[test]
 fn a_heartbeat_is_encoded_once_for_all() {
     let mut node = Node::start(small());
     let mut clients: Vec<Client> = (0..20).map(|_| node.client()).collect();
