@@ -11,8 +11,9 @@ import { join } from "node:path";
  *
  * @param {import("node:test").TestContext} context
  * @param {{from: string, to: string}} redirection
+ * @param {string[]} more More arguments.
  */
-export async function startChromium(context, { from, to }) {
+export async function startChromium(context, { from, to }, more = []) {
   const profile = mkdtempSync(join(tmpdir(), "warren-chromium-"));
   const browser = spawn(
     process.env.CHROMIUM ?? "chromium",
@@ -26,6 +27,7 @@ export async function startChromium(context, { from, to }) {
       "--no-first-run",
       // Its sandbox does not work for root, nor in most containers; the pages are our own.
       "--no-sandbox",
+      ...more,
     ],
     // A group of its own: it is many processes.
     { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"], detached: true },

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +36,15 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def server(config: str = "", port: int = 0) -> AsyncIterator[Server]:
-    """Starts a server on free ports, or the given one."""
+async def server(config: str = "") -> AsyncIterator[Server]:
+    """Starts a server on free ports."""
     with tempfile.TemporaryDirectory(prefix="warren-client-") as folder:
         file = Path(folder) / "warren.toml"
         file.write_text(config + '[log]\nlevel = "warn"\n')
         process = await asyncio.create_subprocess_exec(
             BINARIES / "warren",
             *("serve", "--config", file, "--shards", "2"),
-            *("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"),
+            *("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
             stdout=asyncio.subprocess.PIPE,
         )
         try:
@@ -57,11 +59,35 @@ async def server(config: str = "", port: int = 0) -> AsyncIterator[Server]:
             await process.wait()
 
 
+@contextlib.contextmanager
+def certificate() -> Iterator[tuple[str, ssl.SSLContext]]:
+    """Makes a certificate for 127.0.0.1 that only itself vouches for.
+
+    What a server is configured by to show it, and what trusts it.
+    """
+    with tempfile.TemporaryDirectory(prefix="warren-certificate-") as folder:
+        file, key = Path(folder) / "certificate.pem", Path(folder) / "key.pem"
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-subj", "/CN=test"),
+                *("-pkeyopt", "ec_paramgen_curve:prime256v1"),
+                *("-addext", "subjectAltName=IP:127.0.0.1"),
+                *("-addext", "keyUsage=critical,digitalSignature,keyCertSign"),
+                *("-keyout", key, "-out", file),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        config = f'[tls]\ncertificate = "{file}"\nkey = "{key}"\n'
+        yield config, ssl.create_default_context(cafile=file)
+
+
 class Proxy:
     """A port that passes everything on to a server, until it is told to cut."""
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        # The server's port. None: whoever comes is turned away.
+        self.target: int | None = target
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._budget: int | None = None
@@ -88,9 +114,12 @@ class Proxy:
     async def accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        if self.target is None:
+            writer.transport.abort()
+            return
         self._writers.add(writer)
         try:
-            others = await asyncio.open_connection("127.0.0.1", self._target)
+            others = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             writer.transport.abort()
             return

@@ -70,11 +70,17 @@ class ResumeTest(unittest.IsolatedAsyncioTestCase):
             self.assertGreaterEqual(resumes, 20)
 
     async def test_after_a_restart_there_is_a_new_session_and_it_is_told(self) -> None:
-        async with server() as first, connect(first.url, user="ann", backoff=SOON) as client:
+        async with (
+            server() as first,
+            proxy(first.port) as passing,
+            connect(passing.url, user="ann", backoff=SOON) as client,
+        ):
             await client.call("join", room="plaza")
             lost = following(client, "lost")
+            passing.target = None
             await first.stop()
-            async with server(port=first.port):
+            async with server() as second:
+                passing.target = second.port
                 self.assertEqual((await lost).reason, "session-unknown")
                 with self.assertRaises(WarrenError) as caught:
                     await client.call("chat", to="plaza", text="hi")
@@ -85,12 +91,20 @@ class ResumeTest(unittest.IsolatedAsyncioTestCase):
         async with (
             server("[session]\ngrace_ms = 0\n") as running,
             proxy(running.port) as passing,
-            connect(passing.url, user="ann", backoff=SOON) as client,
+            connect(passing.url, user="ann", backoff=SOON) as ann,
+            connect(running.url, user="bob") as bob,
         ):
-            lost = following(client, "lost")
+            for client in (ann, bob):
+                await client.call("join", room="plaza")
+            lost = following(ann, "lost")
+            left = following(bob, "left")
+            passing.target = None
             passing.cut()
+            # The server has noticed.
+            await left
+            passing.target = running.port
             self.assertEqual((await lost).reason, "session-unknown")
-            await client.call("ping")
+            await ann.call("ping")
 
     async def test_reconnect_resumes_at_once(self) -> None:
         async with server() as running, connect(running.url, user="ann") as client:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import ssl
+import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
-from server import following, server
+from server import BINARIES, certificate, following, server
 
 from warren_client import Value, WarrenError, connect
 
@@ -104,6 +109,55 @@ class ServerTest(unittest.IsolatedAsyncioTestCase):
                 closed = following(ann, "state", lambda state: state.state == "closed")
                 async with connect(url, user="ann"):
                     self.assertEqual((await closed).error.reason, "displaced")
+
+    async def test_a_certificate_that_is_trusted_is_and_no_other(self) -> None:
+        with certificate() as (config, trusting):
+            async with server(config + "required = true\n") as running:
+                for scheme in ("tls", "wss"):
+                    url = f"{scheme}://{running.game}"
+                    async with connect(url, user="ann", tls=trusting) as ann:
+                        await ann.call("join", room="plaza")
+                        resumed = following(ann, "state", lambda now: now.state == "connected")
+                        ann.reconnect()
+                        self.assertTrue((await resumed).resumed)
+                        heard = following(ann, "chat")
+                        await ann.call("chat", to="plaza", text="over the wall, żółw")
+                        self.assertEqual((await heard)["text"], "over the wall, żółw")
+                    with self.assertRaises(WarrenError) as caught:
+                        await connect(url, user="ann")
+                    self.assertEqual(caught.exception.reason, "connect-failed")
+                    self.assertIsInstance(
+                        caught.exception.__cause__, ssl.SSLCertVerificationError
+                    )
+
+    async def test_a_ticket_says_who_logs_in(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="warren-ticket-") as folder:
+            key = Path(folder) / "ticket.key"
+
+            def ticket(command: str, *arguments: str) -> dict[str, str]:
+                line = [BINARIES / "warren", "ticket", command, "--json", "--key", key]
+                made = subprocess.run([*line, *arguments], check=True, stdout=subprocess.PIPE)
+                return dict(json.loads(made.stdout))
+
+            def issue(user: str) -> str:
+                return ticket("issue", "--user", user)["ticket"]
+
+            public = ticket("keygen")["public"]
+            config = f'[auth]\nmode = "ticket"\nkeys = ["{public}"]\n'
+            async with server(config) as running:
+                url = running.url
+                async with connect(url, ticket=lambda: issue("ann")) as ann:
+                    await ann.call("join", room="plaza")
+                    self.assertEqual((await ann.call("who", room="plaza"))["users"], ["ann"])
+                bob = issue("bob")
+                for options, reason in (
+                    ({"user": "ann"}, "ticket-missing"),
+                    ({"user": "ann", "ticket": bob}, "ticket-invalid"),
+                ):
+                    with self.assertRaises(WarrenError) as caught:
+                        await connect(url, **options)  # type: ignore[arg-type]
+                    error = caught.exception
+                    self.assertEqual((error.reason, error.status), (reason, 401))
 
     async def test_a_frame_that_is_too_long_is_not_sent(self) -> None:
         async with server() as running, connect(running.url, user="ann") as ann:

@@ -236,6 +236,7 @@ class SessionTest(unittest.IsolatedAsyncioTestCase):
         async with peer() as served:
             connecting = connect(served.url, user="ann", connect_timeout=0.005)
             await self.refused(connecting, "connect-failed", 0)
+            await served.accept()
 
     async def test_what_is_closed_for_good_stays_closed(self) -> None:
         for reason in ("displaced", "taken-over", "kicked", "banned"):
@@ -321,6 +322,7 @@ class SessionTest(unittest.IsolatedAsyncioTestCase):
             never = asyncio.get_running_loop().create_future
             connecting = connect(served.url, ticket=never, connect_timeout=0.005)
             await self.refused(connecting, "connect-failed", 0)
+            await served.accept()
 
     async def test_a_ticket_that_cannot_be_fetched_is_asked_for_again(self) -> None:
         asked = asyncio.Event()

@@ -3,7 +3,7 @@ import { type Backoff } from "./backoff.js";
 import { WarrenError } from "./error.js";
 import { type Fields, type Message } from "./message.js";
 import type { Messages, Methods, Reply } from "./methods.js";
-import { type WebSocketConstructor } from "./transport.js";
+import { type TlsOptions, type WebSocketConstructor } from "./transport.js";
 /** How to connect. */
 export interface Options {
     /** Who logs in. May be missing where a ticket says it. */
@@ -12,6 +12,8 @@ export interface Options {
     readonly ticket?: string | (() => string | Promise<string>);
     /** The class for `ws:` URLs, where there is no global one (Node 20). */
     readonly WebSocket?: WebSocketConstructor;
+    /** For `tls:` URLs. */
+    readonly tls?: TlsOptions;
     /** The longest time for a reply, lost connections included. Default: 30,000. */
     readonly callTimeoutMs?: number;
     /** The longest time to connect and log in or resume. Default: 10,000. */

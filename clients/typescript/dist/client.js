@@ -130,8 +130,8 @@ export class Client {
     #attempt() {
         this.#retry = undefined;
         this.#attempts += 1;
-        const { connectTimeoutMs = CONNECT_TIMEOUT_MS, WebSocket } = this.#options;
-        const connection = new Connection((receiver) => openTransport(this.#url, WebSocket, receiver), connectTimeoutMs, {
+        const { connectTimeoutMs = CONNECT_TIMEOUT_MS, WebSocket, tls = {} } = this.#options;
+        const connection = new Connection((receiver) => openTransport(this.#url, WebSocket, tls, receiver), connectTimeoutMs, {
             opened: () => this.#greet(connection),
             message: (message) => this.#message(message, connection),
             lost: (error) => this.#disconnected(error),

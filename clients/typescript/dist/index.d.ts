@@ -3,4 +3,4 @@ export { Client, connect, type Notices, type Options, type State } from "./clien
 export { WarrenError } from "./error.js";
 export type { Fields, Message, Value } from "./message.js";
 export type { Acknowledgement, Messages, Methods, Reply } from "./methods.js";
-export type { WebSocketConstructor } from "./transport.js";
+export type { TlsOptions, WebSocketConstructor } from "./transport.js";

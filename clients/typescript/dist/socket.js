@@ -5,13 +5,16 @@ const PORT_DEFAULT = 7171;
 /** No server sends a longer frame, whatever its limits are: see `docs/protocol.md`. */
 const FRAME_CHARACTERS_MAX = 16 * 1024 * 1024;
 /** Opens a socket to a `tcp:` or `tls:` URL. */
-export function openSocket(url, receiver) {
+export function openSocket(url, { ca }, receiver) {
     const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
     const port = url.port === "" ? PORT_DEFAULT : Number(url.port);
     const isTls = url.protocol === "tls:";
     // A name for the server to choose its certificate by; an address is none.
     const servername = net.isIP(host) === 0 ? host : "";
-    const socket = isTls ? tls.connect({ host, port, servername }) : net.connect({ host, port });
+    const trust = ca === undefined ? {} : { ca: [ca].flat() };
+    const socket = isTls
+        ? tls.connect({ host, port, servername, ...trust })
+        : net.connect({ host, port });
     let fault;
     // The end of a frame that has not come yet. Its pieces are joined once, when the end is there.
     let pieces = [];

@@ -25,9 +25,14 @@ export type WebSocketConstructor = new (url: string, protocols: string) => {
     onerror: ((event: never) => void) | null;
     readonly readyState: number;
 };
+/** What `tls:` URLs need beside Node's own settings. */
+export interface TlsOptions {
+    /** Certificates to trust in place of those that Node trusts, in PEM. */
+    readonly ca?: string | readonly string[];
+}
 /**
  * Opens a way to `url`: `ws:` and `wss:` by WebSocket, `tcp:` and `tls:` by a socket of Node.
  *
  * @throws TypeError when there is no such way here.
  */
-export declare function openTransport(url: URL, webSocket: WebSocketConstructor | undefined, receiver: Receiver): Transport;
+export declare function openTransport(url: URL, webSocket: WebSocketConstructor | undefined, tls: TlsOptions, receiver: Receiver): Transport;

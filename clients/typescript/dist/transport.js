@@ -6,7 +6,7 @@ const WEBSOCKET_OPEN = 1;
  *
  * @throws TypeError when there is no such way here.
  */
-export function openTransport(url, webSocket, receiver) {
+export function openTransport(url, webSocket, tls, receiver) {
     switch (url.protocol) {
         case "ws:":
         case "wss:": {
@@ -18,7 +18,7 @@ export function openTransport(url, webSocket, receiver) {
         }
         case "tcp:":
         case "tls:":
-            return openSocket(url, receiver);
+            return openSocket(url, tls, receiver);
         default:
             throw new TypeError(`a server's URL begins with ws, wss, tcp or tls, not ${url.protocol}`);
     }
@@ -39,14 +39,14 @@ function openWebSocket(url, webSocket, receiver) {
     };
 }
 /** The module that needs Node is loaded when it is needed, so that browsers never ask for it. */
-function openSocket(url, receiver) {
+function openSocket(url, tls, receiver) {
     let transport;
     let closed = false;
     import("./socket.js").then((module) => {
         if (closed)
             receiver.closed();
         else
-            transport = module.openSocket(url, receiver);
+            transport = module.openSocket(url, tls, receiver);
     }, (fault) => receiver.closed(fault));
     return {
         send: (frame) => transport?.send(frame),

@@ -7,7 +7,7 @@ import { WarrenError } from "./error.js";
 import { encode, type Fields, type Message } from "./message.js";
 import type { Messages, Methods, Reply } from "./methods.js";
 import { Session } from "./session.js";
-import { openTransport, type WebSocketConstructor } from "./transport.js";
+import { openTransport, type TlsOptions, type WebSocketConstructor } from "./transport.js";
 
 /** How to connect. */
 export interface Options {
@@ -17,6 +17,8 @@ export interface Options {
   readonly ticket?: string | (() => string | Promise<string>);
   /** The class for `ws:` URLs, where there is no global one (Node 20). */
   readonly WebSocket?: WebSocketConstructor;
+  /** For `tls:` URLs. */
+  readonly tls?: TlsOptions;
   /** The longest time for a reply, lost connections included. Default: 30,000. */
   readonly callTimeoutMs?: number;
   /** The longest time to connect and log in or resume. Default: 10,000. */
@@ -206,9 +208,9 @@ export class Client {
   #attempt(): void {
     this.#retry = undefined;
     this.#attempts += 1;
-    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, WebSocket } = this.#options;
+    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, WebSocket, tls = {} } = this.#options;
     const connection: Connection = new Connection(
-      (receiver) => openTransport(this.#url, WebSocket, receiver),
+      (receiver) => openTransport(this.#url, WebSocket, tls, receiver),
       connectTimeoutMs,
       {
         opened: () => this.#greet(connection),

@@ -32,6 +32,12 @@ export type WebSocketConstructor = new (
   readonly readyState: number;
 };
 
+/** What `tls:` URLs need beside Node's own settings. */
+export interface TlsOptions {
+  /** Certificates to trust in place of those that Node trusts, in PEM. */
+  readonly ca?: string | readonly string[];
+}
+
 const SUBPROTOCOL = "warren.json";
 const WEBSOCKET_OPEN = 1;
 
@@ -43,6 +49,7 @@ const WEBSOCKET_OPEN = 1;
 export function openTransport(
   url: URL,
   webSocket: WebSocketConstructor | undefined,
+  tls: TlsOptions,
   receiver: Receiver,
 ): Transport {
   switch (url.protocol) {
@@ -56,7 +63,7 @@ export function openTransport(
     }
     case "tcp:":
     case "tls:":
-      return openSocket(url, receiver);
+      return openSocket(url, tls, receiver);
     default:
       throw new TypeError(`a server's URL begins with ws, wss, tcp or tls, not ${url.protocol}`);
   }
@@ -78,13 +85,13 @@ function openWebSocket(url: URL, webSocket: WebSocketConstructor, receiver: Rece
 }
 
 /** The module that needs Node is loaded when it is needed, so that browsers never ask for it. */
-function openSocket(url: URL, receiver: Receiver): Transport {
+function openSocket(url: URL, tls: TlsOptions, receiver: Receiver): Transport {
   let transport: Transport | undefined;
   let closed = false;
   import("./socket.js").then(
     (module) => {
       if (closed) receiver.closed();
-      else transport = module.openSocket(url, receiver);
+      else transport = module.openSocket(url, tls, receiver);
     },
     (fault: unknown) => receiver.closed(fault),
   );

@@ -65,13 +65,14 @@ test("nothing is lost or doubled, wherever connections are cut", { timeout: 120_
 
 test("after a restart there is a new session, and it is told", { timeout }, async (context) => {
   const first = await startServer(context);
-  const client = await connect(`tcp://${first.game}`, { user: "ann", backoff });
+  const proxy = await startProxy(context, first.port);
+  const client = await connect(`tcp://127.0.0.1:${proxy.port}`, { user: "ann", backoff });
   context.after(() => client.close());
   await client.call("join", { room: "plaza" });
   const lost = next(client, "lost");
+  proxy.lead(undefined);
   await first.stop();
-  const second = await startServer(context, { port: String(first.port) });
-  assert.equal(second.game, first.game);
+  proxy.lead((await startServer(context)).port);
   assert.equal((await lost).reason, "session-unknown");
   await assert.rejects(client.call("chat", { to: "plaza", text: "hi" }), { status: 404 });
   assert.equal((await client.call("join", { room: "plaza" })).members, 1);
@@ -80,12 +81,19 @@ test("after a restart there is a new session, and it is told", { timeout }, asyn
 test("who was away for too long logs in anew", { timeout }, async (context) => {
   const server = await startServer(context, { config: "[session]\ngrace_ms = 0\n" });
   const proxy = await startProxy(context, server.port);
-  const client = await connect(`tcp://127.0.0.1:${proxy.port}`, { user: "ann", backoff });
-  context.after(() => client.close());
-  const lost = next(client, "lost");
+  const ann = await connect(`tcp://127.0.0.1:${proxy.port}`, { user: "ann", backoff });
+  const bob = await connect(`tcp://${server.game}`, { user: "bob" });
+  context.after(() => Promise.all([ann.close(), bob.close()]));
+  for (const client of [ann, bob]) await client.call("join", { room: "plaza" });
+  const lost = next(ann, "lost");
+  const left = next(bob, "left");
+  proxy.lead(undefined);
   proxy.cut();
+  // The server has noticed.
+  await left;
+  proxy.lead(server.port);
   assert.equal((await lost).reason, "session-unknown");
-  await client.call("ping", {});
+  await ann.call("ping", {});
 });
 
 test("reconnect resumes at once", { timeout }, async (context) => {

@@ -1,8 +1,8 @@
 // A server of the test's own, and a proxy before it that cuts connections.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,14 +17,14 @@ export const binary = (/** @type {string} */ name) => join(BINARIES, name);
  * Starts `warren serve` with two shards, on ports that are free, until the test ends.
  *
  * @param {import("node:test").TestContext} context
- * @param {{config?: string, port?: string, command?: string[]}} options
+ * @param {{config?: string}} options
  */
-export async function startServer(context, { config = "", port = "0", command = ["serve"] } = {}) {
+export async function startServer(context, { config = "" } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "warren-client-"));
   const file = join(folder, "warren.toml");
   writeFileSync(file, `${config}[log]\nlevel = "warn"\n`);
-  const listen = ["--listen", `127.0.0.1:${port}`, "--admin", "127.0.0.1:0", "--shards", "2"];
-  const server = spawn(binary("warren"), [...command, "--config", file, ...listen], {
+  const listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "2"];
+  const server = spawn(binary("warren"), ["serve", "--config", file, ...listen], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const exited = once(server, "exit");
@@ -53,15 +53,39 @@ export async function startServer(context, { config = "", port = "0", command = 
   };
 }
 
+/**
+ * Makes a certificate for 127.0.0.1 that only itself vouches for. Brings it in PEM, and what a server
+ * is configured by to show it.
+ *
+ * @param {import("node:test").TestContext} context
+ */
+export function makeCertificate(context) {
+  const folder = mkdtempSync(join(tmpdir(), "warren-certificate-"));
+  context.after(() => rmSync(folder, { recursive: true }));
+  const [certificate, key] = ["certificate.pem", "key.pem"].map((name) => join(folder, name));
+  const wanted = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  const named = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"];
+  const usage = ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"];
+  const files = ["-keyout", String(key), "-out", String(certificate)];
+  execFileSync("openssl", ["req", "-x509", ...wanted, ...named, ...usage, ...files], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  return {
+    pem: readFileSync(String(certificate), "utf8"),
+    config: `[tls]\ncertificate = "${certificate}"\nkey = "${key}"\n`,
+  };
+}
+
 const pass = (/** @type {net.Socket} */ socket) => socket.on("error", () => {}).setNoDelay(true);
 
 /**
  * A port that passes everything on to a server, until it is told to cut.
  *
  * @param {import("node:test").TestContext} context
- * @param {number} target
+ * @param {number} port The server's.
  */
-export async function startProxy(context, target) {
+export async function startProxy(context, port) {
+  let target = /** @type {number | undefined} */ (port);
   /** @type {Set<net.Socket>} */
   const sockets = new Set();
   let budget = Infinity;
@@ -69,6 +93,10 @@ export async function startProxy(context, target) {
   let hold;
   const cut = () => sockets.forEach((socket) => socket.resetAndDestroy());
   const proxy = net.createServer((client) => {
+    if (target === undefined) {
+      client.resetAndDestroy();
+      return;
+    }
     const server = net.connect(target, "127.0.0.1");
     [client, server].forEach(pass);
     if (hold !== undefined) {
@@ -108,6 +136,10 @@ export async function startProxy(context, target) {
   });
   return {
     port: /** @type {net.AddressInfo} */ (proxy.address()).port,
+    /** From now on whoever comes is brought to this port; to none, turned away. */
+    lead(/** @type {number | undefined} */ port) {
+      target = port;
+    },
     /** Cuts every connection now. */
     cut,
     /**
