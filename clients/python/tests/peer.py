@@ -87,5 +87,9 @@ async def peer() -> AsyncIterator[Peer]:
     try:
         yield served
     finally:
+        # Whoever stands at the door is let in, so that nobody is left there: as many turns of the
+        # loop as that takes.
+        for _ in range(3):
+            await asyncio.sleep(0)
         listening.close()
         served.end()

@@ -15,7 +15,7 @@ export interface Options {
   readonly user?: string;
   /** A ticket, or what fetches one: it is asked again at each login, since tickets expire. */
   readonly ticket?: string | (() => string | Promise<string>);
-  /** The class for `ws:` URLs, where there is no global one (Node 20). */
+  /** The class for `ws:` URLs, where there is no global one (Node before 22). */
   readonly WebSocket?: WebSocketConstructor;
   /** For `tls:` URLs. */
   readonly tls?: TlsOptions;
