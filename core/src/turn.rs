@@ -51,13 +51,15 @@ pub struct Now {
     pub wall_ms: u64,
 }
 
-/// How a connection's protocol wants to be answered.
+/// How a connection's protocol wants to be answered, and how it came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionTraits {
     /// A reply repeats the request's fields, overlaid by its own.
     pub echoes_request: bool,
     /// An unknown method closes the connection.
     pub closes_on_unknown_method: bool,
+    /// Another shard handed it over. It goes no further.
+    pub has_moved: bool,
 }
 
 /// What the gateway tells the shard. Of one connection: one `Opened`, any number of `Message` and
@@ -68,7 +70,7 @@ pub enum ShardInput {
     Opened {
         /// Which.
         connection: ConnectionId,
-        /// How it wants to be answered.
+        /// How it wants to be answered, and how it came.
         traits: ConnectionTraits,
     },
     /// A checked message.

@@ -304,6 +304,8 @@ impl Connection {
         let traits = ConnectionTraits {
             echoes_request: protocol.is_connserver(),
             closes_on_unknown_method: settings.strict && protocol.is_connserver(),
+            // It has come with something.
+            has_moved: self.luggage.is_some(),
         };
         inputs.list.push(ShardInput::Opened { connection: id, traits });
     }

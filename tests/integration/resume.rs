@@ -302,6 +302,23 @@ fn a_thousand_cuts_lose_and_double_nothing_over_any_protocol() {
     server.stop();
 }
 
+#[test]
+fn a_stranger_is_not_sent_to_and_fro() {
+    let server = TestServer::start(2);
+    let mut client =
+        AnyClient::connect(&Way { address: server.listen, wire: Wire::Json, tls: None });
+    let token = Value::Text("00000000000000000000000000000000");
+    for session in ["0001000000000000", "0000000000000000"].into_iter().cycle().take(200) {
+        let session = Value::Text(session);
+        let fields = [("session", session), ("token", token), ("received", Value::Integer(0))];
+        client.request("resume", &fields);
+    }
+    // On whichever shard it began, one of the first two names the other.
+    assert_eq!(client.hear_of("closed").text("error"), "session-unknown");
+    assert_eq!(server.metric("warren_connections_moved_in_total", ""), 1);
+    server.stop();
+}
+
 /// A session that hears the room of a speaker, who has something to say.
 pub(crate) fn hearer_and_speaker(server: &TestServer) -> (Resumer, Client) {
     let way = Way { address: server.listen, wire: Wire::Json, tls: None };

@@ -304,6 +304,7 @@ impl Port<'_> {
             moved.outbox.push_front(step);
         }
         moved.connection = None;
+        moved.traits.has_moved = true;
         moved.shard = to;
         self.clients.present[to].push(line);
         self.clients.moved_now.push(line);

@@ -146,10 +146,12 @@ impl Shard {
         let id = id.and_then(parse_session).ok_or(Reason::SessionUnknown)?;
         let token = token.and_then(Token::parse).ok_or(Reason::SessionUnknown)?;
         if id.shard != self.id() {
-            if id.shard.0 >= self.settings.routing.shard_count() {
+            let known = self.connections.get_mut(connection).expect("it sent a message");
+            // Once: a stranger who is sent to and fro takes everything behind along each time.
+            let is_no_way = id.shard.0 >= self.settings.routing.shard_count();
+            if is_no_way || known.traits.has_moved {
                 return Err(Reason::SessionUnknown);
             }
-            let known = self.connections.get_mut(connection).expect("it sent a message");
             known.moving_to = Some(id.shard);
             self.hand_over(connection, id.shard, message, None, outputs);
             return Ok(());

@@ -1,9 +1,10 @@
 //! Scripts of one shard: what clients send in, what every client hears out.
 //!
-//! A line of a script is `client method field=value …`; `client open`, `client open echo` and
-//! `client end` and `client close` are the connection's; `client !method …` came over the rate; `+ms` lets
-//! time pass. Under it, indented, stands what that turn sent, one line a message:
-//! `client: method field=value …` or `client: CLOSE reason`. A token is not shown; `@client` is the last that this client heard, `@client.N` the Nth, from 0.
+//! A line of a script is `client method field=value …`; `client open`, `client open echo`,
+//! `client open moved`, `client end` and `client close` are the connection's; `client !method …` came
+//! over the rate; `+ms` lets time pass. Under it, indented, stands what that turn sent, one line a
+//! message: `client: method field=value …` or `client: CLOSE reason`. A token is not shown; `@client`
+//! is the last that this client heard, `@client.N` the Nth, from 0.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -93,8 +94,12 @@ impl World {
         let connection = ConnectionId { index: first.parse().unwrap(), generation: 1 };
         match words.next().unwrap() {
             "open" => {
-                let echoes_request = words.next() == Some("echo");
-                let traits = ConnectionTraits { echoes_request, closes_on_unknown_method: false };
+                let how = words.next();
+                let traits = ConnectionTraits {
+                    echoes_request: how == Some("echo"),
+                    closes_on_unknown_method: false,
+                    has_moved: how == Some("moved"),
+                };
                 inputs.list.push(ShardInput::Opened { connection, traits });
             }
             "end" => inputs.list.push(ShardInput::Ended { connection }),

@@ -30,6 +30,10 @@ use crate::tls::Tls;
 /// Connections from other shards that are taken in at a time; the others wait in their rings.
 pub(super) const ARRIVALS_MAX: usize = 64;
 
+/// Most bytes of messages that a connection takes along; with more it is closed. A client has little
+/// to say behind a `resume` before it knows the answer.
+const LUGGAGE_MESSAGES_BYTES_MAX: usize = 64 * 1024;
+
 /// What a connection takes along, or has brought.
 #[derive(Debug, Default)]
 pub(crate) struct Luggage {
@@ -163,6 +167,10 @@ impl Reactor {
         }
         let Some(luggage) = &mut self.connections[id.index as usize].luggage else { return };
         assert_eq!(luggage.to, Some(to), "a connection goes to one shard");
+        if luggage.messages.len() + message.len() > LUGGAGE_MESSAGES_BYTES_MAX {
+            self.close(id.index, Reason::Busy);
+            return;
+        }
         luggage.messages.extend_from_slice(message);
         luggage.lengths.push((message.len() as u32, refused));
     }

@@ -65,6 +65,8 @@ struct Node {
     outputs: ShardOutputs,
     open: BTreeSet<(u32, u32)>,
     opened_count: usize,
+    /// Those among them that came from another shard.
+    moved_count: u64,
     closed_count: usize,
     /// Messages that were not to be run.
     refused_count: usize,
@@ -106,6 +108,7 @@ impl Node {
             outputs: ShardOutputs::new(1),
             open: BTreeSet::new(),
             opened_count: 0,
+            moved_count: 0,
             closed_count: 0,
             refused_count: 0,
             inputs_max: 0,
@@ -151,8 +154,9 @@ impl Node {
         self.inputs_max = self.inputs_max.max(count);
         for input in std::mem::take(&mut self.inputs.list) {
             match input {
-                ShardInput::Opened { connection, .. } => {
+                ShardInput::Opened { connection, traits } => {
                     self.opened_count += 1;
+                    self.moved_count += u64::from(traits.has_moved);
                     let new = self.open.insert(key(connection));
                     assert!(new, "opened once: {connection:?}");
                     if self.admits {

@@ -89,9 +89,9 @@ impl Bond {
     }
 
     /// Nobody is refused once more than closes the line. Trying again when it is `busy` is no fault,
-    /// and who is logged in does no harm.
+    /// what came over the rate was not looked at, and who is logged in does no harm.
     pub(super) fn count_refused_login(&mut self, reason: Reason) {
-        if !matches!(reason, Reason::Busy | Reason::AlreadyLoggedIn) {
+        if !matches!(reason, Reason::Busy | Reason::MessageRate | Reason::AlreadyLoggedIn) {
             self.refused_logins = (self.refused_logins.0 + 1, Some(reason));
             assert!(self.refused_logins.0 <= REFUSED_LOGINS_MAX);
         }

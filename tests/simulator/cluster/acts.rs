@@ -49,6 +49,7 @@ impl Cluster {
         let traits = ConnectionTraits {
             echoes_request: self.prng.chance(40),
             closes_on_unknown_method: self.prng.chance(20),
+            has_moved: false,
         };
         (shard, traits)
     }

@@ -504,6 +504,29 @@ fn a_resume_for_another_shard_goes_there_with_all_that_follows() {
 }
 
 #[test]
+fn a_connection_goes_to_another_shard_once() {
+    let mut world = World::new(Limits::PRODUCTION);
+    let routing = RoutingTable::even(3, Epoch(1));
+    world.shard = Shard::new(ShardSettings { routing, ..settings(Limits::PRODUCTION) });
+    world.outputs = ShardOutputs::new(3);
+    check_in(
+        &mut world,
+        "
+        1 open moved
+        1 resume session=0002000000000000 token=00000000000000000000000000000000 received=0
+            1: resume status=401 error=session-unknown
+        1 resume session=0001000000000000 token=00000000000000000000000000000000 received=0
+            1: resume status=401 error=session-unknown
+        1 ping
+            1: ping status=0 time_ms=1700000000000
+        1 resume session=0002000000000000 token=00000000000000000000000000000000 received=0 ; 1 ping
+            1: resume status=401 error=session-unknown
+            1: CLOSE session-unknown
+        ",
+    );
+}
+
+#[test]
 fn a_shard_that_ends_keeps_no_session() {
     let mut world = pair(Limits::PRODUCTION);
     world.shard.stop_gathering();

@@ -76,6 +76,7 @@ impl Pair {
             let counters = node.reactor.counters();
             assert_eq!((counters.partial_frame_bytes, counters.send_queue_bytes), (0, 0));
             assert_eq!(counters.connections.iter().sum::<u64>(), 0);
+            assert_eq!(node.moved_count, counters.connections_moved_in);
         }
     }
 
@@ -214,7 +215,7 @@ fn a_connection_goes_there_and_back() {
     let mut pair = Pair::start([small(), small()]);
     let mut client = pair.binary_client();
     let mut expected = Vec::new();
-    for round in 0..20 {
+    for round in 0..8 {
         for method in ["move-1", "move-0"] {
             for piece in [frame(method, &[]), numbered(round, 3000)] {
                 client.send(&piece);
@@ -224,7 +225,7 @@ fn a_connection_goes_there_and_back() {
     }
     pair.until("all answers", |_| client.poll().received.len() >= expected.len());
     assert!(client.received == expected, "the bytes differ");
-    assert_eq!(pair.moved(), [20, 20]);
+    assert_eq!(pair.moved(), [8, 8]);
     drop(client);
     pair.ends_empty();
 }
@@ -254,6 +255,38 @@ fn held_bytes_go_along() {
     assert!(pair.nodes[1].inputs_max <= 8, "{}", pair.nodes[1].inputs_max);
     drop(clients);
     pair.ends_empty();
+}
+
+#[test]
+fn who_says_more_than_goes_along_stays_and_is_closed() {
+    let roomy = || ReactorSettings { receive_buffers: 512, ..small() };
+    let mut pair = Pair::start([roomy(), roomy()]);
+    // A message has 1,030 bytes, and 64 KiB go along.
+    for (count, goes) in [(50, true), (80, false)] {
+        let mut client = pair.binary_client();
+        let said = (0..count).map(|number| numbered(number, 1000));
+        let said: Vec<u8> = std::iter::once(frame("move-1", &[])).chain(said).flatten().collect();
+        // All of it is there when its shard looks again: it has had all before the move.
+        let before = pair.nodes[0].reactor.counters().received_bytes;
+        pair.nodes[0].accepting_input = false;
+        client.send(&said);
+        pair.until("every byte", |pair| {
+            client.poll();
+            pair.nodes[0].reactor.counters().received_bytes == before + said.len() as u64
+        });
+        pair.nodes[0].accepting_input = true;
+        if goes {
+            pair.until("all answers", |_| client.poll().received.len() >= said.len());
+            assert!(client.received == said, "the bytes differ");
+        } else {
+            pair.until("the end", |_| client.poll().ended.is_some());
+            assert_eq!(client.received, notice("closed", Reason::Busy));
+        }
+        drop(client);
+        pair.ends_empty();
+        assert_eq!(pair.moved(), [1, 0]);
+    }
+    assert_eq!(pair.closes(0, Reason::Busy), 1);
 }
 
 #[test]
