@@ -135,8 +135,9 @@ class ServerTest(unittest.IsolatedAsyncioTestCase):
             key = Path(folder) / "ticket.key"
 
             def ticket(command: str, *arguments: str) -> dict[str, str]:
-                line = [BINARIES / "warren", "ticket", command, "--json", "--key", key]
-                made = subprocess.run([*line, *arguments], check=True, stdout=subprocess.PIPE)
+                line = ["ticket", command, "--json", "--key", str(key), *arguments]
+                binary = str(BINARIES / "warren")
+                made = subprocess.run([binary, *line], check=True, stdout=subprocess.PIPE)
                 return dict(json.loads(made.stdout))
 
             def issue(user: str) -> str:
