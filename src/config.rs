@@ -70,6 +70,8 @@ pub struct LimitsConfig {
     pub rates: RateLimits,
     /// Bytes that wait to be sent on one connection.
     pub send_queue_bytes_max: usize,
+    /// Bytes that wait to be sent on all connections of one shard.
+    pub send_queues_bytes_max: usize,
     /// Events that wait in one partition.
     pub partition_events_max: usize,
     /// Rooms in which one session is.
@@ -357,6 +359,7 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
             refusals_max: limits.refusals_before_close().number()? as u32,
         },
         send_queue_bytes_max: limits.send_queue_bytes_max().count()?,
+        send_queues_bytes_max: limits.send_queues_bytes_max().count()?,
         partition_events_max: limits.partition_events_max().count()?,
         rooms_per_session_max: limits.rooms_per_session_max().count()?,
         presence_members_max: limits.presence_members_max().count()?,
@@ -401,6 +404,7 @@ fn check_queues(file: &ConfigFile) -> Result<(), Located> {
     let frame_bytes_max = file.protocol.frame_bytes_max().number()?;
     let queues = [
         (file.limits.send_queue_bytes_max(), QUEUE_FRAMES_MIN as u64),
+        (file.limits.send_queues_bytes_max(), QUEUE_FRAMES_MIN as u64),
         (file.limits.mesh_staging_bytes_max(), STAGED_FRAMES_MIN),
     ];
     for (queue, frames_min) in queues {

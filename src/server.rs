@@ -525,6 +525,7 @@ pub(crate) fn reactor_settings(config: &ServerConfig) -> ReactorSettings {
         frame_ms: config.limits.frame_ms,
         rates: config.limits.rates,
         send_queue_bytes_max: config.limits.send_queue_bytes_max,
+        send_queues_bytes_max: config.limits.send_queues_bytes_max,
         turn_interval_us: config.reactor.turn_interval_us,
         receive_buffers: config.reactor.receive_buffers,
         receive_buffer_bytes: config.reactor.receive_buffer_bytes,

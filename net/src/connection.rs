@@ -195,8 +195,10 @@ pub(crate) struct Decoding<'a> {
     pub(crate) refused: &'a mut Vec<Reason>,
     /// Messages that are to be run.
     pub(crate) messages: u64,
-    /// All frames that are answered: messages, and what was refused.
+    /// Messages, and what was refused.
     pub(crate) answered: u64,
+    /// All frames, a run of empty ones as one: what costs a turn.
+    pub(crate) frames: u64,
     /// The half-received frame is another one than before.
     pub(crate) frame_began: bool,
     /// What the protocol itself answers: to an upgrade, then to the last ping among these bytes.
@@ -380,13 +382,20 @@ impl Connection {
                     self.take_message(id, start, decoding)?;
                     consumed
                 }
-                Frame::Empty { consumed } => consumed,
+                Frame::Empty { consumed: 1 } => 1 + run_bytes(rest),
+                Frame::Empty { consumed } => {
+                    // A fragment, or a pong that nobody asked for.
+                    if protocol.is_websocket() {
+                        self.count_message(decoding)?;
+                    }
+                    consumed
+                }
                 Frame::Refused { consumed, reason } => {
                     self.take_refused(reason, decoding)?;
                     consumed
                 }
                 Frame::Ping { consumed, payload_bytes } => {
-                    self.take_ping(decoding)?;
+                    self.count_message(decoding)?;
                     let earlier = *pong_start.get_or_insert(decoding.answer.len());
                     decoding.answer.truncate(earlier);
                     write_pong(&rest[consumed - payload_bytes..consumed], decoding.answer);
@@ -401,6 +410,7 @@ impl Connection {
                 Frame::Fatal { reason } => return Err(Fault(reason)),
             };
             assert!(consumed > 0, "a frame has bytes");
+            decoding.frames += 1;
             at += consumed;
             state.scanned = 0;
         }
@@ -457,8 +467,8 @@ impl Connection {
         if goes_on { Ok(()) } else { Err(Fault(Reason::MessageRate)) }
     }
 
-    /// Counts a ping, which is answered here, as a message.
-    fn take_ping(&mut self, decoding: &mut Decoding<'_>) -> Result<(), Fault> {
+    /// Counts a frame as a message that is none and never gets to the shard.
+    fn count_message(&mut self, decoding: &mut Decoding<'_>) -> Result<(), Fault> {
         let in_time = self.messages.take(decoding.rates.messages, 1, decoding.now_ns);
         if in_time { Ok(()) } else { self.count_refusal(decoding) }
     }
@@ -517,6 +527,11 @@ impl Connection {
             spare.give_back(assembly.bytes);
         }
     }
+}
+
+/// How often the first byte, a frame's end without a frame, is said again at once.
+fn run_bytes(bytes: &[u8]) -> usize {
+    bytes[1..].iter().take_while(|byte| **byte == bytes[0]).count()
 }
 
 impl DecodeState {

@@ -65,6 +65,8 @@ pub(crate) struct Recipient {
     pub(crate) index: u32,
     first: u32,
     last: u32,
+    /// The piece with which its last words begin, if it has heard them.
+    last_words: u32,
     /// It stands in the line of those that may be late.
     is_late: bool,
     /// What was encrypted for it and not sent yet, in the second arena. Its messages are taken one
@@ -141,6 +143,17 @@ impl Egress {
         }
     }
 
+    /// The same with the last that it is told: they fit its queue however full that is, and nothing
+    /// but more of them follows.
+    pub(crate) fn push_last_words(&mut self, index: u32, connection: &mut Connection, bytes: Span) {
+        let piece = self.pieces.len() as u32;
+        self.push(index, connection, bytes);
+        let recipient = &mut self.recipients[connection.egress_entry as usize];
+        if recipient.last_words == NONE {
+            recipient.last_words = piece;
+        }
+    }
+
     /// The same, and if it gets nothing else it may be late.
     pub(crate) fn push_late(&mut self, index: u32, connection: &mut Connection, bytes: Span) {
         if self.append(index, connection, bytes) {
@@ -167,7 +180,14 @@ impl Egress {
         if connection.egress_entry == EGRESS_NONE {
             connection.egress_entry = self.recipients.len() as u32;
             let (first, last) = (piece, piece);
-            self.recipients.push(Recipient { index, first, last, is_late: false, sealed: None });
+            self.recipients.push(Recipient {
+                index,
+                first,
+                last,
+                last_words: NONE,
+                is_late: false,
+                sealed: None,
+            });
             return true;
         }
         let recipient = &mut self.recipients[connection.egress_entry as usize];
@@ -230,13 +250,15 @@ impl Egress {
         self.recipients[entry]
     }
 
-    /// The messages and runs that a recipient gets, in order.
-    pub(crate) fn messages_of(&self, recipient: Recipient) -> impl Iterator<Item = &[u8]> {
+    /// The messages and runs that a recipient gets, in order, and whether each is of its last words.
+    pub(crate) fn messages_of(&self, recipient: Recipient) -> impl Iterator<Item = (&[u8], bool)> {
         let mut next = recipient.first;
+        let mut is_last_words = false;
         std::iter::from_fn(move || {
             let piece = self.pieces.get(next as usize)?;
+            is_last_words |= next == recipient.last_words;
             next = piece.next;
-            Some(piece.bytes.of(&self.messages))
+            Some((piece.bytes.of(&self.messages), is_last_words))
         })
     }
 
@@ -276,6 +298,17 @@ impl Egress {
             recipient.first = next;
         }
         true
+    }
+
+    /// A recipient gets no more messages but its last words, which are appended to `out`.
+    pub(crate) fn take_last_words(&mut self, entry: usize, out: &mut Vec<u8>) {
+        let recipient = self.recipients[entry];
+        for (message, is_last_words) in self.messages_of(recipient) {
+            if is_last_words {
+                out.extend_from_slice(message);
+            }
+        }
+        self.drop_messages(entry);
     }
 
     /// A recipient gets no more messages.

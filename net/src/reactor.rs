@@ -88,7 +88,10 @@ pub struct ReactorSettings {
     pub connections_max: usize,
     /// Bytes that wait to be sent on one connection before it is closed with `slow-consumer`.
     pub send_queue_bytes_max: usize,
-    /// Messages taken in one turn. It is looked at between receive buffers, so a turn may take as
+    /// Bytes that wait to be sent on all connections together; one to which more would be added is
+    /// closed with `slow-consumer`.
+    pub send_queues_bytes_max: usize,
+    /// Frames taken in one turn, a run of empty ones as one. It is looked at between receive buffers, so a turn may take as
     /// many more as one buffer holds.
     pub inputs_per_turn_max: usize,
     /// Longest time for which completions are gathered before a turn, in microseconds.
@@ -135,6 +138,7 @@ impl Default for ReactorSettings {
                 .saturating_sub(SURPLUS_SLOTS)
                 .clamp(1, CONNECTIONS_DEFAULT_MAX),
             send_queue_bytes_max: 384 * 1024,
+            send_queues_bytes_max: 256 << 20,
             inputs_per_turn_max: 16_384,
             turn_interval_us: 1000,
             receive_buffers: usize::from(ring.receive_buffer_count),

@@ -426,8 +426,12 @@ sections! {
         /// Bytes at once on one connection that was silent long enough.
         bytes_burst: u64 = "2097152", Allowed::Range(1, 1024 * GIB);
         /// Bytes that wait to be sent on one connection; one with more is closed with
-        /// `slow-consumer`. With more than half of it a client goes without heartbeats.
+        /// `slow-consumer`. With more than half of it a client goes without heartbeats. Before the
+        /// login it is at most six times `limits.unauthenticated_frame_bytes_max`.
         send_queue_bytes_max: u64 = "393216", Allowed::Range(KIB, GIB);
+        /// Bytes that wait to be sent on all connections of one shard; one to which more would be
+        /// added is closed with `slow-consumer`.
+        send_queues_bytes_max: u64 = "268435456", Allowed::Range(KIB, 1024 * GIB);
         /// Requests that wait in one partition; the next is answered `busy`. As many notices of
         /// objects may wait for its rooms; the next is dropped.
         partition_events_max: u64 = "1024", Allowed::Range(1, 1_048_576);

@@ -87,6 +87,7 @@ fn every_key_can_be_set() {
         bytes_per_s = 34
         bytes_burst = 35
         send_queue_bytes_max = 6144
+        send_queues_bytes_max = 12288
         partition_events_max = 13
         rooms_per_session_max = 14
         presence_members_max = 15
@@ -172,6 +173,7 @@ fn every_key_can_be_set() {
                 refusals_max: 33,
             },
             send_queue_bytes_max: 6144,
+            send_queues_bytes_max: 12288,
             partition_events_max: 13,
             rooms_per_session_max: 14,
             presence_members_max: 15,
@@ -507,6 +509,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         frame_ms: reactor.frame_ms,
         rates: reactor.rates,
         send_queue_bytes_max: reactor.send_queue_bytes_max,
+        send_queues_bytes_max: reactor.send_queues_bytes_max,
         partition_events_max: limits.partition_events_max,
         rooms_per_session_max: limits.rooms_per_session_max,
         presence_members_max: limits.presence_members_max,

@@ -60,6 +60,7 @@ refusals_before_close = 1013
 bytes_per_s = 1014
 bytes_burst = 1015
 send_queue_bytes_max = 10160
+send_queues_bytes_max = 20321
 partition_events_max = 1017
 rooms_per_session_max = 1018
 presence_members_max = 1019
@@ -125,6 +126,7 @@ fn a_reactor_has_what_the_keys_say() {
         flash_policy: flash_policy_answer("<a/>"),
         connections_max: 1005,
         send_queue_bytes_max: 10160,
+        send_queues_bytes_max: 20321,
         inputs_per_turn_max: fixed.inputs_per_turn_max,
         turn_interval_us: 1036,
         receive_buffers: 32,

@@ -118,6 +118,7 @@ const KEYS_HIT: &[Row] = &[
     ("limits.bytes_per_s", "net/src/reactor/tests/rates.rs", "too_many_bytes_wait_with_their_sender_and_none_is_lost"),
     ("limits.bytes_burst", "net/src/reactor/tests/rates.rs", "garbage_over_the_byte_rate_closes"),
     ("limits.send_queue_bytes_max", "net/src/reactor/tests/closing.rs", "a_slow_consumer_gets_whole_messages_and_the_reason"),
+    ("limits.send_queues_bytes_max", "net/src/reactor/tests/closing.rs", "what_waits_for_all_is_bounded_and_whoever_would_add_to_it_is_closed"),
     ("limits.partition_events_max", "core/src/shard/tests.rs", "a_full_queue_answers_busy_and_lets_the_session_try_again"),
     ("limits.rooms_per_session_max", "core/src/shard/tests.rs", "limits_are_answered_by_name"),
     ("limits.presence_members_max", "core/src/shard/tests/crowd.rs", "a_large_room_is_told_its_count_once_a_second"),

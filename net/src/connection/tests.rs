@@ -10,6 +10,8 @@ struct Fed {
     rates: RateLimits,
     now_ns: u64,
     refused: Vec<Reason>,
+    /// Frames of the last piece.
+    frames: u64,
     answer: Vec<u8>,
 }
 
@@ -27,6 +29,7 @@ impl Fed {
             rates: RateLimits::default(),
             now_ns: 0,
             refused: Vec::new(),
+            frames: 0,
             answer: Vec::new(),
         }
     }
@@ -42,12 +45,15 @@ impl Fed {
             refused: &mut self.refused,
             messages: 0,
             answered: 0,
+            frames: 0,
             frame_began: false,
             upgrade: &UpgradeSettings::default(),
             answer: &mut self.answer,
             client_closed: false,
         };
-        self.connection.feed(ID, &mut bytes.to_vec(), &mut decoding)
+        let result = self.connection.feed(ID, &mut bytes.to_vec(), &mut decoding);
+        self.frames = decoding.frames;
+        result
     }
 
     /// Methods of the messages, after the opening.
@@ -116,6 +122,23 @@ fn first_bytes_of_no_protocol_are_a_fault_however_they_come() {
         assert_eq!(faults.last(), Some(Fault(Reason::UnknownProtocol)), "{pieces:?}");
         assert!(fed.inputs.list.is_empty());
     }
+}
+
+#[test]
+fn every_frame_counts_and_a_run_of_empty_ones_as_one() {
+    let piece = |first: &[u8], piece: &[u8]| {
+        let mut fed = Fed::new(1000);
+        fed.feed(first).unwrap();
+        fed.feed(piece).unwrap();
+        (fed.frames, fed.inputs.list.len())
+    };
+    let json = b"{\"msg\":\"a\"}\n";
+    assert_eq!(piece(json, &b"\n".repeat(500)), (1, 2));
+    assert_eq!(piece(json, &b"\n\0".repeat(250)), (500, 2));
+    assert_eq!(piece(json, &[b"\n\n\n".as_slice(), json, b"\n\n"].concat()), (3, 3));
+    assert_eq!(piece(json, &b"{}\n".repeat(3)), (3, 2));
+    assert_eq!(piece(b"msg=a~", &b"~".repeat(500)).1, 2);
+    assert_eq!(piece(b"<msg method='a'/>\0", &b"\0".repeat(500)), (1, 2));
 }
 
 #[test]

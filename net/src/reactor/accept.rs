@@ -149,7 +149,8 @@ impl Reactor {
         let is_stranger = !self.connections[index as usize].is_admitted();
         let has_less =
             self.stranger_gateway.frame_bytes_max < self.settings.gateway.frame_bytes_max;
-        if reason == Reason::FrameTooLarge && is_stranger && has_less {
+        let is_of_size = matches!(reason, Reason::FrameTooLarge | Reason::SlowConsumer);
+        if is_of_size && is_stranger && has_less {
             return Some("limits.unauthenticated_frame_bytes_max");
         }
         reason.limit()

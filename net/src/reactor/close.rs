@@ -70,7 +70,7 @@ impl Reactor {
                 }
                 None => self.egress.raw(closed_line(reason).as_bytes()),
             };
-            self.egress.push(index, connection, bytes);
+            self.egress.push_last_words(index, connection, bytes);
         }
         self.say_goodbye(index, reason);
         self.end_output(index);
@@ -92,7 +92,7 @@ impl Reactor {
             _ => write_close(reason, &mut self.notice),
         }
         let bytes = self.egress.raw(&self.notice);
-        self.egress.push(index, connection, bytes);
+        self.egress.push_last_words(index, connection, bytes);
     }
 
     /// Those whose last frame was a fault leave behind the answers to the frames before it.
@@ -102,7 +102,10 @@ impl Reactor {
             if let Some(reason) = self.connections[index as usize].leave_reason {
                 if is_told_last(reason) {
                     write_notice(&mut self.notice, "closed", reason, reason.limit());
-                    self.push_notice(index);
+                    if let Some(bytes) = self.encode_notice(index) {
+                        let connection = &mut self.connections[index as usize];
+                        self.egress.push_last_words(index, connection, bytes);
+                    }
                 }
                 self.say_goodbye(index, reason);
             }

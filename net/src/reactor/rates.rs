@@ -6,7 +6,7 @@
 use warren_core::ids::ConnectionId;
 use warren_core::message::Message;
 use warren_core::reason::Reason;
-use warren_core::turn::Now;
+use warren_core::turn::{Now, Span};
 
 use super::Reactor;
 use crate::connection::{NEVER, Phase};
@@ -19,17 +19,17 @@ impl Reactor {
         self.counters.refusals[reason as usize] += 1;
         let limit = self.limit_of(index, reason);
         write_notice(&mut self.notice, "error", reason, limit);
-        self.push_notice(index);
+        if let Some(bytes) = self.encode_notice(index) {
+            self.egress.push(index, &mut self.connections[index as usize], bytes);
+        }
     }
 
-    /// Gives the connection the message that was just written.
-    pub(super) fn push_notice(&mut self, index: u32) {
-        let connection = &mut self.connections[index as usize];
-        let Some(protocol) = connection.output_protocol() else { return };
+    /// The message that was just written, as the connection hears it; nothing if it hears nothing more.
+    pub(super) fn encode_notice(&mut self, index: u32) -> Option<Span> {
+        let protocol = self.connections[index as usize].output_protocol()?;
         let notice = std::iter::once(Message::from_checked(&self.notice));
         let gateway = &self.settings.gateway;
-        let bytes = self.egress.encoding(&mut Encodings::default(), protocol, gateway, notice);
-        self.egress.push(index, connection, bytes);
+        Some(self.egress.encoding(&mut Encodings::default(), protocol, gateway, notice))
     }
 
     /// Stops receiving for as long as the bytes that have come take.

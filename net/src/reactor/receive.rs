@@ -55,7 +55,7 @@ impl Received<'_> {
 pub(super) struct Intake<'a> {
     pub(super) now: Now,
     pub(super) inputs: &'a mut ShardInputs,
-    /// Messages and refused frames that it still takes.
+    /// Frames that it still takes.
     pub(super) frames_left: usize,
     /// Handshakes of TLS that it still makes.
     pub(super) handshakes_left: usize,
@@ -328,6 +328,7 @@ impl Reactor {
             refused: &mut self.refused,
             messages: 0,
             answered: 0,
+            frames: 0,
             frame_began: false,
             answer: &mut self.answer,
             client_closed: false,
@@ -339,11 +340,11 @@ impl Reactor {
             Received::Elsewhere(bytes) => (bytes, None),
         };
         let result = connection.feed(id, bytes, &mut decoding);
-        let Decoding { messages, answered, frame_began, client_closed, .. } = decoding;
+        let Decoding { messages, frames, frame_began, client_closed, .. } = decoding;
         self.counters.messages_in += messages;
         self.counters.partial_frame_bytes += connection.partial_bytes() as u64;
         self.counters.partial_frame_bytes -= partial_before;
-        intake.frames_left = intake.frames_left.saturating_sub(answered as usize);
+        intake.frames_left = intake.frames_left.saturating_sub(frames as usize);
         let phase = connection.phase;
         if let Some(buffer) = used {
             self.ring.buffers_mut().give_back(buffer);

@@ -17,8 +17,8 @@ use warren_core::turn::{Now, ShardOutput, ShardOutputs, Span};
 use super::Reactor;
 use crate::connection::{EGRESS_NONE, Phase};
 use crate::egress::{Encodings, Lane, RUN_BYTES_MAX, Recipient, write_notice};
-use crate::gateway::encode;
 use crate::gateway::websocket::write_close;
+use crate::gateway::{QUEUE_FRAMES_MIN, encode};
 use crate::io::operation::{Completion, OperationKind, Outcome};
 use crate::io::ring::ImmediateSend;
 
@@ -89,12 +89,14 @@ impl Reactor {
 
     /// Gives a connection bytes that stand in the output.
     pub(super) fn push(&mut self, index: u32, lane: Lane, bytes: Span) {
-        let connection = &mut self.connections[index as usize];
-        let half = self.settings.send_queue_bytes_max / 2;
-        if lane == Lane::Droppable && connection.queue_bytes() > half {
-            self.counters.droppable_dropped += 1;
-            return;
+        if lane == Lane::Droppable {
+            let half = self.queue_bytes_max(index) / 2;
+            if self.connections[index as usize].queue_bytes() > half {
+                self.counters.droppable_dropped += 1;
+                return;
+            }
         }
+        let connection = &mut self.connections[index as usize];
         // Whoever goes does so when all is sent.
         let stays = matches!(connection.phase, Phase::Open(_) | Phase::Ended(_));
         if lane == Lane::Late && stays {
@@ -213,7 +215,7 @@ impl Reactor {
         let recipient = self.egress.recipient(entry as usize);
         let length: usize = match recipient.sealed {
             Some(sealed) => sealed.length as usize,
-            None => self.egress.messages_of(recipient).map(<[u8]>::len).sum(),
+            None => self.egress.messages_of(recipient).map(|(message, _)| message.len()).sum(),
         };
         let sent = match completion.outcome {
             Outcome::Done(sent) => sent as usize,
@@ -244,46 +246,67 @@ impl Reactor {
     }
 
     /// Puts what a recipient gets into its send queue, but for the first `sent` bytes. A message
-    /// that has begun to leave is finished in any case; another beyond the limit ends the
-    /// connection.
+    /// that has begun to leave is finished in any case, and last words always fit; another beyond the
+    /// limit ends the connection.
     fn enqueue(&mut self, recipient: Recipient, sent: usize) {
         let index = recipient.index;
+        let (mut room, limit) = self.queue_room(index);
         let connection = &mut self.connections[index as usize];
         let queue = connection.queue.get_or_insert_default();
         let before = queue.bytes();
         let mut skip = sent;
         let mut overflows = false;
-        for message in self.egress.messages_of(recipient) {
+        for (message, is_last_words) in self.egress.messages_of(recipient) {
             if skip >= message.len() {
                 skip -= message.len();
                 continue;
             }
             let rest = &message[skip..];
-            let fits = queue.bytes() + rest.len() <= self.settings.send_queue_bytes_max;
-            if skip == 0 && !fits {
-                overflows = true;
-                break;
+            overflows |= skip == 0 && !is_last_words && rest.len() > room;
+            if overflows && !is_last_words {
+                continue;
             }
             queue.waiting.extend_from_slice(rest);
+            room = room.saturating_sub(rest.len());
             skip = 0;
         }
         self.counters.send_queue_bytes += (queue.bytes() - before) as u64;
         if overflows {
-            self.close_overflowed(index);
+            self.close_overflowed(index, limit);
         }
         self.send_waiting(index);
     }
 
+    /// Most bytes that may wait for a connection. A stranger is told little.
+    fn queue_bytes_max(&self, index: u32) -> usize {
+        let most = self.settings.send_queue_bytes_max;
+        if self.connections[index as usize].is_admitted() {
+            return most;
+        }
+        most.min(QUEUE_FRAMES_MIN * self.stranger_gateway.frame_bytes_max)
+    }
+
+    /// How many more bytes may wait for a connection, and the limit that says so.
+    pub(super) fn queue_room(&self, index: u32) -> (usize, Option<&'static str>) {
+        let waiting = self.connections[index as usize].queue_bytes();
+        let own = self.queue_bytes_max(index).saturating_sub(waiting);
+        let all = self.settings.send_queues_bytes_max as u64;
+        let all = all.saturating_sub(self.counters.send_queue_bytes) as usize;
+        if all < own {
+            return (all, Some("limits.send_queues_bytes_max"));
+        }
+        (own, self.limit_of(index, Reason::SlowConsumer))
+    }
+
     /// The client takes its messages too slowly: it gets what is queued, the reason, and no more.
-    pub(super) fn close_overflowed(&mut self, index: u32) {
+    pub(super) fn close_overflowed(&mut self, index: u32, limit: Option<&'static str>) {
         let connection = &mut self.connections[index as usize];
         let (Phase::Open(protocol) | Phase::Ended(protocol) | Phase::Moving(protocol), Some(queue)) =
             (connection.phase, &mut connection.queue)
         else {
             return;
         };
-        let reason = Reason::SlowConsumer;
-        write_notice(&mut self.notice, "closed", reason, reason.limit());
+        write_notice(&mut self.notice, "closed", Reason::SlowConsumer, limit);
         let notice = Message::from_checked(&self.notice);
         let before = queue.waiting.len();
         let mut last_words = self.spare.take();

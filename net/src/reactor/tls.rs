@@ -148,22 +148,27 @@ impl Reactor {
     /// Returns whether more is to follow, which is known when this is sent.
     pub(super) fn seal(&mut self, entry: usize) -> bool {
         let index = self.egress.recipient(entry).index;
+        let (room, limit) = self.queue_room(index);
         let connection = &mut self.connections[index as usize];
-        let room = self.settings.send_queue_bytes_max.saturating_sub(connection.queue_bytes());
         let has_queue = connection.queue.is_some();
         let mut plaintext = std::mem::take(&mut self.plaintext);
         let is_all = self.egress.take_messages(entry, room, !has_queue, &mut plaintext);
+        // Its end is decided: of what its queue has no room for it hears the last words.
+        let is_cut_short = !is_all && has_queue && !connection.is_alive();
+        if is_cut_short {
+            self.egress.take_last_words(entry, &mut plaintext);
+        }
         let tls = connection.tls.as_mut().expect("it is in TLS");
         if let Some(queue) = &mut connection.queue {
             let before = queue.waiting.len();
             tls.seal(&plaintext, &mut queue.waiting);
-            if is_all {
+            if is_all || is_cut_short {
                 tls.seal_close(&mut queue.waiting);
             }
             self.counters.send_queue_bytes += (queue.waiting.len() - before) as u64;
-            if !is_all {
+            if !is_all && !is_cut_short {
                 self.egress.drop_messages(entry);
-                self.close_overflowed(index);
+                self.close_overflowed(index, limit);
             }
             self.send_waiting(index);
         } else {

@@ -293,6 +293,90 @@ fn a_slow_consumer_gets_whole_messages_and_the_reason() {
     assert_eq!(node.reactor.counters().send_queue_bytes, 0);
 }
 
+/// What a binary client hears that is closed because more would wait for it than this limit allows.
+fn slow_notice(limit: &str) -> Vec<u8> {
+    let reason = Reason::SlowConsumer;
+    let status = Value::Integer(i64::from(reason.status()));
+    let (error, limit) = (Value::Text(reason.word()), Value::Text(limit));
+    frame("closed", &[("status", status), ("error", error), ("limit", limit)])
+}
+
+#[test]
+fn little_waits_for_a_stranger() {
+    let mut node =
+        Node::start(ReactorSettings { unauthenticated_frame_bytes_max: 1024, ..small() });
+    node.admits = false;
+    let mut slow = node.binary_client();
+    slow.send(&frame("burst", &[("count", Value::Integer(20_000)), ("a", Value::Text(TEXT))]));
+    let mut queued_max = 0;
+    node.until("the close", |node| {
+        queued_max = queued_max.max(node.reactor.counters().send_queue_bytes);
+        node.reactor.counters().closes[Reason::SlowConsumer as usize] == 1
+    });
+    queued_max = queued_max.max(node.reactor.counters().send_queue_bytes);
+    assert!(queued_max < 6 * 1024 + 1000, "{queued_max} bytes wait");
+    node.until("the end", |_| slow.poll().ended.is_some());
+    let told = slow_notice("limits.unauthenticated_frame_bytes_max");
+    assert!(slow.received.ends_with(&told), "the reason comes last");
+}
+
+#[test]
+fn what_waits_for_all_is_bounded_and_whoever_would_add_to_it_is_closed() {
+    const ALL_MAX: u64 = 1 << 20;
+    let mut node = Node::start(ReactorSettings {
+        send_queue_bytes_max: 64 << 20,
+        send_queues_bytes_max: ALL_MAX as usize,
+        ..small()
+    });
+    let (mut early, mut late) = (node.binary_client(), node.binary_client());
+    let burst = frame("burst", &[("count", Value::Integer(100)), ("a", Value::Text(TEXT))]);
+    let queued = |node: &Node| node.reactor.counters().send_queue_bytes;
+    while queued(&node) < ALL_MAX - 100_000 {
+        early.send(&burst);
+        node.turns(4);
+    }
+    let mut queued_max = 0;
+    node.until("the close", |node| {
+        late.send(&burst);
+        queued_max = queued_max.max(queued(node));
+        node.reactor.counters().closes[Reason::SlowConsumer as usize] == 1
+    });
+    assert!(queued_max.max(queued(&node)) < ALL_MAX + 1000, "{queued_max} bytes wait");
+    node.until("the end", |_| late.poll().ended.is_some());
+    assert!(late.received.ends_with(&slow_notice("limits.send_queues_bytes_max")));
+    // The other one keeps what it has, and gets all of it.
+    node.until("all", |node| {
+        let received = early.poll().received.len();
+        queued(node) == 0 && received % burst.len() == 0
+    });
+    assert_eq!(early.ended, None);
+    assert!(early.received.chunks(burst.len()).all(|chunk| chunk == burst));
+}
+
+#[test]
+fn the_last_words_fit_however_full_the_queue_is() {
+    let mut node = Node::start(ReactorSettings { send_queue_bytes_max: 64 * 1024, ..small() });
+    node.answer_turns = 0;
+    let mut client = node.binary_client();
+    let some = frame("burst", &[("count", Value::Integer(100)), ("a", Value::Text(TEXT))]);
+    // What the kernel takes is full now.
+    node.until("a queue", |node| {
+        client.send(&some);
+        node.reactor.counters().send_queue_bytes > 0
+    });
+    let many = frame("burst", &[("count", Value::Integer(999)), ("a", Value::Text(TEXT))]);
+    client.send(&[many.as_slice(), &frame("close", &[])].concat());
+    node.until("the close", |node| node.reactor.counters().closes[Reason::Displaced as usize] == 1);
+    assert!(node.reactor.counters().send_queue_bytes > 60_000, "the queue was not full");
+    node.until("the end", |_| client.poll().ended.is_some());
+    let told = notice("closed", Reason::Displaced);
+    let messages = client.received.strip_suffix(told.as_slice()).expect("the reason comes last");
+    assert!(messages.chunks(many.len()).all(|chunk| chunk == some || chunk == many));
+    let heard_count = messages.chunks(many.len()).filter(|chunk| *chunk == many).count();
+    assert!(heard_count < 999, "there was room for all");
+    assert_eq!(node.reactor.counters().closes.iter().sum::<u64>(), 1);
+}
+
 #[test]
 fn a_message_that_has_begun_to_leave_is_finished() {
     let mut node = Node::start(ReactorSettings { send_queue_bytes_max: 1024, ..small() });

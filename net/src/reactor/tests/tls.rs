@@ -433,6 +433,35 @@ fn a_slow_reader_in_tls_gets_every_byte() {
 }
 
 #[test]
+fn the_last_words_in_tls_fit_however_full_the_queue_is() {
+    let authority = Authority::new();
+    let settings = ReactorSettings { send_queue_bytes_max: 64 * 1024, ..authority.settings() };
+    let mut node = Node::start(settings);
+    node.answer_turns = 0;
+    let mut client = authority.binary_client(&mut node);
+    let some = frame("burst", &[("count", Value::Integer(100)), ("a", Value::Text(TEXT))]);
+    // What the kernel takes is full now.
+    node.until("a queue", |node| {
+        client.send(&some);
+        client.take_sealed();
+        client.client.send(&std::mem::take(&mut client.encrypted));
+        node.reactor.counters().send_queue_bytes > 0
+    });
+    let many = frame("burst", &[("count", Value::Integer(999)), ("a", Value::Text(TEXT))]);
+    client.send(&[many.as_slice(), &frame("close", &[])].concat());
+    client.take_sealed();
+    client.client.send(&std::mem::take(&mut client.encrypted));
+    node.until("the close", |node| node.reactor.counters().closes[Reason::Displaced as usize] == 1);
+    node.until("the end", |_| client.ended().is_some());
+    let told = notice("closed", Reason::Displaced);
+    let messages = client.received.strip_suffix(told.as_slice()).expect("the reason comes last");
+    assert!(messages.chunks(many.len()).all(|chunk| chunk == some || chunk == many));
+    let heard_count = messages.chunks(many.len()).filter(|chunk| *chunk == many).count();
+    assert!(heard_count < 999, "there was room for all");
+    assert!(client.told_end && client.error.is_none(), "{:?}", client.error);
+}
+
+#[test]
 fn a_slow_consumer_in_tls_gets_whole_messages_and_the_reason() {
     let authority = Authority::new();
     let settings = ReactorSettings { send_queue_bytes_max: 64 * 1024, ..authority.settings() };

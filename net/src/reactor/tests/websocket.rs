@@ -363,6 +363,25 @@ fn a_slow_client_gets_whole_frames_and_the_close_frame() {
 }
 
 #[test]
+fn frames_without_a_message_count_as_messages() {
+    for payload in [masked(Opcode::Pong, b""), masked(Opcode::Ping, b"")] {
+        let rates = RateLimits {
+            messages: warren_core::rate::Rate { per_s: 10, burst: 20 },
+            refusals_max: 30,
+            ..RateLimits::UNLIMITED
+        };
+        let mut node = Node::start(ReactorSettings { rates, ..small() });
+        let mut client = upgraded(&mut node, Protocol::WebSocketJson);
+        client.send(&payload.repeat(40));
+        node.turns(10);
+        assert_eq!(client.poll().ended, None);
+        client.send(&payload.repeat(40));
+        node.until("the end", |_| client.poll().ended.is_some());
+        check_closes(&node, Reason::MessageRate);
+    }
+}
+
+#[test]
 fn silence_and_heartbeats_are_as_without_websocket() {
     let mut node = Node::start(small());
     let mut json = upgraded(&mut node, Protocol::WebSocketJson);
