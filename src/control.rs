@@ -7,8 +7,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
 use warren_core::control::{Answer, Command};
-use warren_core::ids::ShardId;
+use warren_core::ids::{ConnectionId, ShardId};
 use warren_core::turn::{ShardInputs, ShardOutputs};
+use warren_net::reactor::Origin;
 
 /// Commands on their way to one shard; the next is refused.
 const COMMANDS_MAX: usize = 16;
@@ -24,16 +25,26 @@ pub enum Unanswered {
     Silent(ShardId),
 }
 
+/// What a shard answers, with what its reactor adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Of the engine.
+    pub answer: Answer,
+    /// Of the connection of each session in the answer, in its order. The engine knows sessions, and
+    /// not how they are reached.
+    pub origins: Vec<Option<Origin>>,
+}
+
 /// A command, and who waits for its answer.
 struct Order {
     command: Command,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Reply>,
 }
 
 /// A shard's end: what it is to do, and who waits for what it is doing.
 pub struct ControlPort {
     orders: Receiver<Order>,
-    asked: Vec<oneshot::Sender<Answer>>,
+    asked: Vec<oneshot::Sender<Reply>>,
 }
 
 /// The other end, before the shard's ring is there to be woken.
@@ -55,12 +66,18 @@ impl ControlPort {
         }
     }
 
-    /// Hands the turn's answers to those who wait.
-    pub fn answer(&mut self, outputs: &ShardOutputs) {
+    /// Hands the turn's answers to those who wait, with what is known of the connections in them.
+    pub fn answer(
+        &mut self,
+        outputs: &ShardOutputs,
+        origin_of: impl Fn(ConnectionId) -> Option<Origin>,
+    ) {
         assert!(self.asked.len() == outputs.answers.len(), "a command is answered in its turn");
         for (asked, answer) in self.asked.drain(..).zip(&outputs.answers) {
+            let rows = if let Answer::Sessions(page) = answer { &page.rows[..] } else { &[] };
+            let origins = rows.iter().map(|row| row.connection.and_then(&origin_of)).collect();
             // Whoever asked may have lost patience.
-            let _ = asked.send(answer.clone());
+            let _ = asked.send(Reply { answer: answer.clone(), origins });
         }
     }
 }
@@ -103,7 +120,7 @@ impl Controls {
     ///
     /// # Errors
     /// When it has too much to do, or does not answer.
-    pub async fn ask(&self, shard: ShardId, command: Command) -> Result<Answer, Unanswered> {
+    pub async fn ask(&self, shard: ShardId, command: Command) -> Result<Reply, Unanswered> {
         let answered = self.send(shard, command)?;
         let answered = tokio::time::timeout(self.answer_wait, answered).await;
         answered.map_err(|_| Unanswered::Silent(shard))?.map_err(|_| Unanswered::Silent(shard))
@@ -138,7 +155,7 @@ impl Controls {
         &self,
         shard: ShardId,
         command: Command,
-    ) -> Result<oneshot::Receiver<Answer>, Unanswered> {
+    ) -> Result<oneshot::Receiver<Reply>, Unanswered> {
         let line = &self.lines[shard.index()];
         let (answer, answered) = oneshot::channel();
         match line.orders.try_send(Order { command, answer }) {

@@ -120,7 +120,7 @@ impl ClientPort for ShardPort {
         self.reactor.send(now, outputs);
         let Self { reactor, hand_over, peers, wakes_sent, control, .. } = self;
         hand_over.publish(reactor, |reactor, peer| wake(reactor, peers, wakes_sent, peer));
-        control.answer(outputs);
+        control.answer(outputs, |connection| reactor.origin_of(connection));
     }
 
     fn wake(&mut self, peer: ShardId) {

@@ -29,6 +29,7 @@ mod send;
 mod tls;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +125,15 @@ pub struct ReactorSettings {
     pub tls_handshakes_per_turn_max: usize,
     /// What may come on one connection in which time.
     pub rates: RateLimits,
+}
+
+/// How a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// From where it came; none where the kernel did not tell.
+    pub address: Option<IpAddr>,
 }
 
 impl Default for ReactorSettings {

@@ -94,7 +94,7 @@ impl Desk {
         user: &str,
         command: Command,
     ) -> Result<Option<SessionId>, ApiError> {
-        match self.controls.ask(self.home_of(user), command).await? {
+        match self.controls.ask(self.home_of(user), command).await?.answer {
             Answer::Session(session) => Ok(session),
             other => panic!("a shard answers what it was asked: {other:?}"),
         }

@@ -5,10 +5,12 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use warren_core::control::{Answer, Command, RoomRow, SessionRow};
 use warren_core::ids::{ObjectId, SessionId, ShardId};
+use warren_net::reactor::Origin;
 
 use super::answers::{ApiError, ok};
 use super::desk::Desk;
 use super::requests::PageQuery;
+use crate::control::Reply;
 
 /// Commands for one page: a shard with many empty places answers with few rows at a time.
 const COMMANDS_MAX: usize = 512;
@@ -47,7 +49,7 @@ async fn gather<Place: Copy>(
     first: Place,
     count: usize,
     command: impl Fn(Place, usize) -> Command,
-    part_of: impl Fn(Answer) -> Part<Place>,
+    part_of: impl Fn(Reply) -> Part<Place>,
 ) -> Result<(Vec<Value>, Option<Cursor<Place>>), ApiError> {
     let mut rows = Vec::new();
     for _ in 0..COMMANDS_MAX {
@@ -55,8 +57,8 @@ async fn gather<Place: Copy>(
         if left == 0 {
             return Ok((rows, Some(at)));
         }
-        let answer = desk.controls.ask(at.shard, command(at.place, left)).await?;
-        let (part, next) = part_of(answer);
+        let reply = desk.controls.ask(at.shard, command(at.place, left)).await?;
+        let (part, next) = part_of(reply);
         rows.extend(part);
         match next {
             Some(place) => at.place = place,
@@ -79,15 +81,18 @@ fn begin<Place: core::str::FromStr + core::fmt::Display>(
 
 pub(super) async fn sessions_page(desk: &Desk, query: &PageQuery) -> Result<Response, ApiError> {
     let command = |from, count| Command::ListSessions { from, count };
-    let part_of = |answer| match answer {
-        Answer::Sessions(page) => (page.rows.iter().map(session_row).collect(), page.next),
+    let part_of = |reply: Reply| match reply.answer {
+        Answer::Sessions(page) => {
+            let rows = page.rows.iter().zip(reply.origins);
+            (rows.map(|(row, origin)| session_row(row, origin)).collect(), page.next)
+        }
         other => panic!("a shard answers what it was asked: {other:?}"),
     };
     if let Some(user) = &query.user {
         let mut rows = Vec::new();
         if let Some(SessionId { shard, index, .. }) = desk.find_user(user).await? {
-            let answer = desk.controls.ask(shard, command(index, 1)).await?;
-            rows = part_of(answer).0;
+            let reply = desk.controls.ask(shard, command(index, 1)).await?;
+            rows = part_of(reply).0;
             // It may have gone meanwhile, and another may have its place.
             rows.retain(|row| row["user"] == user.as_str());
         }
@@ -98,7 +103,7 @@ pub(super) async fn sessions_page(desk: &Desk, query: &PageQuery) -> Result<Resp
     Ok(ok(&json!({ "sessions": rows, "after": next.map(|next| next.text()) })))
 }
 
-fn session_row(row: &SessionRow) -> Value {
+fn session_row(row: &SessionRow, origin: Option<Origin>) -> Value {
     let state = match (row.is_logging_in, row.connection) {
         (true, _) => "logging-in",
         (false, Some(_)) => "connected",
@@ -109,6 +114,8 @@ fn session_row(row: &SessionRow) -> Value {
         "user": row.user,
         "shard": row.session.shard.0,
         "state": state,
+        "protocol": origin.map(|origin| origin.protocol.label()),
+        "address": origin.and_then(|origin| origin.address).map(|address| address.to_string()),
         "rooms": row.rooms,
         "watches": row.watches,
     })
@@ -116,7 +123,7 @@ fn session_row(row: &SessionRow) -> Value {
 
 pub(super) async fn rooms_page(desk: &Desk, query: &PageQuery) -> Result<Response, ApiError> {
     let command = |from, count| Command::ListRooms { from, count };
-    let part_of = |answer| match answer {
+    let part_of = |reply: Reply| match reply.answer {
         Answer::Rooms(page) => {
             let rows = page.rows.iter().map(|row| room_row(row, desk));
             (rows.collect(), page.next)

@@ -22,6 +22,8 @@ use warren_core::message::Value as FieldValue;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
 use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs, ShardOutput, ShardOutputs};
+use warren_net::gateway::Protocol;
+use warren_net::reactor::Origin;
 
 use super::answers::ErrorWord;
 use super::*;
@@ -105,7 +107,10 @@ fn run_engine(mut port: crate::control::ControlPort, steps: &mpsc::Receiver<Step
         outputs.clear();
         shard.turn(clock.now(), &inputs, &mut outputs);
         inputs.clear();
-        port.answer(&outputs);
+        port.answer(&outputs, |_| {
+            let address = Some("192.0.2.7".parse().unwrap());
+            Some(Origin { protocol: Protocol::Json, address })
+        });
         for output in &outputs.list {
             if let ShardOutput::Close { connection, .. } = *output {
                 inputs.list.push(ShardInput::Closed { connection });
@@ -338,7 +343,7 @@ fn sessions_and_rooms_are_told_page_by_page() {
     assert_eq!(running.users(&format!("?count=2&after={after}")), ["cleo"]);
     let row = &page["sessions"][0];
     let expected = json!({"session": "0000000000000000", "user": "ann", "shard": 0,
-        "state": "connected", "rooms": 1, "watches": 0});
+        "state": "connected", "protocol": "json", "address": "192.0.2.7", "rooms": 1, "watches": 0});
     assert_eq!(row, &expected);
     let (_, page) = running.call("GET", "/api/rooms", "");
     assert_eq!((&page["after"], page["rooms"].as_array().unwrap().len()), (&Value::Null, 1));

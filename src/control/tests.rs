@@ -20,7 +20,7 @@ fn turn(port: &mut ControlPort) -> usize {
     port.take(&mut inputs);
     let mut outputs = ShardOutputs::new(1);
     outputs.answers = inputs.commands.iter().map(|_| Answer::BansSet).collect();
-    port.answer(&outputs);
+    port.answer(&outputs, |_| None);
     inputs.commands.len()
 }
 
@@ -35,7 +35,8 @@ fn a_command_is_answered_by_the_turn_that_takes_it() {
     block_on(async {
         let asked = controls.ask(ShardId(0), set_bans());
         let both = async { tokio::join!(asked, async { turn(&mut port) }) };
-        assert_eq!(both.await, (Ok(Answer::BansSet), 1));
+        let reply = Reply { answer: Answer::BansSet, origins: Vec::new() };
+        assert_eq!(both.await, (Ok(reply), 1));
     });
     assert_eq!(turn(&mut port), 0);
 }

@@ -23,6 +23,8 @@ const SHARD_COLUMNS: &[Column] = &[
 const SESSION_COLUMNS: &[Column] = &[
     ("user", "user"),
     ("state", "state"),
+    ("protocol", "protocol"),
+    ("address", "address"),
     ("shard", "shard"),
     ("rooms", "rooms"),
     ("watches", "watches"),

@@ -112,7 +112,8 @@ fn lists_are_told_page_after_page() {
     let sessions = ctl.json("sessions");
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 3);
     let text = ctl.text("sessions --user u1");
-    assert!(text.lines().nth(1).unwrap().starts_with("u1    connected"), "{text}");
+    let row = text.lines().nth(1).unwrap();
+    assert!(row.starts_with("u1    connected  json      127.0.0.1  "), "{text}");
     assert_eq!(ctl.text("sessions --user nobody"), "no sessions\n");
     server.stop();
 }

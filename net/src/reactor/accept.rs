@@ -9,8 +9,8 @@ use warren_core::ids::ConnectionId;
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput};
 
-use super::Reactor;
 use super::receive::Intake;
+use super::{Origin, Reactor};
 use crate::connection::{NEVER, Phase};
 use crate::gateway::Protocol;
 use crate::io::accepts::ACCEPTS_MAX;
@@ -122,6 +122,17 @@ impl Reactor {
                 _ => {}
             }
         }
+    }
+
+    /// What is known of an open connection; none when it is gone, or goes.
+    #[must_use]
+    pub fn origin_of(&self, id: ConnectionId) -> Option<Origin> {
+        let connection = self.connections.get(id.index as usize)?;
+        let (Phase::Open(protocol) | Phase::Ended(protocol)) = connection.phase else {
+            return None;
+        };
+        let is_it = connection.generation == id.generation;
+        is_it.then_some(Origin { protocol, address: connection.peer })
     }
 
     /// Whether nobody from the client's address is let in.
