@@ -293,6 +293,11 @@ impl Connection {
         self.partial.len() + self.decode_state.assembled_bytes()
     }
 
+    /// Bytes of the half-received record of TLS.
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.record_bytes())
+    }
+
     /// The protocol is known: tells the shard.
     pub(crate) fn open(
         &mut self,
@@ -365,6 +370,7 @@ impl Connection {
         if self.phase == Phase::Undetected {
             match self.detect(id, bytes, state, decoding)? {
                 None => return Ok(0),
+                Some(skip) if self.phase == Phase::Undetected => return Ok(skip),
                 Some(skip) => at = skip,
             }
         }
@@ -479,7 +485,8 @@ impl Connection {
     }
 
     /// Opens the connection once its first bytes tell the protocol. Returns how many bytes were
-    /// before the first frame; none while there are too few of them to tell.
+    /// before the first frame, or before the request for an upgrade whose end has not come; none
+    /// while there are too few of them to tell.
     fn detect(
         &mut self,
         id: ConnectionId,
@@ -505,7 +512,8 @@ impl Connection {
                 let (request, scanned) = (&bytes[skip..], &mut state.scanned);
                 let fixed = decoding.fixed_protocol;
                 match upgrade(decoding.upgrade, fixed, request, scanned, decoding.answer) {
-                    Upgrade::Incomplete => return Ok(None),
+                    // What is before the request has been looked through for good.
+                    Upgrade::Incomplete => return Ok(Some(skip)),
                     Upgrade::Accepted { protocol, consumed } => (protocol, skip + consumed),
                     Upgrade::Refused { reason } => return Err(Fault(reason)),
                 }

@@ -52,6 +52,8 @@ pub struct NetCounters {
     pub tls_connections: u64,
     /// Gauge: received bytes of handshakes that wait for their turn.
     pub tls_waiting_bytes: u64,
+    /// Gauge: bytes of half-received records of TLS.
+    pub tls_record_bytes: u64,
     /// Gauge: connections from which nothing is received because too much came.
     pub connections_paused: u64,
     /// Times that receiving paused.
@@ -91,6 +93,7 @@ impl Default for NetCounters {
             connections_unauthenticated: 0,
             tls_connections: 0,
             tls_waiting_bytes: 0,
+            tls_record_bytes: 0,
             connections_paused: 0,
             receive_pauses: 0,
             droppable_dropped: 0,

@@ -209,6 +209,10 @@ pub struct Reactor {
     held_buffer_count: usize,
     /// Connections in TLS whose handshakes wait for their turn.
     handshakes: VecDeque<ConnectionId>,
+    /// When the last turn with handshakes began, and how many it made; none once that was looked at.
+    handshakes_made: Option<(u64, usize)>,
+    /// When handshakes are made again.
+    handshakes_due_ns: u64,
     accepting_input: bool,
     /// Connections whose receive is to be armed again.
     to_receive: VecDeque<ConnectionId>,
@@ -265,6 +269,8 @@ impl Reactor {
             held: VecDeque::new(),
             held_buffer_count: 0,
             handshakes: VecDeque::new(),
+            handshakes_made: None,
+            handshakes_due_ns: 0,
             accepting_input: true,
             to_receive: VecDeque::new(),
             to_tell_closed: Vec::new(),
@@ -328,20 +334,25 @@ impl Reactor {
         interval: Duration,
     ) -> Option<Duration> {
         let holds = !(self.held.is_empty() && self.handshakes.is_empty());
+        let handshakes_due_ns = (!self.handshakes.is_empty()).then_some(self.handshakes_due_ns);
+        let can_go_on =
+            !self.held.is_empty() || handshakes_due_ns.is_some_and(|due_ns| due_ns <= now_ns);
         let has_work = !self.completions.is_empty()
             || !self.to_tell_closed.is_empty()
             || !self.leaving.is_empty()
             || self.egress.has_late()
-            || (holds && self.accepting_input)
+            || (can_go_on && self.accepting_input)
             || (!self.to_receive.is_empty() && self.ring.buffers().free_count() > 0);
         if has_work {
             return Some(Duration::ZERO);
         }
-        let deadlines = [deadline_ns, self.wheel.next_ns(), self.accept_retry_ns];
+        let handshakes_due_ns = handshakes_due_ns.filter(|_| self.accepting_input);
+        let deadlines =
+            [deadline_ns, self.wheel.next_ns(), self.accept_retry_ns, handshakes_due_ns];
         let deadline = deadlines.into_iter().flatten().min();
         let until_deadline = deadline.map(|at| Duration::from_nanos(at.saturating_sub(now_ns)));
         // What holds input back may end without a completion here.
-        let until_retry = holds.then_some(interval);
+        let until_retry = (holds && !self.accepting_input).then_some(interval);
         [until_deadline, until_retry].into_iter().flatten().min()
     }
 

@@ -9,7 +9,9 @@
 //! Versions 1.2 and 1.3. A client keeps nothing here between two connections: no session tickets,
 //! no early data. Everything that waits inside rustls is taken out after each step, so what a
 //! connection holds is a record that has not come as a whole, at most 18 KiB, or 64 KiB while it
-//! shakes hands.
+//! shakes hands; and besides its keys a read buffer of rustls's, which has 4 KiB also when nothing
+//! is in it. Where records begin and end we count ourselves: rustls does not tell whether it waits
+//! for the rest of one.
 
 mod validity;
 
@@ -20,6 +22,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::{Error, InconsistentKeys, ServerConnection};
+use warren_core::reason::Reason;
 
 /// The first byte of every TLS connection: a handshake record.
 pub(crate) const TLS_FIRST_BYTE: u8 = 0x16;
@@ -29,6 +32,8 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Received bytes of a handshake that wait for their turn. A client says less than this before it
 /// was answered.
 const WAITING_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a record before its content: what it is, its version, its length.
+const RECORD_HEADER_BYTES: usize = 5;
 /// What clients may offer that name their protocol before it is spoken (ALPN): browsers do.
 const APPLICATION_PROTOCOL: &[u8] = b"http/1.1";
 
@@ -120,6 +125,43 @@ impl TlsIdentity {
     }
 }
 
+/// How far the record is that comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct RecordProgress {
+    header: [u8; RECORD_HEADER_BYTES],
+    /// Bytes of it that have come, its header included; 0 between two records.
+    come: usize,
+}
+
+impl RecordProgress {
+    /// Takes received bytes. Returns whether the record that is half here began among them.
+    fn advance(&mut self, mut bytes: &[u8]) -> bool {
+        let mut began = false;
+        while let Some(first) = bytes.first() {
+            began |= self.come == 0;
+            if self.come < RECORD_HEADER_BYTES {
+                self.header[self.come] = *first;
+                self.come += 1;
+                bytes = &bytes[1..];
+            } else {
+                let count = bytes.len().min(self.whole_bytes() - self.come);
+                self.come += count;
+                bytes = &bytes[count..];
+            }
+            if self.come >= RECORD_HEADER_BYTES && self.come == self.whole_bytes() {
+                (self.come, began) = (0, false);
+            }
+        }
+        began
+    }
+
+    /// What the header says. It may say anything: what is too long fails in rustls.
+    fn whole_bytes(&self) -> usize {
+        let [.., high, low] = self.header;
+        RECORD_HEADER_BYTES + usize::from(u16::from_be_bytes([high, low]))
+    }
+}
+
 /// A handshake has said too much before its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMuch;
@@ -136,6 +178,11 @@ pub(crate) struct Tls {
     closing: bool,
     /// Bytes of a handshake that wait for their turn.
     waiting: Vec<u8>,
+    /// How the connection has ended behind them.
+    waiting_end: Option<Reason>,
+    record: RecordProgress,
+    /// The half-received record began among the bytes received last.
+    record_began: bool,
 }
 
 impl Tls {
@@ -143,7 +190,16 @@ impl Tls {
         let connection = ServerConnection::new(Arc::clone(&identity.config));
         let mut connection = connection.expect("the identity was checked");
         connection.set_buffer_limit(Some(BUFFER_BYTES_MAX));
-        Self { connection, peer_closed: false, failed: false, closing: false, waiting: Vec::new() }
+        Self {
+            connection,
+            peer_closed: false,
+            failed: false,
+            closing: false,
+            waiting: Vec::new(),
+            waiting_end: None,
+            record: RecordProgress::default(),
+            record_began: false,
+        }
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -160,6 +216,16 @@ impl Tls {
         self.connection.wants_write()
     }
 
+    /// Bytes of the half-received record.
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.record.come
+    }
+
+    /// Whether that record began among the bytes received last.
+    pub(crate) fn record_began(&self) -> bool {
+        self.record_began
+    }
+
     /// Keeps bytes until it is their turn.
     pub(crate) fn wait(&mut self, bytes: &[u8]) -> Result<(), TooMuch> {
         if self.waiting.len() + bytes.len() > WAITING_BYTES_MAX {
@@ -174,13 +240,19 @@ impl Tls {
         self.waiting.len()
     }
 
-    /// Bytes whose turn it is.
-    pub(crate) fn take_waiting(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.waiting)
+    /// Nothing comes behind the bytes that wait.
+    pub(crate) fn end_waits(&mut self, reason: Reason) {
+        self.waiting_end = Some(reason);
+    }
+
+    /// Bytes whose turn it is, and the end behind them.
+    pub(crate) fn take_waiting(&mut self) -> (Vec<u8>, Option<Reason>) {
+        (std::mem::take(&mut self.waiting), self.waiting_end.take())
     }
 
     /// Appends the plaintext of received bytes, also of those before a fault.
     pub(crate) fn receive(&mut self, bytes: &[u8], plaintext: &mut Vec<u8>) -> Result<(), Error> {
+        self.record_began = self.record.advance(bytes);
         let mut rest = bytes;
         while !rest.is_empty() && !self.peer_closed && !self.failed {
             let taken = self.connection.read_tls(&mut rest);

@@ -138,6 +138,9 @@ pub(super) const SCALARS: &[Scalar] = &[
         turn.net.connections_unauthenticated
     }),
     gauge("tls_connections", "Connections in TLS", |turn| turn.net.tls_connections),
+    gauge("tls_record_bytes", "Bytes of half-received records of TLS", |turn| {
+        turn.net.tls_record_bytes
+    }),
     gauge("tls_waiting_bytes", "Bytes of handshakes that wait for their turn", |turn| {
         turn.net.tls_waiting_bytes
     }),

@@ -113,6 +113,20 @@ fn messages_before_a_fault_count() {
 }
 
 #[test]
+fn blanks_before_a_request_are_looked_through_until_it_begins() {
+    let mut fed = Fed::new(65_536);
+    let blanks = b"\r\n".repeat(1000);
+    for byte in blanks.iter().chain(b"GET") {
+        assert_eq!(fed.feed(&[*byte]), Ok(()));
+    }
+    for byte in b" / HTTP/1.1\r\nHost: " {
+        assert_eq!(fed.feed(&[*byte]), Ok(()));
+    }
+    assert_eq!(fed.connection.partial, *b"GET / HTTP/1.1\r\nHost: ");
+    assert_eq!(fed.feed(b"x\r\n\r\n"), Err(Fault(Reason::UpgradeInvalid)));
+}
+
+#[test]
 fn first_bytes_of_no_protocol_are_a_fault_however_they_come() {
     for pieces in
         [&[b"\0".as_slice()] as &[&[u8]], &[b"P", b"UT / HTTP/1.1"], &[[b'x'; 500].as_slice()]]

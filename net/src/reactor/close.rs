@@ -142,7 +142,7 @@ impl Reactor {
         connection.discard_partial(&mut self.spare);
         connection.luggage = None;
         if let Some(tls) = &mut connection.tls {
-            self.counters.tls_waiting_bytes -= tls.take_waiting().len() as u64;
+            self.counters.tls_waiting_bytes -= tls.take_waiting().0.len() as u64;
         }
         connection.phase = Phase::Leaving;
         connection.leave_reason = Some(reason);
@@ -224,6 +224,7 @@ impl Reactor {
         let connection = &mut self.connections[index as usize];
         self.counters.send_queue_bytes -= connection.queue_bytes() as u64;
         self.counters.tls_connections -= u64::from(connection.tls.is_some());
+        self.counters.tls_record_bytes -= connection.record_bytes() as u64;
         let generation = (connection.generation + 1) & GENERATION_MASK;
         *connection = Connection::of_generation(generation);
         self.open_count -= 1;

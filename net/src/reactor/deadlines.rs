@@ -71,11 +71,12 @@ impl Reactor {
         }
     }
 
-    /// Takes the time of a frame that has begun, or is whole now.
+    /// Takes the time of a frame, or a record of TLS, that has begun or is whole now.
     pub(super) fn time_frame(&mut self, index: u32, began: bool, now: Now) {
         let due_ns = Self::deadline_after_ms(now, self.settings.frame_ms);
         let connection = &mut self.connections[index as usize];
-        if !matches!(connection.phase, Phase::Open(_)) || connection.partial_bytes() == 0 {
+        let half_bytes = connection.partial_bytes() + connection.record_bytes();
+        if !matches!(connection.phase, Phase::Open(_)) || half_bytes == 0 {
             connection.frame_due_ns = NEVER;
         } else if began || connection.frame_due_ns == NEVER {
             connection.frame_due_ns = due_ns;

@@ -281,6 +281,7 @@ impl Reactor {
         let to = luggage.to.expect("it goes somewhere");
         self.counters.connections_unauthenticated -= u64::from(!connection.is_admitted());
         self.counters.tls_connections -= u64::from(connection.tls.is_some());
+        self.counters.tls_record_bytes -= connection.record_bytes() as u64;
         let state = MovedState {
             protocol,
             heard_ns: connection.heard_ns,
@@ -373,6 +374,7 @@ impl Reactor {
         self.counters.connections_unauthenticated += u64::from(!connection.is_admitted());
         connection.tls = tls;
         self.counters.tls_connections += u64::from(connection.tls.is_some());
+        self.counters.tls_record_bytes += connection.record_bytes() as u64;
         connection.bring_assembly(luggage.assembly.take());
         self.counters.partial_frame_bytes += connection.partial_bytes() as u64;
         connection.luggage = Some(luggage);
@@ -425,6 +427,8 @@ impl Reactor {
             self.feed(id, Received::Elsewhere(&mut rest[..piece_bytes]), intake);
             luggage.taken += piece_bytes;
         }
+        // A record may be half here, and nothing else.
+        self.time_frame(id.index, false, intake.now);
         self.heed_close_notify(id, intake);
     }
 }

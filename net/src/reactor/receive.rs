@@ -65,7 +65,7 @@ impl Reactor {
     /// Takes held bytes, then completions, then makes ready to receive more.
     pub(super) fn receive_all(&mut self, now: Now, inputs: &mut ShardInputs) {
         let frames_left = self.settings.inputs_per_turn_max.max(1);
-        let handshakes_left = self.settings.tls_handshakes_per_turn_max.max(1);
+        let handshakes_left = self.handshakes_of_turn(now);
         let mut intake = Intake { now, inputs, frames_left, handshakes_left };
         self.shake_hands(&mut intake);
         self.take_held(&mut intake);
@@ -75,6 +75,7 @@ impl Reactor {
             self.complete(completion, &mut intake);
         }
         self.completions = completions;
+        self.note_handshakes(now, handshakes_left - intake.handshakes_left);
         self.ring.buffers_mut().publish();
         self.arm_receives();
     }
@@ -246,8 +247,13 @@ impl Reactor {
         }
     }
 
-    /// All that the peer said was heard.
+    /// All that the peer said was heard, or waits within TLS: then so does the end.
     pub(super) fn peer_ended(&mut self, id: ConnectionId, reason: Reason, intake: &mut Intake<'_>) {
+        let tls = &mut self.connections[id.index as usize].tls;
+        if let Some(tls) = tls.as_mut().filter(|tls| tls.waiting_bytes() > 0) {
+            tls.end_waits(reason);
+            return;
+        }
         if reason == Reason::PeerClosed {
             self.end_input(id, intake.now, intake.inputs);
         } else {

@@ -2,11 +2,12 @@
 //! them.
 //!
 //! A handshake costs about a millisecond, as much as thousands of messages, and anybody may ask for
-//! one. So a turn makes a few; the others wait in order, their bytes in memory of their own, since
-//! receive buffers are everybody's.
+//! one. So a turn makes a few, and then none are made for as long as they took; the others wait in
+//! order, their bytes in memory of their own, since receive buffers are everybody's.
 
 use warren_core::ids::ConnectionId;
 use warren_core::reason::Reason;
+use warren_core::turn::Now;
 
 use super::Reactor;
 use super::receive::{Intake, Received};
@@ -19,7 +20,29 @@ use crate::tls::{TLS_FIRST_BYTE, Tls, TlsIdentity};
 /// A buffer for plaintext that a burst has made larger than this is given back.
 const PLAINTEXT_BYTES_KEPT_MAX: usize = MESSAGES_BYTES_MAX;
 
+/// What a handshake takes at most, for the time in which none is made after it.
+const HANDSHAKE_NS_MAX: u64 = 1_000_000;
+
 impl Reactor {
+    /// How many handshakes this turn may make: none until as much time has gone by without any as
+    /// the last ones took. What they took is known to be no more than their turn.
+    pub(super) fn handshakes_of_turn(&mut self, now: Now) -> usize {
+        if let Some((began_ns, count)) = self.handshakes_made.take() {
+            let turn_ns = now.monotonic_ns.saturating_sub(began_ns);
+            let took_ns = turn_ns.min(HANDSHAKE_NS_MAX.saturating_mul(count as u64));
+            self.handshakes_due_ns = now.monotonic_ns.saturating_add(took_ns);
+        }
+        let rests = now.monotonic_ns < self.handshakes_due_ns;
+        if rests { 0 } else { self.settings.tls_handshakes_per_turn_max.max(1) }
+    }
+
+    /// The turn has made so many.
+    pub(super) fn note_handshakes(&mut self, now: Now, count: usize) {
+        if count > 0 {
+            self.handshakes_made = Some((now.monotonic_ns, count));
+        }
+    }
+
     /// Connections that begin from now on get this certificate.
     pub fn set_tls(&mut self, identity: TlsIdentity) {
         self.settings.tls = Some(identity);
@@ -51,10 +74,14 @@ impl Reactor {
             let Some(id) = self.handshakes.pop_front() else { return };
             let Some(connection) = self.connection(id) else { continue };
             let Some(tls) = &mut connection.tls else { continue };
-            let mut waiting = tls.take_waiting();
+            let (mut waiting, end) = tls.take_waiting();
             self.counters.tls_waiting_bytes -= waiting.len() as u64;
-            if self.connections[id.index as usize].is_alive() {
-                self.feed_tls(id, Received::Elsewhere(&mut waiting), intake);
+            if !self.connections[id.index as usize].is_alive() {
+                continue;
+            }
+            self.feed_tls(id, Received::Elsewhere(&mut waiting), intake);
+            if let Some(reason) = end {
+                self.peer_ended(id, reason, intake);
             }
         }
     }
@@ -88,13 +115,19 @@ impl Reactor {
             return;
         }
         let mut plaintext = std::mem::take(&mut self.plaintext);
+        self.counters.tls_record_bytes -= tls.record_bytes() as u64;
         let result = tls.receive(bytes, &mut plaintext);
-        let wants_write = tls.wants_write();
+        self.counters.tls_record_bytes += tls.record_bytes() as u64;
+        let (wants_write, record_began) = (tls.wants_write(), tls.record_began());
         // Only its answers cost: they sign and agree on keys.
         intake.handshakes_left -= usize::from(was_handshaking && (wants_write || result.is_err()));
         self.give_back(&received);
         if !plaintext.is_empty() {
             self.feed_plain(id, Received::Elsewhere(&mut plaintext), intake);
+        } else {
+            // A half-received frame has its time, in however many records it comes.
+            let began = record_began && self.connections[index as usize].partial_bytes() == 0;
+            self.time_frame(index, began, intake.now);
         }
         self.keep_plaintext(plaintext);
         if wants_write {

@@ -43,3 +43,23 @@ fn what_is_wrong_is_named() {
     check(&certificate, &other_key, "the key does not belong to the certificate", true);
     check(&other_certificate, &key, "the key does not belong to the certificate", true);
 }
+
+#[test]
+fn records_are_counted_wherever_they_are_cut() {
+    let records =
+        [[23, 3, 3, 0, 3].as_slice(), b"abc", &[23, 3, 3, 0, 0, 23, 3, 3, 1, 0], &[7; 256]];
+    let bytes = records.concat();
+    // Bytes of the record that is half here behind each byte.
+    let expected: Vec<usize> =
+        (1..8).chain([0]).chain(1..5).chain([0]).chain(1..261).chain([0]).collect();
+    for piece in [1, 2, 3, 5, 7, 100, 1000] {
+        let mut progress = RecordProgress::default();
+        let mut at = 0;
+        for piece in bytes.chunks(piece) {
+            let began = progress.advance(piece);
+            at += piece.len();
+            assert_eq!(progress.come, expected[at - 1]);
+            assert_eq!(began, (1..=piece.len()).contains(&progress.come));
+        }
+    }
+}

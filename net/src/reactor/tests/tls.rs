@@ -142,6 +142,7 @@ fn ends_empty(node: &mut Node) {
     node.until("free slots", |node| node.reactor.open_count() == 0 && node.open.is_empty());
     let counters = node.reactor.counters();
     assert_eq!((counters.tls_connections, counters.tls_waiting_bytes), (0, 0));
+    assert_eq!(counters.tls_record_bytes, 0);
     assert_eq!((counters.partial_frame_bytes, counters.send_queue_bytes), (0, 0));
     assert_eq!(node.reactor.held_count(), 0);
 }
@@ -508,6 +509,98 @@ fn the_end_is_told_within_tls() {
     node.reactor.close_all(Reason::Draining);
     node.until("the end", |_| client.ended().is_some());
     assert_eq!((client.received, client.told_end), (notice("closed", Reason::Draining), true));
+}
+
+#[test]
+fn a_client_that_ends_while_its_handshake_waits_gets_its_answers() {
+    let authority = Authority::new();
+    let mut node =
+        Node::start(ReactorSettings { tls_handshakes_per_turn_max: 1, ..authority.settings() });
+    let mut client = authority.client(&node, TLS13);
+    client.poll();
+    node.until("its answer", |_| !client.client.poll().received.is_empty());
+    // A crowd takes the turns of handshakes.
+    let mut others: Vec<SecureClient> = (0..20).map(|_| authority.client(&node, TLS13)).collect();
+    for other in &mut others {
+        other.poll();
+    }
+    node.until("all of them", |node| node.reactor.counters().tls_connections == 21);
+    client.poll();
+    client.send(&[PREAMBLE.as_slice(), &numbered(1, 10)].concat());
+    // The rest of its handshake, what it asks, and its end.
+    client.poll();
+    client.client.shut_down();
+    node.turn();
+    assert!(node.reactor.counters().tls_waiting_bytes > 0, "the crowd waits");
+    assert_eq!(node.opened_count, 0);
+    node.until("the end", |_| client.ended().is_some());
+    assert_eq!((&client.received, client.told_end), (&numbered(1, 10), true));
+    assert_eq!(node.reactor.counters().closes[Reason::PeerClosed as usize], 1);
+    drop((client, others));
+    ends_empty(&mut node);
+}
+
+#[test]
+fn handshakes_take_half_of_the_time_at_most() {
+    let authority = Authority::new();
+    let mut node = Node::start(authority.settings());
+    let most = authority.settings().tls_handshakes_per_turn_max;
+    let mut clients: Vec<SecureClient> = (0..40).map(|_| authority.client(&node, TLS13)).collect();
+    for client in &mut clients {
+        client.poll();
+    }
+    let mut answered = vec![0];
+    node.until("all handshakes", |_| {
+        let raw = clients.iter_mut().map(|client| !client.client.poll().received.is_empty());
+        answered.push(raw.filter(|is_answered| *is_answered).count());
+        answered.last() == Some(&40)
+    });
+    // A turn takes a millisecond here, and then there is one without a handshake.
+    for three in answered.windows(3) {
+        assert!(three[2] - three[0] <= most, "{answered:?}");
+    }
+    for client in &mut clients {
+        client.send(&[PREAMBLE.as_slice(), &numbered(1, 10)].concat());
+    }
+    for client in &mut clients {
+        node.until("the echo", |_| client.poll().received == numbered(1, 10));
+    }
+}
+
+#[test]
+fn a_half_sent_record_has_its_time() {
+    let authority = Authority::new();
+    let frame_ms = 5000;
+    let settings = ReactorSettings { frame_ms, heartbeat_ms: 3_600_000, ..authority.settings() };
+    // Cut within its header, behind it, and within its content.
+    for length in [1, 4, 5, 6, 20] {
+        let mut node = Node::start(settings.clone());
+        let mut client = authority.binary_client(&mut node);
+        client.send(&numbered(1, 10));
+        client.take_sealed();
+        let rest = client.encrypted.split_off(length);
+        client.poll();
+        let half_here = |node: &Node| node.reactor.counters().tls_record_bytes == length as u64;
+        node.until("a half record", half_here);
+        node.now.monotonic_ns += (frame_ms - 100) * 1_000_000;
+        node.turns(2);
+        client.encrypted = rest;
+        node.until("the echo", |_| client.poll().received == numbered(1, 10));
+        assert_eq!(node.reactor.counters().tls_record_bytes, 0);
+        node.now.monotonic_ns += 2 * frame_ms * 1_000_000;
+        node.turns(2);
+        client.received.clear();
+        client.send(&numbered(2, 10));
+        client.take_sealed();
+        client.encrypted.truncate(length);
+        client.poll();
+        node.until("a half record", half_here);
+        node.now.monotonic_ns += (frame_ms + 100) * 1_000_000;
+        node.until("the end", |_| client.ended().is_some());
+        assert_eq!(client.received, notice("closed", Reason::FrameTimeout));
+        drop(client);
+        ends_empty(&mut node);
+    }
 }
 
 #[test]
