@@ -13,6 +13,7 @@ use warren_core::control::Command;
 use warren_core::hashing::HashSeed;
 use warren_core::ids::{Epoch, ShardId};
 use warren_core::limits::Limits;
+use warren_core::rate::Rate;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
 use warren_core::token::TokenSeed;
@@ -602,6 +603,11 @@ fn shard_settings(
             detached_sessions_max: config.limits.detached_sessions_max,
             replay_messages_max: config.limits.replay_messages_max,
             replay_bytes_max: config.limits.replay_bytes_max,
+            // More at once could not be told again.
+            replay_alone: Rate {
+                per_s: config.limits.replay_bytes_per_s,
+                burst: config.limits.send_queue_bytes_max as u64 / 2,
+            },
             // What is told again is sent at once, and longer than it is in packed form.
             resume_bytes_max: config.limits.send_queue_bytes_max / 2,
             ..Limits::PRODUCTION

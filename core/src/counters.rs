@@ -31,6 +31,8 @@ pub struct ShardCounters {
     pub resumes: u64,
     /// Messages told again to sessions that were resumed.
     pub messages_replayed: u64,
+    /// Messages that were told and not kept: for sessions that had had their share of the log.
+    pub messages_unkept: u64,
     /// Requests that came again after a cut and were not run again.
     pub requests_repeated: u64,
     /// Sessions ended before their grace time because too many were detached.
@@ -73,6 +75,7 @@ impl Default for ShardCounters {
             refusals: [0; Reason::ALL.len()],
             resumes: 0,
             messages_replayed: 0,
+            messages_unkept: 0,
             requests_repeated: 0,
             detached_sessions_evicted: 0,
             logins_waiting: 0,

@@ -118,7 +118,8 @@ impl Hearing {
         self.positions_max.map(|_| self.log.push(message))
     }
 
-    /// Tells a session of the message at this position. Returns the connection to which it goes.
+    /// Tells a session of the message at this position, or of one that is not kept: then nothing up
+    /// to it can be told again. Returns the connection to which it goes.
     #[inline]
     pub(crate) fn tell(
         &mut self,
@@ -126,14 +127,19 @@ impl Hearing {
         position: Option<u64>,
     ) -> Option<ConnectionId> {
         let hearer = &mut self.hearers[session.index as usize];
-        if let (Some(position), Some(most)) = (position, self.positions_max) {
+        if let Some(most) = self.positions_max {
             hearer.told_count += 1;
-            if hearer.positions.len() >= most {
-                hearer.positions.pop_front();
-            } else if hearer.positions.len() == hearer.positions.capacity() {
-                make_room(&mut hearer.positions, &self.log);
+            match position {
+                Some(position) => {
+                    if hearer.positions.len() >= most {
+                        hearer.positions.pop_front();
+                    } else if hearer.positions.len() == hearer.positions.capacity() {
+                        make_room(&mut hearer.positions, &self.log);
+                    }
+                    hearer.positions.push_back(position);
+                }
+                None => hearer.positions.clear(),
             }
-            hearer.positions.push_back(position);
         }
         (hearer.connection != NOBODY).then_some(hearer.connection)
     }

@@ -60,6 +60,8 @@ pub struct Limits {
     pub replay_messages_max: usize,
     /// Bytes of all messages of one shard that are kept to be told again.
     pub replay_bytes_max: usize,
+    /// Bytes of that for what one session alone is told. What is more is told, and not kept.
+    pub replay_alone: Rate,
     /// Bytes, in packed form, that one session is told again at once: they have to fit into the
     /// send queue of its connection.
     pub resume_bytes_max: usize,
@@ -92,6 +94,7 @@ impl Limits {
         detached_sessions_max: 65_536,
         replay_messages_max: 1024,
         replay_bytes_max: 64 << 20,
+        replay_alone: Rate { per_s: 16 << 10, burst: 192 << 10 },
         resume_bytes_max: 192 << 10,
     };
 
@@ -129,6 +132,7 @@ impl Limits {
         detached_sessions_max: 2,
         replay_messages_max: 12,
         replay_bytes_max: 8 << 10,
+        replay_alone: Rate { per_s: 10_000, burst: 3000 },
         resume_bytes_max: 2 << 10,
     };
 }

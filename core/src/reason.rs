@@ -169,8 +169,6 @@ reasons! {
     NameTaken = "name-taken", 409, "choose another name";
     /// The room still has members.
     RoomOccupied = "room-occupied", 409, "wait until the room is empty";
-    /// The request came on an earlier connection of the session, and its reply is no longer kept.
-    RequestRepeated = "request-repeated", 409, "do not send it again; ask what is true now";
     /// The same user logged in on another connection.
     Displaced = "displaced", 410, "do not connect again by itself";
     /// The operator has ended the session.

@@ -1,6 +1,6 @@
 //! The ids of a session's latest requests, so that one that is sent again after a cut does not run
-//! twice. Only an id that came on an earlier connection of the session is a repeat: who uses one
-//! id for everything is never taken for one who repeats.
+//! twice. Only an id that came on an earlier connection of the session is a repeat, once: who uses
+//! one id for everything is taken for one who repeats at most as often as replies were missed.
 
 use alloc::collections::VecDeque;
 use core::hash::{BuildHasher, Hasher};
@@ -13,6 +13,8 @@ pub(crate) const REMEMBERED_REQUESTS_MAX: usize = 64;
 
 /// The position of a reply that has not come.
 const PENDING: u64 = u64::MAX;
+/// The position of a reply that was told and not kept.
+const UNKEPT: u64 = u64::MAX - 1;
 
 /// One request.
 #[derive(Clone, Copy, Debug)]
@@ -25,32 +27,24 @@ struct Request {
     connection: u32,
 }
 
-/// What is known of a request's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// It was not asked before, or is not remembered.
-    No,
-    /// It was asked, and the reply is still to come.
-    Pending,
-    /// It was asked and answered; the position of the reply.
-    Answered(u64),
-}
-
-/// The latest requests of a session.
+/// The latest requests of a session whose replies its client may not have heard.
 #[derive(Debug, Default)]
 pub(crate) struct RememberedRequests {
+    /// In the order of the connections on which they came.
     list: VecDeque<Request>,
 }
 
 impl RememberedRequests {
-    /// What is known of the id, which comes on this connection.
-    pub(crate) fn find(&self, id: u64, connection: u32) -> Repeat {
-        let is_repeat = |known: &&Request| known.id == id && known.connection != connection;
-        match self.list.iter().rev().find(is_repeat) {
-            None => Repeat::No,
-            Some(known) if known.reply_at == PENDING => Repeat::Pending,
-            Some(known) => Repeat::Answered(known.reply_at),
-        }
+    /// Whether the id, which comes on this connection, came on an earlier one. From now on it is as
+    /// if it had come on this one.
+    pub(crate) fn take_repeat(&mut self, id: u64, connection: u32) -> bool {
+        let earlier = self.list.partition_point(|known| known.connection < connection);
+        let Some(at) = self.list.range(..earlier).position(|known| known.id == id) else {
+            return false;
+        };
+        let known = self.list.remove(at).expect("it was found there");
+        self.list.push_back(Request { connection, ..known });
+        true
     }
 
     /// Remembers a request that is under way now.
@@ -61,12 +55,19 @@ impl RememberedRequests {
         self.list.push_back(Request { id, reply_at: PENDING, connection });
     }
 
-    /// The reply to a request was told, and stands at this position.
-    pub(crate) fn answered(&mut self, id: u64, position: u64) {
+    /// The reply to a request was told, and stands at this position, if it was kept.
+    pub(crate) fn answered(&mut self, id: u64, position: Option<u64>) {
         let is_asked = |known: &&mut Request| known.id == id && known.reply_at == PENDING;
         if let Some(known) = self.list.iter_mut().rev().find(is_asked) {
-            known.reply_at = position;
+            known.reply_at = position.unwrap_or(UNKEPT);
         }
+    }
+
+    /// The session is resumed, and its client has heard every reply before this position, and those
+    /// that were not kept, since it could not resume without them: it has no reason to ask again.
+    pub(crate) fn forget_heard(&mut self, position: u64) {
+        let is_heard = |known: &Request| known.reply_at < position || known.reply_at == UNKEPT;
+        self.list.retain(|known| !is_heard(known));
     }
 }
 
@@ -113,18 +114,41 @@ mod tests {
     use crate::message::packed;
 
     #[test]
-    fn only_what_came_on_an_earlier_connection_is_a_repeat() {
+    fn only_what_came_on_an_earlier_connection_is_a_repeat_and_once() {
         let mut requests = RememberedRequests::default();
-        requests.asked(7, 1);
-        assert_eq!(requests.find(7, 1), Repeat::No);
-        assert_eq!(requests.find(8, 2), Repeat::No);
-        assert_eq!(requests.find(7, 2), Repeat::Pending);
-        requests.answered(7, 40);
-        assert_eq!(requests.find(7, 2), Repeat::Answered(40));
-        // The same id anew, on the second connection: the third asks for this one.
+        for id in [7, 8, 7] {
+            requests.asked(id, 1);
+        }
+        assert!(!requests.take_repeat(7, 1));
+        assert!(!requests.take_repeat(9, 2));
+        // As often as it was asked.
+        assert_eq!([7, 7, 7].map(|id| requests.take_repeat(id, 2)), [true, true, false]);
         requests.asked(7, 2);
-        assert_eq!(requests.find(7, 2), Repeat::Answered(40));
-        assert_eq!(requests.find(7, 3), Repeat::Pending);
+        assert!(requests.take_repeat(8, 2));
+        assert_eq!([7, 7, 7, 7].map(|id| requests.take_repeat(id, 3)), [true, true, true, false]);
+        assert_eq!([8, 8].map(|id| requests.take_repeat(id, 4)), [true, false]);
+        let connections = requests.list.iter().map(|known| known.connection);
+        assert!(connections.is_sorted());
+    }
+
+    #[test]
+    fn what_was_answered_is_remembered_until_it_was_heard() {
+        let mut requests = RememberedRequests::default();
+        for id in 1..=4 {
+            requests.asked(id, 1);
+        }
+        requests.answered(1, Some(40));
+        requests.answered(2, Some(50));
+        requests.answered(3, None);
+        // What is asked again may cross the reply.
+        assert!(requests.take_repeat(3, 2));
+        requests.forget_heard(50);
+        let repeats = [1, 2, 3, 4].map(|id| requests.take_repeat(id, 3));
+        assert_eq!(repeats, [false, true, false, true]);
+        // An answer after the cut is of the request all the same.
+        requests.answered(4, Some(60));
+        requests.forget_heard(61);
+        assert_eq!(requests.list.len(), 0);
     }
 
     #[test]
@@ -133,12 +157,12 @@ mod tests {
         for id in 0..=REMEMBERED_REQUESTS_MAX as u64 {
             requests.asked(id, 1);
         }
-        assert_eq!(requests.find(0, 2), Repeat::No);
-        assert_eq!(requests.find(1, 2), Repeat::Pending);
         assert_eq!(requests.list.len(), REMEMBERED_REQUESTS_MAX);
         // An answer to what is forgotten changes nothing.
-        requests.answered(0, 5);
-        assert_eq!(requests.find(1, 2), Repeat::Pending);
+        requests.answered(0, Some(5));
+        requests.forget_heard(6);
+        assert_eq!(requests.list.len(), REMEMBERED_REQUESTS_MAX);
+        assert_eq!([0, 1].map(|id| requests.take_repeat(id, 2)), [false, true]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use crate::authorize::Roles;
 use crate::ids::{ConnectionId, ObjectId, PartitionId, SessionId, ShardId};
 use crate::parked::Parked;
+use crate::rate::Meter;
 use crate::remembered::RememberedRequests;
 use crate::token::Token;
 use crate::turn::ConnectionTraits;
@@ -151,10 +152,10 @@ pub(crate) struct Session {
     /// Room to join when the login succeeds, as a ConnServer `player` names one.
     pub(crate) first_room: Option<Box<str>>,
     pub(crate) tokens: Tokens,
+    /// What was kept of messages for it alone.
+    pub(crate) kept_alone: Meter,
     /// Which of its connections it has or had last, counted from 0.
     pub(crate) connection_number: u32,
-    /// The position from which its present connection has heard all that it was told.
-    pub(crate) heard_from: u64,
     pub(crate) requests: RememberedRequests,
     /// Its place among the detached sessions, while it is one of them.
     pub(crate) detached: Option<u64>,
@@ -175,8 +176,8 @@ impl Session {
             watches_pending: 0,
             first_room: first_room.map(Box::from),
             tokens: Tokens::default(),
+            kept_alone: Meter::default(),
             connection_number: 0,
-            heard_from: 0,
             requests: RememberedRequests::default(),
             detached: None,
         }
@@ -211,6 +212,16 @@ impl Detached {
 
     pub(crate) fn remove(&mut self, place: u64) {
         assert!(self.sessions.remove(&place).is_some(), "a detached session has its place");
+    }
+
+    /// Whether the grace time of the one at this place is over.
+    pub(crate) fn is_overdue(&self, place: u64, now_ns: u64) -> bool {
+        self.sessions[&place].0 <= now_ns
+    }
+
+    /// The one whose grace time has been over for longest.
+    pub(crate) fn first_overdue(&self, now_ns: u64) -> Option<SessionId> {
+        self.first().filter(|(due_ns, _)| *due_ns <= now_ns).map(|(_, session)| session)
     }
 
     /// The one whose grace time ends first, and when.

@@ -223,17 +223,21 @@ impl Shard {
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
-    /// Whether events, pages or logins wait for the next turn.
+    /// Whether events, pages, logins or ends of sessions wait for the next turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.queue.len() > 0 || !self.pages.is_empty() || self.waiting_logins.len() > 0
+        let is_overdue = self.detached.first_overdue(self.now.monotonic_ns).is_some();
+        let waits = is_overdue || self.waiting_logins.len() > 0;
+        waits || self.queue.len() > 0 || !self.pages.is_empty()
     }
 
-    /// When the shard needs a turn although nothing came in, in nanoseconds.
+    /// When the shard needs a turn although nothing came in, in nanoseconds. What is due already is
+    /// work.
     #[must_use]
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let expiry_ns = self.room_expiries.front().map(|(due_ns, _)| *due_ns);
         let grace_ns = self.detached.first().map(|(due_ns, _)| due_ns);
+        let grace_ns = grace_ns.filter(|due_ns| *due_ns > self.now.monotonic_ns);
         [expiry_ns, grace_ns, self.crowds.next_deadline_ns()].into_iter().flatten().min()
     }
 

@@ -480,6 +480,10 @@ sections! {
         /// many sessions heard it; a client whose oldest missed message is no longer there is
         /// answered `resume-too-old`.
         replay_bytes_max: u64 = "67108864", Allowed::Range(KIB, 64 * GIB);
+        /// Bytes in a second that are kept of what one session alone is told, its replies above all;
+        /// half of `limits.send_queue_bytes_max` at once. What is more is told and not kept: who is
+        /// cut before hearing it is answered `resume-too-old`. 0: any number.
+        replay_bytes_per_s: u64 = "16384", Allowed::Range(0, 1024 * GIB);
         /// `join` makes the room when there is none.
         join_creates_rooms: bool = "true", Allowed::Switch;
     }

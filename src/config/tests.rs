@@ -105,6 +105,7 @@ fn every_key_can_be_set() {
         detached_sessions_max = 31
         replay_messages_max = 32
         replay_bytes_max = 1025
+        replay_bytes_per_s = 27
         room_grace_ms = 19
         join_creates_rooms = false
         [session]
@@ -190,6 +191,7 @@ fn every_key_can_be_set() {
             detached_sessions_max: 31,
             replay_messages_max: 32,
             replay_bytes_max: 1025,
+            replay_bytes_per_s: 27,
             room_grace_ms: 19,
             join_creates_rooms: false,
         },
@@ -526,12 +528,14 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         detached_sessions_max: limits.detached_sessions_max,
         replay_messages_max: limits.replay_messages_max,
         replay_bytes_max: limits.replay_bytes_max,
+        replay_bytes_per_s: limits.replay_alone.per_s,
         room_grace_ms: limits.room_grace_ns / 1_000_000,
         join_creates_rooms: true,
     };
     assert_eq!(config.limits, expected);
     assert_eq!(config.session_grace_ms, limits.session_grace_ns / 1_000_000);
     assert_eq!(limits.resume_bytes_max, config.limits.send_queue_bytes_max / 2);
+    assert_eq!(limits.replay_alone.burst, limits.resume_bytes_max as u64);
     let expected = ReactorConfig {
         turn_interval_us: reactor.turn_interval_us,
         receive_buffers: reactor.receive_buffers,

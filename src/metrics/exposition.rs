@@ -66,6 +66,11 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("messages_replayed", "Messages told again to sessions that were resumed", |turn| {
         turn.shard.messages_replayed
     }),
+    counter(
+        "messages_unkept",
+        "Messages told and not kept, beyond their session's share",
+        |turn| turn.shard.messages_unkept,
+    ),
     counter("requests_repeated", "Requests that came again and were not run again", |turn| {
         turn.shard.requests_repeated
     }),

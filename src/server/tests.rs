@@ -79,6 +79,7 @@ room_grace_ms = 1031
 detached_sessions_max = 1032
 replay_messages_max = 1033
 replay_bytes_max = 1034
+replay_bytes_per_s = 1039
 join_creates_rooms = false
 [session]
 grace_ms = 1035
@@ -184,6 +185,7 @@ fn a_shard_has_what_the_keys_say() {
         detached_sessions_max: 1032,
         replay_messages_max: 1033,
         replay_bytes_max: 1034,
+        replay_alone: Rate { per_s: 1039, burst: 10160 / 2 },
         resume_bytes_max: 10160 / 2,
     };
     let routing = RoutingTable::even(1, Epoch(1));

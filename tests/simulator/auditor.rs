@@ -124,6 +124,8 @@ pub(crate) struct Auditor {
     pub(crate) evictions: Vec<u64>,
     /// No shard has dropped anything from its log of what was told.
     pub(crate) are_logs_roomy: bool,
+    /// A session had had its share of a log, and was told something that was not kept.
+    pub(crate) is_some_unkept: bool,
     /// Methods with the words of their replies, `granted` or a reason: what was reached.
     pub(crate) reached: BTreeMap<(String, &'static str), u64>,
     /// Replies heard, for the report.
@@ -145,6 +147,7 @@ impl Auditor {
             now_ns: 0,
             evictions: vec![0; shard_count],
             are_logs_roomy: true,
+            is_some_unkept: false,
             oracle,
             limits,
             join_creates_rooms,
@@ -286,7 +289,7 @@ impl Auditor {
         check_repeated(pending.echoes, request, reply);
         self.confirm(conversation, &pending);
         if status == 0 {
-            self.remember(conversation, id, &pending, reply.as_bytes());
+            self.remember(conversation, &pending);
             assert!(reply.get("error").is_none());
             assert!(!pending.is_malformed, "{request:?} was granted");
             self.reach(request.method(), "granted");

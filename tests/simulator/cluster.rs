@@ -283,6 +283,7 @@ impl Cluster {
         let spare_bytes = limits.replay_bytes_max / 4 + (64 << 10);
         let is_roomy = counters.replay_log_bytes as usize + spare_bytes <= limits.replay_bytes_max;
         self.auditor.are_logs_roomy &= is_roomy;
+        self.auditor.is_some_unkept |= counters.messages_unkept > 0;
     }
 
     fn judge_deliveries(&mut self) {

@@ -106,7 +106,7 @@ const REACHED: &[(&str, &[&str])] = &[
             "message-rate",
         ],
     ),
-    ("repeat", &["told-again"]),
+    ("repeat", &["said-again"]),
     ("theft", &["session-unknown", "already-logged-in"]),
     ("close", &["taken-over", "third-refusal"]),
     ("line", &["moved"]),

@@ -109,6 +109,12 @@ fn draw_limits(prng: &mut Prng) -> Limits {
         changed_objects_max: draw(tiny.changed_objects_max, production.changed_objects_max),
         replay_messages_max: draw(tiny.replay_messages_max, production.replay_messages_max),
         replay_bytes_max: draw(tiny.replay_bytes_max, production.replay_bytes_max),
+        replay_alone: Rate {
+            per_s: draw(tiny.replay_alone.per_s as usize, production.replay_alone.per_s as usize)
+                as u64,
+            burst: draw(tiny.replay_alone.burst as usize, production.replay_alone.burst as usize)
+                as u64,
+        },
         resume_bytes_max: draw(tiny.resume_bytes_max, production.resume_bytes_max),
         detached_sessions_max: draw(tiny.detached_sessions_max, production.detached_sessions_max),
         count_interval_ns: draw_between(prng, tiny.count_interval_ns, production.count_interval_ns),

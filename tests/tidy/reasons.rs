@@ -63,7 +63,6 @@ const REASONS: &[Row] = &[
     ("not-watching", "core/src/shard/tests/objects.rs", "watchers_hear_every_version_until_they_no_longer_watch"),
     ("name-taken", "core/src/shard/tests.rs", "a_room_that_was_created_stays_and_keeps_its_settings"),
     ("room-occupied", "core/src/shard/tests.rs", "a_room_that_was_created_stays_and_keeps_its_settings"),
-    ("request-repeated", "core/src/shard/tests/sessions.rs", "a_repeated_request_whose_reply_is_no_longer_kept_is_refused"),
     ("displaced", "tests/integration/rooms.rs", "a_direct_message_crosses_shards_and_a_second_login_displaces"),
     ("kicked", "tests/integration/admin.rs", "a_kicked_user_is_out_and_the_neighbours_stay"),
     ("taken-over", "core/src/shard/tests/sessions.rs", "of_two_resumes_with_one_token_the_later_takes_over"),
@@ -137,6 +136,7 @@ const KEYS_HIT: &[Row] = &[
     ("limits.detached_sessions_max", "core/src/shard/tests/sessions.rs", "one_detached_session_too_many_ends_the_oldest"),
     ("limits.replay_messages_max", "core/src/shard/tests/sessions.rs", "who_missed_more_than_is_kept_is_told_so_and_may_log_in_anew"),
     ("limits.replay_bytes_max", "core/src/shard/tests/sessions.rs", "who_missed_more_than_is_kept_is_told_so_and_may_log_in_anew"),
+    ("limits.replay_bytes_per_s", "core/src/shard/tests/sessions.rs", "who_asks_for_much_takes_no_resume_from_the_others"),
     ("limits.join_creates_rooms", "core/src/shard/tests/refusals.rs", "where_joining_makes_no_rooms_they_are_created"),
     ("session.grace_ms", "core/src/shard/tests/sessions.rs", "without_a_grace_time_sessions_end_with_their_connections"),
 ];

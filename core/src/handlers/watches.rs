@@ -54,13 +54,18 @@ pub(super) fn tell_changed(
 ) -> Result<(), Reason> {
     let Some(watchers) = request.partition.watchers(id) else { return Ok(()) };
     request.staging.check_watchers(Some(watchers))?;
-    let (owner, is_secret) = (changed_owner(object, changes), changed_secrecy(object, changes));
-    if let Some(room) = request.partition.room(id).filter(|_| is_secret) {
+    // Nothing else can take from anybody what they may hear.
+    if changes.fields().any(|(name, _)| matches!(name, FIELD_OWNER | FIELD_SECRET)) {
+        let owner = changed_owner(object, changes);
+        let is_secret = changed_secrecy(object, changes);
+        let room = request.partition.room(id);
         for (session, watcher) in watchers.sessions() {
             let user = &*watcher.user;
             let subject = Subject { user, session: Some(session), roles: watcher.roles };
-            let is_member = room.has_member(user, session);
-            let target = Target::Room { owner, is_secret, is_member };
+            let target = room.map_or(Target::Object { owner }, |room| {
+                let is_member = room.has_member(user, session);
+                Target::Room { owner, is_secret, is_member }
+            });
             if request.policy.authorize(subject, Verb::Hear, target).is_err() {
                 revoke(id, session, effects);
             }

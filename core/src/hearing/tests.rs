@@ -34,6 +34,25 @@ fn a_session_hears_again_what_it_missed_and_no_more_than_is_kept() {
 }
 
 #[test]
+fn what_is_not_kept_counts_and_hides_what_was_before_it_from_its_session_alone() {
+    const OTHER: SessionId = SessionId { index: 2, ..SESSION };
+    let mut hearing = hearing_of(10, 4096, 4096);
+    hearing.begin(OTHER, CONNECTION);
+    let first = hearing.keep(b"first");
+    for session in [SESSION, OTHER] {
+        assert_eq!(hearing.tell(session, first), Some(CONNECTION));
+    }
+    assert_eq!(hearing.tell(SESSION, None), Some(CONNECTION));
+    tell(&mut hearing, b"last");
+    assert_eq!(hearing.missed_count(SESSION, 1), Err(Reason::ResumeTooOld));
+    assert_eq!(hearing.missed_count(SESSION, 2), Ok(1));
+    assert_eq!(hearing.last(SESSION, 1).collect::<Vec<_>>(), [b"last"]);
+    assert_eq!(hearing.missed_count(SESSION, 4), Err(Reason::FieldInvalid));
+    assert_eq!(hearing.missed_count(OTHER, 0), Ok(1));
+    assert_eq!(hearing.last(OTHER, 1).collect::<Vec<_>>(), [b"first"]);
+}
+
+#[test]
 fn what_the_log_no_longer_has_is_too_old() {
     let mut hearing = hearing_of(100, 80, 4096);
     for number in 0..20u8 {

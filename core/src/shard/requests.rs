@@ -67,7 +67,7 @@ impl Shard {
 
     /// Answers a client's message that is not to be run. Nothing of it is remembered: when it is sent
     /// again with the same `id`, it runs. One that an earlier connection of the session brought has
-    /// run already, and is answered as a repeat.
+    /// run already: it is a repeat like any other.
     pub(super) fn request_refused(
         &mut self,
         connection: ConnectionId,
@@ -82,30 +82,21 @@ impl Shard {
             return;
         }
         let session = known.session;
-        match self.has_run(session, message, outputs) {
-            Ok(true) => {}
-            Ok(false) => self.refuse(connection, message, reason, outputs),
-            Err(unkept) => self.refuse(connection, message, unkept, outputs),
+        if !self.has_run(session, message) {
+            self.refuse(connection, message, reason, outputs);
         }
     }
 
-    /// Whether an earlier connection of the session brought the same request to its partition: then it
-    /// is answered as a repeat.
-    fn has_run(
-        &mut self,
-        session: Option<SessionId>,
-        message: Message<'_>,
-        outputs: &mut ShardOutputs,
-    ) -> Result<bool, Reason> {
-        let Some(session) = session.filter(|_| self.hearing.is_kept()) else { return Ok(false) };
-        let Some(method) = Method::from_name(message.method()) else { return Ok(false) };
+    /// Whether the request is a repeat of one that an earlier connection of the session brought to its
+    /// partition.
+    fn has_run(&mut self, session: Option<SessionId>, message: Message<'_>) -> bool {
+        let Some(session) = session.filter(|_| self.hearing.is_kept()) else { return false };
+        let Some(method) = Method::from_name(message.method()) else { return false };
         let open = self.sessions.get(session).expect("a connection's session exists");
         let route = method.route(message, open.user_partition);
         match id_of(message, self.settings.seed) {
-            Some(id) if matches!(route, Ok(Route::Partition(_))) => {
-                self.is_repeat(session, id, outputs)
-            }
-            _ => Ok(false),
+            Some(id) if matches!(route, Ok(Route::Partition(_))) => self.is_repeat(session, id),
+            _ => false,
         }
     }
 
@@ -138,7 +129,7 @@ impl Shard {
                 let id =
                     if self.hearing.is_kept() { id_of(message, self.settings.seed) } else { None };
                 if let Some(id) = id
-                    && self.is_repeat(session, id, outputs)?
+                    && self.is_repeat(session, id)
                 {
                     return Ok(());
                 }

@@ -9,7 +9,7 @@ use crate::limits::TURN_OUTPUT_BYTES_MAX;
 use crate::mesh::{EventKind, Origin};
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
-use crate::remembered::{Repeat, id_of};
+use crate::remembered::id_of;
 use crate::token::{TOKEN_DIGITS, Token};
 use crate::turn::{ShardOutput, ShardOutputs, Span};
 
@@ -17,6 +17,21 @@ use crate::turn::{ShardOutput, ShardOutputs, Span};
 pub(super) const NO_CONNECTION: ConnectionId = ConnectionId { index: u32::MAX, generation: 0 };
 
 impl Shard {
+    /// Keeps a message that one session alone is about to be told, if its share of the log has room
+    /// for it: who asks for much must not take from the others what they missed.
+    fn keep_alone(&mut self, session: SessionId, message: &[u8]) -> Option<u64> {
+        if !self.hearing.is_kept() {
+            return None;
+        }
+        let told = self.sessions.get_mut(session).expect("who is told is there");
+        let (rate, bytes) = (self.settings.limits.replay_alone, message.len() as u64);
+        if !told.kept_alone.take(rate, bytes, self.now.monotonic_ns) {
+            self.counters.messages_unkept += 1;
+            return None;
+        }
+        self.hearing.keep(message)
+    }
+
     /// Tells an open session a message, now or when it is resumed. Returns where the message is
     /// kept, if it is.
     pub(super) fn tell(
@@ -25,7 +40,7 @@ impl Shard {
         message: &[u8],
         outputs: &mut ShardOutputs,
     ) -> Option<u64> {
-        let position = self.hearing.keep(message);
+        let position = self.keep_alone(session, message);
         if let Some(connection) = self.hearing.tell(session, position) {
             self.send(connection, message, outputs);
         }
@@ -58,7 +73,7 @@ impl Shard {
         if let Some(session) = known.filter(is_open)
             && is_counted(outputs.message(message).method())
         {
-            let position = self.hearing.keep(message.of(&outputs.bytes));
+            let position = self.keep_alone(session, message.of(&outputs.bytes));
             self.hearing.tell(session, position);
         }
         outputs.list.push(ShardOutput::Send { connection, message });
@@ -97,37 +112,22 @@ impl Shard {
         message: &[u8],
         outputs: &mut ShardOutputs,
     ) {
-        let Some(position) = self.tell(session, message, outputs) else { return };
-        if let Some(id) = id_of(Message::from_checked(message), self.settings.seed) {
+        let position = self.tell(session, message, outputs);
+        if self.hearing.is_kept()
+            && let Some(id) = id_of(Message::from_checked(message), self.settings.seed)
+        {
             let open = self.sessions.get_mut(session).expect("it was told");
             open.requests.answered(id, position);
         }
     }
 
     /// Whether the request came before, on an earlier connection of the session: then it is not run
-    /// again, and its reply is told if it is not on its way already.
-    pub(super) fn is_repeat(
-        &mut self,
-        session: SessionId,
-        id: u64,
-        outputs: &mut ShardOutputs,
-    ) -> Result<bool, Reason> {
-        let open = self.sessions.get(session).expect("a connection's session exists");
-        let (heard_from, number) = (open.heard_from, open.connection_number);
-        match open.requests.find(id, number) {
-            Repeat::No => return Ok(false),
-            Repeat::Answered(position) if position < heard_from => {
-                let reply = self.hearing.log().get(position).ok_or(Reason::RequestRepeated)?;
-                let start = outputs.bytes.len();
-                outputs.bytes.extend_from_slice(reply);
-                let connection = self.hearing.connection(session).expect("it asks");
-                self.send_answer(connection, start, outputs);
-            }
-            // It is to come, or was told when the session was resumed.
-            Repeat::Pending | Repeat::Answered(_) => {}
-        }
-        self.counters.requests_repeated += 1;
-        Ok(true)
+    /// again. Its reply is to come, or was told again when the session was resumed.
+    pub(super) fn is_repeat(&mut self, session: SessionId, id: u64) -> bool {
+        let open = self.sessions.get_mut(session).expect("a connection's session exists");
+        let is_repeat = open.requests.take_repeat(id, open.connection_number);
+        self.counters.requests_repeated += u64::from(is_repeat);
+        is_repeat
     }
 
     /// `resume`: the session goes on where it stopped, on this connection. Nothing has changed when
@@ -157,7 +157,10 @@ impl Shard {
             return Ok(());
         }
         let session = self.sessions.get(id).filter(|session| session.tokens.accept(token));
-        if session.is_none_or(|session| !session.is_open()) || !self.hearing.is_kept() {
+        let session = session.filter(|session| session.is_open() && self.hearing.is_kept());
+        let session = session.ok_or(Reason::SessionUnknown)?;
+        let is_overdue = |place| self.detached.is_overdue(place, self.now.monotonic_ns);
+        if session.detached.is_some_and(is_overdue) {
             return Err(Reason::SessionUnknown);
         }
         // Thousands may come back at once, each with all that it missed.
@@ -171,7 +174,7 @@ impl Shard {
         let log_end = self.hearing.log().end();
         let session = self.sessions.get_mut(id).expect("it was looked at before");
         session.tokens.rotate(token, next);
-        session.heard_from = self.hearing.first_position(id).unwrap_or(log_end);
+        session.requests.forget_heard(self.hearing.first_position(id).unwrap_or(log_end));
         self.send_resume_reply(connection, message, (next, missed_count), outputs);
         for missed in self.hearing.last(id, missed_count) {
             let start = outputs.bytes.len();
@@ -296,11 +299,16 @@ impl Shard {
         self.sessions.get_mut(id).expect("it was there").detached = Some(place);
     }
 
-    /// Ends the sessions whose grace time is over.
+    /// Ends the sessions whose grace time is over. Thousands may have been cut together: the next
+    /// turn goes on when these would be more events than a turn handles.
     pub(super) fn expire_sessions(&mut self, outputs: &mut ShardOutputs) {
-        while let Some((due_ns, id)) = self.detached.first()
-            && due_ns <= self.now.monotonic_ns
+        let mut ends_left = self.settings.limits.turn_events_max;
+        while ends_left > 0
+            && let Some(id) = self.detached.first_overdue(self.now.monotonic_ns)
         {
+            let session = self.sessions.get(id).expect("it is detached");
+            let end_count = session.rooms.len() + session.watches.len() + 1;
+            ends_left = ends_left.saturating_sub(end_count);
             self.end_session(id, outputs);
         }
     }

@@ -31,11 +31,11 @@ struct Attempt {
 /// A request that was granted, and the line on which that was heard.
 #[derive(Debug)]
 struct Answered {
-    id: i64,
     line: Option<usize>,
+    /// It was among what had been missed.
+    is_told_again: bool,
     ordinal: u64,
     request: Vec<u8>,
-    reply: Vec<u8>,
 }
 
 /// What ties a conversation's lines together.
@@ -54,6 +54,8 @@ pub(crate) struct Bond {
     heard_count: i64,
     /// Messages of which it was told that they follow.
     replays_left: i64,
+    /// What it hears just now is one of them.
+    hears_again: bool,
     token: String,
     /// What it showed for that one.
     token_before: Option<String>,
@@ -71,8 +73,6 @@ pub(crate) struct Bond {
     /// Requests that it made.
     request_count: u64,
     answered: VecDeque<Answered>,
-    /// Requests that were asked again although answered: the reply, and how often it may come.
-    repeated: BTreeMap<i64, (Vec<u8>, u32)>,
     /// Requests of `rooms` that may be answered once more, and how often.
     rerun: BTreeMap<i64, u32>,
 }
@@ -248,7 +248,8 @@ impl Auditor {
         let bond = &mut self.views[conversation].bond;
         if bond.is_attached && is_counted(message.method()) {
             bond.heard_count += 1;
-            bond.replays_left -= i64::from(bond.replays_left > 0);
+            bond.hears_again = bond.replays_left > 0;
+            bond.replays_left -= i64::from(bond.hears_again);
         }
     }
 
@@ -279,26 +280,18 @@ impl Auditor {
     }
 
     /// Remembers a granted request, to ask it again some time.
-    pub(super) fn remember(
-        &mut self,
-        conversation: usize,
-        id: i64,
-        pending: &Pending,
-        reply: &[u8],
-    ) {
+    pub(super) fn remember(&mut self, conversation: usize, pending: &Pending) {
         let method = Message::from_checked(&pending.bytes).method();
         let is_here = matches!(method, "hello" | "ping" | "time" | "quit" | "login" | "resume");
         if is_here || method == "rooms" || self.limits.session_grace_ns == 0 {
             return;
         }
         let bond = &mut self.views[conversation].bond;
-        let (request, reply) = (pending.bytes.clone(), reply.to_vec());
         bond.answered.push_back(Answered {
-            id,
             line: bond.line,
+            is_told_again: bond.hears_again,
             ordinal: pending.ordinal,
-            request,
-            reply,
+            request: pending.bytes.clone(),
         });
         if bond.answered.len() > 8 {
             bond.answered.pop_front();
@@ -312,20 +305,11 @@ impl Auditor {
             *left -= 1;
             return;
         }
-        let Some((first, left)) = bond.repeated.get_mut(&id).filter(|(_, left)| *left > 0) else {
-            panic!("client {conversation} has no open request: {reply:?}");
-        };
-        *left -= 1;
-        if text_of(reply, "error") == Some(Reason::RequestRepeated.word()) {
-            self.reach("repeat", "request-repeated");
-            return;
-        }
-        assert!(first == reply.as_bytes(), "{reply:?} was {:?}", Message::from_checked(first));
-        self.reach("repeat", "told-again");
+        panic!("client {conversation} has no open request: {reply:?}");
     }
 
     /// Everything that a client says again when it goes on: what has no reply, and sometimes what
-    /// has one.
+    /// has been told again just now, as if it had been said before that was heard.
     pub(crate) fn take_resent(&mut self, conversation: usize, prng: &mut Prng) -> Vec<Vec<u8>> {
         let view = &mut self.views[conversation];
         if !view.bond.is_attached {
@@ -348,15 +332,14 @@ impl Auditor {
         let bond = &mut view.bond;
         let is_young = |answered: &&Answered| {
             let age = bond.request_count.saturating_sub(answered.ordinal);
-            // Twice on one line would be two requests.
-            answered.line != bond.line && age < REPEATED_AGE_MAX
+            let is_new = answered.is_told_again && answered.line == bond.line;
+            is_new && age < REPEATED_AGE_MAX
         };
         if let Some(answered) = bond.answered.iter().rev().find(is_young)
             && prng.chance(40)
         {
-            let reply = answered.reply.clone();
-            bond.repeated.entry(answered.id).or_insert((reply, 0)).1 += 1;
             resent.push(answered.request.clone());
+            self.reach("repeat", "said-again");
         }
         resent
     }
@@ -421,7 +404,8 @@ impl Auditor {
                 let missed_max = self.missed_max(conversation);
                 let is_just = missed_max > self.limits.replay_messages_max as u64
                     || missed_max * MESSAGE_BYTES_MAX > self.limits.resume_bytes_max as u64
-                    || !self.are_logs_roomy;
+                    || !self.are_logs_roomy
+                    || self.is_some_unkept;
                 assert!(is_just, "client {conversation} missed {missed_max} messages at most");
                 self.end(conversation);
             }
@@ -464,9 +448,8 @@ impl Auditor {
         let is_for_user = |(_, to, heard): &(_, &str, u32)| Some(*to) == user && *heard == 0;
         let talk = self.utterances.iter();
         let talk = talk.map(|(id, said)| (id, said.to.as_str(), said.heard_directly));
-        let repeated: u32 = view.bond.repeated.values().map(|(_, left)| left).sum();
         let rerun: u32 = view.bond.rerun.values().sum();
-        let replies = view.pending.len() + (rerun + repeated) as usize + 1;
+        let replies = view.pending.len() + rerun as usize + 1;
         let unclaimed = self.oracle.unclaimed_by(session);
         let heard: u64 = stays.chain(watches).sum();
         heard + unclaimed + (talk.filter(is_for_user).count() + replies) as u64

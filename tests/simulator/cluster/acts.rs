@@ -167,7 +167,11 @@ impl Cluster {
         for client in 0..self.plan.client_count {
             if let Some(line) = self.open_line(client) {
                 let conversation = self.clients.lines[line].conversation;
-                if self.auditor.wants_resume(conversation) {
+                if self.auditor.views[conversation].is_over {
+                    // It was refused to go on, and may have logged in behind that.
+                    self.clients.close(line);
+                    is_settled = false;
+                } else if self.auditor.wants_resume(conversation) {
                     self.resume(line);
                     is_settled = false;
                 }

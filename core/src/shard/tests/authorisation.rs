@@ -178,6 +178,23 @@ fn a_room_that_becomes_secret_is_still_heard_of_by_those_who_may() {
 }
 
 #[test]
+fn watchers_are_asked_for_anew_when_owner_or_secrecy_changes_and_never_else() {
+    let mut world = world();
+    let room = format!("{}", room_id("hidden"));
+    world.run(&format!("2 watch object={room} ; 2 watch object=9.1"));
+    let before = removal::reached();
+    let is_asked =
+        || removal::reached().difference(&before).any(|(file, _)| file.ends_with("watches.rs"));
+    for object in [&*room, "9.1"] {
+        let heard = world.run(&format!("2 set object={object} x=1"));
+        assert!(heard.contains("2: changed"), "{heard}");
+    }
+    assert!(!is_asked());
+    world.run("2 set object=9.1 owner=carl");
+    assert!(is_asked());
+}
+
+#[test]
 fn no_reply_repeats_a_ticket() {
     let mut world = world();
     world.run("7 open echo");

@@ -2,7 +2,7 @@
 //! and when a session ends.
 
 use super::*;
-use crate::reason::Reason;
+use crate::rate::Rate;
 
 const ANN: &str = "0000000000000000";
 
@@ -119,11 +119,14 @@ fn what_an_earlier_connection_brought_is_never_refused_as_unrun() {
             1: chat room=r from=ann text=one seq=2
             2: chat room=r from=ann text=one seq=2
         1 close
-        3 open ; 3 resume session=0000000000000000 token=@1 received=4
-            3: resume status=0 replayed=0
-        3 !chat to=r text=one id=7 ; 3 !time id=7
+        3 open ; 3 resume session=0000000000000000 token=@1 received=2
+            3: resume status=0 replayed=2
             3: chat id=7 status=0 seq=2
+            3: chat room=r from=ann text=one seq=2
+        3 !chat to=r text=one id=7 ; 3 !time id=7
             3: time id=7 status=429 error=message-rate limit=limits.messages_per_s
+        3 !chat to=r text=one id=7
+            3: chat id=7 status=429 error=message-rate limit=limits.messages_per_s
         3 ping received=6
             3: ping status=0 time_ms=1700000000000
         ",
@@ -448,34 +451,106 @@ fn a_request_that_comes_again_after_a_cut_runs_once() {
         3 create kind=k partition=10 id=c
             3: create id=c status=0 object=10.2 version=1
         3 close
-        4 open ; 4 resume session=0000000000000000 token=@3 received=6 ; 4 create kind=k partition=9 id=a
-            4: resume status=0 replayed=0
-            4: create id=a status=0 object=9.1 version=1
+        4 open ; 4 resume session=0000000000000000 token=@3 received=5 ; 4 create kind=k partition=10 id=c ; 4 create kind=k partition=10 id=c
+            4: resume status=0 replayed=1
+            4: create id=c status=0 object=10.2 version=1
+            4: create id=c status=0 object=10.3 version=1
         ",
     );
 }
 
 #[test]
-fn a_repeated_request_whose_reply_is_no_longer_kept_is_refused() {
-    let limits = Limits { replay_bytes_max: 400, ..Limits::PRODUCTION };
-    let mut world = pair(limits);
-    world.run("1 create kind=k partition=9 id=a");
-    for _ in 0..8 {
-        world.run("2 chat to=bob text=0123456789012345678901234567890123456789");
+fn one_id_for_every_request_does_no_harm_after_a_cut() {
+    check_pair(
+        Limits::PRODUCTION,
+        "
+        1 create kind=k partition=9 id=1
+            1: create id=1 status=0 object=9.1 version=1
+        1 create kind=k partition=9 id=1
+            1: create id=1 status=0 object=9.2 version=1
+        1 close ; 3 open ; 3 resume session=0000000000000000 token=@1 received=4
+            3: resume status=0 replayed=0
+        3 create kind=k partition=9 id=1
+            3: create id=1 status=0 object=9.3 version=1
+        3 create kind=k partition=9 id=1
+            3: create id=1 status=0 object=9.4 version=1
+        ",
+    );
+}
+
+/// An object of so many bytes that ann owns, read so often.
+fn read_much(world: &mut World, bytes: usize, count: usize) {
+    world.run(&format!("1 create kind=k partition=9 id=a text={}", "x".repeat(bytes)));
+    for _ in 0..count {
+        let heard = world.run("1 get object=9.1");
+        assert!(heard.starts_with("1: get status=0"), "{heard}");
     }
-    world.run("1 close ; 3 open");
+}
+
+#[test]
+fn who_asks_for_much_takes_no_resume_from_the_others() {
+    let replay_alone = Rate { per_s: 1000, burst: 10_000 };
+    let limits = Limits { replay_bytes_max: 40_000, replay_alone, ..Limits::PRODUCTION };
+    let mut world = pair(limits);
+    world.run("2 close");
+    world.run("1 chat to=r text=missed");
+    read_much(&mut world, 4000, 100);
+    assert_eq!(world.shard.counters().messages_unkept, 98);
     check_in(
         &mut world,
         "
-        3 resume session=0000000000000000 token=@1 received=3
-            3: resume status=0 replayed=0
-        3 create kind=k partition=9 id=a
-            3: create id=a status=409 error=request-repeated
-        3 create kind=k partition=9 id=b
-            3: create id=b status=0 object=9.2 version=1
+        3 open ; 3 resume session=0000000000000001 token=@2 received=1
+            3: resume status=0 replayed=1
+            3: chat room=r from=ann text=missed seq=2
+        1 chat to=ann text=short
+            1: chat status=0
+            1: chat to=ann from=ann text=short
+        1 close
+        4 open ; 4 resume session=0000000000000000 token=@1 received=104
+            4: resume status=410 error=resume-too-old
+        4 resume session=0000000000000000 token=@1 received=105
+            4: resume status=0 replayed=2
+            4: chat status=0
+            4: chat to=ann from=ann text=short
         ",
     );
-    assert_eq!(world.shard.counters().refusals[Reason::RequestRepeated as usize], 1);
+    // In time there is room again.
+    world.run("+9000");
+    assert!(world.run("4 get object=9.1").starts_with("4: get status=0"));
+    world.run("4 close");
+    let heard = world.run("5 open ; 5 resume session=0000000000000000 token=@4 received=107");
+    assert!(heard.starts_with("5: resume status=0 replayed=1\n5: get status=0"), "{heard}");
+}
+
+#[test]
+fn sessions_that_were_cut_together_end_over_several_turns() {
+    let limits = Limits { turn_events_max: 6, ..Limits::PRODUCTION };
+    let mut world = World::new(limits);
+    for client in 1..=4 {
+        world.run(&format!("{client} open ; {client} login user=u{client}"));
+        world.run(&format!("{client} join room=r ; {client} join room=s"));
+        world.settle();
+    }
+    world.run("1 close ; 2 close ; 3 close ; 4 close");
+    // Each ends in three places.
+    let left = ["+30000", "5 open", "+0"].map(|line| {
+        world.run(line);
+        (world.shard.counters().sessions_detached, world.shard.has_work())
+    });
+    assert_eq!(left, [(2, true), (0, false), (0, false)]);
+}
+
+#[test]
+fn a_session_whose_time_is_over_is_not_resumed_though_it_is_there() {
+    let limits = Limits { turn_events_max: 1, ..Limits::PRODUCTION };
+    check_pair(
+        limits,
+        "
+        1 close ; 2 close ; 3 open
+        +30000 ; 3 resume session=0000000000000001 token=@2 received=1
+            3: resume status=401 error=session-unknown
+        ",
+    );
 }
 
 #[test]
