@@ -58,6 +58,14 @@ pub struct LimitsConfig {
     pub connections_max: usize,
     /// Open connections of one shard whose clients have not logged in.
     pub unauthenticated_max: usize,
+    /// Connections of one address, over all shards.
+    pub connections_per_address_max: usize,
+    /// Logins and resumes from one address in a minute; 0: any number.
+    pub logins_per_minute_per_address: u64,
+    /// Logins of one user in a minute; 0: any number.
+    pub logins_per_minute_per_account: u64,
+    /// Addresses and accounts whose logins one shard remembers.
+    pub addresses_max: usize,
     /// Milliseconds within which a client has to be logged in.
     pub login_ms: u64,
     /// Tickets that a shard checks in one turn.
@@ -378,6 +386,10 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         watches_per_session_max: limits.watches_per_session_max().count()?,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max().count()?,
         bans_max: limits.bans_max().count()?,
+        connections_per_address_max: limits.connections_per_address_max().count()?,
+        logins_per_minute_per_address: limits.logins_per_minute_per_address().number()?,
+        logins_per_minute_per_account: limits.logins_per_minute_per_account().number()?,
+        addresses_max: limits.addresses_max().count()?,
         detached_sessions_max: limits.detached_sessions_max().count()?,
         replay_messages_max: limits.replay_messages_max().count()?,
         replay_bytes_max: limits.replay_bytes_max().count()?,

@@ -600,6 +600,10 @@ fn shard_settings(
             watches_per_session_max: config.limits.watches_per_session_max,
             room_grace_ns: config.limits.room_grace_ms * 1_000_000,
             session_grace_ns: config.session_grace_ms * 1_000_000,
+            connections_per_address_max: config.limits.connections_per_address_max,
+            logins_per_minute_per_address: config.limits.logins_per_minute_per_address,
+            logins_per_minute_per_account: config.limits.logins_per_minute_per_account,
+            addresses_max: config.limits.addresses_max,
             detached_sessions_max: config.limits.detached_sessions_max,
             replay_messages_max: config.limits.replay_messages_max,
             replay_bytes_max: config.limits.replay_bytes_max,
@@ -620,6 +624,9 @@ fn shard_settings(
         join_creates_rooms: config.limits.join_creates_rooms,
         frame_bytes_max: config.gateway.frame_bytes_max as u64,
         heartbeat_ms: config.heartbeat_ms,
+        messages_per_s: config.limits.rates.messages.per_s,
+        bytes_per_s: config.limits.rates.bytes.per_s,
+        login_ms: config.limits.login_ms,
     })
 }
 

@@ -7,8 +7,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result};
 
 /// Keys and values, in the order in which they are told.
-pub const WANTED: &[(&str, &str)] =
-    &[("limits.unauthenticated_max", "1048576"), ("limits.login_ms", "600000")];
+pub const WANTED: &[(&str, &str)] = &[
+    ("limits.unauthenticated_max", "1048576"),
+    ("limits.login_ms", "600000"),
+    ("limits.connections_per_address_max", "268435456"),
+    ("limits.logins_per_minute_per_address", "0"),
+];
 
 /// The same for those that load objects as fast as the server takes them.
 pub const LOADING: &[(&str, &str)] = &[("limits.messages_per_s", "0"), ("limits.bytes_per_s", "0")];

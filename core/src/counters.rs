@@ -43,6 +43,10 @@ pub struct ShardCounters {
     pub sessions: u64,
     /// Gauge: sessions without a connection, which may be resumed.
     pub sessions_detached: u64,
+    /// Addresses and accounts forgotten before their time because too many logged in.
+    pub addresses_evicted: u64,
+    /// Gauge: addresses and accounts that are counted here.
+    pub addresses: u64,
     /// Gauge: bytes in memory of the messages that are kept for sessions.
     pub replay_log_bytes: u64,
     /// Gauge: rooms whose home is here.
@@ -81,6 +85,8 @@ impl Default for ShardCounters {
             logins_waiting: 0,
             sessions: 0,
             sessions_detached: 0,
+            addresses_evicted: 0,
+            addresses: 0,
             replay_log_bytes: 0,
             rooms: 0,
             objects: 0,

@@ -65,6 +65,17 @@ pub struct Limits {
     /// Bytes, in packed form, that one session is told again at once: they have to fit into the
     /// send queue of its connection.
     pub resume_bytes_max: usize,
+    /// Connections of one address, over all shards.
+    pub connections_per_address_max: usize,
+    /// Logins and resumes from one address in a minute, whatever comes of them; 0: any number. As
+    /// many may come at once.
+    pub logins_per_minute_per_address: u64,
+    /// Logins of one user in a minute, but those refused for another reason; 0: any number. As many
+    /// may come at once.
+    pub logins_per_minute_per_account: u64,
+    /// Addresses without a connection, and accounts, whose logins one shard remembers; with one more
+    /// the oldest is forgotten.
+    pub addresses_max: usize,
 }
 
 impl Limits {
@@ -96,6 +107,10 @@ impl Limits {
         replay_bytes_max: 64 << 20,
         replay_alone: Rate { per_s: 16 << 10, burst: 192 << 10 },
         resume_bytes_max: 192 << 10,
+        connections_per_address_max: 1024,
+        logins_per_minute_per_address: 6000,
+        logins_per_minute_per_account: 600,
+        addresses_max: 65_536,
     };
 
     /// `effects_bytes_max` for objects of up to so many bytes: what makes, changes or reads one has
@@ -134,6 +149,11 @@ impl Limits {
         replay_bytes_max: 8 << 10,
         replay_alone: Rate { per_s: 10_000, burst: 3000 },
         resume_bytes_max: 2 << 10,
+        connections_per_address_max: 2,
+        logins_per_minute_per_address: 0,
+        // Its users come back in every millisecond.
+        logins_per_minute_per_account: 0,
+        addresses_max: 2,
     };
 }
 

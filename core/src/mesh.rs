@@ -4,8 +4,10 @@
 
 use alloc::vec::Vec;
 
+use crate::admission::AddressEvent;
 use crate::authorize::Roles;
 use crate::ids::{ConnectionId, Epoch, ObjectId, PartitionId, SessionId, ShardId};
+use crate::peer::PeerAddress;
 use crate::reason::Reason;
 use crate::turn::Span;
 
@@ -185,6 +187,24 @@ pub enum MeshMessage {
         session: SessionId,
         /// The packed message.
         message: Span,
+    },
+    /// A connection from an address that the receiver counts.
+    AddressEvent {
+        /// From where.
+        peer: PeerAddress,
+        /// Which, on the sender's reactor.
+        connection: ConnectionId,
+        /// The sender.
+        from: ShardId,
+        /// What of it.
+        event: AddressEvent,
+    },
+    /// The connection's address has too much: close it.
+    ConnectionRefused {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        reason: Reason,
     },
     /// The `rooms` request goes from shard to shard and gathers names.
     RoomsPage {

@@ -95,6 +95,12 @@ impl Meter {
         self.busy_until_ns <= now_ns
     }
 
+    /// From when on it is as if nothing had come, in nanoseconds.
+    #[must_use]
+    pub fn idle_from_ns(&self) -> u64 {
+        self.busy_until_ns
+    }
+
     fn after(&self, rate: Rate, units: u64, now_ns: u64) -> u64 {
         self.busy_until_ns.max(now_ns).saturating_add(rate.time_of_ns(units))
     }

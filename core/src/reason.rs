@@ -39,6 +39,9 @@ macro_rules! reasons {
                     Self::MessageRate => "limits.messages_per_s",
                     Self::ByteRate => "limits.bytes_per_s",
                     Self::FanOutRate => "limits.fan_out_bytes_per_s",
+                    Self::TooManyConnections => "limits.connections_per_address_max",
+                    Self::LoginRate => "limits.logins_per_minute_per_address",
+                    Self::AccountLoginRate => "limits.logins_per_minute_per_account",
                     Self::TooManyUnauthenticated => "limits.unauthenticated_max",
                     Self::ObjectTooLarge => "limits.object_bytes_max",
                     Self::TooManyRooms => "limits.rooms_per_session_max",
@@ -190,6 +193,12 @@ reasons! {
     /// The room sends to all its members what this one has it send, and that is more than may be
     /// sent in this time.
     FanOutRate = "fan-out-rate", 429, "send it again later, shorter or less often";
+    /// The client's address has its greatest number of connections.
+    TooManyConnections = "too-many-connections", 429, "close other connections first, or connect again later";
+    /// Logins and resumes came from the client's address more often than they may; try later.
+    LoginRate = "login-rate", 429, "connect again later, and log in less often";
+    /// The user has logged in more often than users may; try later.
+    AccountLoginRate = "account-login-rate", 429, "log in again later, and less often";
     /// The room has its greatest number of members.
     RoomFull = "room-full", 429, "join another room, or try later";
     /// The session is in its greatest number of rooms.

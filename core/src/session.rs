@@ -77,6 +77,12 @@ impl Connections {
         }
     }
 
+    /// Whether its protocol is known, and it is not gone; it may be going.
+    pub(crate) fn is_known(&self, id: ConnectionId) -> bool {
+        let slot = self.slots.get(id.index as usize).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.generation == id.generation)
+    }
+
     /// The connection, unless it is gone or going.
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
         let connection = self.slots.get(id.index as usize)?.as_ref()?;

@@ -11,8 +11,8 @@
 //!
 //! What a shard has for itself goes through a batch like any other's, so local and remote take one
 //! way. Files: `shard/requests.rs` from connections to events, `shard/deliver.rs` from mesh
-//! messages to connections, `shard/sessions.rs` sessions beside their connections,
-//! `shard/events.rs` from events to effects and changes,
+//! messages to connections, `shard/admission.rs` where connections come from, `shard/sessions.rs`
+//! sessions beside their connections, `shard/events.rs` from events to effects and changes,
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/snapshots.rs` from changes to what is stored and back, `shard/crowds.rs` rooms with many
 //! members, `shard/pages.rs` pages of `rooms`, `shard/control.rs` the operator's commands.
@@ -23,6 +23,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::admission::{AddressEvent, Admission, Places};
 use crate::authentication::Authentication;
 use crate::authorize::Policy;
 use crate::bans::Bans;
@@ -44,6 +45,7 @@ use crate::session::{Connections, Detached, Sessions};
 use crate::token::{TokenSeed, TokenSource};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
 
+mod admission;
 mod control;
 mod crowds;
 mod deliver;
@@ -84,6 +86,12 @@ pub struct ShardSettings {
     pub frame_bytes_max: u64,
     /// Told in `hello`: how often a binary client has to be heard, in milliseconds.
     pub heartbeat_ms: u64,
+    /// Told in `hello`: messages in a second on one connection; 0: any number.
+    pub messages_per_s: u64,
+    /// Told in `hello`: bytes in a second on one connection; 0: any number.
+    pub bytes_per_s: u64,
+    /// Told in `hello`: time within which a client has to be logged in, in milliseconds.
+    pub login_ms: u64,
 }
 
 /// A shard's engine.
@@ -91,6 +99,8 @@ pub struct ShardSettings {
 pub struct Shard {
     settings: ShardSettings,
     now: Now,
+    places: Places,
+    admission: Admission,
     connections: Connections,
     sessions: Sessions,
     hearing: Hearing,
@@ -140,6 +150,8 @@ impl Shard {
         };
         Self {
             now: Now { monotonic_ns: 0, wall_ms: 0 },
+            places: Places::default(),
+            admission: Admission::new(seed),
             connections: Connections::default(),
             sessions: Sessions::new(settings.shard),
             hearing,
@@ -184,6 +196,7 @@ impl Shard {
         self.advance_crowds(outputs);
         self.expire_rooms(outputs);
         self.expire_sessions(outputs);
+        self.admission.forget_idle(now.monotonic_ns);
         // Before the clients, so that a ban holds for whoever comes with it.
         for command in &inputs.commands {
             self.carry_out(command, outputs);
@@ -217,6 +230,8 @@ impl Shard {
         self.counters.sessions = self.sessions.len() as u64;
         self.counters.logins_waiting = self.waiting_logins.len() as u64;
         self.counters.sessions_detached = self.detached.len() as u64;
+        self.counters.addresses = self.admission.len() as u64;
+        self.counters.addresses_evicted = self.admission.evicted();
         self.counters.replay_log_bytes = self.hearing.log().reserved_bytes() as u64;
         self.counters.queued_events = self.queue.len() as u64;
         self.counters.changed_objects = self.changed_object_count() as u64;
@@ -286,6 +301,16 @@ impl Shard {
 
     fn take_input(&mut self, input: ShardInput, bytes: &[u8], outputs: &mut ShardOutputs) {
         match input {
+            ShardInput::Accepted { connection, peer, has_moved } => {
+                self.connection_accepted(connection, (peer, has_moved), outputs);
+            }
+            ShardInput::Departed { connection, has_moved } => {
+                self.connection_departed(connection, has_moved, outputs);
+            }
+            ShardInput::Lost { peer } => {
+                let event = AddressEvent::Gone;
+                self.post_address_event(peer, sessions::NO_CONNECTION, event, outputs);
+            }
             ShardInput::Opened { connection, traits } => self.connections.open(connection, traits),
             ShardInput::Message { connection, message } => {
                 self.request(connection, Message::from_checked(message.of(bytes)), outputs);

@@ -9,6 +9,7 @@ use crate::ids::{ConnectionId, ShardId};
 use crate::limits::ARENA_BYTES_KEPT_MAX;
 use crate::mesh::MeshBatch;
 use crate::message::Message;
+use crate::peer::PeerAddress;
 use crate::reason::Reason;
 
 /// A range of a batch's arena.
@@ -62,10 +63,33 @@ pub struct ConnectionTraits {
     pub has_moved: bool,
 }
 
-/// What the gateway tells the shard. Of one connection: one `Opened`, any number of `Message` and
-/// `Refused`, perhaps one `Ended`, perhaps `Banned`, one `Closed`.
+/// What the gateway tells the shard. Of one connection: one `Accepted`; if its protocol becomes
+/// known, one `Opened`, any number of `Message` and `Refused`, perhaps one `Ended`, perhaps
+/// `Banned`, one `Closed`; one `Departed`. Where nobody says where connections come from, `Accepted`
+/// and `Departed` are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardInput {
+    /// A connection is there, and may stay as far as this reactor goes.
+    Accepted {
+        /// Which.
+        connection: ConnectionId,
+        /// From where.
+        peer: PeerAddress,
+        /// Another shard accepted it and handed it over, with a `resume`.
+        has_moved: bool,
+    },
+    /// The end of an accepted connection is decided, or it is another shard's from now on.
+    Departed {
+        /// Which.
+        connection: ConnectionId,
+        /// It is another shard's.
+        has_moved: bool,
+    },
+    /// A connection that another shard accepted was lost on the way here.
+    Lost {
+        /// From where it was.
+        peer: PeerAddress,
+    },
     /// A connection's protocol is known.
     Opened {
         /// Which.

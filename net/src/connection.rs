@@ -134,6 +134,8 @@ pub(crate) struct Connection {
     pub(crate) leave_reason: Option<Reason>,
     /// Where its client is, as far as the kernel tells.
     pub(crate) peer: Option<IpAddr>,
+    /// The shard was told where.
+    pub(crate) is_placed: bool,
 }
 
 const _: () = {
@@ -222,6 +224,7 @@ impl Connection {
             held_count: 0,
             heard_ns: 0,
             peer: None,
+            is_placed: false,
             login_due_ns: NEVER,
             frame_due_ns: NEVER,
             messages: Meter::default(),

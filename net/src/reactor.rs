@@ -37,7 +37,7 @@ use std::time::Duration;
 use warren_core::bans::Bans;
 use warren_core::ids::ConnectionId;
 use warren_core::reason::Reason;
-use warren_core::turn::{Now, ShardInputs, ShardOutputs};
+use warren_core::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
 
 pub use crate::connection::RateLimits;
 pub use crate::io::wake::WakeHandle;
@@ -218,6 +218,8 @@ pub struct Reactor {
     to_receive: VecDeque<ConnectionId>,
     /// Connections of which the shard has not heard the end yet.
     to_tell_closed: Vec<ConnectionId>,
+    /// Connections that count here no longer, and the shard has not heard it yet.
+    to_tell_departed: Vec<ShardInput>,
     /// Connections whose end was decided since the last send.
     leaving: Vec<u32>,
     hand_overs: HandOvers,
@@ -274,6 +276,7 @@ impl Reactor {
             accepting_input: true,
             to_receive: VecDeque::new(),
             to_tell_closed: Vec::new(),
+            to_tell_departed: Vec::new(),
             leaving: Vec::new(),
             hand_overs: HandOvers::default(),
             bans: Arc::default(),
@@ -339,6 +342,7 @@ impl Reactor {
             !self.held.is_empty() || handshakes_due_ns.is_some_and(|due_ns| due_ns <= now_ns);
         let has_work = !self.completions.is_empty()
             || !self.to_tell_closed.is_empty()
+            || !self.to_tell_departed.is_empty()
             || !self.leaving.is_empty()
             || self.egress.has_late()
             || (can_go_on && self.accepting_input)

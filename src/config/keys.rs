@@ -400,6 +400,19 @@ sections! {
         /// Open connections of one shard whose clients have not logged in; the next is closed with
         /// `too-many-unauthenticated`.
         unauthenticated_max: u64 = "4096", Allowed::Range(1, 1_048_576);
+        /// Open connections from one address, over all shards; one more is closed with
+        /// `too-many-connections`. Of IPv6 the first 64 bits are the address. Behind a proxy all
+        /// clients share its address.
+        connections_per_address_max: u64 = "1024", Allowed::Range(1, 268_435_456);
+        /// Logins and resumes from one address in a minute, whatever comes of them; one more is
+        /// closed with `login-rate`. As many may come at once. 0: any number.
+        logins_per_minute_per_address: u64 = "6000", Allowed::Range(0, 1_000_000_000);
+        /// Logins of one user in a minute, but those refused for another reason; one more is
+        /// refused with `account-login-rate`. As many may come at once. 0: any number.
+        logins_per_minute_per_account: u64 = "600", Allowed::Range(0, 1_000_000_000);
+        /// Users, and addresses without a connection, whose logins of the last minute one shard
+        /// remembers; with one more it forgets the oldest.
+        addresses_max: u64 = "65536", Allowed::Range(1, 16_777_216);
         /// Time from a connection's beginning within which its client has to be logged in, in
         /// milliseconds; then it is closed with `login-timeout`.
         login_ms: u64 = "10000", Allowed::Range(100, 600_000);

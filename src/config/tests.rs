@@ -103,6 +103,10 @@ fn every_key_can_be_set() {
         mesh_staging_bytes_max = 8192
         bans_max = 9
         detached_sessions_max = 31
+        connections_per_address_max = 41
+        logins_per_minute_per_address = 42
+        logins_per_minute_per_account = 43
+        addresses_max = 44
         replay_messages_max = 32
         replay_bytes_max = 1025
         replay_bytes_per_s = 27
@@ -188,6 +192,10 @@ fn every_key_can_be_set() {
             watches_per_session_max: 18,
             mesh_staging_bytes_max: 8192,
             bans_max: 9,
+            connections_per_address_max: 41,
+            logins_per_minute_per_address: 42,
+            logins_per_minute_per_account: 43,
+            addresses_max: 44,
             detached_sessions_max: 31,
             replay_messages_max: 32,
             replay_bytes_max: 1025,
@@ -525,6 +533,10 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         watches_per_session_max: limits.watches_per_session_max,
         mesh_staging_bytes_max: limits.mesh_staging_bytes_max,
         bans_max: config.limits.bans_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        logins_per_minute_per_address: limits.logins_per_minute_per_address,
+        logins_per_minute_per_account: limits.logins_per_minute_per_account,
+        addresses_max: limits.addresses_max,
         detached_sessions_max: limits.detached_sessions_max,
         replay_messages_max: limits.replay_messages_max,
         replay_bytes_max: limits.replay_bytes_max,

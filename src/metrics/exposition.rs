@@ -74,6 +74,12 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("requests_repeated", "Requests that came again and were not run again", |turn| {
         turn.shard.requests_repeated
     }),
+    gauge("addresses", "Addresses and accounts whose connections or logins are counted", |turn| {
+        turn.shard.addresses
+    }),
+    counter("addresses_evicted", "Addresses and accounts forgotten because of others", |turn| {
+        turn.shard.addresses_evicted
+    }),
     gauge("replay_log_bytes", "Bytes in memory of the messages kept for sessions", |turn| {
         turn.shard.replay_log_bytes
     }),

@@ -50,6 +50,10 @@ handshakes_per_turn_max = 1004
 [limits]
 connections_max = 1005
 unauthenticated_max = 1006
+connections_per_address_max = 1039
+logins_per_minute_per_address = 1040
+logins_per_minute_per_account = 1041
+addresses_max = 1042
 login_ms = 1007
 tickets_per_turn_max = 1008
 unauthenticated_frame_bytes_max = 1009
@@ -187,6 +191,10 @@ fn a_shard_has_what_the_keys_say() {
         replay_bytes_max: 1034,
         replay_alone: Rate { per_s: 1039, burst: 10160 / 2 },
         resume_bytes_max: 10160 / 2,
+        connections_per_address_max: 1039,
+        logins_per_minute_per_address: 1040,
+        logins_per_minute_per_account: 1041,
+        addresses_max: 1042,
     };
     let routing = RoutingTable::even(1, Epoch(1));
     // Seeds are random, and the table of routes is the caller's.
@@ -202,6 +210,9 @@ fn a_shard_has_what_the_keys_say() {
         snapshot_interval_ns,
         frame_bytes_max,
         heartbeat_ms,
+        messages_per_s,
+        bytes_per_s,
+        login_ms,
     } = shard_settings(&config(), ShardId(0), routing).unwrap();
     assert_eq!(shard, ShardId(0));
     assert_eq!(format!("{limits:?}"), format!("{expected:?}"));
@@ -214,4 +225,5 @@ fn a_shard_has_what_the_keys_say() {
     assert!(!join_creates_rooms);
     assert_eq!(snapshot_interval_ns, Some(1_038_000_000));
     assert_eq!((frame_bytes_max, heartbeat_ms), (1001, 1002));
+    assert_eq!((messages_per_s, bytes_per_s, login_ms), (1011, 1014, 1007));
 }

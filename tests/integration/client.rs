@@ -164,6 +164,13 @@ impl Client {
         }
     }
 
+    /// What comes until the server closes has these words.
+    #[track_caller]
+    pub(crate) fn rest_contains(&mut self, words: &str) {
+        while self.read_more() {}
+        assert!(self.text().contains(words), "{:?}", self.text());
+    }
+
     /// Everything until the server closes.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.read_more() {}

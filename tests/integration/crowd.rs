@@ -34,7 +34,8 @@ fn a_room_of_more_than_a_thousand_is_counted_and_gathers_what_is_said() {
     const SPEAKERS: usize = 5;
     const LINES: usize = 50;
     // So long that what is said meanwhile is gathered however slow the machine is.
-    let server = TestServer::start_with(2, "[limits]\ngather_ms = 1000\n");
+    let config = "[limits]\ngather_ms = 1000\nconnections_per_address_max = 1200\n";
+    let server = TestServer::start_with(2, config);
     let mut clients = crowd(&server, MEMBERS);
     for client in &mut clients {
         while client.heard("members")["count"] != MEMBERS {}

@@ -1,6 +1,7 @@
 //! The real binary over real sockets. Every test starts a server of its own on free ports and ends
 //! it; nothing sleeps, and what waits for bytes of a server waits with a bound.
 
+mod addresses;
 mod admin;
 mod allocations;
 mod any_client;

@@ -227,8 +227,9 @@ impl Auditor {
             self.reach("deaf", reason.word());
             return;
         }
-        if reason == Reason::TakenOver {
-            assert!(view.bond.has_rival(), "client {conversation} was taken over by nobody");
+        if matches!(reason, Reason::TakenOver | Reason::TooManyConnections) {
+            let is_just = reason != Reason::TakenOver || view.bond.has_rival();
+            assert!(is_just, "client {conversation} was taken over by nobody");
             self.reach("close", reason.word());
             self.cut(conversation);
             return;

@@ -2,10 +2,11 @@
 //! which hands over what clients sent and takes down what they are to hear. A connection here is a
 //! line; a conversation may go on over several of them, one after the other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use warren::shard_turn::ClientPort;
 use warren_core::ids::{ConnectionId, ShardId};
+use warren_core::peer::PeerAddress;
 use warren_core::reason::Reason;
 use warren_core::turn::{
     ConnectionTraits, Now, ShardInput, ShardInputs, ShardOutput, ShardOutputs, Span,
@@ -38,6 +39,8 @@ pub(crate) struct Line {
     /// The shard to which it goes, with what it takes along.
     moving: Option<(usize, Vec<Step>)>,
     traits: ConnectionTraits,
+    /// Where its client is.
+    pub(crate) peer: PeerAddress,
     connection: Option<ConnectionId>,
     pub(crate) outbox: VecDeque<Step>,
     /// The shard closed it; the gateway is still to say that it is gone.
@@ -108,8 +111,8 @@ impl Clients {
     /// A client connects to a shard, which hears of it in one of its next turns.
     pub(crate) fn open(
         &mut self,
-        shard: usize,
-        traits: ConnectionTraits,
+        (shard, traits): (usize, ConnectionTraits),
+        peer: PeerAddress,
         conversation: usize,
     ) -> usize {
         let line = self.lines.len();
@@ -118,6 +121,7 @@ impl Clients {
             shard,
             moving: None,
             traits,
+            peer,
             connection: None,
             outbox: VecDeque::new(),
             is_closing: false,
@@ -165,6 +169,11 @@ impl Clients {
     /// Lines on a shard that are not gone.
     pub(crate) fn present_on(&self, shard: usize) -> &[usize] {
         &self.present[shard]
+    }
+
+    /// The addresses of all lines that are not gone.
+    pub(crate) fn addresses(&self) -> BTreeSet<PeerAddress> {
+        self.present.iter().flatten().map(|line| self.lines[*line].peer).collect()
     }
 
     /// Whether every client's every step was taken.
@@ -227,6 +236,8 @@ impl ClientPort for Port<'_> {
                     let closed = &mut self.clients.lines[line];
                     assert!(!closed.is_closing, "{connection:?} was closed twice");
                     closed.is_closing = true;
+                    // It goes nowhere else then.
+                    closed.moving = None;
                     self.clients.deliveries.push(Delivery::Close { line, reason });
                 }
                 ShardOutput::Admit { .. } => {}
@@ -258,6 +269,7 @@ impl Port<'_> {
         if self.clients.lines[line].moving.is_some() {
             if is_draining || self.clients.prng.chance(40) {
                 inputs.list.push(ShardInput::Closed { connection });
+                inputs.list.push(ShardInput::Departed { connection, has_moved: true });
                 self.move_on(line, connection);
             }
             return;
@@ -289,6 +301,7 @@ impl Port<'_> {
         }
         if is_over {
             inputs.list.push(ShardInput::Closed { connection });
+            inputs.list.push(ShardInput::Departed { connection, has_moved: false });
             self.forget(connection);
             self.clients.lines[line].is_gone = true;
             self.clients.gone_now.push(line);
@@ -323,8 +336,10 @@ impl Port<'_> {
             return Some(connection);
         }
         if matches!(new.outbox.front(), Some(Step::Close)) {
-            // It went before anyone noticed.
+            // It went before anyone noticed, or between two shards.
             new.is_gone = true;
+            let peer = new.peer;
+            inputs.list.extend(new.traits.has_moved.then_some(ShardInput::Lost { peer }));
             return None;
         }
         if !accepts_input {
@@ -340,6 +355,8 @@ impl Port<'_> {
         let (index, generation) = (index as u32, slots[index].generation);
         let connection = ConnectionId { index, generation };
         new.connection = Some(connection);
+        let (peer, has_moved) = (new.peer, new.traits.has_moved);
+        inputs.list.push(ShardInput::Accepted { connection, peer, has_moved });
         inputs.list.push(ShardInput::Opened { connection, traits: new.traits });
         Some(connection)
     }

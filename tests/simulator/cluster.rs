@@ -9,6 +9,7 @@ use warren::shard_turn::ShardTurn;
 use warren_core::hashing::HashSeed;
 use warren_core::ids::{Epoch, ShardId};
 use warren_core::message::Message;
+use warren_core::reason::Reason;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
 use warren_core::token::TokenSeed;
@@ -286,6 +287,14 @@ impl Cluster {
         self.auditor.is_some_unkept |= counters.messages_unkept > 0;
     }
 
+    /// Too many lines of its address have been there.
+    fn judge_refusal(&self, line: usize) {
+        let peer = self.clients.lines[line].peer;
+        let count = self.clients.lines.iter().filter(|other| other.peer == peer).count();
+        let most = self.plan.limits.connections_per_address_max;
+        assert!(count > most, "line {line} is one of {count} only, {most} may be there");
+    }
+
     fn judge_deliveries(&mut self) {
         let deliveries = std::mem::take(&mut self.clients.deliveries);
         let delivered_bytes = std::mem::take(&mut self.clients.delivered_bytes);
@@ -305,6 +314,9 @@ impl Cluster {
                     self.auditor.heard(conversation, line, bytes);
                 }
                 Delivery::Close { line, reason } => {
+                    if reason == Reason::TooManyConnections {
+                        self.judge_refusal(line);
+                    }
                     let conversation = self.clients.lines[line].conversation;
                     self.trace.line(format_args!("    client {conversation} closed: {reason:?}"));
                     self.auditor.closed_by_shard(conversation, line, reason);
@@ -363,6 +375,7 @@ impl Cluster {
     fn check_at_rest(&mut self) {
         self.auditor.check_at_rest();
         invariants::check_at_rest(&self.shards, &self.auditor);
+        invariants::check_addresses(&self.shards, &self.clients.addresses());
         // A crash at this moment.
         for (index, store) in self.stores.iter().enumerate() {
             let fresh = new_shard(&self.plan, self.hash_seed, index as u16);
@@ -384,6 +397,9 @@ fn new_shard(plan: &Plan, seed: HashSeed, shard: u16) -> Shard {
         snapshot_interval_ns: Some(plan.step_ns_max),
         frame_bytes_max: 1 << 16,
         heartbeat_ms: 10_000,
+        messages_per_s: 200,
+        bytes_per_s: 262_144,
+        login_ms: 10_000,
     })
 }
 

@@ -1,5 +1,7 @@
 //! What holds of the shards themselves: at every turn, at rest, and when everyone is gone.
 
+use std::collections::BTreeSet;
+
 use warren::shard_turn::ShardTurn;
 use warren_core::counters::ShardCounters;
 use warren_core::ids::ShardId;
@@ -7,6 +9,7 @@ use warren_core::limits::Limits;
 use warren_core::mesh::{EventKind, MeshBatch, MeshMessage};
 use warren_core::message::Message;
 use warren_core::partition::Partition;
+use warren_core::peer::PeerAddress;
 use warren_core::turn::Span;
 
 use crate::auditor::Auditor;
@@ -124,6 +127,13 @@ pub(crate) fn check_at_rest(shards: &[ShardTurn], auditor: &Auditor) {
     });
     let made = auditor.oracle.notices_made;
     assert!(notices == made, "{made} notices were made, {notices} came to something");
+}
+
+/// When all is quiet, the addresses are counted from which somebody is there, each by one shard.
+pub(crate) fn check_addresses(shards: &[ShardTurn], present: &BTreeSet<PeerAddress>) {
+    let counted: u64 = shards.iter().map(|shard| shard.shard().counters().addresses).sum();
+    let expected = present.len() as u64;
+    assert!(counted == expected, "{counted} addresses are counted, not {expected}");
 }
 
 /// When everyone is gone and the grace time has passed, only what is meant to stay is there.

@@ -108,7 +108,7 @@ const REACHED: &[(&str, &[&str])] = &[
     ),
     ("repeat", &["said-again"]),
     ("theft", &["session-unknown", "already-logged-in"]),
-    ("close", &["taken-over", "third-refusal"]),
+    ("close", &["taken-over", "third-refusal", "too-many-connections"]),
     ("line", &["moved"]),
 ];
 

@@ -65,6 +65,12 @@ impl Shard {
                     self.tell_alone(session, message.of(bytes), outputs);
                 }
             }
+            MeshMessage::AddressEvent { peer, connection, from, event } => {
+                self.take_address_event((peer, event), (connection, from), outputs);
+            }
+            MeshMessage::ConnectionRefused { connection, reason } => {
+                self.connection_refused(connection, reason, outputs);
+            }
             MeshMessage::RoomsPage { origin, roles, shards_left, request, gathered } => {
                 let (request, gathered) = (request.of(bytes), gathered.of(bytes));
                 self.enqueue_page((origin, roles), shards_left, (request, gathered), outputs);

@@ -51,6 +51,9 @@ impl Shard {
         if self.is_storage_behind() && effects.changes_objects() {
             result = result.and(Err(Reason::Busy));
         }
+        if method == Method::Login {
+            result = result.and_then(|()| self.count_account_login(event));
+        }
         match result {
             Ok(()) => {
                 self.catch_up(effects, outputs);

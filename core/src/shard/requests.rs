@@ -234,6 +234,7 @@ impl Shard {
             }
             self.tickets_left -= 1;
         }
+        self.count_login(connection, outputs);
         let ShardSettings { authentication, policy, .. } = &self.settings;
         let Identity { user, roles, room } =
             authentication.identify(message, policy, self.now.wall_ms)?;
@@ -311,6 +312,13 @@ impl Shard {
                     reply.field("heartbeat_ms", Value::Integer(heartbeat_ms));
                     let grace_ms = (self.settings.limits.session_grace_ns / 1_000_000) as i64;
                     reply.field("resume_grace_ms", Value::Integer(grace_ms));
+                    for (name, value) in [
+                        ("messages_per_s", self.settings.messages_per_s),
+                        ("bytes_per_s", self.settings.bytes_per_s),
+                        ("login_ms", self.settings.login_ms),
+                    ] {
+                        reply.field(name, Value::Integer(value as i64));
+                    }
                 });
             }),
             Method::Ping | Method::Time => {

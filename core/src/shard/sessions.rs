@@ -138,24 +138,17 @@ impl Shard {
         message: Message<'_>,
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
-        let field = |name: &str| message.get(name).ok_or(Reason::FieldMissing);
-        let (id, token) = (field("session")?.as_text(), field("token")?.as_text());
-        let heard_count = field("received")?.as_integer();
-        let heard_count = heard_count.and_then(|count| u64::try_from(count).ok());
-        let heard_count = heard_count.ok_or(Reason::FieldInvalid)?;
-        let id = id.and_then(parse_session).ok_or(Reason::SessionUnknown)?;
-        let token = token.and_then(Token::parse).ok_or(Reason::SessionUnknown)?;
-        if id.shard != self.id() {
+        let asked = self.parse_resume(connection, message);
+        if let Ok((id, ..)) = asked
+            && id.shard != self.id()
+        {
             let known = self.connections.get_mut(connection).expect("it sent a message");
-            // Once: a stranger who is sent to and fro takes everything behind along each time.
-            let is_no_way = id.shard.0 >= self.settings.routing.shard_count();
-            if is_no_way || known.traits.has_moved {
-                return Err(Reason::SessionUnknown);
-            }
             known.moving_to = Some(id.shard);
             self.hand_over(connection, id.shard, message, None, outputs);
             return Ok(());
         }
+        self.count_login(connection, outputs);
+        let (id, token, heard_count) = asked?;
         let session = self.sessions.get(id).filter(|session| session.tokens.accept(token));
         let session = session.filter(|session| session.is_open() && self.hearing.is_kept());
         let session = session.ok_or(Reason::SessionUnknown)?;
@@ -185,6 +178,31 @@ impl Shard {
         self.counters.resumes += 1;
         self.counters.messages_replayed += missed_count as u64;
         Ok(())
+    }
+
+    /// Which session, by which token, and how much of it the client has heard. The connection may go
+    /// to the session's shard, if that is another.
+    fn parse_resume(
+        &self,
+        connection: ConnectionId,
+        message: Message<'_>,
+    ) -> Result<(SessionId, Token, u64), Reason> {
+        let field = |name: &str| message.get(name).ok_or(Reason::FieldMissing);
+        let (id, token) = (field("session")?.as_text(), field("token")?.as_text());
+        let heard_count = field("received")?.as_integer();
+        let heard_count = heard_count.and_then(|count| u64::try_from(count).ok());
+        let heard_count = heard_count.ok_or(Reason::FieldInvalid)?;
+        let id = id.and_then(parse_session).ok_or(Reason::SessionUnknown)?;
+        let token = token.and_then(Token::parse).ok_or(Reason::SessionUnknown)?;
+        if id.shard != self.id() {
+            let known = self.connections.get(connection).expect("it sent a message");
+            // Once: a stranger who is sent to and fro takes everything behind along each time.
+            let is_no_way = id.shard.0 >= self.settings.routing.shard_count();
+            if is_no_way || known.traits.has_moved {
+                return Err(Reason::SessionUnknown);
+            }
+        }
+        Ok((id, token, heard_count))
     }
 
     fn send_resume_reply(

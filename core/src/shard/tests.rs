@@ -1,10 +1,11 @@
 //! Scripts of one shard: what clients send in, what every client hears out.
 //!
-//! A line of a script is `client method field=value …`; `client open`, `client open echo`,
-//! `client open moved`, `client end` and `client close` are the connection's; `client !method …` came
-//! over the rate; `+ms` lets time pass. Under it, indented, stands what that turn sent, one line a
-//! message: `client: method field=value …` or `client: CLOSE reason`. A token is not shown; `@client`
-//! is the last that this client heard, `@client.N` the Nth, from 0.
+//! A line of a script is `client method field=value …`; `client from ADDRESS`, `client gone`,
+//! `client open`, `client open echo`, `client open moved`, `client end` and `client close` are the
+//! connection's; `client !method …` came over the rate; `+ms` lets time pass. Under it, indented,
+//! stands what that turn sent, one line a message: `client: method field=value …` or
+//! `client: CLOSE reason`. A token is not shown; `@client` is the last that this client heard,
+//! `@client.N` the Nth, from 0.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -16,6 +17,7 @@ use crate::message::{MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::turn::{ConnectionTraits, ShardOutput};
 
+mod admission;
 mod authorisation;
 mod control;
 mod crowd;
@@ -102,6 +104,13 @@ impl World {
                 };
                 inputs.list.push(ShardInput::Opened { connection, traits });
             }
+            "from" => {
+                let address = words.next().unwrap().parse().unwrap();
+                let has_moved = words.next() == Some("moved");
+                let peer = crate::peer::PeerAddress::of(address);
+                inputs.list.push(ShardInput::Accepted { connection, peer, has_moved });
+            }
+            "gone" => inputs.list.push(ShardInput::Departed { connection, has_moved: false }),
             "end" => inputs.list.push(ShardInput::Ended { connection }),
             "banned" => inputs.list.push(ShardInput::Banned { connection }),
             "close" => inputs.list.push(ShardInput::Closed { connection }),
@@ -186,6 +195,9 @@ fn settings(limits: Limits) -> ShardSettings {
         join_creates_rooms: true,
         frame_bytes_max: 65536,
         heartbeat_ms: 10_000,
+        messages_per_s: 200,
+        bytes_per_s: 262_144,
+        login_ms: 10_000,
         snapshot_interval_ns: Some(SNAPSHOT_INTERVAL_NS),
     }
 }
@@ -244,7 +256,7 @@ fn before_login_only_a_few_methods_are_answered() {
         "
         1 open
         1 hello protocol=1 id=a
-            1: hello id=a status=0 server=warren/0.1.0 protocol=1 frame_bytes_max=65536 heartbeat_ms=10000 resume_grace_ms=30000
+            1: hello id=a status=0 server=warren/0.1.0 protocol=1 frame_bytes_max=65536 heartbeat_ms=10000 resume_grace_ms=30000 messages_per_s=200 bytes_per_s=262144 login_ms=10000
         1 hello protocol=2
             1: hello status=400 error=version-unsupported
         1 ping

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use warren_core::bans::Bans;
 use warren_core::ids::ConnectionId;
+use warren_core::peer::PeerAddress;
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput};
 
@@ -88,6 +89,7 @@ impl Reactor {
             self.turn_away(slot, Reason::TooManyUnauthenticated);
             return;
         }
+        self.tell_accepted(slot, false, intake);
         let fixed = self.settings.fixed_protocol.filter(|fixed| !fixed.is_always_detected());
         // In TLS or not, its first byte tells.
         let fixed = fixed.filter(|_| self.settings.tls.is_none());
@@ -141,6 +143,23 @@ impl Reactor {
         peer.is_some_and(|peer| self.bans.has_address(peer, now.wall_ms))
     }
 
+    /// Tells the shard where a connection comes from, if it comes from an address.
+    pub(super) fn tell_accepted(&mut self, slot: u32, has_moved: bool, intake: &mut Intake<'_>) {
+        let id = self.id_of(slot);
+        let connection = &mut self.connections[slot as usize];
+        let Some(peer) = connection.peer.map(PeerAddress::of) else { return };
+        connection.is_placed = true;
+        intake.inputs.list.push(ShardInput::Accepted { connection: id, peer, has_moved });
+    }
+
+    /// The connection counts here no longer.
+    pub(super) fn tell_departed(&mut self, slot: u32, has_moved: bool) {
+        let id = self.id_of(slot);
+        if std::mem::take(&mut self.connections[slot as usize].is_placed) {
+            self.to_tell_departed.push(ShardInput::Departed { connection: id, has_moved });
+        }
+    }
+
     /// No more connections are wanted.
     pub(super) fn cancel_accepts(&mut self) {
         for accept in (0..ACCEPTS_MAX).filter(|accept| self.accepts_armed & 1 << accept != 0) {
@@ -153,6 +172,15 @@ impl Reactor {
     pub(super) fn turn_away(&mut self, index: u32, reason: Reason) {
         self.connections[index as usize].is_surplus = true;
         self.close(index, reason);
+    }
+
+    /// Closes a connection because its shard says so.
+    pub(super) fn close_for_shard(&mut self, index: u32, reason: Reason) {
+        let is_alive = self.connections[index as usize].is_alive();
+        match reason {
+            Reason::TooManyConnections if is_alive => self.turn_away(index, reason),
+            _ => self.close(index, reason),
+        }
     }
 
     /// The limit that a client of this connection has hit.

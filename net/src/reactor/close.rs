@@ -134,6 +134,8 @@ impl Reactor {
             }
             _ => return,
         };
+        self.tell_departed(index, false);
+        let connection = &mut self.connections[index as usize];
         self.counters.connections_unauthenticated -= u64::from(!is_admitted);
         self.counters.closes[reason as usize] += 1;
         // Where the level is off, this is one relaxed load.

@@ -15,9 +15,10 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use warren_core::ids::{ConnectionId, ShardId};
+use warren_core::peer::PeerAddress;
 use warren_core::rate::Meter;
 use warren_core::reason::Reason;
-use warren_core::turn::Now;
+use warren_core::turn::{Now, ShardInput};
 
 use super::receive::{Held, HeldWhat, Intake, Received};
 use super::{Reactor, SURPLUS_SLOTS};
@@ -299,6 +300,7 @@ impl Reactor {
         self.counters.connections_moved_out += 1;
         tracing::debug!(connection = index, protocol = protocol.label(), to = to.0, "moved");
         self.to_tell_closed.push(id);
+        self.tell_departed(index, true);
         self.hand_overs.departed.push((to, MovedConnection { socket, state }));
         self.free_when_idle(index);
     }
@@ -344,6 +346,8 @@ impl Reactor {
             outcome => {
                 tracing::debug!(?outcome, "a connection from another shard was lost");
                 self.counters.closes[Reason::SocketError as usize] += 1;
+                let lost = state.peer.map(|peer| ShardInput::Lost { peer: PeerAddress::of(peer) });
+                self.to_tell_departed.extend(lost);
             }
         }
     }
@@ -378,6 +382,8 @@ impl Reactor {
         connection.bring_assembly(luggage.assembly.take());
         self.counters.partial_frame_bytes += connection.partial_bytes() as u64;
         connection.luggage = Some(luggage);
+        self.tell_accepted(slot, true, intake);
+        let connection = &mut self.connections[slot as usize];
         connection.open(id, protocol, &self.settings.gateway, intake.inputs);
         self.start_heartbeat(slot, protocol, intake.now);
         self.arm_receive(slot);

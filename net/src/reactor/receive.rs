@@ -84,6 +84,7 @@ impl Reactor {
     pub(super) fn tell_closed(&mut self, inputs: &mut ShardInputs) {
         let closed = self.to_tell_closed.drain(..);
         inputs.list.extend(closed.map(|connection| ShardInput::Closed { connection }));
+        inputs.list.append(&mut self.to_tell_departed);
     }
 
     fn take_held(&mut self, intake: &mut Intake<'_>) {

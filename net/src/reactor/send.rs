@@ -54,7 +54,7 @@ impl Reactor {
                 }
                 ShardOutput::Close { connection, reason } => {
                     if self.connection(connection).is_some() {
-                        self.close(connection.index, reason);
+                        self.close_for_shard(connection.index, reason);
                     }
                 }
                 ShardOutput::Admit { connection } => self.admit(connection),

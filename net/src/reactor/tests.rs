@@ -64,6 +64,12 @@ struct Node {
     inputs: ShardInputs,
     outputs: ShardOutputs,
     open: BTreeSet<(u32, u32)>,
+    /// Connections whose address is known.
+    accepted: BTreeSet<(u32, u32)>,
+    /// Connections that came, less those that went: what this node adds to the count of an address.
+    address_count: i64,
+    /// Whether every connection is one too many of its address.
+    refuses: bool,
     opened_count: usize,
     /// Those among them that came from another shard.
     moved_count: u64,
@@ -107,6 +113,9 @@ impl Node {
             inputs: ShardInputs::default(),
             outputs: ShardOutputs::new(1),
             open: BTreeSet::new(),
+            accepted: BTreeSet::new(),
+            address_count: 0,
+            refuses: false,
             opened_count: 0,
             moved_count: 0,
             closed_count: 0,
@@ -154,9 +163,26 @@ impl Node {
         self.inputs_max = self.inputs_max.max(count);
         for input in std::mem::take(&mut self.inputs.list) {
             match input {
+                ShardInput::Accepted { connection, has_moved, .. } => {
+                    let new = self.accepted.insert(key(connection));
+                    assert!(new, "accepted once: {connection:?}");
+                    self.address_count += i64::from(!has_moved);
+                    if self.refuses {
+                        let reason = Reason::TooManyConnections;
+                        self.outputs.list.push(ShardOutput::Close { connection, reason });
+                    }
+                }
+                ShardInput::Departed { connection, has_moved } => {
+                    let known = self.accepted.remove(&key(connection));
+                    assert!(known, "departed once, after it was accepted: {connection:?}");
+                    assert!(!self.open.contains(&key(connection)), "departed after its end");
+                    self.address_count -= i64::from(!has_moved);
+                }
+                ShardInput::Lost { .. } => self.address_count -= 1,
                 ShardInput::Opened { connection, traits } => {
                     self.opened_count += 1;
                     self.moved_count += u64::from(traits.has_moved);
+                    assert!(self.accepted.contains(&key(connection)), "accepted before");
                     let new = self.open.insert(key(connection));
                     assert!(new, "opened once: {connection:?}");
                     if self.admits {

@@ -56,6 +56,9 @@ fn shard() -> Shard {
         snapshot_interval_ns: Some(0),
         frame_bytes_max: 65_536,
         heartbeat_ms: 10_000,
+        messages_per_s: 200,
+        bytes_per_s: 262_144,
+        login_ms: 10_000,
     })
 }
 

@@ -1,12 +1,18 @@
 //! What clients do: connect, ask, break off, and go on over another line.
 
 use warren_core::message::Message;
+use warren_core::peer::PeerAddress;
 use warren_core::shard::Shard;
 use warren_core::turn::ConnectionTraits;
 
 use super::Cluster;
 use crate::clients::Step;
 use crate::workload::Draft;
+
+/// Where a client is: two share each address.
+fn peer_of(client: usize) -> PeerAddress {
+    PeerAddress::of([192, 0, 2, (client / 2) as u8].into())
+}
 
 impl Cluster {
     /// The client's line, if it has one that neither side has closed.
@@ -58,7 +64,7 @@ impl Cluster {
         let (shard, traits) = self.draw_line();
         let line = self.clients.lines.len();
         let conversation = self.auditor.open(line, shard, traits);
-        self.clients.open(shard, traits, conversation);
+        self.clients.open((shard, traits), peer_of(client), conversation);
         self.current[client] = Some(line);
         self.trace.line(format_args!("    client {conversation} connects to shard {shard}"));
     }
@@ -71,7 +77,7 @@ impl Cluster {
             return;
         }
         let (shard, traits) = self.draw_line();
-        let line = self.clients.open(shard, traits, conversation);
+        let line = self.clients.open((shard, traits), peer_of(client), conversation);
         self.current[client] = Some(line);
         self.trace.line(format_args!("    client {conversation} is back at shard {shard}"));
         self.auditor.reconnected(conversation, line, shard, traits);

@@ -351,7 +351,7 @@ fn without_a_grace_time_sessions_end_with_their_connections() {
         NO_GRACE,
         "
         3 open ; 3 hello
-            3: hello status=0 server=warren/0.1.0 protocol=1 frame_bytes_max=65536 heartbeat_ms=10000 resume_grace_ms=0
+            3: hello status=0 server=warren/0.1.0 protocol=1 frame_bytes_max=65536 heartbeat_ms=10000 resume_grace_ms=0 messages_per_s=200 bytes_per_s=262144 login_ms=10000
         3 resume session=0000000000000000 token=@1 received=0
             3: resume status=401 error=session-unknown
         1 close
@@ -563,7 +563,7 @@ fn a_resume_for_another_shard_goes_there_with_all_that_follows() {
         &mut world,
         "
         1 open ; 1 hello
-            1: hello status=0 server=warren/0.1.0 protocol=1 frame_bytes_max=65536 heartbeat_ms=10000 resume_grace_ms=30000
+            1: hello status=0 server=warren/0.1.0 protocol=1 frame_bytes_max=65536 heartbeat_ms=10000 resume_grace_ms=30000 messages_per_s=200 bytes_per_s=262144 login_ms=10000
         1 resume session=0003000000000000 token=00000000000000000000000000000000 received=0
             1: resume status=401 error=session-unknown
         1 resume session=0002000000000000 token=00000000000000000000000000000000 received=0 ; 1 ping

@@ -148,3 +148,24 @@ fn a_frame_that_we_do_not_read_is_not_late() {
     node.accepting_input = true;
     node.until("the echo", |_| client.poll().received == whole);
 }
+
+#[test]
+fn one_too_many_of_its_address_hears_so_in_its_protocol() {
+    let mut node = stranger_node(small());
+    node.refuses = true;
+    let mut mute = node.client();
+    let line = closed_line(Reason::TooManyConnections);
+    assert!(line.contains("\"limit\":\"limits.connections_per_address_max\""), "{line}");
+    node.until("the end", |_| mute.poll().ended.is_some());
+    assert_eq!(String::from_utf8_lossy(&mute.received), line);
+    let mut binary = node.client();
+    binary.send(&[PREAMBLE.as_slice(), &frame("echo", &[])].concat());
+    node.until("the end", |_| binary.poll().ended.is_some());
+    let words: Vec<u8> = Reason::TooManyConnections.word().into();
+    assert!(binary.received.windows(words.len()).any(|window| window == words));
+    node.until("free slots", Node::is_empty);
+    assert_eq!(node.reactor.counters().closes[Reason::TooManyConnections as usize], 2);
+    node.turn();
+    assert!(node.accepted.is_empty());
+    assert_eq!(node.address_count, 0);
+}

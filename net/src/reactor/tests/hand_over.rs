@@ -77,7 +77,10 @@ impl Pair {
             assert_eq!((counters.partial_frame_bytes, counters.send_queue_bytes), (0, 0));
             assert_eq!(counters.connections.iter().sum::<u64>(), 0);
             assert_eq!(node.moved_count, counters.connections_moved_in);
+            assert!(node.accepted.is_empty());
         }
+        let counts = self.nodes.iter().map(|node| node.address_count);
+        assert_eq!(counts.sum::<i64>(), 0, "each counted once, whatever shards it was on");
     }
 
     fn moved(&self) -> [u64; 2] {
@@ -94,7 +97,7 @@ impl Pair {
 }
 
 impl Node {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.reactor.open_count() == 0 && self.open.is_empty()
     }
 }
