@@ -188,7 +188,7 @@ impl Auditor {
     /// A client has asked for something.
     pub(crate) fn sent(&mut self, conversation: usize, id: i64, draft: &Draft) {
         let message = Message::from_checked(&draft.bytes);
-        let ordinal = self.asks(conversation, message.method());
+        let ordinal = self.asks(conversation, id, message.method());
         let view = &mut self.views[conversation];
         let mut recipient = None;
         match message.method() {
@@ -288,7 +288,10 @@ impl Auditor {
         let request = Message::from_checked(&pending.bytes);
         assert!(reply.method() == request.method(), "{request:?} was answered {reply:?}");
         check_repeated(pending.echoes, request, reply);
-        self.confirm(conversation, &pending);
+        // What came over the rate says nothing of tokens.
+        if reply.get("error") != Some(Value::Text(Reason::MessageRate.word())) {
+            self.confirm(conversation, &pending);
+        }
         if status == 0 {
             self.remember(conversation, &pending);
             assert!(reply.get("error").is_none());

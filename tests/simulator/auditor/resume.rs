@@ -254,11 +254,12 @@ impl Auditor {
     }
 
     /// Notes what a request may do to its session.
-    pub(super) fn asks(&mut self, conversation: usize, method: &str) -> u64 {
+    pub(super) fn asks(&mut self, conversation: usize, id: i64, method: &str) -> u64 {
         let view = &mut self.views[conversation];
         let is_strict = view.traits.closes_on_unknown_method;
         let bond = &mut view.bond;
-        bond.may_be_locked_out |= bond.attempt.is_some() && method != "resume";
+        // Somebody else's session, asked for behind its own, is more than `resume` too.
+        bond.may_be_locked_out |= bond.attempt.as_ref().is_some_and(|attempt| attempt.id != id);
         bond.has_ended_itself |= method == "quit" || (method == "dance" && is_strict);
         bond.request_count += 1;
         bond.request_count
