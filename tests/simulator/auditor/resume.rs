@@ -132,8 +132,11 @@ impl Auditor {
 
     /// A shard was told that a line is gone.
     pub(crate) fn gone(&mut self, conversation: usize, line: usize, shard: usize) {
-        let (now_ns, evictions) = (self.now_ns, self.evictions[shard]);
-        let bond = &mut self.views[conversation].bond;
+        let view = &mut self.views[conversation];
+        // The line may have broken on another shard than the session's, before it could move.
+        let home = view.session.map_or(shard, |session| (session >> 48) as usize);
+        let (now_ns, evictions) = (self.now_ns, self.evictions[home]);
+        let bond = &mut view.bond;
         bond.open_lines.remove(&line);
         bond.last_gone_ns = now_ns;
         bond.detached.get_or_insert((now_ns, evictions));
