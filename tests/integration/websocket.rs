@@ -175,18 +175,24 @@ fn bombs_of_headers_and_fragments_are_refused_beside_a_user() {
         let answer = client.rest();
         assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", answer.escape_ascii());
     }
-    let mut bomber = json_client(server.listen);
-    log_in(&mut bomber, "bomber");
-    let fragment = |opcode| Message::Frame(Frame::message(vec![], OpCode::Data(opcode), false));
-    bomber.write(fragment(Data::Text)).unwrap();
-    for _ in 0..100_000 {
-        // Told before all of it is sent.
-        if bomber.write(fragment(Data::Continue)).is_err() {
-            break;
+    // A message that grows too long, and one that never does.
+    for (name, piece, reason) in
+        [("long", &[b'x'; 8192][..], "frame-too-large"), ("empty", b"", "message-rate")]
+    {
+        let mut bomber = json_client(server.listen);
+        log_in(&mut bomber, name);
+        let fragment =
+            |opcode| Message::Frame(Frame::message(piece.to_vec(), OpCode::Data(opcode), false));
+        bomber.write(fragment(Data::Text)).unwrap();
+        for _ in 0..100_000 {
+            // Told before all of it is sent.
+            if bomber.write(fragment(Data::Continue)).is_err() {
+                break;
+            }
         }
+        let _ = bomber.flush();
+        server.metric_becomes("warren_closes_total", &format!("reason=\"{reason}\""), 1);
     }
-    let _ = bomber.flush();
-    server.metric_becomes("warren_closes_total", "reason=\"frame-too-large\"", 1);
     server.metric_becomes("warren_closes_total", "reason=\"header-too-large\"", 3);
     user.send(r#"{"msg":"ping","id":7}"#.into()).unwrap();
     assert_eq!(heard(&mut user, "ping")["id"], 7);

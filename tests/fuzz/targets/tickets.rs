@@ -101,7 +101,8 @@ fn seeds() -> Vec<Seed> {
     tickets.map(ticket).collect()
 }
 
-fn check(bytes: &[u8], _: &mut Prng) -> Behaviour {
+fn check(bytes: &[u8], prng: &mut Prng) -> Behaviour {
+    check_forged(prng);
     Behaviour::of((check_claims(bytes), check_ticket(bytes)))
 }
 
@@ -148,4 +149,20 @@ fn check_ticket(bytes: &[u8]) -> Result<(), &'static str> {
     let is_issued = tickets.iter().any(|issued| issued == text);
     assert_eq!(verified.is_ok(), is_issued, "taken, and issued: {text}");
     verified.map_err(told)
+}
+
+/// An issued ticket with one other digit is none: in its claims, its key's name or its signature.
+fn check_forged(prng: &mut Prng) {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let Issued { verifier, tickets, .. } = &*ISSUED;
+    let issued = prng.pick(tickets);
+    let mut forged = issued.clone().into_bytes();
+    let at = prng.index(forged.len());
+    forged[at] = *prng.pick(DIGITS);
+    let forged = String::from_utf8(forged).expect("digits are text");
+    if forged != *issued
+        && let Ok(ticket) = Ticket::read(&forged)
+    {
+        assert!(verifier.verify(&ticket, NOW_S * 1000).is_err(), "{forged} for {issued}");
+    }
 }
