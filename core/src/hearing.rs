@@ -16,7 +16,7 @@ use crate::replay_log::ReplayLog;
 /// The place of a connection where there is none.
 const NOBODY: ConnectionId = ConnectionId { index: u32::MAX, generation: 0 };
 /// Least room of a list of positions, once there is one.
-const POSITIONS_MIN: usize = 32;
+const POSITIONS_MIN: usize = 8;
 /// A list of positions that has grown beyond this is freed when the client has heard them all.
 const POSITIONS_KEPT_MAX: usize = 64;
 

@@ -97,21 +97,25 @@ impl Wheel {
         self.entries[index as usize] = IDLE;
     }
 
-    /// Appends the indexes whose deadlines have come up to `due`, and drops these deadlines.
-    pub(crate) fn expire(&mut self, now_ns: u64, due: &mut Vec<u32>) {
+    /// Appends the indexes whose deadlines have come up to `due`, and drops these deadlines: so many
+    /// at most, and the others with the next calls.
+    pub(crate) fn expire(&mut self, now_ns: u64, most: usize, due: &mut Vec<u32>) {
         let now_tick = now_ns / SLOT_NS;
         // After a long sleep every slot is looked at once, not once for each time round.
         let first = self.tick.max((now_tick + 1).saturating_sub(SLOT_COUNT as u64));
         for tick in first..=now_tick {
             self.tick = tick;
-            self.empty_slot((tick % SLOT_COUNT as u64) as usize, now_ns, due);
+            self.empty_slot((tick % SLOT_COUNT as u64) as usize, now_ns, most, due);
+            if due.len() >= most {
+                return;
+            }
         }
         self.tick = self.tick.max(now_tick + 1);
     }
 
-    fn empty_slot(&mut self, slot: usize, now_ns: u64, due: &mut Vec<u32>) {
+    fn empty_slot(&mut self, slot: usize, now_ns: u64, most: usize, due: &mut Vec<u32>) {
         let mut index = self.heads[slot];
-        while index != NONE {
+        while index != NONE && due.len() < most {
             let Entry { deadline_ns, next, .. } = self.entries[index as usize];
             if deadline_ns <= now_ns {
                 self.cancel(index);

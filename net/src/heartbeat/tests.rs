@@ -20,7 +20,7 @@ fn deadlines_come_up_once_in_time_and_never_early() {
         let mut wheel = Wheel::new();
         let mut model: BTreeMap<u32, u64> = BTreeMap::new();
         let mut now_ns = start_ns;
-        wheel.expire(now_ns, &mut Vec::new());
+        wheel.expire(now_ns, usize::MAX, &mut Vec::new());
         for _ in 0..20_000 {
             let index = numbers.below(50) as u32;
             match numbers.below(4) {
@@ -42,7 +42,7 @@ fn deadlines_come_up_once_in_time_and_never_early() {
                 }
             }
             let mut due = Vec::new();
-            wheel.expire(now_ns, &mut due);
+            wheel.expire(now_ns, usize::MAX, &mut due);
             for index in due {
                 let deadline_ns = model.remove(&index).expect("it is due once");
                 assert!(deadline_ns <= now_ns, "early");
@@ -67,9 +67,37 @@ fn a_deadline_before_the_first_look_at_the_time_is_not_lost() {
     let far_ns = 1_000_000 * SLOT_NS + 3;
     wheel.schedule(7, far_ns);
     let mut due = Vec::new();
-    wheel.expire(far_ns - 10 * SLOT_NS, &mut due);
+    wheel.expire(far_ns - 10 * SLOT_NS, usize::MAX, &mut due);
     assert!(due.is_empty(), "early");
-    wheel.expire(far_ns + SLOT_NS, &mut due);
+    wheel.expire(far_ns + SLOT_NS, usize::MAX, &mut due);
     assert_eq!(due, [7]);
     assert_eq!(wheel.next_ns(), None);
+}
+
+#[test]
+fn many_that_are_due_together_come_up_over_several_calls() {
+    let mut wheel = Wheel::new();
+    for index in 0..10 {
+        wheel.schedule(index, (1 + u64::from(index) / 5) * SLOT_NS);
+    }
+    let now_ns = 1_000 * SLOT_NS;
+    let mut all = Vec::new();
+    for expected in [4, 4, 2, 0] {
+        let mut due = Vec::new();
+        wheel.expire(now_ns, 4, &mut due);
+        assert_eq!(due.len(), expected);
+        all.append(&mut due);
+        // Who is left is due: nobody sleeps.
+        assert_eq!(wheel.next_ns().is_some_and(|next_ns| next_ns <= now_ns), all.len() < 10);
+    }
+    all.sort_unstable();
+    assert_eq!(all, (0..10).collect::<Vec<_>>());
+    wheel.schedule(1, now_ns);
+    wheel.schedule(2, now_ns);
+    let mut due = Vec::new();
+    wheel.expire(now_ns + SLOT_NS, 1, &mut due);
+    let other = 3 - due[0];
+    wheel.schedule(other, now_ns + 50 * SLOT_NS);
+    wheel.expire(now_ns + SLOT_NS, 4, &mut due);
+    assert_eq!(due.len(), 1, "it was moved");
 }

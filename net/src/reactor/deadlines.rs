@@ -10,6 +10,9 @@ use crate::egress::Lane;
 use crate::gateway::Protocol;
 use crate::heartbeat::SLOT_NS;
 
+/// Deadlines that a turn takes. Who came together is due together, and holds up nobody else.
+pub(super) const EXPIRED_PER_TURN_MAX: usize = 64;
+
 impl Reactor {
     pub(super) fn expire_deadlines(&mut self, now: Now) {
         if self.accept_retry_ns.is_some_and(|at| at <= now.monotonic_ns) {
@@ -17,7 +20,7 @@ impl Reactor {
             self.accept();
         }
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.expire(now.monotonic_ns, &mut due);
+        self.wheel.expire(now.monotonic_ns, EXPIRED_PER_TURN_MAX, &mut due);
         for index in due.drain(..) {
             match self.connections[index as usize].phase {
                 Phase::Undetected | Phase::Open(_) => self.deadline_reached(index, now),
