@@ -145,8 +145,10 @@ require_client_tools() {
     command -v npm >/dev/null || packages+=(npm)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
     command -v chromium >/dev/null || packages+=(chromium)
+    # Makes the certificates of tests in TLS.
+    command -v openssl >/dev/null || packages+=(openssl)
     [ "${#packages[@]}" -eq 0 ] ||
-        install_packages sudo "The clients' tests need Node, npm, Python and Chromium." \
+        install_packages sudo "The clients' tests need Node, npm, Python, Chromium and OpenSSL." \
             "${packages[@]}" || exit 1
 }
 
