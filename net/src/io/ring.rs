@@ -11,8 +11,10 @@
 //! - Sends from borrowed memory carry `MSG_DONTWAIT`, which io_uring takes as "never wait": they
 //!   are over when they have been submitted. `MSG_WAITALL` makes a short one complete with its
 //!   count although success completes silently; without it the rest would be lost unseen.
-//! - Shutdowns run on a helper thread of the kernel, and look their slot up when they run: a slot
-//!   must not be closed before its shutdown has completed.
+//! - A shutdown by io_uring would run on a helper thread of the kernel, which wants the shard's core
+//!   just when many connections end. So a descriptor is made for the socket, shut down and closed
+//!   again; only where none is to be had the helper does it. Either looks the slot up when it runs: a
+//!   slot must not be closed before its shutdown has completed.
 
 use std::collections::HashMap;
 use std::io;
@@ -36,7 +38,7 @@ const REAPS_PER_WAIT_MAX: u32 = 64;
 /// For ever, as far as the kernel is concerned: without any timeout it returns when the time to
 /// gather is over, also with nothing gathered.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
-/// Threads that the kernel may start for a ring: only shutdowns use them.
+/// Threads that the kernel may start for a ring: only shutdowns without a descriptor use them.
 const KERNEL_WORKERS_MAX: u32 = 2;
 /// How long a dying ring waits for the kernel to let go of its memory.
 const CANCEL_TIMEOUT: Timespec = Timespec::new().sec(1);
@@ -169,6 +171,10 @@ pub struct Ring {
     entering: Vec<Entering>,
     /// By slot: descriptors that were made for their sockets.
     installed: HashMap<u32, OwnedFd>,
+    /// By slot: shutdowns for which a descriptor is being made.
+    shutdowns: HashMap<u32, libc::c_int>,
+    /// Those for which none could be.
+    late_shutdowns: Vec<(UserData, libc::c_int)>,
     accepts: AcceptPlaces,
     wake: WakeRead,
     registered_index: Option<u32>,
@@ -213,6 +219,8 @@ impl Ring {
             queued_sends: HashMap::new(),
             entering: Vec::new(),
             installed: HashMap::new(),
+            shutdowns: HashMap::new(),
+            late_shutdowns: Vec::new(),
             accepts: AcceptPlaces::new(),
             wake: WakeRead { handle, counter: Box::new([0; 8]) },
             registered_index: Some(index),
@@ -396,15 +404,28 @@ impl Ring {
         self.queued_sends.remove(&slot).map(|send| send.bytes)
     }
 
-    /// Shuts a socket down. Its slot must not be closed before the completion.
+    /// Shuts a socket down. Its slot must not be closed before the completion, and no other shutdown
+    /// of it may be under way.
     pub fn shutdown(&mut self, user_data: UserData, slot: u32, how: Shutdown) {
+        assert_eq!(user_data.kind(), Some(OperationKind::Shutdown));
+        assert_eq!(user_data.index(), slot);
         let how = match how {
             Shutdown::Read => libc::SHUT_RD,
             Shutdown::Write => libc::SHUT_WR,
             Shutdown::Both => libc::SHUT_RDWR,
         };
-        let entry = opcode::Shutdown::new(Fixed(slot), how).build();
+        let earlier = self.shutdowns.insert(slot, how);
+        assert!(earlier.is_none(), "one shutdown of a slot at a time");
+        let entry = opcode::FixedFdInstall::new(Fixed(slot), 0).build();
         self.push(entry.user_data(user_data.to_bits()));
+    }
+
+    /// Shuts down by the kernel's helper thread.
+    fn shutdown_late(&mut self) {
+        while let Some((user_data, how)) = self.late_shutdowns.pop() {
+            let entry = opcode::Shutdown::new(Fixed(user_data.index()), how).build();
+            self.push(entry.user_data(user_data.to_bits()));
+        }
     }
 
     /// Frees a slot. The socket lives on until every operation on it has ended.
@@ -577,10 +598,24 @@ impl Ring {
                         let place = entering.expect("it is kept until it completes").place[0];
                         completion.outcome = Outcome::Done(place as u32);
                     }
+                    (Some(OperationKind::Shutdown), outcome) => {
+                        match (self.shutdowns.remove(&index), outcome) {
+                            (Some(how), Outcome::Done(descriptor)) => {
+                                completion.outcome = shut_down(descriptor as RawFd, how);
+                            }
+                            (Some(how), _) => {
+                                self.late_shutdowns.push((completion.user_data, how));
+                                continue;
+                            }
+                            // The helper has done it.
+                            (None, _) => {}
+                        }
+                    }
                     _ => {}
                 }
                 self.completed.push(completion);
             }
+            self.shutdown_late();
             self.counters.completions += (self.completed.len() - before) as u64;
             if !self.ring.submission().cq_overflow() {
                 return;
@@ -611,6 +646,17 @@ impl Drop for Ring {
         if let Some(index) = self.registered_index.take() {
             unregister_descriptor(&self.ring, index);
         }
+    }
+}
+
+/// Shuts down the socket of a descriptor that the kernel has just made for it, and closes that.
+fn shut_down(descriptor: RawFd, how: libc::c_int) -> Outcome {
+    // SAFETY: it was made for the one completion that names it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    // SAFETY: a call without memory of ours, on a descriptor that is open.
+    match unsafe { libc::shutdown(descriptor.as_raw_fd(), how) } {
+        0 => Outcome::Done(0),
+        _ => Outcome::Failed(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
     }
 }
 

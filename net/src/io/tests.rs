@@ -403,3 +403,39 @@ fn cancelling_ends_a_receive_and_closing_ends_the_stream() {
     assert_eq!(twice.len(), 1, "the first completes silently");
     assert_eq!(twice[0].outcome, Outcome::Failed(libc::EBADF));
 }
+
+#[test]
+fn shutdowns_start_no_thread_of_the_kernel() {
+    let mut ring = Ring::new(&SETTINGS).unwrap();
+    let mut clients = Vec::new();
+    for slot in 0..8 {
+        let (client, server) = connected();
+        ring.install(slot, OwnedFd::from(server)).unwrap();
+        ring.shutdown(UserData::new(OperationKind::Shutdown, 1, slot), slot, Shutdown::Write);
+        clients.push(client);
+    }
+    for completion in completions(&mut ring, 8) {
+        assert_eq!(completion.outcome, Outcome::Done(0), "{:?}", completion.user_data);
+    }
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0; 9]).unwrap(), 0);
+    }
+    assert_eq!(kernel_workers(), Vec::<String>::new());
+
+    // Nothing is there to be shut down: the helper is asked, and says so, once.
+    let empty = UserData::new(OperationKind::Shutdown, 1, 9);
+    ring.shutdown(empty, 9, Shutdown::Both);
+    let failed = completions(&mut ring, 1);
+    assert_eq!((failed.len(), failed[0].user_data), (1, empty));
+    assert_eq!(failed[0].outcome, Outcome::Failed(libc::EBADF));
+}
+
+/// Threads that the kernel has started for this thread's rings.
+fn kernel_workers() -> Vec<String> {
+    // SAFETY: a call without arguments that cannot fail.
+    let name = format!("iou-wrk-{}", unsafe { libc::gettid() });
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names =
+        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.map(|known| known.trim().to_owned()).filter(|known| *known == name).collect()
+}
