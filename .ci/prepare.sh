@@ -152,6 +152,12 @@ require_client_tools() {
             "${packages[@]}" || exit 1
 }
 
+# What counts instructions.
+require_valgrind() {
+    command -v valgrind >/dev/null ||
+        install_packages sudo "The test that counts instructions needs Valgrind." valgrind || exit 1
+}
+
 # Build output stays out of the clone, and survives it.
 choose_target_folder() {
     if [ -n "${CARGO_TARGET_DIR:-}" ]; then
