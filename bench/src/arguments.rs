@@ -210,14 +210,17 @@ pub struct AttackArguments {
     /// Number of legal users, who chat
     #[arg(long, default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=20_000))]
     pub users: u32,
+    /// Milliseconds between two messages of one of them: often enough for a server that has work
+    #[arg(long, default_value_t = 1_000, value_parser = value_parser!(u32).range(20..=60_000))]
+    pub period_ms: u32,
     /// Seconds of each chat that are measured
-    #[arg(long, default_value_t = 15, value_parser = value_parser!(u32).range(1..=3600))]
+    #[arg(long, default_value_t = 8, value_parser = value_parser!(u32).range(1..=3600))]
     pub duration: u32,
     /// Seconds of the same before that
-    #[arg(long, default_value_t = 6, value_parser = value_parser!(u32).range(0..=3600))]
+    #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(0..=3600))]
     pub warm_up: u32,
     /// How often chat without and with the attack take turns
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=100))]
     pub rounds: u32,
     /// Shards of the server, each on a core of its own
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]

@@ -92,7 +92,8 @@ fn play(
     let settings = size.settings.clone();
     let sockets = memory::sockets_allocated()?;
     let server = ServerProcess::start_warren(&program, &size, &pinning.server)?;
-    let setup = runner::setup_started(&server, load, pinning);
+    let mut setup = runner::setup_started(&server, load, pinning);
+    setup.profile.message_period_ns = u64::from(arguments.period_ms) * 1_000_000;
     let admin = server.admin().context("the server has no admin endpoint")?;
     let (mut baseline, mut attacked) = (Phase::default(), Phase::default());
     let mut attack = AttackReport::default();
@@ -105,7 +106,7 @@ fn play(
         let (outcome, told) = attacked_phase(scenario, &setup)?;
         let peak = memory::Peak::take(server.id())?;
         attacked.add(&outcome, peak);
-        attack.add(&told);
+        attack.add_round(&told);
         reasons.add(&Reasons::take(admin)?.since(&before));
     }
     let is_alive = crate::metrics::check_ready(admin).is_ok();
@@ -115,6 +116,7 @@ fn play(
     Ok(ScenarioReport::new(report::Parts {
         scenario,
         users: load.users,
+        period_ms: arguments.period_ms,
         settings,
         baseline,
         attacked,

@@ -76,7 +76,14 @@ pub struct AttackReport {
 }
 
 impl AttackReport {
-    /// Adds what another attacker did.
+    /// Adds what the same attackers did in another round.
+    pub fn add_round(&mut self, round: &Self) {
+        let elapsed_ns = self.elapsed_ns + round.elapsed_ns;
+        self.add(round);
+        self.elapsed_ns = elapsed_ns;
+    }
+
+    /// Adds what another attacker did at the same time.
     pub fn add(&mut self, other: &Self) {
         self.opened += other.opened;
         self.refused_connects += other.refused_connects;

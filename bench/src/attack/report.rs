@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::attacker::AttackReport;
 use super::scenario::Scenario;
+use crate::ab::median;
 use crate::histogram::{Latencies, Percentiles};
 use crate::machine::Machine;
 use crate::memory::Peak;
@@ -21,9 +22,9 @@ pub const RATIO_MAX: f64 = 1.10;
 /// What the server may need besides what connections may take: buffers of its ring that are touched
 /// for the first time, tables that grow, memory that the allocator keeps.
 const MEMORY_BASE_BYTES: u64 = 64 << 20;
-/// Later than this at the 99th percentile, in microseconds, generators measure themselves: a tenth
-/// of the bound of `chat`.
-const LATENESS_US_MAX: f64 = 10_000.0;
+/// When the 99th percentile of the lateness of generators grows with the attack by more than this
+/// part of that of the latency without it, they measure who shares their core.
+const LATENESS_GROWTH_MAX: f64 = RATIO_MAX - 1.0;
 /// With more than this taken by others, in cores, latencies say more of them than of an attack.
 const FOREIGN_CORES_MAX: f64 = 0.2;
 /// CPU that a bomb may take to be refused, in microseconds.
@@ -34,6 +35,8 @@ const BOMB_US_MAX: f64 = 1_000.0;
 pub struct Phase {
     latencies: Latencies,
     lateness: Latencies,
+    /// The 99th percentiles of each round's latency and lateness, in nanoseconds.
+    p99s_ns: Vec<[u64; 2]>,
     lost: u64,
     disconnects: u64,
     refused: BTreeMap<String, u64>,
@@ -41,7 +44,6 @@ pub struct Phase {
     foreign_cores: f64,
     server_cores: f64,
     server_ns: f64,
-    rounds: u32,
     peak: Peak,
 }
 
@@ -50,6 +52,8 @@ impl Phase {
     pub fn add(&mut self, outcome: &Outcome, peak: Peak) {
         self.latencies.merge(&outcome.latencies);
         self.lateness.merge(&outcome.lateness);
+        let p99s = [&outcome.latencies, &outcome.lateness];
+        self.p99s_ns.push(p99s.map(|durations| durations.quantile_ns(0.99)));
         let account = &outcome.account;
         self.lost += account.lost
             + account.duplicated
@@ -64,8 +68,7 @@ impl Phase {
         self.foreign_cores = self.foreign_cores.max(outcome.foreign_cores.unwrap_or_default());
         let cores = outcome.server_cores().unwrap_or_default();
         self.server_ns += cores * outcome.elapsed_ns as f64;
-        self.rounds += 1;
-        self.server_cores += (cores - self.server_cores) / f64::from(self.rounds);
+        self.server_cores += (cores - self.server_cores) / self.p99s_ns.len() as f64;
         self.peak = self.peak.max(peak);
     }
 
@@ -113,6 +116,8 @@ pub struct Parts {
     pub scenario: Scenario,
     /// Legal users.
     pub users: u32,
+    /// Milliseconds between two messages of one.
+    pub period_ms: u32,
     /// How the server was set up, beside its defaults.
     pub settings: Vec<(String, String)>,
     /// Without the attack.
@@ -136,6 +141,8 @@ pub struct ScenarioReport {
     pub scenario: Scenario,
     /// Legal users.
     pub users: u32,
+    /// Milliseconds between two messages of one.
+    pub period_ms: u32,
     /// Connections of attackers at a time.
     pub attack_connections: u32,
     /// How the server was set up, beside its defaults.
@@ -144,8 +151,13 @@ pub struct ScenarioReport {
     pub baseline: PhaseReport,
     /// With it.
     pub attacked: PhaseReport,
-    /// 99th percentile with the attack to that without.
+    /// 99th percentile with the attack to that without: of each round.
+    pub p99_ratios: Vec<f64>,
+    /// Their median.
     pub p99_ratio: Option<f64>,
+    /// How much the 99th percentile of the generators' lateness grew with the attack, as a part of
+    /// that of the latency without it: the median of rounds.
+    pub lateness_growth: f64,
     /// The most memory that the server may have had.
     pub server_resident_bound_bytes: u64,
     /// CPU of the server for each step of attackers, beyond that for legal users, in microseconds.
@@ -222,9 +234,14 @@ impl ScenarioReport {
         let Parts { scenario, users, attack, bomb_us, .. } = parts;
         let shape = scenario.shape(users);
         let (baseline, attacked) = (parts.baseline.told(), parts.attacked.told());
-        let p99 = |phase: &Phase| phase.latencies.quantile_ns(0.99) as f64;
-        let ratio = p99(&parts.attacked) / p99(&parts.baseline);
-        let p99_ratio = ratio.is_finite().then_some(ratio);
+        let rounds = parts.baseline.p99s_ns.iter().zip(&parts.attacked.p99s_ns);
+        let rounds = rounds.map(|(before, after)| (before.map(to_f64), after.map(to_f64)));
+        // A round in which nothing was heard has no ratio, and there is none of all.
+        let p99_ratios: Vec<f64> =
+            rounds.clone().map(|([before, _], [after, _])| after / before).collect();
+        let growths: Vec<f64> =
+            rounds.map(|([base, before], [_, after])| (after - before) / base).collect();
+        let p99_ratio = median(&p99_ratios).filter(|_| p99_ratios.iter().all(|it| it.is_finite()));
         let bound = baseline.server_resident_peak_bytes
             + MEMORY_BASE_BYTES
             + u64::from(shape.connections) * shape.server_bytes_per_connection_max;
@@ -234,11 +251,14 @@ impl ScenarioReport {
         let mut report = Self {
             scenario,
             users,
+            period_ms: parts.period_ms,
             attack_connections: shape.connections,
             settings: parts.settings,
             baseline,
             attacked,
+            p99_ratios,
             p99_ratio,
+            lateness_growth: median(&growths).unwrap_or_default(),
             server_resident_bound_bytes: bound,
             server_cpu_us_per_step,
             bomb_us,
@@ -290,9 +310,10 @@ impl ScenarioReport {
             let share = self.attack_core_share() * 100.0;
             timings.push(format!("generators and attackers took {share:.0} % of their core"));
         }
-        let late = self.latest_us() > LATENESS_US_MAX;
+        let late = self.lateness_growth > LATENESS_GROWTH_MAX;
         if late {
-            timings.push(format!("generators were late: p99 {:.0} us", self.latest_us()));
+            let growth = self.lateness_growth;
+            timings.push(format!("generators were late: their own p99 grew by {growth:.2} of it"));
         }
         let foreign = self.foreign_cores();
         let is_disturbed = foreign > FOREIGN_CORES_MAX;
@@ -308,13 +329,6 @@ impl ScenarioReport {
         };
         self.timings = timings;
         self.faults = faults;
-    }
-
-    /// The 99th percentile of the generators' lateness, in microseconds.
-    fn latest_us(&self) -> f64 {
-        let phases = [&self.baseline, &self.attacked].into_iter();
-        let p99 = phases.filter_map(|phase| phase.lateness_us.as_ref()).map(|late| late.p99);
-        p99.fold(0.0, f64::max)
     }
 
     /// What others took of the cores of the run, without attackers.
@@ -350,7 +364,8 @@ impl ScenarioReport {
         row("attack", format!("{label}: {} connections", self.attack_connections));
         let settings = self.settings.iter().map(|(key, value)| format!("{key}={value}"));
         row("settings", runner::listed(settings));
-        row("legal users", format!("{} in chat", self.users));
+        let period_ms = self.period_ms;
+        row("legal users", format!("{} in chat, a message every {period_ms} ms", self.users));
         let quantiles = |phase: &PhaseReport| match &phase.latency_us {
             Some(latency) => format!("p50 {:.0} us, p99 {:.0} us", latency.p50, latency.p99),
             None => "nothing measured".to_owned(),
@@ -358,7 +373,12 @@ impl ScenarioReport {
         row("  before", quantiles(&self.baseline));
         row("  with the attack", quantiles(&self.attacked));
         let ratio = self.p99_ratio.map_or("none".to_owned(), |ratio| format!("{ratio:.2}"));
-        row("  ratio of p99", format!("{ratio} (bound {RATIO_MAX:.2})"));
+        let bounds = [f64::min, f64::max].map(|of| self.p99_ratios.iter().copied().reduce(of));
+        let [least, greatest] = bounds.map(Option::unwrap_or_default);
+        let rounds = self.p99_ratios.len();
+        let spread = format!("{least:.2}..{greatest:.2}, rounds: {rounds}");
+        row("  ratio of p99", format!("{ratio} ({spread}; bound {RATIO_MAX:.2})"));
+        row("  lateness of generators", format!("{:+.2} of p99", self.lateness_growth));
         let cpu = |phase: &PhaseReport| phase.server_cpu_cores;
         let (before, after) = (cpu(&self.baseline), cpu(&self.attacked));
         row("server CPU", format!("{before:.3} cores, then {after:.3}"));
@@ -428,6 +448,10 @@ impl ScenarioReport {
             row(&format!("  {variant:<30}"), runner::listed(told.chain(untold)));
         }
     }
+}
+
+fn to_f64(value: u64) -> f64 {
+    value as f64
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ fn attack(scenario: &str) -> Value {
     let path = report_path(&format!("attack-{scenario}"));
     let output = Command::new(env!("CARGO_BIN_EXE_warren-bench"))
         .args(["attack", "--scenario", scenario, "--users", "16", "--duration", "3"])
-        .args(["--warm-up", "2", "--json"])
+        .args(["--warm-up", "2", "--rounds", "1", "--json"])
         .arg(&path)
         .output()
         .unwrap();

@@ -5,6 +5,7 @@ fn judged(is_alive: bool, change: impl FnOnce(&mut ScenarioReport)) -> ScenarioR
     let mut report = ScenarioReport::new(Parts {
         scenario: Scenario::FirstPackets,
         users: 100,
+        period_ms: 1_000,
         settings: Vec::new(),
         baseline: Phase::default(),
         attacked: Phase::default(),
@@ -69,6 +70,10 @@ fn busy_generators_take_the_word_from_latencies_alone() {
     assert_eq!(judged(true, busy).verdict, Verdict::GeneratorBound);
     let disturbed = |report: &mut ScenarioReport| report.baseline.foreign_cpu_cores = 0.3;
     assert_eq!(judged(true, disturbed).verdict, Verdict::GeneratorBound);
+    let late = |report: &mut ScenarioReport| report.lateness_growth = 0.11;
+    let report = judged(true, late);
+    assert_eq!(report.verdict, Verdict::GeneratorBound);
+    assert!(report.timings[0].starts_with("generators were late"), "{:?}", report.timings);
     let lost = |report: &mut ScenarioReport| {
         busy(report);
         report.attacked.lost = 1;
@@ -98,4 +103,52 @@ fn the_worst_verdict_is_that_of_all() {
     assert_eq!(verdict_of(std::slice::from_ref(&pass)), Verdict::Pass);
     assert_eq!(verdict_of(&[pass.clone(), bound.clone()]), Verdict::GeneratorBound);
     assert_eq!(verdict_of(&[pass, fail, bound]), Verdict::Fail);
+}
+
+/// A phase with these 99th percentiles of latency and lateness in its rounds, in microseconds.
+fn phase(p99s_us: &[[u64; 2]]) -> Phase {
+    let p99s_ns = p99s_us.iter().map(|p99s| p99s.map(|us| us * 1_000)).collect();
+    Phase { p99s_ns, ..Phase::default() }
+}
+
+#[test]
+fn rounds_are_compared_each_and_the_median_is_judged() {
+    let of = |baseline, attacked| {
+        ScenarioReport::new(Parts {
+            scenario: Scenario::Flood,
+            users: 100,
+            period_ms: 1_000,
+            settings: Vec::new(),
+            baseline,
+            attacked,
+            attack: AttackReport { elapsed_ns: 1_000, ..AttackReport::default() },
+            reasons: Reasons::default(),
+            is_alive: true,
+            bomb_us: None,
+        })
+    };
+    // The second was disturbed before the attack, the third with it.
+    let report = of(
+        phase(&[[1_000, 100], [9_000, 500], [1_000, 100]]),
+        phase(&[[1_080, 130], [1_080, 130], [30_000, 200]]),
+    );
+    assert_eq!((report.p99_ratios.len(), report.p99_ratio), (3, Some(1.08)));
+    assert!((report.lateness_growth - 0.03).abs() < 1e-9, "{}", report.lateness_growth);
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.timings);
+    let table = report.to_table();
+    assert!(table.contains("1.08 (0.12..30.00, rounds: 3; bound 1.10)"), "{table}");
+
+    let nothing_heard = of(phase(&[[0, 0], [1_000, 0]]), phase(&[[0, 0], [1_000, 0]]));
+    assert_eq!(nothing_heard.p99_ratio, None);
+    assert_eq!(nothing_heard.verdict, Verdict::Fail);
+}
+
+#[test]
+fn attackers_share_of_a_core_is_that_of_all_rounds() {
+    let round = AttackReport { cpu_ns: 300, elapsed_ns: 1_000, ..AttackReport::default() };
+    let mut both = AttackReport::default();
+    both.add_round(&round);
+    both.add_round(&round);
+    let report = judged(true, |report| report.attack = both);
+    assert!((report.attack_core_share() - 0.3).abs() < 1e-9);
 }
