@@ -34,6 +34,12 @@ pub struct Arguments {
 pub enum Action {
     /// Measure a server, and the floor beside it
     Run(RunArguments),
+    /// Find the highest number of users that holds the profile's bound
+    #[command(mut_arg("users", |users| users
+        .required(false)
+        .default_value("1000")
+        .help("The first number of users that is tried")))]
+    Search(SearchArguments),
     /// Compare two servers: turn by turn, by the same generators, without the floor
     Ab(AbArguments),
     /// Measure the floor alone: the same traffic between bare sockets, no server
@@ -118,6 +124,17 @@ pub struct RunArguments {
     /// The load.
     #[command(flatten)]
     pub load: LoadArguments,
+    /// The server.
+    #[command(flatten)]
+    pub target: Target,
+    /// Leave the floor out
+    #[arg(long)]
+    pub no_floor: bool,
+}
+
+/// Which server is measured, of `run` and of `search`.
+#[derive(Clone, Debug, Args)]
+pub struct Target {
     /// Measure a server that runs already, instead of starting one
     #[arg(long, value_name = "ADDR", value_parser = parse_address, conflicts_with = "tls")]
     pub connect: Option<SocketAddrV4>,
@@ -130,9 +147,33 @@ pub struct RunArguments {
     /// The server to start [default: `warren` beside this program]
     #[arg(long, value_name = "PATH", conflicts_with = "connect")]
     pub server: Option<PathBuf>,
-    /// Leave the floor out
-    #[arg(long)]
-    pub no_floor: bool,
+}
+
+/// What `search` takes besides.
+#[derive(Clone, Debug, Args)]
+pub struct SearchArguments {
+    /// The load; its number of users is the first that is tried.
+    #[command(flatten)]
+    pub load: LoadArguments,
+    /// The server.
+    #[command(flatten)]
+    pub target: Target,
+    /// The most users that are tried
+    #[arg(long, value_name = "N", default_value_t = USERS_MAX as u32,
+        value_parser = value_parser!(u32).range(1..=USERS_MAX))]
+    pub users_max: u32,
+    /// How near the numbers that are held and not held have to come, in per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 5,
+        value_parser = value_parser!(u32).range(1..=100))]
+    pub precision: u32,
+    /// How often a number is tried before it counts as not held
+    #[arg(long, value_name = "N", default_value_t = 2,
+        value_parser = value_parser!(u32).range(1..=10))]
+    pub tries: u32,
+    /// Seconds within which the last try is to end
+    #[arg(long, value_name = "S", default_value_t = 1_200,
+        value_parser = value_parser!(u32).range(1..=86_400))]
+    pub time: u32,
 }
 
 /// What `ab` takes.
@@ -368,6 +409,12 @@ mod tests {
             "run chat --users 8 --connect 127.0.0.1:1 --tls",
             "floor chat --users 8 --connect 127.0.0.1:1",
             "run chat --users 8 --heartbeat-ms 999",
+            "search",
+            "search chat --users 0",
+            "search chat --precision 0",
+            "search chat --tries 0",
+            "search chat --time 0",
+            "search chat --no-floor",
             "ab chat --users 8 --old x",
             "ab chat --users 8 --old x --new y --runs 0",
             "objects --count 0",
@@ -377,6 +424,15 @@ mod tests {
         }
         let connect = "run chat --users 8 --connect 127.0.0.1:1 --server-pid 5";
         assert!(parse(&format!("warren-bench {connect} --admin 127.0.0.1:2")).is_ok());
+    }
+
+    #[test]
+    fn a_search_begins_with_a_number_of_its_own_or_the_one_that_is_given() {
+        for (arguments, first) in [("", 1_000), (" --users 50", 50)] {
+            let parsed = parse(&format!("warren-bench search idle{arguments}")).unwrap();
+            let Action::Search(search) = parsed.action else { panic!("not search") };
+            assert_eq!((search.load.users, search.users_max), (first, 1_000_000), "{arguments}");
+        }
     }
 
     #[test]

@@ -26,9 +26,33 @@ pub fn connections_per_shard(users: u32, shard_count: u16, descriptors_max: u32)
     Ok(share.saturating_add(share / 8 + HEADROOM).max(CONNECTIONS_DEFAULT).min(limit))
 }
 
+/// The most users for which the shards have head-room, when a ring's table holds `descriptors_max`. One
+/// shard needs none: it has all of them.
+#[must_use]
+pub fn users_max(shard_count: u16, descriptors_max: u32) -> u32 {
+    let limit = descriptors_max.min(CONNECTIONS_MAX);
+    match shard_count {
+        0 | 1 => limit,
+        count => (limit.saturating_sub(HEADROOM) / 9 * 8).saturating_mul(u32::from(count)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_users_as_there_is_head_room_for_fit() {
+        for (shards, descriptors, users) in
+            [(1, 20_000, 20_000), (2, 20_000, 35_088), (4, 1_024, 2_720), (2, 100, 0)]
+        {
+            assert_eq!(users_max(shards, descriptors), users);
+            let whole = connections_per_shard(users, shards, descriptors).unwrap();
+            let needed = users / u32::from(shards) / 8 * 9 + HEADROOM;
+            assert!(shards == 1 || users == 0 || needed <= whole, "{needed} of {whole}");
+        }
+        assert_eq!(users_max(1, u32::MAX), CONNECTIONS_MAX);
+    }
 
     #[test]
     fn a_shard_has_room_for_its_share_and_more_up_to_the_limit_on_descriptors() {

@@ -2,13 +2,14 @@
 //! latency?
 //!
 //! ```text
-//! run | floor | ab | objects | attack ── starts ──> server (warren, or floor-server)      on the first cores
+//! run | search | floor | ab | objects | attack
+//!         ├──── starts ──> server (warren, or floor-server)        on the first cores
 //!         │                     ^ sockets
-//!         └──── starts ──> generate (one process a core or more)  on the others
+//!         └──── starts ──> generate (one process a core or more)   on the others
 //! ```
 //!
-//! The method is in `docs/benchmark.md`. Pure parts (capacity, pacing, payload, ledger, wire, verdict) know
-//! neither sockets nor clocks; `generator/engine.rs` and `floor_server.rs` have the rings.
+//! The method is in `docs/benchmark.md`. Pure parts (capacity, pacing, payload, ledger, wire, verdict, the
+//! bracket of a search) know neither sockets nor clocks; `generator/engine.rs` and `floor_server.rs` have the rings.
 
 pub mod ab;
 pub mod arguments;
@@ -35,6 +36,7 @@ pub mod progress;
 pub mod report;
 pub mod ring;
 pub mod runner;
+pub mod search;
 pub mod settings;
 pub mod turn_times;
 pub mod verdict;

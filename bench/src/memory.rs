@@ -26,6 +26,8 @@ pub struct Reading {
     pub resident_bytes: u64,
     /// What the kernel holds in buffers of all TCP sockets of this network name space.
     pub kernel_tcp_bytes: u64,
+    /// What the machine could still give to programs, by the kernel's reckoning.
+    pub available_bytes: u64,
 }
 
 /// Memory of a server before the first connection, with all of them, and at the end.
@@ -48,21 +50,23 @@ impl Reading {
         let path = format!("/proc/{process}/smaps_rollup");
         let rollup = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         let sockets = fs::read_to_string("/proc/net/sockstat").context("reading sockstat")?;
-        Self::parse(&rollup, &sockets, page_bytes())
+        let machine = fs::read_to_string("/proc/meminfo").context("reading meminfo")?;
+        Self::parse(&rollup, &sockets, &machine, page_bytes())
     }
 
-    fn parse(rollup: &str, sockets: &str, page_bytes: u64) -> Result<Self> {
-        let kib = |key: &str| -> Result<u64> {
-            let mut lines = rollup.lines().filter_map(|line| line.strip_prefix(key));
+    fn parse(rollup: &str, sockets: &str, machine: &str, page_bytes: u64) -> Result<Self> {
+        let bytes = |text: &str, key: &str| -> Result<u64> {
+            let mut lines = text.lines().filter_map(|line| line.strip_prefix(key));
             let value = lines.find_map(|rest| rest.strip_prefix(':')?.trim().strip_suffix(" kB"));
-            let value = value.with_context(|| format!("smaps_rollup has no {key}"))?;
-            Ok(value.trim().parse::<u64>()?)
+            let value = value.with_context(|| format!("there is no {key}"))?;
+            Ok(value.trim().parse::<u64>()? * 1024)
         };
         let pages = tcp_figure(sockets, "mem")?;
         Ok(Self {
-            anonymous_bytes: kib("Pss_Anon")? * 1024,
-            resident_bytes: kib("Rss")? * 1024,
+            anonymous_bytes: bytes(rollup, "Pss_Anon")?,
+            resident_bytes: bytes(rollup, "Rss")?,
             kernel_tcp_bytes: pages * page_bytes,
+            available_bytes: bytes(machine, "MemAvailable")?,
         })
     }
 }
@@ -78,6 +82,18 @@ impl Course {
     #[must_use]
     pub fn kernel_per_connection_bytes(&self, users: u32) -> f64 {
         per_user(users, self.before.kernel_tcp_bytes, self.connected.kernel_tcp_bytes)
+    }
+
+    /// For how many users the machine would have memory, all processes of the run and the kernel counted,
+    /// when so many took what they did; nothing when they took too little to tell.
+    #[must_use]
+    pub fn users_max(&self, users: u32) -> Option<u32> {
+        /// What is left to others, as a fraction of what was available.
+        const SPARE: f64 = 0.1;
+        let (before, end) = (self.before.available_bytes, self.end.available_bytes);
+        let taken = before.checked_sub(end).filter(|taken| *taken > 0)?;
+        let most = f64::from(users) * before as f64 * (1.0 - SPARE) / taken as f64;
+        Some(most as u32)
     }
 }
 
@@ -171,21 +187,29 @@ mod tests {
     const ROLLUP: &str = "55d0-7ffe ---p 00000000 00:00 0    [rollup]\n\
         Rss:               12340 kB\nPss:               11000 kB\nPss_Dirty:            1 kB\n\
         Pss_Anon:           2000 kB\nPss_File:             5 kB\n";
+    const MACHINE: &str = "MemTotal:  9000 kB\nMemFree:  4000 kB\nMemAvailable:  5000 kB\n";
     const SOCKETS: &str = "sockets: used 9\nTCP: inuse 5 orphan 0 tw 0 alloc 7 mem 3\n\
         UDP: inuse 1 mem 77\n";
 
     #[test]
     fn memory_is_read_by_its_names() {
-        let reading = Reading::parse(ROLLUP, SOCKETS, 4_096).unwrap();
+        let reading = Reading::parse(ROLLUP, SOCKETS, MACHINE, 4_096).unwrap();
         let expected = Reading {
             anonymous_bytes: 2_000 * 1_024,
             resident_bytes: 12_340 * 1_024,
             kernel_tcp_bytes: 3 * 4_096,
+            available_bytes: 5_000 * 1_024,
         };
         assert_eq!(reading, expected);
         assert_eq!(tcp_figure(SOCKETS, "alloc").unwrap(), 7);
-        for (rollup, sockets) in [("", SOCKETS), (ROLLUP, ""), (ROLLUP, "TCP: inuse 5\n")] {
-            assert!(Reading::parse(rollup, sockets, 4_096).is_err(), "{rollup} {sockets}");
+        for (rollup, sockets, machine) in [
+            ("", SOCKETS, MACHINE),
+            (ROLLUP, "", MACHINE),
+            (ROLLUP, "TCP: inuse 5\n", MACHINE),
+            (ROLLUP, SOCKETS, "MemTotal: 1 kB\n"),
+        ] {
+            let reading = Reading::parse(rollup, sockets, machine, 4_096);
+            assert!(reading.is_err(), "{rollup} {sockets} {machine}");
         }
     }
 
@@ -209,5 +233,18 @@ mod tests {
             Course { before: at(1_000, 8_000), connected: at(9_000, 4_000), end: at(0, 0) };
         assert_eq!(course.per_session_bytes(4), 2_000.0);
         assert_eq!(course.kernel_per_connection_bytes(4), -1_000.0);
+    }
+
+    #[test]
+    fn a_tenth_of_the_memory_is_left_to_others() {
+        let at = |available_bytes| Reading { available_bytes, ..Reading::default() };
+        for (before, end, users) in
+            [(10_000, 9_000, Some(900)), (10_000, 1_000, Some(100)), (9_000, 9_000, None)]
+        {
+            let course = Course { before: at(before), connected: at(0), end: at(end) };
+            assert_eq!(course.users_max(100), users, "{before} to {end}");
+        }
+        let grown = Course { before: at(9_000), connected: at(0), end: at(10_000) };
+        assert_eq!(grown.users_max(100), None, "others gave memory back");
     }
 }

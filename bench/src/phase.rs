@@ -148,10 +148,24 @@ fn memory_now(setup: &Setup) -> Result<memory::Reading, String> {
     memory::Reading::take(process).map_err(|error| format!("{error:#}"))
 }
 
+/// Not all users came into their rooms. An error of [`play`] that has this in it says nothing of the
+/// machinery: there were too many of them.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryFailed;
+
+impl std::fmt::Display for EntryFailed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("not all users came into their rooms")
+    }
+}
+
+impl std::error::Error for EntryFailed {}
+
 /// Plays the load and reads what it takes.
 ///
 /// # Errors
-/// When not all users come into their rooms, or a generator or the server is gone.
+/// [`EntryFailed`] when not all users come into their rooms, others when a generator or the server
+/// is gone.
 pub fn play(setup: &Setup, meter: &mut Meter) -> Result<Outcome> {
     play_beside(setup, meter, || Ok(()))
 }
@@ -170,7 +184,8 @@ pub fn play_beside(
     let plans = plans(setup);
     let mut generators = Generators::start(&plans).context("starting the generators")?;
     let mut standing = Standing::new(plans.len());
-    let ready_ns = ramp(setup, &generators, &mut standing, meter)?;
+    let ready_ns = ramp(setup, &generators, &mut standing, meter)
+        .map_err(|error| error.context(EntryFailed))?;
     let memory_connected = memory_now(setup);
     begin()?;
 

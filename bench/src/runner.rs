@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use warren_net::io::ring::{descriptors_max, descriptors_raise};
 
 use crate::ab::{self, Comparison};
-use crate::arguments::{AbArguments, LoadArguments, RunArguments};
+use crate::arguments::{AbArguments, LoadArguments, RunArguments, Target};
 use crate::capacity;
 use crate::cpu::ProcessReading;
 use crate::machine::Machine;
@@ -26,7 +26,7 @@ use crate::wire::{self, Wire};
 /// # Errors
 /// When the run cannot be made.
 pub fn run(arguments: &RunArguments) -> Result<Verdict> {
-    let shards = server_shards(arguments)?;
+    let shards = server_shards(&arguments.target, arguments.load.shards)?;
     let mut load = arguments.load.clone();
     // What the floor gets, and as many cores are left free, when nobody knows better.
     load.shards = shards.unwrap_or(load.shards);
@@ -39,10 +39,10 @@ pub fn run(arguments: &RunArguments) -> Result<Verdict> {
         let outcome = floor_phase(load, &circumstances.pinning)?;
         Some(FloorReport::new(&circumstances, &outcome))
     };
-    if arguments.connect.is_some() {
+    if arguments.target.connect.is_some() {
         circumstances.pinning = circumstances.pinning.of_generators_only();
     }
-    let outcome = server_phase(arguments, load, &circumstances.pinning)?;
+    let outcome = server_phase(&arguments.target, load, &circumstances.pinning, "server")?;
     finish(Report::new("server", circumstances, &outcome, floor), load, &outcome)
 }
 
@@ -91,11 +91,11 @@ pub fn ab(arguments: &AbArguments) -> Result<Verdict> {
 }
 
 /// Shards of the server under test: as many as we start, or as the process that runs already has.
-fn server_shards(arguments: &RunArguments) -> Result<Option<u16>> {
+pub(crate) fn server_shards(target: &Target, shards: u16) -> Result<Option<u16>> {
     /// How the server names the threads of its shards.
     const SHARD_THREAD_PREFIX: &str = "shard-";
-    match (arguments.connect, arguments.server_pid) {
-        (None, _) => Ok(Some(arguments.load.shards)),
+    match (target.connect, target.server_pid) {
+        (None, _) => Ok(Some(shards)),
         (Some(_), None) => Ok(None),
         (Some(_), Some(process)) => {
             let reading = ProcessReading::take(process);
@@ -186,28 +186,30 @@ pub(crate) fn setup_started(
     }
 }
 
-fn server_phase(
-    arguments: &RunArguments,
+/// The load on the server under test, with progress under this name.
+pub(crate) fn server_phase(
+    target: &Target,
     load: &LoadArguments,
     pinning: &Pinning,
+    name: &'static str,
 ) -> Result<Outcome> {
-    let (setup, started) = match arguments.connect {
+    let (setup, started) = match target.connect {
         Some(address) => {
             let setup = Setup {
                 addresses: vec![address],
-                server: arguments.server_pid,
-                admin: arguments.admin,
+                server: target.server_pid,
+                admin: target.admin,
                 ..setup(load, pinning)
             };
             (setup, None)
         }
         None => {
-            let program = arguments.server.clone().map_or_else(program_beside, Ok)?;
+            let program = target.server.clone().map_or_else(program_beside, Ok)?;
             let server = start_warren(&program, load, pinning)?;
             (setup_started(&server, load, pinning), Some(server))
         }
     };
-    let outcome = phase::play(&setup, &mut Meter::new("server"));
+    let outcome = phase::play(&setup, &mut Meter::new(name));
     drop(started);
     outcome
 }

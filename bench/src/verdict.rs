@@ -47,7 +47,7 @@ impl Verdict {
     }
 }
 
-/// What kept the number of users from being held.
+/// What kept the number of users from being held, or a search from trying more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
@@ -59,6 +59,16 @@ pub enum Limit {
     Generator,
     /// The number was held, but on how many cores is not known: the server is somebody else's.
     ServerUnknown,
+    /// Not all users came into their rooms.
+    Entry,
+    /// More users than rings can hold, with the limit on descriptors as it is.
+    Descriptors,
+    /// More users than the machine's memory would hold.
+    Memory,
+    /// More users were not asked for.
+    UsersMax,
+    /// There was no time for more.
+    Time,
 }
 
 impl Limit {
@@ -70,6 +80,11 @@ impl Limit {
             Self::Latency => "latency",
             Self::Generator => "generator",
             Self::ServerUnknown => "server-unknown",
+            Self::Entry => "entry",
+            Self::Descriptors => "descriptors",
+            Self::Memory => "memory",
+            Self::UsersMax => "users-max",
+            Self::Time => "time",
         }
     }
 }

@@ -27,7 +27,12 @@ fn circumstances() -> Circumstances {
 
 fn memory(anonymous_bytes: u64) -> memory::Reading {
     let kernel_tcp_bytes = anonymous_bytes / 2;
-    memory::Reading { anonymous_bytes, resident_bytes: 5_000_000, kernel_tcp_bytes }
+    memory::Reading {
+        anonymous_bytes,
+        resident_bytes: 5_000_000,
+        kernel_tcp_bytes,
+        available_bytes: 9_000_000,
+    }
 }
 
 /// A server that took half a core for 10 s.

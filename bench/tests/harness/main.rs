@@ -5,6 +5,7 @@ mod attack;
 mod faulty_server;
 mod objects;
 mod profiles;
+mod search;
 mod tls;
 
 use std::path::{Path, PathBuf};
