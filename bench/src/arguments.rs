@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs as _};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
@@ -42,6 +43,8 @@ pub enum Action {
     Search(SearchArguments),
     /// Compare two servers: turn by turn, by the same generators, without the floor
     Ab(AbArguments),
+    /// Compare reports of `run` or `floor`: what changed, and whether that matters
+    Compare(CompareArguments),
     /// Measure the floor alone: the same traffic between bare sockets, no server
     Floor(LoadArguments),
     /// Measure many objects: memory, start, and chat while they are stored
@@ -174,6 +177,41 @@ pub struct SearchArguments {
     #[arg(long, value_name = "S", default_value_t = 1_200,
         value_parser = value_parser!(u32).range(1..=86_400))]
     pub time: u32,
+}
+
+/// What `compare` takes.
+#[derive(Clone, Debug, Args)]
+pub struct CompareArguments {
+    /// Reports of the one that is compared with: JSON files, with commas between several
+    #[arg(value_name = "OLD.json")]
+    pub old: Paths,
+    /// Reports of the one that is compared
+    #[arg(value_name = "NEW.json")]
+    pub new: Paths,
+    /// A smaller change does not matter, however sure it is, in per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = parse_percent)]
+    pub tolerance: f64,
+    /// Compare reports of different loads, machines or settings
+    #[arg(long)]
+    pub allow_different: bool,
+    /// Write the comparison as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// Files that are told with commas between: one at least.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths(pub Vec<PathBuf>);
+
+impl FromStr for Paths {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if text.split(',').any(str::is_empty) {
+            return Err("a file without a name".to_owned());
+        }
+        Ok(Self(text.split(',').map(PathBuf::from).collect()))
+    }
 }
 
 /// What `ab` takes.
@@ -343,6 +381,11 @@ impl LoadArguments {
     }
 }
 
+fn parse_percent(text: &str) -> std::result::Result<f64, String> {
+    let percent = text.parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "no number from 0 to 100".to_owned())
+}
+
 fn parse_address(text: &str) -> std::result::Result<SocketAddrV4, String> {
     let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
     let found = addresses.find_map(|address| match address {
@@ -415,6 +458,11 @@ mod tests {
             "search chat --tries 0",
             "search chat --time 0",
             "search chat --no-floor",
+            "compare a.json",
+            "compare a.json b.json c.json",
+            "compare a.json b.json,",
+            "compare a.json b.json --tolerance -1",
+            "compare a.json b.json --tolerance x",
             "ab chat --users 8 --old x",
             "ab chat --users 8 --old x --new y --runs 0",
             "objects --count 0",
@@ -433,6 +481,14 @@ mod tests {
             let Action::Search(search) = parsed.action else { panic!("not search") };
             assert_eq!((search.load.users, search.users_max), (first, 1_000_000), "{arguments}");
         }
+    }
+
+    #[test]
+    fn each_side_of_a_comparison_has_one_report_or_several() {
+        let parsed = parse("warren-bench compare a.json,b.json c.json").unwrap();
+        let Action::Compare(compare) = parsed.action else { panic!("not compare") };
+        assert_eq!(compare.old.0, ["a.json", "b.json"].map(PathBuf::from));
+        assert_eq!(compare.new.0, ["c.json"].map(PathBuf::from));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod attack;
 pub mod capacity;
 pub mod certificate;
 pub mod clock;
+pub mod compare;
 pub mod cpu;
 pub mod floor_server;
 pub mod generator;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use warren_bench::arguments::{Action, Arguments};
 use warren_bench::floor_server::FloorSettings;
-use warren_bench::{attack, floor_server, generator, objects, runner, search};
+use warren_bench::{attack, compare, floor_server, generator, objects, runner, search};
 
 /// The run could not be made, so there is no verdict.
 const EXIT_NOT_RUN: u8 = 2;
@@ -15,6 +15,9 @@ fn main() -> ExitCode {
         Action::Run(arguments) => runner::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Floor(arguments) => runner::floor(&arguments).map(|verdict| verdict.exit_status()),
         Action::Search(arguments) => search::run(&arguments).map(|verdict| verdict.exit_status()),
+        Action::Compare(arguments) => {
+            compare::run(&arguments).map(|judgement| judgement.exit_status())
+        }
         Action::Generate => generator::run().map(|()| 0),
         Action::Ab(arguments) => runner::ab(&arguments).map(|verdict| verdict.exit_status()),
         Action::Objects(arguments) => objects::run(&arguments).map(|verdict| verdict.exit_status()),

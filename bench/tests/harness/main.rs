@@ -2,6 +2,7 @@
 //! with planted faults, each of which has to be found.
 
 mod attack;
+mod compare;
 mod faulty_server;
 mod objects;
 mod profiles;
