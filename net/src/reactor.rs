@@ -214,6 +214,8 @@ pub struct Reactor {
     /// When handshakes are made again.
     handshakes_due_ns: u64,
     accepting_input: bool,
+    /// When the turn began.
+    turn_began_ns: u64,
     /// Connections whose receive is to be armed again.
     to_receive: VecDeque<ConnectionId>,
     /// Connections of which the shard has not heard the end yet.
@@ -274,6 +276,7 @@ impl Reactor {
             handshakes_made: None,
             handshakes_due_ns: 0,
             accepting_input: true,
+            turn_began_ns: 0,
             to_receive: VecDeque::new(),
             to_tell_closed: Vec::new(),
             to_tell_departed: Vec::new(),
@@ -298,6 +301,7 @@ impl Reactor {
     /// ends of connections behind them.
     pub fn receive(&mut self, now: Now, accepting_input: bool, inputs: &mut ShardInputs) {
         self.accepting_input = accepting_input;
+        self.turn_began_ns = now.monotonic_ns;
         // First, because their slots may have new users by now.
         self.tell_closed(inputs);
         self.expire_deadlines(now);
@@ -319,14 +323,15 @@ impl Reactor {
         self.publish_counters();
     }
 
-    /// Submits, and sleeps until there are completions, a wake, or `deadline_ns`. What comes while
-    /// the turn interval lasts is gathered. Does not sleep while there is input to take.
+    /// Submits, and sleeps until there are completions, a wake, or `deadline_ns`. What comes until
+    /// the turn has lasted its interval is gathered. Does not sleep while there is input to take.
     pub fn wait(&mut self, now_ns: u64, deadline_ns: Option<u64>) {
         let interval = Duration::from_micros(self.settings.turn_interval_us);
         let timeout = self.time_to_sleep(now_ns, deadline_ns, interval);
         // Returns early only when half of the receive buffers are in use.
         let want = (self.settings.receive_buffers / 2).max(1) as u32;
-        self.ring.wait(Wait { want, gather: interval, timeout });
+        let worked = Duration::from_nanos(now_ns.saturating_sub(self.turn_began_ns));
+        self.ring.wait(Wait { want, gather: interval.saturating_sub(worked), timeout });
         self.publish_counters();
     }
 

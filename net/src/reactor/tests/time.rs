@@ -117,6 +117,19 @@ fn a_wake_from_another_thread_ends_the_wait() {
 }
 
 #[test]
+fn work_counts_towards_the_interval_of_turns() {
+    let mut settings = small();
+    settings.turn_interval_us = 3_600_000_000;
+    let mut node = Node::start(settings);
+    node.turn();
+    node.reactor.wake_handle().wake();
+    // An hour's work: nothing more is gathered.
+    let completions = node.reactor.counters().completions;
+    node.reactor.wait(node.now.monotonic_ns + 3_600_000_000_000, None);
+    assert!(node.reactor.counters().completions > completions);
+}
+
+#[test]
 fn one_reactor_wakes_another() {
     let mut sleeper = Node::start(small());
     let mut waker = Node::start(small());
