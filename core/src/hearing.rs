@@ -1,24 +1,19 @@
 //! What each session hears: on which connection, how many messages so far, and which of them could
 //! still be told again. This is what delivery touches for every recipient of every message, so it
-//! stands beside the sessions in a table of its own, a cache line for each.
+//! stands beside the sessions in a table of its own, half a cache line for each.
 //!
 //! A message is counted when it is handed to a session, whether or not the session has a
 //! connection then. The client counts the same messages; what it has not heard when its connection
 //! broke are those between its count and ours.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::ids::{ConnectionId, SessionId};
 use crate::reason::Reason;
-use crate::replay_log::ReplayLog;
+use crate::replay_log::{Link, NOWHERE, ReplayLog};
 
 /// The place of a connection where there is none.
 const NOBODY: ConnectionId = ConnectionId { index: u32::MAX, generation: 0 };
-/// Least room of a list of positions, once there is one.
-const POSITIONS_MIN: usize = 8;
-/// A list of positions that has grown beyond this is freed when the client has heard them all.
-const POSITIONS_KEPT_MAX: usize = 64;
 
 /// Methods of the messages that are not counted, in either direction of time: they belong to a
 /// connection.
@@ -29,24 +24,30 @@ pub(crate) fn is_counted(method: &str) -> bool {
     !UNCOUNTED.contains(&method)
 }
 
-/// One session's hearing, in one cache line.
-#[derive(Debug)]
-#[repr(align(64))]
+/// One session's hearing; no two cache lines for one.
+#[derive(Clone, Debug)]
+#[repr(align(32))]
 struct Hearer {
     connection: ConnectionId,
     /// Counted messages so far.
     told_count: u64,
-    /// Where the newest of them are in the log.
-    positions: VecDeque<u64>,
+    /// The link in the log to the newest of them; nowhere if that is not kept.
+    last: u64,
 }
+
+impl Hearer {
+    const NOBODY: Self = Self { connection: NOBODY, told_count: 0, last: NOWHERE };
+}
+
+const _: () = assert!(size_of::<Hearer>() == 32);
 
 /// The hearing of all sessions of a shard, by their slots.
 #[derive(Debug)]
 pub(crate) struct Hearing {
     hearers: Vec<Hearer>,
     log: ReplayLog,
-    /// Most positions of one session; none: nothing is counted or kept.
-    positions_max: Option<usize>,
+    /// Most messages that one session is told again; none: nothing is counted or kept.
+    messages_max: Option<usize>,
     /// Most bytes that one session is told again at once.
     missed_bytes_max: usize,
 }
@@ -55,20 +56,20 @@ impl Hearing {
     /// Hearing that keeps nothing.
     pub(crate) fn unkept() -> Self {
         let log = ReplayLog::new(0);
-        Self { hearers: Vec::new(), log, positions_max: None, missed_bytes_max: 0 }
+        Self { hearers: Vec::new(), log, messages_max: None, missed_bytes_max: 0 }
     }
 
-    /// Hearing that keeps up to so many messages for each session and so many bytes for all, and
-    /// tells one session up to so many bytes again.
-    pub(crate) fn kept(positions_max: usize, bytes_max: usize, missed_bytes_max: usize) -> Self {
-        assert!(positions_max > 0);
+    /// Hearing that keeps so many bytes for all sessions, and tells one up to so many messages and
+    /// bytes again.
+    pub(crate) fn kept(messages_max: usize, bytes_max: usize, missed_bytes_max: usize) -> Self {
+        assert!(messages_max > 0);
         let log = ReplayLog::new(bytes_max);
-        let positions_max = Some(positions_max);
-        Self { hearers: Vec::new(), log, positions_max, missed_bytes_max }
+        let messages_max = Some(messages_max);
+        Self { hearers: Vec::new(), log, messages_max, missed_bytes_max }
     }
 
     pub(crate) fn is_kept(&self) -> bool {
-        self.positions_max.is_some()
+        self.messages_max.is_some()
     }
 
     /// The log of what was told.
@@ -80,9 +81,7 @@ impl Hearing {
     pub(crate) fn begin(&mut self, session: SessionId, connection: ConnectionId) {
         let index = session.index as usize;
         if self.hearers.len() <= index {
-            let nobody =
-                || Hearer { connection: NOBODY, told_count: 0, positions: VecDeque::new() };
-            self.hearers.resize_with(index + 1, nobody);
+            self.hearers.resize(index + 1, Hearer::NOBODY);
         }
         self.hearers[index].connection = connection;
     }
@@ -90,9 +89,7 @@ impl Hearing {
     /// A session is gone. Returns the connection that it had.
     pub(crate) fn end(&mut self, session: SessionId) -> Option<ConnectionId> {
         let hearer = &mut self.hearers[session.index as usize];
-        let connection = core::mem::replace(&mut hearer.connection, NOBODY);
-        hearer.told_count = 0;
-        hearer.positions = VecDeque::new();
+        let connection = core::mem::replace(hearer, Hearer::NOBODY).connection;
         (connection != NOBODY).then_some(connection)
     }
 
@@ -115,7 +112,7 @@ impl Hearing {
 
     /// Keeps a message that is about to be told.
     pub(crate) fn keep(&mut self, message: &[u8]) -> Option<u64> {
-        self.positions_max.map(|_| self.log.push(message))
+        self.messages_max.map(|_| self.log.push(message))
     }
 
     /// Tells a session of the message at this position, or of one that is not kept: then nothing up
@@ -127,84 +124,50 @@ impl Hearing {
         position: Option<u64>,
     ) -> Option<ConnectionId> {
         let hearer = &mut self.hearers[session.index as usize];
-        if let Some(most) = self.positions_max {
+        if self.messages_max.is_some() {
             hearer.told_count += 1;
-            match position {
-                Some(position) => {
-                    if hearer.positions.len() >= most {
-                        hearer.positions.pop_front();
-                    } else if hearer.positions.len() == hearer.positions.capacity() {
-                        make_room(&mut hearer.positions, &self.log);
-                    }
-                    hearer.positions.push_back(position);
-                }
-                None => hearer.positions.clear(),
-            }
+            hearer.last = match position {
+                Some(message) => self.log.link(Link { message, previous: hearer.last }),
+                None => NOWHERE,
+            };
         }
         (hearer.connection != NOBODY).then_some(hearer.connection)
     }
 
-    /// The client has heard so many messages: they are not told again.
+    /// How many counted messages a client that has heard so many has not heard.
     ///
     /// # Errors
     /// [`Reason::FieldInvalid`] when it was not told so many.
-    pub(crate) fn forget(&mut self, session: SessionId, heard_count: u64) -> Result<(), Reason> {
-        let hearer = &mut self.hearers[session.index as usize];
-        let missed = hearer.told_count.checked_sub(heard_count).ok_or(Reason::FieldInvalid)?;
-        let heard = (hearer.positions.len() as u64).saturating_sub(missed);
-        hearer.positions.drain(..heard as usize);
-        if hearer.positions.is_empty() && hearer.positions.capacity() > POSITIONS_KEPT_MAX {
-            hearer.positions = VecDeque::new();
-        }
-        Ok(())
+    pub(crate) fn missed_count(&self, session: SessionId, heard_count: u64) -> Result<u64, Reason> {
+        let told_count = self.hearers[session.index as usize].told_count;
+        told_count.checked_sub(heard_count).ok_or(Reason::FieldInvalid)
     }
 
-    /// How many messages a client that has heard so many has missed.
+    /// Where in the log the messages are that a client that has heard so many has missed, the oldest
+    /// first.
     ///
     /// # Errors
     /// [`Reason::FieldInvalid`] when it was not told so many, [`Reason::ResumeTooOld`] when not all
     /// of those it missed can be told again.
-    pub(crate) fn missed_count(
-        &self,
-        session: SessionId,
-        heard_count: u64,
-    ) -> Result<usize, Reason> {
-        let hearer = &self.hearers[session.index as usize];
-        let missed = hearer.told_count.checked_sub(heard_count).ok_or(Reason::FieldInvalid)?;
-        if missed > hearer.positions.len() as u64 {
-            return Err(Reason::ResumeTooOld);
-        }
+    pub(crate) fn missed(&self, session: SessionId, heard_count: u64) -> Result<Vec<u64>, Reason> {
+        let count = self.missed_count(session, heard_count)?;
+        let most = self.messages_max.unwrap_or(0);
+        let count = usize::try_from(count).ok().filter(|count| *count <= most);
+        let count = count.ok_or(Reason::ResumeTooOld)?;
+        let mut positions = Vec::with_capacity(count);
         let mut bytes = 0;
-        // The oldest first: it is the one that is gone, if one is.
-        for position in hearer.positions.range(hearer.positions.len() - missed as usize..) {
-            bytes += self.log.get(*position).ok_or(Reason::ResumeTooOld)?.len();
+        let mut at = self.hearers[session.index as usize].last;
+        for _ in 0..count {
+            let link = self.log.linked(at).ok_or(Reason::ResumeTooOld)?;
+            bytes += self.log.get(link.message).ok_or(Reason::ResumeTooOld)?.len();
+            positions.push(link.message);
+            at = link.previous;
         }
         if bytes > self.missed_bytes_max {
             return Err(Reason::ResumeTooOld);
         }
-        Ok(missed as usize)
-    }
-
-    /// The last so many messages of a session, which are all there.
-    pub(crate) fn last(&self, session: SessionId, count: usize) -> impl Iterator<Item = &[u8]> {
-        let positions = &self.hearers[session.index as usize].positions;
-        let last = positions.range(positions.len() - count..);
-        last.map(|position| self.log.get(*position).expect("it was looked at before"))
-    }
-
-    /// The position of the session's oldest message that could be told again.
-    pub(crate) fn first_position(&self, session: SessionId) -> Option<u64> {
-        self.hearers[session.index as usize].positions.front().copied()
-    }
-}
-
-/// Makes room for one more position: of those that are no longer in the log, or by a longer list.
-#[cold]
-fn make_room(positions: &mut VecDeque<u64>, log: &ReplayLog) {
-    let gone = positions.partition_point(|position| !log.has(*position));
-    positions.drain(..gone);
-    if gone == 0 {
-        positions.reserve_exact(positions.len().max(POSITIONS_MIN));
+        positions.reverse();
+        Ok(positions)
     }
 }
 

@@ -485,14 +485,14 @@ sections! {
         room_grace_ms: u64 = "10000", Allowed::Range(0, DAY_MS);
         /// Sessions of one shard that wait to be resumed; one more ends the oldest.
         detached_sessions_max: u64 = "65536", Allowed::Range(1, 16_777_216);
-        /// Messages of one session that are kept to be told again; a client that missed more is
-        /// answered `resume-too-old`. So is one that missed more bytes than half of
+        /// Messages that one session is told again at most; a client that missed more is answered
+        /// `resume-too-old`. So is one that missed more bytes than half of
         /// `limits.send_queue_bytes_max`.
         replay_messages_max: u64 = "1024", Allowed::Range(1, 1_048_576);
-        /// Bytes of all messages of one shard that are kept to be told again, each once however
-        /// many sessions heard it; a client whose oldest missed message is no longer there is
-        /// answered `resume-too-old`.
-        replay_bytes_max: u64 = "67108864", Allowed::Range(KIB, 64 * GIB);
+        /// Bytes of all messages of one shard that are kept to be told again, each once and 8 bytes
+        /// for each session that heard it; a client whose oldest missed message is no longer there
+        /// is answered `resume-too-old`.
+        replay_bytes_max: u64 = "67108864", Allowed::Range(KIB, 4 * GIB);
         /// Bytes in a second that are kept of what one session alone is told, its replies above all;
         /// half of `limits.send_queue_bytes_max` at once. What is more is told and not kept: who is
         /// cut before hearing it is answered `resume-too-old`. 0: any number.

@@ -349,7 +349,7 @@ impl Shard {
         let count = count.ok_or(Reason::FieldInvalid)?;
         let session = self.connections.get(connection).and_then(|known| known.session);
         match session.filter(|_| self.hearing.is_kept()) {
-            Some(session) => self.hearing.forget(session, count),
+            Some(session) => self.hearing.missed_count(session, count).map(drop),
             None => Ok(()),
         }
     }

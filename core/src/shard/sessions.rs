@@ -160,23 +160,23 @@ impl Shard {
         if outputs.size_bytes() > TURN_OUTPUT_BYTES_MAX {
             return Err(Reason::Busy);
         }
-        let missed_count = self.hearing.missed_count(id, heard_count)?;
+        let missed = self.hearing.missed(id, heard_count)?;
         self.attach(id, connection, outputs);
-        self.hearing.forget(id, heard_count).expect("it was looked at before");
         let next = self.token_source.next();
         let log_end = self.hearing.log().end();
         let session = self.sessions.get_mut(id).expect("it was looked at before");
         session.tokens.rotate(token, next);
-        session.requests.forget_heard(self.hearing.first_position(id).unwrap_or(log_end));
-        self.send_resume_reply(connection, message, (next, missed_count), outputs);
-        for missed in self.hearing.last(id, missed_count) {
+        session.requests.forget_heard(missed.first().copied().unwrap_or(log_end));
+        self.send_resume_reply(connection, message, (next, missed.len()), outputs);
+        for position in &missed {
             let start = outputs.bytes.len();
+            let missed = self.hearing.log().get(*position).expect("it was looked at before");
             outputs.bytes.extend_from_slice(missed);
             let message = Span::since(start, &outputs.bytes);
             outputs.list.push(ShardOutput::Send { connection, message });
         }
         self.counters.resumes += 1;
-        self.counters.messages_replayed += missed_count as u64;
+        self.counters.messages_replayed += missed.len() as u64;
         Ok(())
     }
 

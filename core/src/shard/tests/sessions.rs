@@ -170,8 +170,6 @@ fn a_client_that_counts_more_than_it_was_told_is_refused_and_nothing_changes() {
             3: resume status=400 error=field-missing
             3: CLOSE field-missing
         4 open
-        4 resume session=0000000000000000 token=@1 received=1
-            4: resume status=410 error=resume-too-old
         4 resume session=0000000000000000 token=@1 received=2
             4: resume status=0 replayed=0
         ",
