@@ -22,9 +22,11 @@ pub const RATIO_MAX: f64 = 1.10;
 /// What the server may need besides what connections may take: buffers of its ring that are touched
 /// for the first time, tables that grow, memory that the allocator keeps.
 const MEMORY_BASE_BYTES: u64 = 64 << 20;
-/// When the 99th percentile of the lateness of generators grows with the attack by more than this
-/// part of that of the latency without it, they measure who shares their core.
-const LATENESS_GROWTH_MAX: f64 = RATIO_MAX - 1.0;
+/// The quantiles of the latency that are compared.
+const QUANTILES: [f64; 3] = [0.9, 0.95, 0.99];
+/// When at a quantile the generators' own lateness, or what it grows by with the attack, is more than
+/// this part of the latency without it, they measure the machine, or who shares their core.
+const LATENESS_MAX: f64 = RATIO_MAX - 1.0;
 /// With more than this taken by others, in cores, latencies say more of them than of an attack.
 const FOREIGN_CORES_MAX: f64 = 0.2;
 /// CPU that a bomb may take to be refused, in microseconds.
@@ -35,8 +37,8 @@ const BOMB_US_MAX: f64 = 1_000.0;
 pub struct Phase {
     latencies: Latencies,
     lateness: Latencies,
-    /// The 99th percentiles of each round's latency and lateness, in nanoseconds.
-    p99s_ns: Vec<[u64; 2]>,
+    /// Latency and lateness of each round at each of the quantiles, in nanoseconds.
+    rounds: Vec<[[f64; QUANTILES.len()]; 2]>,
     lost: u64,
     disconnects: u64,
     refused: BTreeMap<String, u64>,
@@ -52,8 +54,8 @@ impl Phase {
     pub fn add(&mut self, outcome: &Outcome, peak: Peak) {
         self.latencies.merge(&outcome.latencies);
         self.lateness.merge(&outcome.lateness);
-        let p99s = [&outcome.latencies, &outcome.lateness];
-        self.p99s_ns.push(p99s.map(|durations| durations.quantile_ns(0.99)));
+        let both = [&outcome.latencies, &outcome.lateness];
+        self.rounds.push(both.map(|it| QUANTILES.map(|at| it.quantile_ns(at) as f64)));
         let account = &outcome.account;
         self.lost += account.lost
             + account.duplicated
@@ -68,7 +70,7 @@ impl Phase {
         self.foreign_cores = self.foreign_cores.max(outcome.foreign_cores.unwrap_or_default());
         let cores = outcome.server_cores().unwrap_or_default();
         self.server_ns += cores * outcome.elapsed_ns as f64;
-        self.server_cores += (cores - self.server_cores) / self.p99s_ns.len() as f64;
+        self.server_cores += (cores - self.server_cores) / self.rounds.len() as f64;
         self.peak = self.peak.max(peak);
     }
 
@@ -108,6 +110,50 @@ pub struct PhaseReport {
     pub server_cpu_cores: f64,
     /// The most memory that the server had, its program included, in bytes.
     pub server_resident_peak_bytes: u64,
+}
+
+/// The latency of legal users at one quantile, with the attack and without.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// The quantile.
+    pub quantile: f64,
+    /// With the attack to without: of each round.
+    pub ratios: Vec<f64>,
+    /// Their median; none where nothing was heard in a round.
+    pub ratio: Option<f64>,
+    /// The generators' own lateness without the attack, as a part of the latency: the median.
+    pub lateness: f64,
+    /// What that grew by with the attack, as a part of the same: the median.
+    pub lateness_growth: f64,
+}
+
+impl Comparison {
+    fn new(at: usize, baseline: &Phase, attacked: &Phase) -> Self {
+        let rounds = baseline.rounds.iter().zip(&attacked.rounds);
+        let of_rounds = |figure: fn([f64; 2], [f64; 2]) -> f64| -> Vec<f64> {
+            let at = |round: &[[f64; QUANTILES.len()]; 2]| round.map(|quantiles| quantiles[at]);
+            rounds.clone().map(|(before, after)| figure(at(before), at(after))).collect()
+        };
+        let ratios = of_rounds(|[before, _], [after, _]| after / before);
+        let lateness = of_rounds(|[latency, late], _| late / latency);
+        let growths = of_rounds(|[latency, before], [_, after]| (after - before) / latency);
+        Self {
+            quantile: QUANTILES[at],
+            ratio: median(&ratios).filter(|_| ratios.iter().all(|ratio| ratio.is_finite())),
+            ratios,
+            lateness: median(&lateness).unwrap_or_default(),
+            lateness_growth: median(&growths).unwrap_or_default(),
+        }
+    }
+
+    /// Whether it tells of the server, and not of generators and of the machine.
+    fn is_of_the_server(&self) -> bool {
+        self.lateness.max(self.lateness_growth) <= LATENESS_MAX
+    }
+
+    fn name(&self) -> String {
+        format!("p{:.0}", self.quantile * 100.0)
+    }
 }
 
 /// What a scenario consists of.
@@ -151,13 +197,8 @@ pub struct ScenarioReport {
     pub baseline: PhaseReport,
     /// With it.
     pub attacked: PhaseReport,
-    /// 99th percentile with the attack to that without: of each round.
-    pub p99_ratios: Vec<f64>,
-    /// Their median.
-    pub p99_ratio: Option<f64>,
-    /// How much the 99th percentile of the generators' lateness grew with the attack, as a part of
-    /// that of the latency without it: the median of rounds.
-    pub lateness_growth: f64,
+    /// How latencies compare at 0.9, 0.95 and 0.99.
+    pub comparisons: Vec<Comparison>,
     /// The most memory that the server may have had.
     pub server_resident_bound_bytes: u64,
     /// CPU of the server for each step of attackers, beyond that for legal users, in microseconds.
@@ -234,14 +275,8 @@ impl ScenarioReport {
         let Parts { scenario, users, attack, bomb_us, .. } = parts;
         let shape = scenario.shape(users);
         let (baseline, attacked) = (parts.baseline.told(), parts.attacked.told());
-        let rounds = parts.baseline.p99s_ns.iter().zip(&parts.attacked.p99s_ns);
-        let rounds = rounds.map(|(before, after)| (before.map(to_f64), after.map(to_f64)));
-        // A round in which nothing was heard has no ratio, and there is none of all.
-        let p99_ratios: Vec<f64> =
-            rounds.clone().map(|([before, _], [after, _])| after / before).collect();
-        let growths: Vec<f64> =
-            rounds.map(|([base, before], [_, after])| (after - before) / base).collect();
-        let p99_ratio = median(&p99_ratios).filter(|_| p99_ratios.iter().all(|it| it.is_finite()));
+        let compare = |at| Comparison::new(at, &parts.baseline, &parts.attacked);
+        let comparisons = (0..QUANTILES.len()).map(compare).collect();
         let bound = baseline.server_resident_peak_bytes
             + MEMORY_BASE_BYTES
             + u64::from(shape.connections) * shape.server_bytes_per_connection_max;
@@ -256,9 +291,7 @@ impl ScenarioReport {
             settings: parts.settings,
             baseline,
             attacked,
-            p99_ratios,
-            p99_ratio,
-            lateness_growth: median(&growths).unwrap_or_default(),
+            comparisons,
             server_resident_bound_bytes: bound,
             server_cpu_us_per_step,
             bomb_us,
@@ -301,31 +334,42 @@ impl ScenarioReport {
             check(heard > counted, format!("{reason}: {heard} heard, {counted} counted"));
         }
         let mut timings = Vec::new();
-        let ratio = self.p99_ratio.unwrap_or(f64::INFINITY);
-        if ratio > RATIO_MAX {
-            timings.push(format!("p99 is {ratio:.2} times that before, at most {RATIO_MAX:.2}"));
+        let mut is_slow = false;
+        let mut is_untold = false;
+        for comparison in &self.comparisons {
+            let name = comparison.name();
+            match comparison.ratio {
+                None => {
+                    is_slow = true;
+                    timings.push(format!("{name}: nothing was heard in a round"));
+                }
+                Some(_) if !comparison.is_of_the_server() => {
+                    is_untold = true;
+                    timings.push(format!("{name} tells of generators, which were late themselves"));
+                }
+                Some(ratio) if ratio > RATIO_MAX => {
+                    is_slow = true;
+                    timings.push(format!("{name} is {ratio:.2} times that before"));
+                }
+                Some(_) => {}
+            }
         }
         let is_bound = self.attack_core_share() > GENERATOR_CPU_MAX;
         if is_bound {
             let share = self.attack_core_share() * 100.0;
             timings.push(format!("generators and attackers took {share:.0} % of their core"));
         }
-        let late = self.lateness_growth > LATENESS_GROWTH_MAX;
-        if late {
-            let growth = self.lateness_growth;
-            timings.push(format!("generators were late: their own p99 grew by {growth:.2} of it"));
-        }
         let foreign = self.foreign_cores();
         let is_disturbed = foreign > FOREIGN_CORES_MAX;
         if is_disturbed {
             timings.push(format!("others took {foreign:.2} cores of those of the run"));
         }
-        let is_bound = is_bound || late || is_disturbed;
-        self.verdict = match (!faults.is_empty(), is_bound, ratio > RATIO_MAX) {
-            (true, ..) => Verdict::Fail,
-            (_, true, _) => Verdict::GeneratorBound,
-            (_, _, true) => Verdict::Fail,
-            _ => Verdict::Pass,
+        self.verdict = match () {
+            () if !faults.is_empty() => Verdict::Fail,
+            () if is_bound || is_disturbed => Verdict::GeneratorBound,
+            () if is_slow => Verdict::Fail,
+            () if is_untold => Verdict::GeneratorBound,
+            () => Verdict::Pass,
         };
         self.timings = timings;
         self.faults = faults;
@@ -367,18 +411,26 @@ impl ScenarioReport {
         let period_ms = self.period_ms;
         row("legal users", format!("{} in chat, a message every {period_ms} ms", self.users));
         let quantiles = |phase: &PhaseReport| match &phase.latency_us {
-            Some(latency) => format!("p50 {:.0} us, p99 {:.0} us", latency.p50, latency.p99),
+            Some(Percentiles { p50, p90, p99, .. }) => {
+                format!("p50 {p50:.0} us, p90 {p90:.0}, p99 {p99:.0}")
+            }
             None => "nothing measured".to_owned(),
         };
         row("  before", quantiles(&self.baseline));
         row("  with the attack", quantiles(&self.attacked));
-        let ratio = self.p99_ratio.map_or("none".to_owned(), |ratio| format!("{ratio:.2}"));
-        let bounds = [f64::min, f64::max].map(|of| self.p99_ratios.iter().copied().reduce(of));
-        let [least, greatest] = bounds.map(Option::unwrap_or_default);
-        let rounds = self.p99_ratios.len();
-        let spread = format!("{least:.2}..{greatest:.2}, rounds: {rounds}");
-        row("  ratio of p99", format!("{ratio} ({spread}; bound {RATIO_MAX:.2})"));
-        row("  lateness of generators", format!("{:+.2} of p99", self.lateness_growth));
+        for comparison in &self.comparisons {
+            let ratio = comparison.ratio.map_or("none".to_owned(), |ratio| format!("{ratio:.2}"));
+            let ratios = comparison.ratios.iter().copied();
+            let least = ratios.clone().reduce(f64::min).unwrap_or_default();
+            let greatest = ratios.reduce(f64::max).unwrap_or_default();
+            let (late, grown) = (comparison.lateness, comparison.lateness_growth);
+            let of_generators = format!("lateness of generators {late:.2}, then {grown:+.2}");
+            row(
+                &format!("  ratio of {}", comparison.name()),
+                format!("{ratio} ({least:.2}..{greatest:.2}); {of_generators}"),
+            );
+        }
+        row("  bound", format!("{RATIO_MAX:.2}, with a lateness of {LATENESS_MAX:.2} at most"));
         let cpu = |phase: &PhaseReport| phase.server_cpu_cores;
         let (before, after) = (cpu(&self.baseline), cpu(&self.attacked));
         row("server CPU", format!("{before:.3} cores, then {after:.3}"));
@@ -448,10 +500,6 @@ impl ScenarioReport {
             row(&format!("  {variant:<30}"), runner::listed(told.chain(untold)));
         }
     }
-}
-
-fn to_f64(value: u64) -> f64 {
-    value as f64
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ fn judged(is_alive: bool, change: impl FnOnce(&mut ScenarioReport)) -> ScenarioR
         is_alive: true,
         bomb_us: Some(9.0),
     });
-    report.p99_ratio = Some(1.05);
+    report.comparisons[2].ratio = Some(1.05);
+    report.comparisons.drain(..2);
     change(&mut report);
     report.judge(is_alive);
     report
@@ -35,8 +36,8 @@ fn nothing_wrong_is_a_pass() {
 fn every_rule_that_is_broken_is_told() {
     type Change = fn(&mut ScenarioReport);
     let cases: &[(&str, Change)] = &[
-        ("p99 is 1.11", |report| report.p99_ratio = Some(1.11)),
-        ("p99 is inf", |report| report.p99_ratio = None),
+        ("p99 is 1.11", |report| report.comparisons[0].ratio = Some(1.11)),
+        ("p99: nothing", |report| report.comparisons[0].ratio = None),
         ("lost 1", |report| report.attacked.lost = 1),
         ("1 legal users were cut", |report| report.baseline.disconnects = 1),
         ("refused", |report| {
@@ -65,15 +66,23 @@ fn busy_generators_take_the_word_from_latencies_alone() {
     let busy = |report: &mut ScenarioReport| {
         report.attacked.generator_cpu = 0.5;
         report.attack.cpu_ns = 500;
-        report.p99_ratio = Some(3.0);
+        report.comparisons[0].ratio = Some(3.0);
     };
     assert_eq!(judged(true, busy).verdict, Verdict::GeneratorBound);
     let disturbed = |report: &mut ScenarioReport| report.baseline.foreign_cpu_cores = 0.3;
     assert_eq!(judged(true, disturbed).verdict, Verdict::GeneratorBound);
-    let late = |report: &mut ScenarioReport| report.lateness_growth = 0.11;
-    let report = judged(true, late);
-    assert_eq!(report.verdict, Verdict::GeneratorBound);
-    assert!(report.timings[0].starts_with("generators were late"), "{:?}", report.timings);
+    for change in
+        [(|report| report.comparisons[0].lateness = 0.11) as fn(&mut ScenarioReport), |report| {
+            report.comparisons[0].lateness_growth = 0.11
+        }]
+    {
+        let report = judged(true, |report| {
+            report.comparisons[0].ratio = Some(3.0);
+            change(report);
+        });
+        assert_eq!(report.verdict, Verdict::GeneratorBound);
+        assert_eq!(report.timings, ["p99 tells of generators, which were late themselves"]);
+    }
     let lost = |report: &mut ScenarioReport| {
         busy(report);
         report.attacked.lost = 1;
@@ -105,42 +114,62 @@ fn the_worst_verdict_is_that_of_all() {
     assert_eq!(verdict_of(&[pass, fail, bound]), Verdict::Fail);
 }
 
-/// A phase with these 99th percentiles of latency and lateness in its rounds, in microseconds.
-fn phase(p99s_us: &[[u64; 2]]) -> Phase {
-    let p99s_ns = p99s_us.iter().map(|p99s| p99s.map(|us| us * 1_000)).collect();
-    Phase { p99s_ns, ..Phase::default() }
+/// A phase with this latency and lateness at the 99th percentile of its rounds, and half of that at
+/// the 90th and 95th.
+fn phase(rounds: &[[f64; 2]]) -> Phase {
+    let rounds = rounds.iter().map(|both| both.map(|it| [it / 2.0, it / 2.0, it])).collect();
+    Phase { rounds, ..Phase::default() }
+}
+
+fn compared(baseline: Phase, attacked: Phase) -> ScenarioReport {
+    ScenarioReport::new(Parts {
+        scenario: Scenario::Flood,
+        users: 100,
+        period_ms: 1_000,
+        settings: Vec::new(),
+        baseline,
+        attacked,
+        attack: AttackReport { elapsed_ns: 1_000, ..AttackReport::default() },
+        reasons: Reasons::default(),
+        is_alive: true,
+        bomb_us: None,
+    })
 }
 
 #[test]
 fn rounds_are_compared_each_and_the_median_is_judged() {
-    let of = |baseline, attacked| {
-        ScenarioReport::new(Parts {
-            scenario: Scenario::Flood,
-            users: 100,
-            period_ms: 1_000,
-            settings: Vec::new(),
-            baseline,
-            attacked,
-            attack: AttackReport { elapsed_ns: 1_000, ..AttackReport::default() },
-            reasons: Reasons::default(),
-            is_alive: true,
-            bomb_us: None,
-        })
-    };
     // The second was disturbed before the attack, the third with it.
-    let report = of(
-        phase(&[[1_000, 100], [9_000, 500], [1_000, 100]]),
-        phase(&[[1_080, 130], [1_080, 130], [30_000, 200]]),
+    let report = compared(
+        phase(&[[1_000.0, 90.0], [9_000.0, 500.0], [1_000.0, 90.0]]),
+        phase(&[[1_080.0, 120.0], [1_080.0, 130.0], [30_000.0, 200.0]]),
     );
-    assert_eq!((report.p99_ratios.len(), report.p99_ratio), (3, Some(1.08)));
-    assert!((report.lateness_growth - 0.03).abs() < 1e-9, "{}", report.lateness_growth);
+    assert_eq!(report.comparisons.len(), 3);
+    for comparison in &report.comparisons {
+        assert_eq!((comparison.ratios.len(), comparison.ratio), (3, Some(1.08)));
+        assert!((comparison.lateness - 0.09).abs() < 1e-9, "{comparison:?}");
+        assert!((comparison.lateness_growth - 0.03).abs() < 1e-9, "{comparison:?}");
+    }
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.timings);
-    let table = report.to_table();
-    assert!(table.contains("1.08 (0.12..30.00, rounds: 3; bound 1.10)"), "{table}");
+    let line =
+        "ratio of p95            1.08 (0.12..30.00); lateness of generators 0.09, then +0.03";
+    assert!(report.to_table().contains(line), "{}", report.to_table());
+}
 
-    let nothing_heard = of(phase(&[[0, 0], [1_000, 0]]), phase(&[[0, 0], [1_000, 0]]));
-    assert_eq!(nothing_heard.p99_ratio, None);
-    assert_eq!(nothing_heard.verdict, Verdict::Fail);
+#[test]
+fn what_generators_cannot_tell_is_left_out_and_the_rest_is_judged() {
+    let mut baseline = phase(&[[1_000.0, 90.0]]);
+    baseline.rounds[0][1][2] = 400.0;
+    let report = compared(baseline, phase(&[[1_300.0, 90.0]]));
+    assert_eq!(report.verdict, Verdict::Fail);
+    assert_eq!(report.timings[0], "p90 is 1.30 times that before");
+    assert_eq!(report.timings[2], "p99 tells of generators, which were late themselves");
+}
+
+#[test]
+fn a_round_in_which_nothing_was_heard_is_no_pass() {
+    let report = compared(phase(&[[0.0, 0.0]]), phase(&[[0.0, 0.0]]));
+    assert_eq!(report.comparisons[2].ratio, None);
+    assert_eq!(report.verdict, Verdict::Fail);
 }
 
 #[test]
