@@ -1,13 +1,15 @@
 //! Two servers compared: the same load on one after the other, turn by turn, so that what the
 //! machine does meanwhile meets both. Pure: figures in, a table and JSON out.
 
+mod html;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use crate::phase::Outcome;
 use crate::profile::Profile;
-use crate::report::Circumstances;
+use crate::report::{Circumstances, played};
 use crate::verdict::{Judgement, Verdict, judge};
 
 /// Which of the two.
@@ -136,6 +138,9 @@ pub struct Comparison {
     pub verdict: Verdict,
     /// How to run it again.
     pub command: String,
+    /// What was played and on what, for the page.
+    #[serde(skip)]
+    pub load: Vec<(&'static str, String)>,
 }
 
 impl Comparison {
@@ -161,7 +166,14 @@ impl Comparison {
             verdict: worst.unwrap_or(Verdict::Pass),
             command: std::env::args().collect::<Vec<String>>().join(" "),
             runs,
+            load: played(circumstances),
         }
+    }
+
+    /// The page: one file that stands alone.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        html::render(self)
     }
 
     /// The table for the terminal.

@@ -119,6 +119,9 @@ pub struct LoadArguments {
     /// Write the report as JSON, and the latencies beside it as .hgrm
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the report as a page that stands alone
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// What `run` takes besides.
@@ -276,6 +279,7 @@ impl ObjectsArguments {
             tls: false,
             generators: None,
             json: None,
+            html: None,
         }
     }
 }
@@ -340,6 +344,7 @@ impl AttackArguments {
             tls: false,
             generators: None,
             json: None,
+            html: None,
         }
     }
 }

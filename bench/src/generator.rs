@@ -6,6 +6,7 @@ pub mod beats;
 pub mod connections;
 pub mod control;
 mod engine;
+pub mod series;
 mod tls;
 
 use std::io::{BufRead as _, BufReader, stdin};

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
+use hdrhistogram::{Counter, Histogram};
 use serde::{Deserialize, Deserializer as SerdeDeserializer, Serialize, Serializer};
 
 /// Values below are not told apart.
@@ -22,6 +22,39 @@ impl Default for Latencies {
     fn default() -> Self {
         let histogram = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, SIGNIFICANT_DIGITS);
         Self(histogram.expect("the bounds are in order"))
+    }
+}
+
+/// Digits of a [`Brief`]: errors of at most a hundredth.
+const BRIEF_DIGITS: u8 = 2;
+
+/// Durations of a second, of which there are many: less exact, and in a few KiB.
+#[derive(Clone, Debug)]
+pub struct Brief(Histogram<u32>);
+
+impl Default for Brief {
+    fn default() -> Self {
+        let histogram = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, BRIEF_DIGITS);
+        Self(histogram.expect("the bounds are in order"))
+    }
+}
+
+impl Brief {
+    /// Records one duration.
+    pub fn record_ns(&mut self, duration_ns: u64) {
+        self.0.saturating_record(duration_ns);
+    }
+
+    /// Adds what another process recorded.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all have the same bounds");
+    }
+
+    /// The duration that this fraction of all stays within, in microseconds; nothing of nothing.
+    #[must_use]
+    pub fn quantile_us(&self, quantile: f64) -> Option<f64> {
+        let value_ns = self.0.value_at_quantile(quantile).min(self.0.max());
+        (!self.0.is_empty()).then(|| value_ns as f64 / 1e3)
     }
 }
 
@@ -103,49 +136,77 @@ impl Latencies {
         text
     }
 
-    fn to_hex(&self) -> String {
-        let mut bytes = Vec::new();
-        V2Serializer::new().serialize(&self.0, &mut bytes).expect("a Vec takes everything");
-        bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    /// The curve of percentiles: fractions of all, and the duration in microseconds that each stays within.
+    /// Steps halve towards 1, four of them for each halving of what is left.
+    #[must_use]
+    pub fn curve_us(&self) -> Vec<(f64, f64)> {
+        /// Steps for each halving of what is left.
+        const STEPS: u32 = 4;
+        if self.count() == 0 {
+            return Vec::new();
+        }
+        let steps = self.0.iter_quantiles(STEPS);
+        let point = |value_ns: u64| value_ns.min(self.0.max()) as f64 / 1e3;
+        steps.map(|step| (step.quantile_iterated_to(), point(step.value_iterated_to()))).collect()
     }
+}
 
-    fn from_hex(text: &str) -> Result<Self> {
-        let bytes = text
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| {
-                let pair = std::str::from_utf8(pair).context("not hexadecimal")?;
-                u8::from_str_radix(pair, 16).context("not hexadecimal")
-            })
-            .collect::<Result<Vec<u8>>>()?;
-        let histogram: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut bytes.as_slice())
-            .map_err(|error| anyhow::anyhow!("not a histogram: {error}"))?;
-        let own = Self::default();
-        anyhow::ensure!(
-            histogram.low() == own.0.low()
-                && histogram.high() == own.0.high()
-                && histogram.sigfig() == own.0.sigfig(),
-            "a histogram with other bounds"
-        );
-        Ok(Self(histogram))
-    }
+fn to_hex<C: Counter>(histogram: &Histogram<C>) -> String {
+    let mut bytes = Vec::new();
+    V2Serializer::new().serialize(histogram, &mut bytes).expect("a Vec takes everything");
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A histogram with the bounds of `own`.
+fn from_hex<C: Counter>(text: &str, own: &Histogram<C>) -> Result<Histogram<C>> {
+    let bytes = text
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| {
+            let pair = std::str::from_utf8(pair).context("not hexadecimal")?;
+            u8::from_str_radix(pair, 16).context("not hexadecimal")
+        })
+        .collect::<Result<Vec<u8>>>()?;
+    let histogram: Histogram<C> = Deserializer::new()
+        .deserialize(&mut bytes.as_slice())
+        .map_err(|error| anyhow::anyhow!("not a histogram: {error}"))?;
+    anyhow::ensure!(
+        histogram.low() == own.low()
+            && histogram.high() == own.high()
+            && histogram.sigfig() == own.sigfig(),
+        "a histogram with other bounds"
+    );
+    Ok(histogram)
 }
 
 /// As hexadecimal text of HdrHistogram's V2 form.
 impl Serialize for Latencies {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_hex())
+        serializer.serialize_str(&to_hex(&self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for Latencies {
     fn deserialize<D: SerdeDeserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::from_hex(&text).map_err(serde::de::Error::custom)
+        from_hex(&text, &Self::default().0).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// As that of [`Latencies`].
+impl Serialize for Brief {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&to_hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Brief {
+    fn deserialize<D: SerdeDeserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        from_hex(&text, &Self::default().0).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

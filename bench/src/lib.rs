@@ -22,6 +22,7 @@ pub mod cpu;
 pub mod floor_server;
 pub mod generator;
 pub mod histogram;
+pub mod html;
 pub mod ledger;
 pub mod machine;
 pub mod memory;

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::clock;
 use crate::cpu::{MachineReading, ProcessReading, ThreadUse};
 use crate::generator::control::{Command, Counters, Event, Plan, Progress, Report};
+use crate::generator::series::{self, Second};
 use crate::histogram::Latencies;
 use crate::ledger::{Account, Tally};
 use crate::memory;
@@ -16,6 +17,7 @@ use crate::pinning::Pinning;
 use crate::process::generators::Generators;
 use crate::profile::{Profile, Rooms};
 use crate::progress::{Meter, Stage};
+use crate::report::seconds::ServerSecond;
 use crate::verdict::Evidence;
 use crate::wire::Wire;
 
@@ -68,6 +70,10 @@ pub struct Outcome {
     pub lateness: Latencies,
     /// All else that generators counted.
     pub counters: Counters,
+    /// What users did in each second of the measured part.
+    pub seconds: Vec<Second>,
+    /// The server's CPU in each, if its process is known.
+    pub server_seconds: Vec<ServerSecond>,
     /// The highest share of a core that its generators took.
     pub generator_cpu: f64,
     /// The server's CPU by thread, if its process is known.
@@ -136,6 +142,44 @@ impl Reading {
     }
 }
 
+/// Reads the server's CPU once a second.
+struct Sampler {
+    server: Option<u32>,
+    last: (u64, Option<ProcessReading>),
+    next_ns: u64,
+    seconds: Vec<ServerSecond>,
+}
+
+impl Sampler {
+    /// Time between two readings.
+    const PERIOD_NS: u64 = 1_000_000_000;
+
+    fn new(server: Option<u32>, first: &Reading, from_ns: u64) -> Self {
+        let last = (first.at_ns, first.server.clone());
+        Self { server, last, next_ns: from_ns + Self::PERIOD_NS, seconds: Vec::new() }
+    }
+
+    /// Reads when it is time to. A server that is gone is told elsewhere.
+    fn sample(&mut self) {
+        let now_ns = clock::monotonic_ns();
+        if now_ns < self.next_ns {
+            return;
+        }
+        let reading = self.server.and_then(|server| ProcessReading::take(server).ok());
+        if let (Some(reading), (last_ns, Some(last))) = (&reading, &self.last) {
+            let (threads, elapsed_ns) = (reading.since(last), now_ns - last_ns);
+            // Seconds that were slept through have what the next one has.
+            while now_ns >= self.next_ns {
+                self.seconds.push(ServerSecond { threads: threads.clone(), elapsed_ns });
+                self.next_ns += Self::PERIOD_NS;
+            }
+        } else {
+            self.next_ns += Self::PERIOD_NS;
+        }
+        self.last = (now_ns, reading);
+    }
+}
+
 /// The server's counts now; if they cannot be read, why not: the load can be measured without.
 fn server_counts(setup: &Setup) -> Result<metrics::Reading, String> {
     let admin = setup.admin.ok_or("nobody said where the server's admin endpoint is")?;
@@ -199,12 +243,15 @@ pub fn play_beside(
     };
     generators.command(Command::Start(schedule))?;
     meter.begin(Stage::WarmUp, setup.warm_up_ns);
-    watch(&generators, &mut standing, meter, start_ns, measure_from_ns)?;
+    watch(&generators, &mut standing, meter, (start_ns, measure_from_ns), None)?;
     let counts_before = server_counts(setup);
     let before = Reading::take(setup)?;
     meter.begin(Stage::Measure, setup.duration_ns);
-    watch(&generators, &mut standing, meter, measure_from_ns, schedule.end_ns)?;
+    let mut sampler = Sampler::new(setup.server, &before, measure_from_ns);
+    let measured = (measure_from_ns, schedule.end_ns);
+    watch(&generators, &mut standing, meter, measured, Some(&mut sampler))?;
     let after = Reading::take(setup)?;
+    sampler.sample();
     let server_work = counts_before.and_then(|before| {
         Work::between(&before, &server_counts(setup)?).map_err(|error| format!("{error:#}"))
     });
@@ -216,7 +263,8 @@ pub fn play_beside(
         Ok(memory::Course { before, connected: memory_connected?, end: memory_end? })
     });
     let ramp_ns = ready_ns - begun_ns;
-    let measured = Measured { before, after, server_work, memory, ramp_ns };
+    let server_seconds = sampler.seconds;
+    let measured = Measured { before, after, server_seconds, server_work, memory, ramp_ns };
     Ok(outcome(setup, measured, reports))
 }
 
@@ -297,15 +345,26 @@ fn ramp(
     Ok(clock::monotonic_ns())
 }
 
-/// Shows progress until a moment.
+/// Shows progress from one moment until another, and lets the server's CPU be read meanwhile.
 fn watch(
     generators: &Generators,
     standing: &mut Standing,
     meter: &mut Meter,
-    from_ns: u64,
-    until_ns: u64,
+    (from_ns, until_ns): (u64, u64),
+    mut sampler: Option<&mut Sampler>,
 ) -> Result<()> {
-    while let Some((number, event)) = generators.event_before(until_ns)? {
+    loop {
+        let wake_ns = sampler.as_ref().map_or(until_ns, |sampler| sampler.next_ns.min(until_ns));
+        let told = generators.event_before(wake_ns)?;
+        if let Some(sampler) = &mut sampler {
+            sampler.sample();
+        }
+        let Some((number, event)) = told else {
+            if clock::monotonic_ns() >= until_ns {
+                break;
+            }
+            continue;
+        };
         match standing.take(number, event) {
             // One that has heard everything ends at once, perhaps before this process looks.
             Some(Event::Finished(report)) if clock::monotonic_ns() >= until_ns => {
@@ -346,13 +405,14 @@ fn reports(
 struct Measured {
     before: Reading,
     after: Reading,
+    server_seconds: Vec<ServerSecond>,
     server_work: Result<Work, String>,
     memory: Result<memory::Course, String>,
     ramp_ns: u64,
 }
 
 fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
-    let Measured { before, after, server_work, memory, ramp_ns } = measured;
+    let Measured { before, after, server_seconds, server_work, memory, ramp_ns } = measured;
     let elapsed_ns = after.at_ns - before.at_ns;
     let server_threads = match (&after.server, &before.server) {
         (Some(after), Some(before)) => Some(after.since(before)),
@@ -368,6 +428,7 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
         counters.add(&report.counters);
         *core_shares.entry(*core).or_default() += report.cpu_ns as f64 / report.elapsed_ns as f64;
     }
+    let seconds = series::merged(reports.iter().map(|report| &report.seconds[..]));
     let tallies: Vec<Tally> = reports.into_iter().map(|report| report.tally).collect();
     let server_ns: u64 = server_threads.iter().flatten().map(|thread| thread.cpu_ns).sum();
     let own_cores = server_ns as f64 / elapsed_ns as f64 + core_shares.values().sum::<f64>();
@@ -380,6 +441,8 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
         latencies,
         lateness,
         counters,
+        seconds,
+        server_seconds,
         generator_cpu: core_shares.into_values().fold(0.0, f64::max),
         server_threads,
         elapsed_ns,

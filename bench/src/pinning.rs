@@ -1,6 +1,7 @@
 //! Which processes run on which cores, and the one place that binds them there and ranks them.
 
 use std::io;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,9 +57,15 @@ impl Pinning {
     }
 }
 
-/// Cores on which this process may run.
+/// Cores on which this process might run when it was first asked: before it bound itself to some of them.
 #[must_use]
 pub fn available_cores() -> Vec<usize> {
+    static AVAILABLE: OnceLock<Vec<usize>> = OnceLock::new();
+    AVAILABLE.get_or_init(cores_now).clone()
+}
+
+/// Cores on which the calling thread may run now.
+fn cores_now() -> Vec<usize> {
     core_affinity::get_core_ids()
         .map(|ids| ids.into_iter().map(|core| core.id).collect())
         .filter(|cores: &Vec<usize>| !cores.is_empty())

@@ -1,5 +1,7 @@
 //! The report: JSON with keys that stay, and a table with the same figures.
 
+mod html;
+pub mod seconds;
 mod table;
 
 use std::collections::BTreeMap;
@@ -9,6 +11,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use self::seconds::{Second, seconds};
 use crate::cpu::ThreadUse;
 use crate::histogram::Percentiles;
 use crate::machine::Machine;
@@ -46,6 +49,8 @@ pub struct Report {
     pub bound_p50_ms: Option<f64>,
     /// Latency from intended send to each member, in microseconds.
     pub latency_us: Option<Percentiles>,
+    /// Fractions of all deliveries, and the latency in microseconds that each stays within.
+    pub latency_curve_us: Vec<(f64, f64)>,
     /// Share of the heard messages whose latency was recorded.
     pub latency_sample: f64,
     /// CPU of the server for each user and second, in microseconds.
@@ -114,6 +119,10 @@ pub struct Report {
     pub server_counts: Option<Counts>,
     /// Why it is not known what the server counted.
     pub server_counts_missing: Option<String>,
+    /// How long turns took: ends of buckets in microseconds, none of the last, and the turns in each.
+    pub server_turn_times: Vec<(Option<f64>, u64)>,
+    /// The measured part second by second.
+    pub seconds: Vec<Second>,
     /// What users cost in memory.
     #[serde(flatten)]
     pub memory: MemoryReport,
@@ -129,6 +138,9 @@ pub struct Report {
     pub pinning: Pinning,
     /// What it was measured on.
     pub machine: Machine,
+    /// What was played and on what, in words.
+    #[serde(skip)]
+    pub played: Vec<(&'static str, String)>,
     /// How to run it again.
     pub command: String,
     /// The floor of the same run.
@@ -170,6 +182,8 @@ pub struct FloorReport {
     pub server_memory_per_session_bytes: Option<f64>,
     /// Latency, in microseconds.
     pub latency_us: Option<Percentiles>,
+    /// Fractions of all deliveries, and the latency in microseconds that each stays within.
+    pub latency_curve_us: Vec<(f64, f64)>,
     /// The highest share of a core that its generators took.
     pub generator_cpu: f64,
     /// CPU that others took on the cores of the run, in cores.
@@ -203,6 +217,38 @@ pub struct Circumstances {
     pub machine: Machine,
 }
 
+/// What a profile is, and on what it is played: message rate, neighbours, payload, tick rate, bound and
+/// machine.
+#[must_use]
+pub fn played(circumstances: &Circumstances) -> Vec<(&'static str, String)> {
+    let (profile, machine) = (&circumstances.profile, &circumstances.machine);
+    let ms = |bound_ns: u64| bound_ns as f64 / 1e6;
+    let median = profile.bound_p50_ns.map(|bound_ns| format!("p50 {} ms, ", ms(bound_ns)));
+    vec![
+        ("message rate", format!("{} Hz a user", profile.message_rate_hz())),
+        (
+            "neighbours",
+            match profile.neighbours() {
+                0 if profile.payload_bytes == 0 => "none: users ping, and are answered".to_owned(),
+                count => format!("{count} others hear each message"),
+            },
+        ),
+        ("payload", format!("{} B", profile.payload_bytes)),
+        ("tick rate", profile.tick_hz.map_or("no ticks".to_owned(), |hz| format!("{hz} Hz"))),
+        (
+            "latency bound",
+            format!("{}p99 {} ms", median.unwrap_or_default(), ms(profile.bound_p99_ns)),
+        ),
+        (
+            "machine",
+            format!(
+                "{}, {} cores, {} MiB, Linux {}",
+                machine.cpu, machine.cores, machine.memory_mib, machine.kernel
+            ),
+        ),
+    ]
+}
+
 impl FloorReport {
     /// What a phase says of the floor.
     #[must_use]
@@ -216,6 +262,7 @@ impl FloorReport {
                 .ok()
                 .map(|memory| memory.per_session_bytes(circumstances.users)),
             latency_us: outcome.latencies.percentiles_us(),
+            latency_curve_us: outcome.latencies.curve_us(),
             generator_cpu: outcome.generator_cpu,
             foreign_cpu_cores: outcome.foreign_cores,
             verdict,
@@ -233,15 +280,12 @@ impl Report {
         outcome: &Outcome,
         floor: Option<FloorReport>,
     ) -> Self {
+        let played = played(&circumstances);
         let Circumstances { profile, users, shards, pinning, .. } = circumstances;
         let Judgement { verdict, limited_by, reasons } = judge(&profile, &outcome.evidence());
         let server_cpu = outcome.server_cpu_us_per_user_s(users);
-        let server_cores = if pinning.server.is_empty() {
-            shards.map(usize::from)
-        } else {
-            Some(pinning.server.len())
-        };
-        let users_per_core = server_users_per_core(verdict, users, server_cores, outcome);
+        let cores = server_cores(&pinning, shards);
+        let users_per_core = server_users_per_core(verdict, users, cores, outcome);
         let unknown = verdict == Verdict::Pass && users_per_core.is_none();
         let limited_by = if unknown { Some(Limit::ServerUnknown) } else { limited_by };
         let work = outcome.server_work.as_ref();
@@ -260,6 +304,7 @@ impl Report {
             bound_p50_ms: profile.bound_p50_ns.map(|bound_ns| bound_ns as f64 / 1e6),
             profile: profile.name,
             latency_us: outcome.latencies.percentiles_us(),
+            latency_curve_us: outcome.latencies.curve_us(),
             latency_sample: 1.0,
             server_cpu_us_per_user_s: server_cpu,
             users_per_core,
@@ -294,6 +339,8 @@ impl Report {
             server_turns_per_s: per(Work::turns_per_s),
             server_counts: work.ok().map(|work| work.counts),
             server_counts_missing: work.err().cloned(),
+            server_turn_times: work.ok().map_or(Vec::new(), |work| work.turn_times.by_bucket()),
+            seconds: seconds(&outcome.seconds, &outcome.server_seconds),
             memory: MemoryReport::new(users, outcome.memory.as_ref()),
             server_cpu_cores: outcome.server_cores(),
             server_threads: outcome.server_threads.clone().unwrap_or_default(),
@@ -301,6 +348,7 @@ impl Report {
             ramp_s: outcome.ramp_ns as f64 / 1e9,
             pinning,
             machine: circumstances.machine,
+            played,
             command: std::env::args().collect::<Vec<String>>().join(" "),
             floor,
         }
@@ -310,6 +358,12 @@ impl Report {
     #[must_use]
     pub fn to_table(&self) -> String {
         table::render(self)
+    }
+
+    /// The page: one file that stands alone.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        html::render(self)
     }
 
     /// Writes the JSON, and the latencies beside it.
@@ -322,6 +376,14 @@ impl Report {
         let hgrm = path.with_extension("hgrm");
         fs::write(&hgrm, outcome.latencies.to_hgrm())
             .with_context(|| format!("writing {}", hgrm.display()))
+    }
+}
+
+/// How many cores the server has: those that it was bound to, or as many as shards.
+fn server_cores(pinning: &Pinning, shards: Option<u16>) -> Option<usize> {
+    match &pinning.server[..] {
+        [] => shards.map(usize::from),
+        cores => Some(cores.len()),
     }
 }
 

@@ -87,6 +87,7 @@ pub fn ab(arguments: &AbArguments) -> Result<Verdict> {
         let json = serde_json::to_string_pretty(&comparison)? + "\n";
         fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
     }
+    write_page(load, || comparison.to_html())?;
     Ok(comparison.verdict)
 }
 
@@ -237,10 +238,17 @@ fn setup(load: &LoadArguments, pinning: &Pinning) -> Setup {
     }
 }
 
+/// Writes the page of a report, if one is wanted.
+pub(crate) fn write_page(load: &LoadArguments, page: impl FnOnce() -> String) -> Result<()> {
+    let Some(path) = &load.html else { return Ok(()) };
+    fs::write(path, page()).with_context(|| format!("writing {}", path.display()))
+}
+
 fn finish(report: Report, load: &LoadArguments, outcome: &Outcome) -> Result<Verdict> {
     print!("{}", report.to_table());
     if let Some(path) = &load.json {
         report.write(path, outcome)?;
     }
+    write_page(load, || report.to_html())?;
     Ok(report.verdict)
 }

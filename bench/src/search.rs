@@ -2,6 +2,7 @@
 //! that takes. Each starts a server of its own, so that none pays for what another has left.
 
 pub mod bracket;
+mod html;
 pub mod report;
 
 use std::fs;
@@ -62,6 +63,7 @@ pub fn run(arguments: &SearchArguments) -> Result<Verdict> {
         let json = serde_json::to_string_pretty(&found)? + "\n";
         fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
     }
+    runner::write_page(&load, || html::render(&found))?;
     Ok(found.verdict())
 }
 

@@ -42,6 +42,24 @@ impl TurnTimes {
         Self(self.0.iter().map(|(end, count)| (*end, count.saturating_sub(before(end)))).collect())
     }
 
+    /// How many turns each bucket has, with its end in microseconds: from the first with any to the last;
+    /// the bucket without end has none.
+    #[must_use]
+    pub fn by_bucket(&self) -> Vec<(Option<f64>, u64)> {
+        let mut below = 0;
+        let mut buckets: Vec<(Option<f64>, u64)> = Vec::new();
+        for (&end_ns, &count) in &self.0 {
+            let end_us = (end_ns < u64::MAX).then_some(end_ns as f64 / 1e3);
+            let turns = count.saturating_sub(std::mem::replace(&mut below, count));
+            if turns > 0 || !buckets.is_empty() {
+                buckets.push((end_us, turns));
+            }
+        }
+        let used = buckets.iter().rposition(|(_, turns)| *turns > 0).map_or(0, |last| last + 1);
+        buckets.truncate(used);
+        buckets
+    }
+
     /// The figures of the report; nothing of nothing.
     #[must_use]
     pub fn long_turns(&self) -> Option<LongTurns> {
@@ -99,6 +117,17 @@ mod tests {
             assert_eq!(long.longest_us_max, longest_us);
             assert_eq!([1_024, 2_048, 4_096].map(|us| long.longer_than_us[&us]), above);
         }
+    }
+
+    #[test]
+    fn turns_are_told_by_bucket_without_empty_ones_at_the_ends() {
+        let buckets = |first, second| TurnTimes::parse(&text(first, second)).by_bucket();
+        let (ms, two, four) = (Some(1_024.0), Some(2_048.0), Some(4_096.0));
+        let all = vec![(ms, 6), (two, 2), (four, 1), (None, 1)];
+        assert_eq!(buckets([5, 5, 6, 7], [1, 3, 3, 3]), all);
+        assert_eq!(buckets([0, 2, 2, 2], [0, 0, 0, 0]), [(two, 2)]);
+        assert_eq!(buckets([1, 1, 1, 1], [0, 0, 1, 1]), [(ms, 1), (two, 0), (four, 1)]);
+        assert_eq!(buckets([0; 4], [0; 4]), []);
     }
 
     #[test]

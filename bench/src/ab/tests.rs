@@ -107,3 +107,25 @@ fn the_table_has_every_run_the_medians_and_the_ratios() {
         assert!(table.contains(text), "{text} in\n{table}");
     }
 }
+
+#[test]
+fn the_page_has_every_run_the_ratios_and_what_was_played() {
+    let mut runs = runs(&[2.0, 4.0], &[2.0, 8.0]);
+    runs[1].reasons = vec!["3 deliveries lost".to_owned()];
+    let page = comparison(runs).to_html();
+    for text in [
+        "<h1>chat over binary in TLS, 64 users: two servers</h1>",
+        "<li>run 2: 3 deliveries lost</li>",
+        "<small>CPU, new to old</small><b>1.500</b><small>pairs 1.000 to 2.000</small>",
+        "<dt>neighbours</dt><dd>7 others hear each message</dd>",
+        "<dt>old</dt><dd>a/warren</dd>",
+        ">99th percentile of the latency<",
+        "<td>4</td><td>new</td><td>8.000</td>",
+        // The last and dearest is in the upper right corner.
+        "<circle class=\"dot c1\" cx=\"602.0\" cy=\"40.0\"",
+    ] {
+        assert!(page.contains(text), "{text} in\n{page}");
+    }
+    let unknown = comparison(vec![run(Side::Old, None)]).to_html();
+    assert!(unknown.contains("<small>CPU, new to old</small><b>–</b>"), "{unknown}");
+}

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::beats::Beats;
 use super::control::{Counters, Plan, Report};
+use super::series::Series;
 use crate::histogram::Latencies;
 use crate::ledger::{Listener, Places, Tally};
 use crate::pacing::{Due, Schedule};
@@ -76,6 +77,7 @@ struct Checks {
     latencies: Latencies,
     lateness: Latencies,
     counters: Counters,
+    series: Series,
     joined: u32,
     /// Answers to pings that are yet to come.
     awaited: u64,
@@ -106,6 +108,7 @@ impl Connections {
             latencies: Latencies::default(),
             lateness: Latencies::default(),
             counters: Counters::default(),
+            series: Series::default(),
             joined: 0,
             awaited: 0,
             latency_max_ns: 0,
@@ -148,6 +151,7 @@ impl Connections {
     /// From now on, messages are expected to be those of this schedule.
     pub fn start(&mut self, schedule: Schedule) {
         self.schedule = Some(schedule);
+        self.checks.series = Series::new(schedule);
         let profile = &self.plan.profile;
         self.places = Places::new(self.rooms, |user| {
             if profile.is_active(user) { schedule.message_count(user) } else { 0 }
@@ -219,6 +223,9 @@ impl Connections {
         }
         self.checks.tally.sent[seat.user as usize] += 1;
         self.checks.counters.sent += 1;
+        if let Some(second) = self.checks.series.at(now_ns) {
+            second.sent += 1;
+        }
         if measured {
             self.checks.lateness.record_ns(now_ns - due.intended_ns);
         }
@@ -317,6 +324,20 @@ impl Connections {
         self.waiting.push(index);
     }
 
+    /// So many bytes leave a connection now, as they are on the wire.
+    pub fn count_bytes_sent(&mut self, count: usize, now_ns: u64) {
+        if let Some(second) = self.checks.series.at(now_ns) {
+            second.bytes_sent += count as u64;
+        }
+    }
+
+    /// So many bytes came on a connection, as they were on the wire.
+    pub fn count_bytes_received(&mut self, count: usize, now_ns: u64) {
+        if let Some(second) = self.checks.series.at(now_ns) {
+            second.bytes_received += count as u64;
+        }
+    }
+
     /// What came on a connection was not to be read.
     pub fn count_fault(&mut self) {
         self.checks.counters.faults += 1;
@@ -376,6 +397,7 @@ impl Connections {
         match frame {
             Frame::Heard { sequence, place, text } => {
                 counters.heard += 1;
+                self.checks.count_heard(now_ns);
                 if !self.heard(index, sequence, place, text, now_ns) {
                     self.checks.tally.corrupted += 1;
                 }
@@ -460,6 +482,7 @@ impl Connections {
         };
         let user = seat.user;
         self.checks.counters.heard += 1;
+        self.checks.count_heard(now_ns);
         self.checks.tally.delivered[user as usize] += 1;
         self.checks.measure(schedule, schedule.intended_ns(user, number), now_ns);
     }
@@ -513,6 +536,7 @@ impl Connections {
             latencies: self.checks.latencies.clone(),
             lateness: self.checks.lateness.clone(),
             counters,
+            seconds: self.checks.series.seconds().to_vec(),
             cpu_ns,
             elapsed_ns,
         }
@@ -538,6 +562,16 @@ impl Checks {
             let latency_ns = now_ns.saturating_sub(intended_ns);
             self.latencies.record_ns(latency_ns);
             self.latency_max_ns = self.latency_max_ns.max(latency_ns);
+            if let Some(second) = self.series.at(intended_ns) {
+                second.latencies.record_ns(latency_ns);
+            }
+        }
+    }
+
+    /// A message was heard, right or not.
+    fn count_heard(&mut self, now_ns: u64) {
+        if let Some(second) = self.series.at(now_ns) {
+            second.heard += 1;
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::series::Second;
 use crate::histogram::Latencies;
 use crate::ledger::Tally;
 use crate::pacing::Schedule;
@@ -182,6 +183,8 @@ pub struct Report {
     pub lateness: Latencies,
     /// All else that was counted.
     pub counters: Counters,
+    /// The measured part second by second.
+    pub seconds: Vec<Second>,
     /// CPU of this process while it measured, in nanoseconds.
     pub cpu_ns: u64,
     /// How long that was.

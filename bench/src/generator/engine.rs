@@ -92,7 +92,7 @@ impl Engine {
             if self.measure(now_ns) {
                 break;
             }
-            self.flush();
+            self.flush(now_ns);
             let wait_ns = self.deadline_ns(now_ns).saturating_sub(clock::monotonic_ns());
             self.ring.turn(Turn::AtOnce, Duration::from_nanos(wait_ns), &mut completions);
             // What is taken now was there before now.
@@ -245,7 +245,7 @@ impl Engine {
     }
 
     /// Arms receives again, and sends what connections have.
-    fn flush(&mut self) {
+    fn flush(&mut self, now_ns: u64) {
         for index in self.unarmed.drain(..) {
             if self.sockets[index as usize].open {
                 self.ring.receive(index);
@@ -267,6 +267,7 @@ impl Engine {
             };
             // Nothing where the list had it twice.
             if !output.is_empty() {
+                self.connections.count_bytes_sent(output.len(), now_ns);
                 self.ring.send(index, output);
                 socket.sending = true;
             }
@@ -302,6 +303,7 @@ impl Engine {
         let Socket { open, tls, .. } = &mut self.sockets[index as usize];
         let connections = &mut self.connections;
         let bytes = self.ring.bytes(received);
+        connections.count_bytes_received(bytes.len(), now_ns);
         let result = match tls {
             _ if !*open => Ok(()),
             None => connections.received(index, bytes, now_ns),

@@ -57,10 +57,37 @@ fn text_that_is_no_histogram_of_ours_is_refused() {
     let histogram = Histogram::<u64>::new_with_bounds(1, 1_000, 2).unwrap();
     V2Serializer::new().serialize(&histogram, &mut foreign).unwrap();
     let foreign: String = foreign.iter().map(|byte| format!("{byte:02x}")).collect();
-    let whole = Latencies::default().to_hex();
+    let whole = to_hex(&Latencies::default().0);
     for text in ["", "0", "zz", "ü", "00", &whole[..whole.len() / 2], &foreign] {
-        assert!(Latencies::from_hex(text).is_err(), "{text}");
+        assert!(from_hex(text, &Latencies::default().0).is_err(), "{text}");
     }
+}
+
+#[test]
+fn those_of_a_second_are_within_a_hundredth_and_pass_through_json() {
+    let mut brief = Brief::default();
+    assert_eq!(brief.quantile_us(0.5), None);
+    (1..=1_000).for_each(|step| brief.record_ns(step * 100_000));
+    let mut merged: Brief = serde_json::from_str(&serde_json::to_string(&brief).unwrap()).unwrap();
+    assert_eq!(merged.0, brief.0);
+    merged.merge(&brief);
+    for (quantile, exact) in [(0.5, 50_000.0), (0.99, 99_000.0), (1.0, 100_000.0)] {
+        let value = merged.quantile_us(quantile).unwrap();
+        assert!((value / exact - 1.0f64).abs() <= 0.01, "{value} for {exact}");
+    }
+}
+
+#[test]
+fn the_curve_rises_to_the_longest_and_has_more_steps_towards_the_end() {
+    let curve = recorded((1..=10_000).map(|step| step * 10_000)).curve_us();
+    assert!(curve.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1));
+    let (last, half) = (curve.last().unwrap(), curve.iter().find(|(at, _)| *at >= 0.5).unwrap());
+    assert!(last.0 == 1.0 && (99_900.0..100_100.0).contains(&last.1), "{last:?}");
+    assert!((49_900.0..51_000.0).contains(&half.1), "{half:?}");
+    let beyond =
+        |from: f64, to: f64| curve.iter().filter(|(at, _)| (from..to).contains(at)).count();
+    assert!(beyond(0.99, 1.0) >= 12 && beyond(0.99, 1.0) > beyond(0.4, 0.6), "{curve:?}");
+    assert_eq!(Latencies::default().curve_us(), []);
 }
 
 #[test]

@@ -43,8 +43,16 @@ fn a_thread_is_bound_to_the_cores_it_names() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             bind(&[core]).unwrap();
-            assert_eq!(available_cores(), [core]);
+            assert_eq!(cores_now(), [core]);
             assert!(bind(&[100_000]).is_err());
         });
     });
+}
+
+#[test]
+fn who_has_bound_itself_still_knows_the_cores_that_there_were() {
+    let before = available_cores();
+    bind(&before[..1]).unwrap();
+    assert_eq!(available_cores(), before);
+    bind(&before).unwrap();
 }

@@ -30,54 +30,34 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn load_rows(report: &Report) -> Vec<(&'static str, String)> {
-    let machine = &report.machine;
     let shards = report.shards.map_or("unknown".to_owned(), |shards| shards.to_string());
+    let load = format!(
+        "{} over {}{}, {} users on {} shards ({})",
+        report.profile,
+        report.protocol,
+        if report.tls { " in TLS" } else { "" },
+        report.users,
+        shards,
+        report.subject
+    );
+    [("profile", load)].into_iter().chain(played_rows(report)).collect()
+}
+
+/// What was played, how long, and on what.
+pub(super) fn played_rows(report: &Report) -> Vec<(&'static str, String)> {
     let server_cores = match &report.pinning.server[..] {
         [] => "not bound by this run".to_owned(),
         cores => format!("{cores:?}"),
     };
-    vec![
-        (
-            "profile",
-            format!(
-                "{} over {}{}, {} users on {} shards ({})",
-                report.profile,
-                report.protocol,
-                if report.tls { " in TLS" } else { "" },
-                report.users,
-                shards,
-                report.subject
-            ),
-        ),
-        ("message rate", format!("{} Hz a user", report.message_rate_hz)),
-        (
-            "neighbours",
-            match report.neighbours {
-                0 if report.payload_bytes == 0 => "none: users ping, and are answered".to_owned(),
-                count => format!("{count} others hear each message"),
-            },
-        ),
-        ("payload", format!("{} B", report.payload_bytes)),
-        ("tick rate", report.tick_hz.map_or("no ticks".to_owned(), |hz| format!("{hz} Hz"))),
-        ("latency bound", bound(report)),
+    let mut rows = report.played.clone();
+    rows.extend([
         ("measured", format!("{} s after {} s", report.duration_s, report.warm_up_s)),
-        (
-            "machine",
-            format!(
-                "{}, {} cores, {} MiB, Linux {}",
-                machine.cpu, machine.cores, machine.memory_mib, machine.kernel
-            ),
-        ),
         ("cores", format!("server {server_cores}, generators {:?}", report.pinning.generators)),
-    ]
+    ]);
+    rows
 }
 
-fn bound(report: &Report) -> String {
-    let p50 = report.bound_p50_ms.map(|ms| format!("p50 {ms} ms, "));
-    format!("{}p99 {} ms", p50.unwrap_or_default(), report.bound_ms)
-}
-
-fn result_rows(report: &Report) -> Vec<(&'static str, String)> {
+pub(super) fn result_rows(report: &Report) -> Vec<(&'static str, String)> {
     vec![
         ("latency", percentiles(report.latency_us)),
         (
@@ -112,7 +92,7 @@ fn result_rows(report: &Report) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn cost_rows(report: &Report) -> Vec<(&'static str, String)> {
+pub(super) fn cost_rows(report: &Report) -> Vec<(&'static str, String)> {
     let figure = |value: Option<f64>, unit: &str| match value {
         Some(value) => format!("{value:.2} {unit}"),
         None => "not known".to_owned(),
@@ -194,7 +174,7 @@ fn percentiles(percentiles: Option<Percentiles>) -> String {
 }
 
 /// What the reader has to know to trust the figures, or not to.
-fn notes(report: &Report) -> Vec<String> {
+pub(super) fn notes(report: &Report) -> Vec<String> {
     /// From here on strangers may have moved the figures.
     const FOREIGN_CORES_MAX: f64 = 0.1;
     let mut notes = Vec::new();

@@ -35,6 +35,25 @@ fn memory(anonymous_bytes: u64) -> memory::Reading {
     }
 }
 
+fn played_second(latency_ns: u64) -> crate::generator::series::Second {
+    let mut second = crate::generator::series::Second {
+        sent: 5,
+        heard: 40,
+        bytes_sent: 1_024,
+        bytes_received: 8_192,
+        ..Default::default()
+    };
+    second.latencies.record_ns(latency_ns);
+    second
+}
+
+/// A second in which each of two shards used this much.
+fn server_second(cpu_ns: u64) -> seconds::ServerSecond {
+    let used = |name: &str| ThreadUse { name: name.to_owned(), count: 1, cpu_ns };
+    let threads = ["shard-0", "shard-1", "writer"].map(used).into();
+    seconds::ServerSecond { threads, elapsed_ns: 1_000_000_000 }
+}
+
 /// A server that took half a core for 10 s.
 fn outcome() -> Outcome {
     let mut latencies = Latencies::default();
@@ -45,6 +64,8 @@ fn outcome() -> Outcome {
         latencies,
         lateness: Latencies::default(),
         counters: Counters::default(),
+        seconds: vec![played_second(1_000_000), played_second(2_000_000)],
+        server_seconds: vec![server_second(500_000_000), server_second(250_000_000)],
         generator_cpu: 0.2,
         server_threads: Some(vec![thread]),
         elapsed_ns: 10_000_000_000,
@@ -277,4 +298,70 @@ fn the_latencies_are_kept_beside_the_json() {
     assert!(fs::read_to_string(&hgrm).unwrap().contains("Percentile"));
     fs::remove_file(path).unwrap();
     fs::remove_file(hgrm).unwrap();
+}
+
+#[test]
+fn the_measured_part_is_told_second_by_second_and_the_curve_with_its_floor_s() {
+    let report = Report::new("server", circumstances(), &outcome(), Some(floor(1_000)));
+    let json = serde_json::to_value(&report).unwrap();
+    let seconds = json["seconds"].as_array().unwrap();
+    assert_eq!(seconds.len(), 2, "{json}");
+    assert_eq!(seconds[1]["heard"], 40);
+    assert_eq!(seconds[1]["server_cpu_cores"]["shard-1"], 0.25);
+    assert!((1_900.0..2_100.0).contains(&seconds[1]["p99_us"].as_f64().unwrap()), "{json}");
+    for curve in [&json["latency_curve_us"], &json["floor"]["latency_curve_us"]] {
+        assert_eq!(curve.as_array().unwrap().last().unwrap()[0], 1.0, "{json}");
+    }
+}
+
+#[test]
+fn the_page_says_what_was_played_on_what_and_what_came_of_it() {
+    let mut faulty = outcome();
+    faulty.account.lost = 3;
+    let page = Report::new("server", circumstances(), &faulty, Some(floor(1_000))).to_html();
+    for text in [
+        "<h1>chat over binary: 1000 users</h1>",
+        "<span class=\"verdict fail\">fail</span>",
+        "<li>3 deliveries lost</li>",
+        "<dt>message rate</dt><dd>0.1 Hz a user</dd>",
+        "<dt>neighbours</dt><dd>7 others hear each message</dd>",
+        "<dt>payload</dt><dd>64 B</dd>",
+        "<dt>tick rate</dt><dd>no ticks</dd>",
+        "<dt>latency bound</dt><dd>p50 5 ms, p99 100 ms</dd>",
+        "<dt>machine</dt><dd>a processor, 3 cores, 1 MiB, Linux 6.18</dd>",
+        "<small>users per core</small><b>–</b><small>limited by integrity</small>",
+        ">Latency over time<",
+        ">Latency by percentile<",
+        "</i>floor</span>",
+        ">CPU by shard<",
+        "</i>shard-1</span>",
+        ">Bytes<",
+        "<title>second 2: 8 KiB to users, 1 KiB from them; 40 messages heard, 5 said</title>",
+        "bound on p99 100 ms",
+        "<code>",
+    ] {
+        assert!(page.contains(text), "{text} in\n{page}");
+    }
+    // No turns were counted.
+    assert!(!page.contains("Turns of the shards") && !page.contains("<script"), "{page}");
+}
+
+#[test]
+fn the_page_has_turns_by_their_length_and_many_shards_in_one_colour() {
+    let bucket = |end: &str, count| {
+        format!("warren_turn_seconds_bucket{{le=\"{end}\",shard=\"0\"}} {count}\n")
+    };
+    let turns = [bucket("0.000512", 70), bucket("0.002048", 90), bucket("+Inf", 100)].concat();
+    let mut busy = outcome();
+    busy.server_work.as_mut().unwrap().turn_times = TurnTimes::parse(&turns);
+    let thread = |shard| ThreadUse { name: format!("shard-{shard}"), count: 1, cpu_ns: 1 };
+    busy.server_seconds[0].threads = (0..9).map(thread).collect();
+    let report = Report::new("server", circumstances(), &busy, None);
+    let turns = vec![(Some(512.0), 70), (Some(2_048.0), 20), (None, 10)];
+    assert_eq!(report.server_turn_times, turns);
+    let page = report.to_html();
+    for text in ["Turns of the shards", "2ms: 20 turns, 20.000 %", "</i>each shard</span>"] {
+        assert!(page.contains(text), "{text} in\n{page}");
+    }
+    assert!(!page.contains("</i>shard-1</span>"), "{page}");
 }

@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::phase::Outcome;
 use crate::pinning::Pinning;
 use crate::profile::Profile;
-use crate::report::Circumstances;
+use crate::report::{Circumstances, played};
 use crate::verdict::{Judgement, Limit, Verdict, judge};
 
 /// One try of a number of users.
@@ -169,6 +169,9 @@ pub struct Found {
     pub pinning: Pinning,
     /// What it was measured on.
     pub machine: Machine,
+    /// What was played and on what, in words.
+    #[serde(skip)]
+    pub played: Vec<(&'static str, String)>,
     /// How to run it again.
     pub command: String,
 }
@@ -217,6 +220,7 @@ impl Found {
             shards: circumstances.shards,
             pinning: circumstances.pinning.clone(),
             machine: circumstances.machine.clone(),
+            played: played(circumstances),
             command: std::env::args().collect::<Vec<String>>().join(" "),
         }
     }
@@ -244,6 +248,9 @@ impl Found {
         }
         if let Some(users) = self.users_per_core {
             text.push_str(&format!("{users:.0} users per core\n"));
+        }
+        if self.pinning.shared {
+            text.push_str("note: generators share the server's cores: there are no others\n");
         }
         if !self.finished {
             text.push_str("note: the time was over before the ends of the bracket were near\n");

@@ -168,3 +168,34 @@ fn load() -> LoadArguments {
         action => panic!("{action:?} is not floor"),
     }
 }
+
+#[test]
+fn the_page_of_a_search_has_its_facts_charts_and_every_try() {
+    let held = found(&[(1_000, None), (2_000, Some(Limit::Latency)), (1_500, None)]);
+    let page = html::render(&held);
+    for text in [
+        "<h1>chat over binary: 1500 users held</h1>",
+        "<span class=\"verdict pass\">pass</span>",
+        "<li>latency of 2000</li>",
+        "<small>users per core</small><b>750</b>",
+        "<small>more limited by</small><b>latency</b>",
+        "the time was over",
+        "<dt>message rate</dt><dd>0.1 Hz a user</dd>",
+        "<dt>latency bound</dt><dd>p50 5 ms, p99 100 ms</dd>",
+        ">Latency by users<",
+        "bound on p99 100 ms",
+        "<circle class=\"dot c1\"",
+        "p99, not held (×)",
+        "<td>2000</td><td>not held</td>",
+        "<td class=\"words\">latency of 2000</td>",
+    ] {
+        assert!(page.contains(text), "{text} in\n{page}");
+    }
+    // Of the latency, the cost, and the cores of two.
+    let drawn = ["<circle class=\"dot", "l10 10m0 -10l-10 10"].map(|it| page.matches(it).count());
+    assert_eq!(drawn, [10, 5], "{page}");
+    let none = html::render(&found(&[(1, Some(Limit::Generator))]));
+    for text in ["no number of users held", "verdict generator-bound", "<b>–</b>"] {
+        assert!(none.contains(text), "{text} in\n{none}");
+    }
+}

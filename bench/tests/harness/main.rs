@@ -185,6 +185,7 @@ fn check_smoke(protocol: &str, outcome: &Outcome) {
     assert_eq!(told, room_size > 1, "{protocol}: {report}");
     let threads = report["server_threads"].as_array().unwrap();
     assert!(threads.iter().any(|thread| thread["name"] == "shard-0"), "{protocol}: {threads:?}");
+    check_seconds(protocol, outcome);
     for key in [
         "server_allocations_per_message",
         "server_ring_enters_per_message",
@@ -193,6 +194,42 @@ fn check_smoke(protocol: &str, outcome: &Outcome) {
         "kernel_memory_per_connection_bytes",
     ] {
         assert!(report[key].is_f64(), "{protocol}: {key} in {report}");
+    }
+}
+
+/// Each second of the measured part is there, and together they are no more than the whole run.
+fn check_seconds(protocol: &str, outcome: &Outcome) {
+    let seconds = outcome.report["seconds"].as_array().unwrap();
+    assert_eq!(seconds.len() as f64, outcome.report["duration_s"].as_f64().unwrap(), "{protocol}");
+    let sum = |key: &str| seconds.iter().map(|second| second[key].as_u64().unwrap()).sum::<u64>();
+    assert!(sum("sent") > 0 && sum("sent") <= outcome.count("messages_sent"), "{protocol}");
+    assert!(sum("heard") > 0 && sum("heard") <= outcome.count("deliveries"), "{protocol}");
+    assert!(sum("bytes_sent") > 0 && sum("bytes_received") > 0, "{protocol}");
+    for second in seconds {
+        assert!(second["server_cpu_cores"]["shard-0"].is_f64(), "{protocol}: {second}");
+    }
+}
+
+#[test]
+fn the_page_of_a_run_is_written_beside_its_report() {
+    server_program();
+    let path = report_path("page").with_extension("html");
+    let outcome = harness("page", &["run", "chat", "--html", path.to_str().unwrap()]);
+    let page = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let verdict = outcome.report["verdict"].as_str().unwrap();
+    assert!(
+        page.contains(&format!("<span class=\"verdict {verdict}\">{verdict}</span>")),
+        "{page}"
+    );
+    for chart in [
+        "Latency over time",
+        "Latency by percentile",
+        "CPU by shard",
+        "Turns of the shards",
+        "Bytes",
+    ] {
+        assert!(page.contains(&format!("aria-label=\"{chart}\"")), "{chart} in {page}");
     }
 }
 

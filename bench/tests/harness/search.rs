@@ -31,8 +31,15 @@ fn users(report: &Value) -> Vec<u64> {
 #[test]
 fn the_highest_number_that_warren_holds_is_found_up_to_what_was_asked_for() {
     server_program();
-    let (status, report, table) =
-        search("search-warren", &["--users", "16", "--users-max", "40", "--tries", "4"]);
+    let page_path = report_path("search-page").with_extension("html");
+    let page_option = format!("--html={}", page_path.display());
+    let (status, report, table) = search(
+        "search-warren",
+        &["--users", "16", "--users-max", "40", "--tries", "4", &page_option],
+    );
+    let page = std::fs::read_to_string(&page_path).unwrap();
+    std::fs::remove_file(page_path).unwrap();
+    assert!(page.contains("aria-label=\"Latency by users\""), "{page}");
     // A busy machine may be too slow for the bounds, and has no other excuse.
     if report["limited_by"] == "users-max" {
         assert_eq!((status, users(&report).last()), (0, Some(&40)), "{report}");
@@ -42,6 +49,10 @@ fn the_highest_number_that_warren_holds_is_found_up_to_what_was_asked_for() {
         let limit = report["limited_by"].as_str().unwrap();
         assert!(matches!(limit, "latency" | "generator"), "{report}");
     }
+    // The last try has the cores that the first had.
+    let cores = &report["pinning"]["server"][0];
+    let others = std::thread::available_parallelism().unwrap().get() > 1;
+    assert_eq!(&report["pinning"]["generators"][0] != cores, others, "{report}");
     for step in report["steps"].as_array().unwrap() {
         assert!(step["server_cpu_us_per_user_s"].as_f64().unwrap() > 0.0, "{report}");
     }

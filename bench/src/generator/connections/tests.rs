@@ -364,3 +364,29 @@ fn what_is_lent_is_sent_once_and_who_is_woken_has_a_turn() {
     let said = connections.lend_output(1, |said| String::from_utf8(said.to_vec()).unwrap());
     assert_eq!(said, "msg:join\nroom:r000000\n\0");
 }
+
+#[test]
+fn the_measured_part_is_counted_second_by_second() {
+    let mut connections = joined(2);
+    // Said before the measured part, and in it; heard a second later.
+    let (early, measured) = (schedule().intended_ns(0, 0), schedule().intended_ns(0, 1));
+    for (number, intended_ns) in [(0, early), (1, measured)] {
+        connections.act(Due { index: 0, number, intended_ns }, intended_ns);
+        let text = heard(u64::from(number) + 1, 0, number);
+        connections.received(1, text.as_bytes(), intended_ns + SECOND_NS).unwrap();
+        connections.count_bytes_sent(70, intended_ns);
+        connections.count_bytes_received(90, intended_ns + SECOND_NS);
+    }
+    let seconds = connections.report(130 * SECOND_NS, 0, 1).seconds;
+    assert_eq!(seconds.len(), 10);
+    let at = ((measured - schedule().measure_from_ns) / SECOND_NS) as usize;
+    for (index, second) in seconds.iter().enumerate() {
+        let sums = [second.sent, second.heard, second.bytes_sent, second.bytes_received];
+        let said = u64::from(index == at);
+        let heard = u64::from(index == at + 1);
+        assert_eq!(sums, [said, heard, 70 * said, 90 * heard], "second {index}");
+        // The latency is of the second in which it was to be said.
+        let latency_us = second.latencies.quantile_us(1.0);
+        assert_eq!(latency_us.is_some(), index == at, "second {index}: {latency_us:?}");
+    }
+}
