@@ -5,18 +5,40 @@ use crate::reason::Reason;
 /// Longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
+/// Bytes that a name may have after the first.
+const CONTINUES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let character = byte as u8;
+        table[byte] = character.is_ascii_alphanumeric() || matches!(character, b'_' | b'.' | b'-');
+        byte += 1;
+    }
+    table
+};
+
 /// A name that matches `[A-Za-z_][A-Za-z0-9_.-]{0,63}`, or [`Reason::BadName`].
 ///
 /// # Errors
 /// [`Reason::BadName`].
 pub fn check_name(name: &[u8]) -> Result<&str, Reason> {
-    let Some((first, rest)) = name.split_first() else { return Err(Reason::BadName) };
-    let starts = first.is_ascii_alphabetic() || *first == b'_';
-    let continues = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    if !starts || name.len() > NAME_BYTES_MAX || !rest.iter().all(continues) {
-        return Err(Reason::BadName);
-    }
+    check_name_bytes(name)?;
     core::str::from_utf8(name).map_err(|_| Reason::BadName)
+}
+
+/// The same for a name that nobody reads as text now.
+///
+/// # Errors
+/// [`Reason::BadName`].
+pub(crate) fn check_name_bytes(name: &[u8]) -> Result<(), Reason> {
+    if is_name(name) { Ok(()) } else { Err(Reason::BadName) }
+}
+
+/// Whether it matches.
+pub(crate) fn is_name(name: &[u8]) -> bool {
+    let Some(first) = name.first() else { return false };
+    let starts = first.is_ascii_alphabetic() || *first == b'_';
+    starts && name.len() <= NAME_BYTES_MAX && name.iter().all(|byte| CONTINUES[usize::from(*byte)])
 }
 
 /// Field names with a meaning in requests. None of them can be an object's or event's own field.

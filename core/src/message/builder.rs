@@ -6,7 +6,7 @@ use super::{
     Fields, MESSAGE_FIELDS_MAX, Message, REQUEST_FIELDS_MAX, Reader, TYPE_BOOLEAN, TYPE_BYTES,
     TYPE_FLOAT, TYPE_INTEGER, TYPE_LIST, TYPE_NULL, TYPE_OBJECT, TYPE_TEXT, Value, check_text,
 };
-use crate::name::check_name;
+use crate::name::{check_name_bytes, is_name};
 use crate::reason::Reason;
 
 /// Appends one message to a buffer.
@@ -51,9 +51,10 @@ impl<'b> MessageBuilder<'b> {
     /// # Panics
     /// When the method is no name.
     pub fn new(out: &'b mut Vec<u8>, method: &str) -> Self {
-        let mut builder = Self::without_method(out);
-        builder.set_method(method.as_bytes()).expect("a method is a name");
-        builder
+        assert!(is_name(method.as_bytes()), "a method is a name");
+        let start = out.len();
+        write_name(out, method.as_bytes());
+        Self::at(out, start, 1 + method.len(), 0)
     }
 
     /// Starts a message whose method comes among its fields, as in JSON. Until
@@ -87,7 +88,7 @@ impl<'b> MessageBuilder<'b> {
             return Err(Reason::DuplicateField);
         }
         assert!(self.open.is_none(), "the method is no part of a field");
-        check_name(method)?;
+        check_name_bytes(method)?;
         write_name(self.out, method);
         self.method_bytes = 1 + method.len();
         self.out[self.start..].rotate_right(self.method_bytes);
@@ -207,7 +208,7 @@ impl<'b> MessageBuilder<'b> {
 
     /// Whether a field of this name from outside may come next; if so, it has to.
     fn claim(&mut self, name: &[u8]) -> Result<(), Reason> {
-        check_name(name)?;
+        check_name_bytes(name)?;
         if name == b"msg" {
             return Err(Reason::ReservedField);
         }
@@ -230,9 +231,16 @@ impl<'b> MessageBuilder<'b> {
     /// # Panics
     /// When [`try_field`](Self::try_field) would refuse it, in builds with debug assertions.
     pub fn field(&mut self, name: &str, value: Value<'_>) {
-        debug_assert!(check_name(name.as_bytes()).is_ok() && check_value(value).is_ok());
+        debug_assert!(is_name(name.as_bytes()) && check_value(value).is_ok());
         debug_assert!(name != "msg" && !self.has_field(name.as_bytes()));
         self.write_field(name.as_bytes(), value);
+    }
+
+    /// Adds all fields of a message of our own making.
+    pub(crate) fn fields_of(&mut self, message: Message<'_>) {
+        self.field_count += message.field_count();
+        assert!(self.field_count <= MESSAGE_FIELDS_MAX, "a message has room for its fields");
+        self.out.extend_from_slice(message.fields().reader.rest());
     }
 
     /// Adds a field whose value is a list of texts, without a list at hand.

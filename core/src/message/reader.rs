@@ -23,6 +23,11 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     pub(super) fn remaining(&self) -> usize {
         self.bytes.len()
     }
@@ -116,8 +121,12 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn checked_name(&mut self) -> &'a str {
-        let name = self.name().expect("the message was checked");
-        str::from_utf8(name).expect("names are ASCII")
+        str::from_utf8(self.checked_name_bytes()).expect("names are ASCII")
+    }
+
+    /// The same where it is only compared.
+    pub(super) fn checked_name_bytes(&mut self) -> &'a [u8] {
+        self.name().expect("the message was checked")
     }
 
     pub(super) fn checked_text(&mut self) -> &'a str {

@@ -189,3 +189,20 @@ fn every_prefix_of_a_message_is_read_or_refused() {
     // Exactly the ends of the method and of each field.
     assert_eq!(whole.collect::<Vec<_>>(), [5, 5 + 3 + 1 + 4 + 5, bytes.len()]);
 }
+
+#[test]
+fn a_control_character_is_found_wherever_it_stands() {
+    // Text is looked at in pieces of some length, and what is left behind them.
+    for length in 0..=70 {
+        let text = "x".repeat(length);
+        for at in 0..=length {
+            let with = |byte: char| format!("{}{byte}{}", &text[at..], &text[..at]);
+            assert_eq!(check_text(&with('\t')), Ok(()), "{at} of {length}");
+            assert_eq!(check_text(&with('é')), Ok(()), "{at} of {length}");
+            for byte in ['\0', '\u{1f}'] {
+                let refused = Err(Reason::ControlCharacter);
+                assert_eq!(check_text(&with(byte)), refused, "{at} of {length}");
+            }
+        }
+    }
+}

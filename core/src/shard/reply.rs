@@ -20,9 +20,7 @@ pub(super) fn write_reply(
     let mut reply = MessageBuilder::new(out, request.method());
     write_request_fields(&mut reply, request, echoes_request, overlaid);
     reply.field("status", Value::Integer(0));
-    for (name, value) in own.fields() {
-        reply.field(name, value);
-    }
+    reply.fields_of(own);
 }
 
 /// Writes the refusal of `request`: the same, with `status`, `error` and perhaps `limit`.

@@ -102,3 +102,22 @@ fn the_protocol_is_told_within_its_own_limit() {
         assert_eq!(detect(bytes.as_bytes(), 64 * 1024), expected, "{}", bytes.len());
     }
 }
+
+#[test]
+fn connserver_pairs_are_sorted_however_many_they_are() {
+    for count in [0, 1, 14, 15, 16, 17, MESSAGE_FIELDS_MAX] {
+        let mut message = Vec::new();
+        let mut builder = MessageBuilder::new(&mut message, "chat");
+        // `msg` comes between them.
+        let names: Vec<String> =
+            (0..count).rev().map(|at| format!("{}{at:03}", ['a', 'z'][at % 2])).collect();
+        names.iter().for_each(|name| builder.field(name, Value::Text("1")));
+        let mut pairs: Vec<String> = names.iter().map(|name| format!("{name}=1")).collect();
+        pairs.push("msg=chat".to_owned());
+        pairs.sort();
+        let mut out = Vec::new();
+        let message = Message::from_checked(&message);
+        encode(Protocol::ConnServerA, &GatewaySettings::default(), message, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), pairs.join("&") + "~\0", "{count} fields");
+    }
+}
