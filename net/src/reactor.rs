@@ -95,7 +95,8 @@ pub struct ReactorSettings {
     /// Frames taken in one turn, a run of empty ones as one. It is looked at between receive buffers, so a turn may take as
     /// many more as one buffer holds.
     pub inputs_per_turn_max: usize,
-    /// Longest time for which completions are gathered before a turn, in microseconds.
+    /// Longest time from a turn's beginning for which completions are gathered for the next, in
+    /// microseconds.
     pub turn_interval_us: u64,
     /// Receive buffers, a power of two.
     pub receive_buffers: usize,

@@ -16,7 +16,7 @@
 //!   again; only where none is to be had the helper does it. Either looks the slot up when it runs: a
 //!   slot must not be closed before its shutdown has completed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::marker::PhantomData;
 use std::mem;
@@ -40,6 +40,8 @@ const REAPS_PER_WAIT_MAX: u32 = 64;
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Threads that the kernel may start for a ring: only shutdowns without a descriptor use them.
 const KERNEL_WORKERS_MAX: u32 = 2;
+/// Shutdowns under way: each has a descriptor for a moment, of which a process has few.
+const SHUTDOWNS_MAX: usize = 64;
 /// How long a dying ring waits for the kernel to let go of its memory.
 const CANCEL_TIMEOUT: Timespec = Timespec::new().sec(1);
 
@@ -148,6 +150,15 @@ struct QueuedSend {
     done: bool,
 }
 
+/// How a shutdown is done.
+#[derive(Clone, Copy, Debug)]
+enum ShutdownStep {
+    /// A descriptor is being made, to be shut down in this way.
+    MakingDescriptor(libc::c_int),
+    /// None could be made: the kernel's helper thread does it.
+    Helper,
+}
+
 /// A socket on its way into the file table.
 struct Entering {
     number: u32,
@@ -171,10 +182,10 @@ pub struct Ring {
     entering: Vec<Entering>,
     /// By slot: descriptors that were made for their sockets.
     installed: HashMap<u32, OwnedFd>,
-    /// By slot: shutdowns for which a descriptor is being made.
-    shutdowns: HashMap<u32, libc::c_int>,
-    /// Those for which none could be.
-    late_shutdowns: Vec<(UserData, libc::c_int)>,
+    /// By slot: how its shutdown, which is under way, is done.
+    shutdowns: HashMap<u32, ShutdownStep>,
+    /// Shutdowns that wait until fewer are under way.
+    waiting_shutdowns: VecDeque<(UserData, libc::c_int)>,
     accepts: AcceptPlaces,
     wake: WakeRead,
     registered_index: Option<u32>,
@@ -220,7 +231,7 @@ impl Ring {
             entering: Vec::new(),
             installed: HashMap::new(),
             shutdowns: HashMap::new(),
-            late_shutdowns: Vec::new(),
+            waiting_shutdowns: VecDeque::new(),
             accepts: AcceptPlaces::new(),
             wake: WakeRead { handle, counter: Box::new([0; 8]) },
             registered_index: Some(index),
@@ -414,18 +425,68 @@ impl Ring {
             Shutdown::Write => libc::SHUT_WR,
             Shutdown::Both => libc::SHUT_RDWR,
         };
-        let earlier = self.shutdowns.insert(slot, how);
+        if self.shutdowns.len() < SHUTDOWNS_MAX {
+            self.begin_shutdown(user_data, how);
+        } else {
+            self.waiting_shutdowns.push_back((user_data, how));
+        }
+    }
+
+    fn begin_shutdown(&mut self, user_data: UserData, how: libc::c_int) {
+        let slot = user_data.index();
+        let earlier = self.shutdowns.insert(slot, ShutdownStep::MakingDescriptor(how));
         assert!(earlier.is_none(), "one shutdown of a slot at a time");
         let entry = opcode::FixedFdInstall::new(Fixed(slot), 0).build();
         self.push(entry.user_data(user_data.to_bits()));
     }
 
     /// Shuts down by the kernel's helper thread.
-    fn shutdown_late(&mut self) {
-        while let Some((user_data, how)) = self.late_shutdowns.pop() {
-            let entry = opcode::Shutdown::new(Fixed(user_data.index()), how).build();
-            self.push(entry.user_data(user_data.to_bits()));
+    pub(super) fn shutdown_by_helper(&mut self, user_data: UserData, how: libc::c_int) {
+        self.shutdowns.insert(user_data.index(), ShutdownStep::Helper);
+        let entry = opcode::Shutdown::new(Fixed(user_data.index()), how).build();
+        self.push(entry.user_data(user_data.to_bits()));
+    }
+
+    /// Goes on with the shutdowns among the completions from this place on, and takes those out
+    /// that are not over.
+    fn advance_shutdowns(&mut self, from: usize) {
+        let mut at = from;
+        // What is submitted here may complete at once: those have gone on already.
+        let mut end = self.completed.len();
+        while at < end {
+            let Completion { user_data, outcome, .. } = self.completed[at];
+            at += 1;
+            if user_data.kind() != Some(OperationKind::Shutdown) {
+                continue;
+            }
+            match self.advance_shutdown(user_data, outcome) {
+                Some(ended) => self.completed[at - 1].outcome = ended,
+                None => {
+                    at -= 1;
+                    end -= 1;
+                    self.completed.remove(at);
+                }
+            }
         }
+    }
+
+    /// What became of a shutdown, once it is over.
+    fn advance_shutdown(&mut self, user_data: UserData, outcome: Outcome) -> Option<Outcome> {
+        let step = self.shutdowns.remove(&user_data.index()).expect("it is under way");
+        let ended = match (step, outcome) {
+            (ShutdownStep::MakingDescriptor(how), Outcome::Done(descriptor)) => {
+                shut_down(descriptor as RawFd, how)
+            }
+            (ShutdownStep::MakingDescriptor(how), _) => {
+                self.shutdown_by_helper(user_data, how);
+                return None;
+            }
+            (ShutdownStep::Helper, outcome) => outcome,
+        };
+        if let Some((next, how)) = self.waiting_shutdowns.pop_front() {
+            self.begin_shutdown(next, how);
+        }
+        Some(ended)
     }
 
     /// Frees a slot. The socket lives on until every operation on it has ended.
@@ -598,25 +659,14 @@ impl Ring {
                         let place = entering.expect("it is kept until it completes").place[0];
                         completion.outcome = Outcome::Done(place as u32);
                     }
-                    (Some(OperationKind::Shutdown), outcome) => {
-                        match (self.shutdowns.remove(&index), outcome) {
-                            (Some(how), Outcome::Done(descriptor)) => {
-                                completion.outcome = shut_down(descriptor as RawFd, how);
-                            }
-                            (Some(how), _) => {
-                                self.late_shutdowns.push((completion.user_data, how));
-                                continue;
-                            }
-                            // The helper has done it.
-                            (None, _) => {}
-                        }
-                    }
                     _ => {}
                 }
                 self.completed.push(completion);
             }
-            self.shutdown_late();
             self.counters.completions += (self.completed.len() - before) as u64;
+            if !self.shutdowns.is_empty() {
+                self.advance_shutdowns(before);
+            }
             if !self.ring.submission().cq_overflow() {
                 return;
             }
@@ -642,6 +692,26 @@ impl Drop for Ring {
             mem::forget(mem::take(&mut self.entering));
             mem::forget(mem::replace(&mut self.accepts, AcceptPlaces::new()));
             mem::forget(mem::take(&mut self.wake.counter));
+        }
+        // Descriptors that were made for completions which nobody has taken.
+        let made = self.ring.completion().filter_map(|entry| {
+            let Completion { user_data, outcome, .. } = Completion::from_entry(&entry);
+            let by_helper = || {
+                let step = self.shutdowns.get(&user_data.index());
+                matches!(step, Some(ShutdownStep::Helper))
+            };
+            match (user_data.kind(), outcome) {
+                (Some(OperationKind::Shutdown), _) if by_helper() => None,
+                (
+                    Some(OperationKind::Install | OperationKind::Shutdown),
+                    Outcome::Done(descriptor),
+                ) => Some(descriptor as RawFd),
+                _ => None,
+            }
+        });
+        for descriptor in made {
+            // SAFETY: it was made for the one completion that names it.
+            drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
         }
         if let Some(index) = self.registered_index.take() {
             unregister_descriptor(&self.ring, index);

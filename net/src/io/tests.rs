@@ -422,12 +422,58 @@ fn shutdowns_start_no_thread_of_the_kernel() {
     }
     assert_eq!(kernel_workers(), Vec::<String>::new());
 
+    let (mut client, server) = connected();
+    ring.install(9, OwnedFd::from(server)).unwrap();
+    let by_helper = UserData::new(OperationKind::Shutdown, 1, 9);
+    ring.shutdown_by_helper(by_helper, libc::SHUT_WR);
+    let done = completions(&mut ring, 1);
+    assert_eq!((done[0].user_data, done[0].outcome), (by_helper, Outcome::Done(0)));
+    assert_eq!(client.read(&mut [0; 9]).unwrap(), 0);
+    ring.close(UserData::new(OperationKind::Close, 1, 9), 9);
+
     // Nothing is there to be shut down: the helper is asked, and says so, once.
     let empty = UserData::new(OperationKind::Shutdown, 1, 9);
     ring.shutdown(empty, 9, Shutdown::Both);
     let failed = completions(&mut ring, 1);
     assert_eq!((failed.len(), failed[0].user_data), (1, empty));
     assert_eq!(failed[0].outcome, Outcome::Failed(libc::EBADF));
+}
+
+#[test]
+fn many_shutdowns_wait_for_each_other_and_all_complete() {
+    let mut ring = Ring::new(&SETTINGS).unwrap();
+    let mut clients = Vec::new();
+    for slot in 0..200 {
+        let (client, server) = connected();
+        ring.install(slot, OwnedFd::from(server)).unwrap();
+        clients.push(client);
+    }
+    for slot in 0..200 {
+        ring.shutdown(UserData::new(OperationKind::Shutdown, 1, slot), slot, Shutdown::Write);
+    }
+    let mut slots: Vec<u32> = Vec::new();
+    while slots.len() < 200 {
+        for completion in completions(&mut ring, 1) {
+            assert_eq!(completion.outcome, Outcome::Done(0));
+            slots.push(completion.user_data.index());
+        }
+    }
+    slots.sort_unstable();
+    assert_eq!(slots, (0..200).collect::<Vec<_>>());
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0; 9]).unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_ring_leaves_no_descriptor_of_a_shutdown_behind() {
+    let mut ring = Ring::new(&SETTINGS).unwrap();
+    let (mut client, server) = connected();
+    ring.install(9, OwnedFd::from(server)).unwrap();
+    ring.shutdown(UserData::new(OperationKind::Shutdown, 1, 9), 9, Shutdown::Write);
+    ring.submit();
+    drop(ring);
+    assert_eq!(client.read(&mut [0; 9]).unwrap(), 0);
 }
 
 /// Threads that the kernel has started for this thread's rings.
