@@ -112,6 +112,8 @@ pub struct LimitsConfig {
     pub replay_messages_max: usize,
     /// Bytes of one shard's messages that are kept to be told again.
     pub replay_bytes_max: usize,
+    /// Deliveries of one shard that are remembered.
+    pub replay_links_max: usize,
     /// Bytes in a second that are kept of what one session alone is told.
     pub replay_bytes_per_s: u64,
     /// Milliseconds for which a room made by `join` stays when it is empty.
@@ -393,6 +395,7 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         detached_sessions_max: limits.detached_sessions_max().count()?,
         replay_messages_max: limits.replay_messages_max().count()?,
         replay_bytes_max: limits.replay_bytes_max().count()?,
+        replay_links_max: limits.replay_links_max().count()?,
         replay_bytes_per_s: limits.replay_bytes_per_s().number()?,
         room_grace_ms: limits.room_grace_ms().number()?,
         join_creates_rooms: limits.join_creates_rooms().get(),

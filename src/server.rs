@@ -607,6 +607,7 @@ fn shard_settings(
             detached_sessions_max: config.limits.detached_sessions_max,
             replay_messages_max: config.limits.replay_messages_max,
             replay_bytes_max: config.limits.replay_bytes_max,
+            replay_links_max: config.limits.replay_links_max,
             // More at once could not be told again.
             replay_alone: Rate {
                 per_s: config.limits.replay_bytes_per_s,

@@ -1,7 +1,7 @@
 //! `warren-bench attack`: what an attack does to those who chat beside it, and to the server.
 //!
 //! ```text
-//! a server ── baseline: legal users chat ── the same with attackers ──> ratio of p99
+//! a server ── baseline: legal users chat ── the same with attackers ──> ratios of percentiles
 //!          └─ /metrics before and after: reasons counted, against reasons heard by attackers
 //! ```
 //!
@@ -43,6 +43,8 @@ const CONNECTIONS_PER_ATTACKER_MAX: u32 = 7_500;
 /// Between the command to start and the measured part, besides the warm-up; and what attackers go
 /// on for after it.
 const MARGIN_NS: u64 = 1_000_000_000;
+/// How long a session waits to be resumed: nobody does here.
+const GRACE_MS: u64 = 1_000;
 /// How long an attacker may take to tell what it did.
 const REPORT_WAIT: Duration = Duration::from_secs(20);
 /// Times that a bomb is decoded to time it.
@@ -88,6 +90,8 @@ fn play(
     let mut size = runner::size(load, &program)?;
     size.connections_max =
         capacity::connections_per_shard(connections, load.shards, descriptors_max())?;
+    // Sessions of attackers end within the next round's warm-up.
+    size.settings.push(("session.grace_ms".to_owned(), GRACE_MS.to_string()));
     size.settings.extend(arguments.settings.iter().cloned());
     let settings = size.settings.clone();
     let sockets = memory::sockets_allocated()?;
@@ -98,14 +102,18 @@ fn play(
     let (mut baseline, mut attacked) = (Phase::default(), Phase::default());
     let mut attack = AttackReport::default();
     let mut reasons = Reasons::default();
-    for _ in 0..arguments.rounds {
+    for round in 0..arguments.rounds {
         let outcome = phase::play(&setup, &mut Meter::new("before"))?;
-        baseline.add(&outcome, memory::Peak::take(server.id())?);
+        baseline.add(&outcome, 0.0);
+        // Later ones have what attacks before have left.
+        if round == 0 {
+            baseline.add_peak(memory::Peak::take(server.id())?);
+        }
         let before = Reasons::take(admin)?;
         memory::peak_reset(server.id())?;
         let (outcome, told) = attacked_phase(scenario, &setup)?;
-        let peak = memory::Peak::take(server.id())?;
-        attacked.add(&outcome, peak);
+        attacked.add(&outcome, told.cores());
+        attacked.add_peak(memory::Peak::take(server.id())?);
         attack.add_round(&told);
         reasons.add(&Reasons::take(admin)?.since(&before));
     }

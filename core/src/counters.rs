@@ -49,6 +49,8 @@ pub struct ShardCounters {
     pub addresses: u64,
     /// Gauge: bytes in memory of the messages that are kept for sessions.
     pub replay_log_bytes: u64,
+    /// Bytes of memory of the links to them.
+    pub replay_link_bytes: u64,
     /// Gauge: rooms whose home is here.
     pub rooms: u64,
     /// Gauge: objects, rooms among them.
@@ -88,6 +90,7 @@ impl Default for ShardCounters {
             addresses_evicted: 0,
             addresses: 0,
             replay_log_bytes: 0,
+            replay_link_bytes: 0,
             rooms: 0,
             objects: 0,
             state_bytes: 0,

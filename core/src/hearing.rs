@@ -24,7 +24,7 @@ pub(crate) fn is_counted(method: &str) -> bool {
     !UNCOUNTED.contains(&method)
 }
 
-/// One session's hearing; no two cache lines for one.
+/// One session's hearing, never across two cache lines.
 #[derive(Clone, Debug)]
 #[repr(align(32))]
 struct Hearer {
@@ -55,15 +55,14 @@ pub(crate) struct Hearing {
 impl Hearing {
     /// Hearing that keeps nothing.
     pub(crate) fn unkept() -> Self {
-        let log = ReplayLog::new(0);
+        let log = ReplayLog::new(0, 0);
         Self { hearers: Vec::new(), log, messages_max: None, missed_bytes_max: 0 }
     }
 
-    /// Hearing that keeps so many bytes for all sessions, and tells one up to so many messages and
-    /// bytes again.
-    pub(crate) fn kept(messages_max: usize, bytes_max: usize, missed_bytes_max: usize) -> Self {
+    /// Hearing that keeps this log for all sessions, and tells one up to so many messages and bytes
+    /// again.
+    pub(crate) fn kept(log: ReplayLog, messages_max: usize, missed_bytes_max: usize) -> Self {
         assert!(messages_max > 0);
-        let log = ReplayLog::new(bytes_max);
         let messages_max = Some(messages_max);
         Self { hearers: Vec::new(), log, messages_max, missed_bytes_max }
     }
@@ -154,17 +153,17 @@ impl Hearing {
         let most = self.messages_max.unwrap_or(0);
         let count = usize::try_from(count).ok().filter(|count| *count <= most);
         let count = count.ok_or(Reason::ResumeTooOld)?;
-        let mut positions = Vec::with_capacity(count);
+        let mut positions = Vec::new();
         let mut bytes = 0;
         let mut at = self.hearers[session.index as usize].last;
         for _ in 0..count {
-            let link = self.log.linked(at).ok_or(Reason::ResumeTooOld)?;
-            bytes += self.log.get(link.message).ok_or(Reason::ResumeTooOld)?.len();
+            let link = self.log.link_at(at).ok_or(Reason::ResumeTooOld)?;
+            bytes += self.log.message_at(link.message).ok_or(Reason::ResumeTooOld)?.len();
+            if bytes > self.missed_bytes_max {
+                return Err(Reason::ResumeTooOld);
+            }
             positions.push(link.message);
             at = link.previous;
-        }
-        if bytes > self.missed_bytes_max {
-            return Err(Reason::ResumeTooOld);
         }
         positions.reverse();
         Ok(positions)

@@ -37,6 +37,7 @@ mod remembered;
 mod replay_log;
 pub mod room;
 pub mod routing;
+mod segment_log;
 mod session;
 pub mod shard;
 pub mod snapshot;

@@ -55,12 +55,13 @@ pub struct Limits {
     pub session_grace_ns: u64,
     /// Sessions of one shard without a connection; one more ends the oldest.
     pub detached_sessions_max: usize,
-    /// Messages of one session that are kept to be told again. A client that missed more cannot
-    /// resume.
+    /// Messages that one session is told again. A client that missed more cannot resume.
     pub replay_messages_max: usize,
     /// Bytes of all messages of one shard that are kept to be told again.
     pub replay_bytes_max: usize,
-    /// Bytes of that for what one session alone is told. What is more is told, and not kept.
+    /// Deliveries of one shard that are remembered, 16 bytes each.
+    pub replay_links_max: usize,
+    /// Bytes of messages for what one session alone is told. What is more is told, and not kept.
     pub replay_alone: Rate,
     /// Bytes, in packed form, that one session is told again at once: they have to fit into the
     /// send queue of its connection.
@@ -105,6 +106,7 @@ impl Limits {
         detached_sessions_max: 65_536,
         replay_messages_max: 1024,
         replay_bytes_max: 64 << 20,
+        replay_links_max: 8 << 20,
         replay_alone: Rate { per_s: 16 << 10, burst: 192 << 10 },
         resume_bytes_max: 192 << 10,
         connections_per_address_max: 1024,
@@ -147,6 +149,7 @@ impl Limits {
         detached_sessions_max: 2,
         replay_messages_max: 12,
         replay_bytes_max: 8 << 10,
+        replay_links_max: 256,
         replay_alone: Rate { per_s: 10_000, burst: 3000 },
         resume_bytes_max: 2 << 10,
         connections_per_address_max: 2,
@@ -157,6 +160,8 @@ impl Limits {
     };
 }
 
+/// Bytes of a delivery that is remembered.
+pub const REPLAY_LINK_BYTES: usize = 16;
 /// So many refused `login`s and `resume`s close a connection. `busy` is none.
 pub const REFUSED_LOGINS_MAX: u8 = 3;
 /// Names or ids on one page when the request does not say.

@@ -1,208 +1,153 @@
-//! What sessions were told of late: every message once, however many sessions heard it, and behind it
-//! a link for each of them, which leads to the message and to the link before it of that session. So
-//! whoever knows a session's last link (`hearing.rs`) finds all that it was told, newest first. The
-//! log is bounded by its bytes; its oldest segment goes when something new needs the room.
+//! What sessions were told of late: every message once, however many sessions heard it, and for each
+//! of them a link, which leads to the message and to the link before it of that session. So whoever
+//! knows a session's last link (`hearing.rs`) finds all that it was told, newest first.
+//!
+//! Messages and links stand in two logs, so that a crowd's many links push out no messages. Each is
+//! bounded; the oldest go.
 
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use crate::limits::REPLAY_LINK_BYTES;
+use crate::segment_log::SegmentLog;
 
-/// Segments in which the bound is divided: so much of it may stand empty at most.
-const SEGMENTS_MIN: usize = 8;
-/// Largest segment.
-const SEGMENT_BYTES_MAX: usize = 1 << 20;
 /// The position of what is not there.
 pub(crate) const NOWHERE: u64 = u64::MAX;
+/// Bytes before each message: its length.
+const LENGTH_BYTES: usize = 4;
 
 /// What one session was told: a message, and the link before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// The message's position; nowhere if it is too far back.
+    /// The message's position.
     pub(crate) message: u64,
     /// The position of the session's link before; nowhere if there is none.
     pub(crate) previous: u64,
 }
 
-/// Messages and links one after the other. Their memory was reserved as a whole.
-#[derive(Debug)]
-struct Segment {
-    /// The position of its first byte.
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-/// The messages of a shard's sessions, oldest first.
+/// The messages of a shard's sessions, and who heard them.
 #[derive(Debug)]
 pub(crate) struct ReplayLog {
-    segments: VecDeque<Segment>,
-    bytes_max: usize,
-    segment_bytes: usize,
-    /// Reserved bytes of all segments.
-    reserved_bytes: usize,
-    /// The position of what comes next.
-    end: u64,
+    messages: SegmentLog,
+    links: SegmentLog,
 }
 
 impl ReplayLog {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        let segment_bytes = (bytes_max / SEGMENTS_MIN).min(SEGMENT_BYTES_MAX);
-        Self { segments: VecDeque::new(), bytes_max, segment_bytes, reserved_bytes: 0, end: 0 }
+    /// A log that keeps so many bytes of messages, and so many links.
+    pub(crate) fn new(bytes_max: usize, links_max: usize) -> Self {
+        let links = SegmentLog::new(links_max * REPLAY_LINK_BYTES);
+        Self { messages: SegmentLog::new(bytes_max), links }
     }
 
-    /// The position of what comes next. Positions only rise.
+    /// The bytes that a message takes.
+    pub(crate) fn bytes_of(message: &[u8]) -> usize {
+        LENGTH_BYTES + message.len()
+    }
+
+    /// The position of the next message. Positions only rise.
     pub(crate) fn end(&self) -> u64 {
-        self.end
+        self.messages.end()
     }
 
-    /// Bytes of memory that it takes.
-    pub(crate) fn reserved_bytes(&self) -> usize {
-        self.reserved_bytes
+    /// Bytes of memory that messages take.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.messages.reserved_bytes()
+    }
+
+    /// Bytes of memory that links take.
+    pub(crate) fn link_bytes(&self) -> usize {
+        self.links.reserved_bytes()
     }
 
     /// Keeps a message, and says where. One that is longer than the whole log is not kept, nor
     /// anything before it.
     pub(crate) fn push(&mut self, message: &[u8]) -> u64 {
         let length = u32::try_from(message.len()).expect("a message is shorter than 4 GiB");
-        self.append(&length.to_le_bytes(), message)
-    }
-
-    /// Links a session to the message at this position, behind its link before. Returns where the
-    /// link is.
-    pub(crate) fn link(&mut self, link: Link) -> u64 {
-        // From the link back; 0 leads nowhere. What is further back than 4 GiB is gone anyway.
-        let back = |to: u64| match to {
-            NOWHERE => 0,
-            to => u32::try_from(self.end - to).unwrap_or(0),
-        };
-        let (message, previous) = (back(link.message), back(link.previous));
-        self.append(&message.to_le_bytes(), &previous.to_le_bytes())
-    }
-
-    /// The link at this position, if it is still there.
-    pub(crate) fn linked(&self, position: u64) -> Option<Link> {
-        let (message, rest) = self.bytes_from(position)?.split_first_chunk()?;
-        let (previous, _) = rest.split_first_chunk()?;
-        let to = |back: &[u8; 4]| match u32::from_le_bytes(*back) {
-            0 => NOWHERE,
-            back => position - u64::from(back),
-        };
-        Some(Link { message: to(message), previous: to(previous) })
-    }
-
-    fn append(&mut self, first: &[u8], second: &[u8]) -> u64 {
-        let needed = first.len() + second.len();
-        let has_room = |segment: &Segment| segment.bytes.capacity() - segment.bytes.len() >= needed;
-        if !self.segments.back().is_some_and(has_room) {
-            self.add_segment(needed);
-        }
-        let position = self.end;
-        self.end += needed as u64;
-        if let Some(segment) = self.segments.back_mut() {
-            segment.bytes.extend_from_slice(first);
-            segment.bytes.extend_from_slice(second);
-        }
-        position
+        self.messages.append(&length.to_le_bytes(), message)
     }
 
     /// The message at this position, if it is still there.
-    pub(crate) fn get(&self, position: u64) -> Option<&[u8]> {
-        let (length, rest) = self.bytes_from(position)?.split_first_chunk()?;
+    pub(crate) fn message_at(&self, position: u64) -> Option<&[u8]> {
+        let (length, rest) = self.messages.bytes_from(position)?.split_first_chunk()?;
         Some(&rest[..u32::from_le_bytes(*length) as usize])
     }
 
-    /// What stands from this position on in its segment, if it is still there.
-    fn bytes_from(&self, position: u64) -> Option<&[u8]> {
-        let first = self.segments.front()?;
-        if position < first.start || position >= self.end {
-            return None;
-        }
-        let after = self.segments.partition_point(|segment| segment.start <= position);
-        let segment = &self.segments[after - 1];
-        segment.bytes.get((position - segment.start) as usize..)
+    /// Keeps a link, and says where.
+    #[inline]
+    pub(crate) fn link(&mut self, link: Link) -> u64 {
+        let mut bytes = [0; REPLAY_LINK_BYTES];
+        let (message, previous) = bytes.split_at_mut(8);
+        message.copy_from_slice(&link.message.to_le_bytes());
+        previous.copy_from_slice(&link.previous.to_le_bytes());
+        self.links.append(&bytes, &[])
     }
 
-    /// Makes a segment with room for so much, out of the oldest if there is no room beside it.
-    fn add_segment(&mut self, needed: usize) {
-        let capacity = self.segment_bytes.max(needed);
-        let mut reused = None;
-        while self.reserved_bytes + capacity > self.bytes_max
-            && let Some(oldest) = self.segments.pop_front()
-        {
-            self.reserved_bytes -= oldest.bytes.capacity();
-            reused = Some(oldest.bytes).filter(|bytes| bytes.capacity() == capacity);
-        }
-        if capacity > self.bytes_max {
-            return;
-        }
-        let mut bytes = reused.unwrap_or_else(|| Vec::with_capacity(capacity));
-        bytes.clear();
-        self.reserved_bytes += bytes.capacity();
-        self.segments.push_back(Segment { start: self.end, bytes });
+    /// The link at this position, if it is still there.
+    pub(crate) fn link_at(&self, position: u64) -> Option<Link> {
+        let (message, rest) = self.links.bytes_from(position)?.split_first_chunk()?;
+        let (previous, _) = rest.split_first_chunk()?;
+        let [message, previous] = [message, previous].map(|place| u64::from_le_bytes(*place));
+        Some(Link { message, previous })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
+    use alloc::vec::Vec;
 
     use super::*;
 
-    #[test]
-    fn messages_are_there_until_the_log_is_full_and_then_the_oldest_go() {
-        let mut log = ReplayLog::new(800);
-        let mut pushed = Vec::new();
-        for number in 0..1000u32 {
-            let message = vec![number as u8; number as usize % 60];
-            pushed.push((log.push(&message), message));
-            assert!(log.reserved_bytes() <= 800);
-            let kept = pushed.iter().filter(|(position, _)| log.get(*position).is_some()).count();
-            // What is kept is the newest without a gap, and at least a message a segment.
-            for (at, (position, message)) in pushed.iter().enumerate() {
-                let is_kept = at + kept >= pushed.len();
-                assert_eq!(log.get(*position), is_kept.then_some(message.as_slice()));
-            }
-            assert!(kept >= 7 || kept == pushed.len(), "{kept}");
+    /// The first bytes of what a session was told, the oldest first.
+    fn told(log: &ReplayLog, last: u64) -> Vec<u8> {
+        let mut told = Vec::new();
+        let mut at = last;
+        while let Some(link) = log.link_at(at)
+            && let Some(message) = log.message_at(link.message)
+        {
+            told.push(message[0]);
+            at = link.previous;
         }
-        assert_eq!((log.get(log.end()), log.get(NOWHERE)), (None, None));
+        told.reverse();
+        told
     }
 
-    #[test]
-    fn links_lead_to_messages_and_to_the_links_before() {
-        let mut log = ReplayLog::new(800);
+    /// Tells a session 200 messages, and another each of them too.
+    #[track_caller]
+    fn check(bytes_max: usize, links_max: usize, least: usize) {
+        let mut log = ReplayLog::new(bytes_max, links_max);
         let mut last = NOWHERE;
-        let mut told = Vec::new();
         for number in 0..200u8 {
             let message = log.push(&[number; 9]);
-            // Another session's, between.
             log.link(Link { message, previous: NOWHERE });
             last = log.link(Link { message, previous: last });
-            told.push(number);
-            let mut at = last;
-            let mut heard = Vec::new();
-            while let Some(link) = log.linked(at)
-                && let Some(message) = log.get(link.message)
-            {
-                heard.push(message[0]);
-                at = link.previous;
-            }
-            heard.reverse();
-            assert!(heard.len() >= 20 || heard.len() == told.len(), "{}", heard.len());
-            assert_eq!(heard, told[told.len() - heard.len()..]);
+            let heard = told(&log, last);
+            let count = usize::from(number) + 1;
+            assert!(heard.len() >= least.min(count), "{} of {count}", heard.len());
+            assert_eq!(heard, (0..=number).skip(count - heard.len()).collect::<Vec<_>>());
+            assert!(log.message_bytes() <= bytes_max);
+            assert!(log.link_bytes() <= links_max * REPLAY_LINK_BYTES);
         }
+        assert!(told(&log, last).len() < 200);
     }
 
     #[test]
-    fn a_message_longer_than_the_log_is_not_kept_nor_anything_before_it() {
-        let mut log = ReplayLog::new(80);
-        let first = log.push(b"first");
-        let whole = log.push(&[1; 76]);
-        assert_eq!(log.get(first), None);
-        assert_eq!(log.get(whole), Some([1; 76].as_slice()));
-        let long = log.push(&[2; 77]);
-        let next = log.push(b"next");
-        assert_eq!((log.get(whole), log.get(long)), (None, None));
-        assert_eq!(log.get(next), Some(b"next".as_slice()));
-        let mut none = ReplayLog::new(0);
-        let position = none.push(b"x");
-        assert_eq!((none.get(position), none.reserved_bytes()), (None, 0));
+    fn a_session_finds_what_it_was_told_as_far_as_messages_and_links_are_there() {
+        // 13 bytes a message, two links each; of either, the newest segments.
+        check(130, 10_000, 8);
+        check(100_000, 20, 8);
+    }
+
+    #[test]
+    fn links_push_out_no_messages() {
+        let mut log = ReplayLog::new(1024, 64);
+        let message = log.push(b"said to a crowd");
+        for _ in 0..10_000 {
+            log.link(Link { message, previous: NOWHERE });
+        }
+        assert_eq!(log.message_at(message), Some(&b"said to a crowd"[..]));
+    }
+
+    #[test]
+    fn a_message_takes_its_length_besides() {
+        let mut log = ReplayLog::new(1024, 1);
+        log.push(b"four");
+        assert_eq!(log.end(), ReplayLog::bytes_of(b"four") as u64);
     }
 }

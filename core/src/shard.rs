@@ -40,6 +40,7 @@ use crate::message::Message;
 use crate::parked::WaitingLogins;
 use crate::partition::{FIRST_ADDRESS, Partition};
 use crate::relay::Relays;
+use crate::replay_log::ReplayLog;
 use crate::routing::RoutingTable;
 use crate::session::{Connections, Detached, Sessions};
 use crate::token::{TokenSeed, TokenSource};
@@ -143,10 +144,12 @@ impl Shard {
         let limits = &settings.limits;
         assert!(limits.detached_sessions_max > 0);
         let queue = EventQueue::new(limits.partition_events_max);
-        let (messages_max, bytes_max) = (limits.replay_messages_max, limits.replay_bytes_max);
         let hearing = match limits.session_grace_ns {
             0 => Hearing::unkept(),
-            _ => Hearing::kept(messages_max, bytes_max, limits.resume_bytes_max),
+            _ => {
+                let log = ReplayLog::new(limits.replay_bytes_max, limits.replay_links_max);
+                Hearing::kept(log, limits.replay_messages_max, limits.resume_bytes_max)
+            }
         };
         Self {
             now: Now { monotonic_ns: 0, wall_ms: 0 },
@@ -232,7 +235,8 @@ impl Shard {
         self.counters.sessions_detached = self.detached.len() as u64;
         self.counters.addresses = self.admission.len() as u64;
         self.counters.addresses_evicted = self.admission.evicted();
-        self.counters.replay_log_bytes = self.hearing.log().reserved_bytes() as u64;
+        self.counters.replay_log_bytes = self.hearing.log().message_bytes() as u64;
+        self.counters.replay_link_bytes = self.hearing.log().link_bytes() as u64;
         self.counters.queued_events = self.queue.len() as u64;
         self.counters.changed_objects = self.changed_object_count() as u64;
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");

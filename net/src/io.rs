@@ -19,6 +19,7 @@ pub mod listener;
 pub mod operation;
 pub mod probe;
 pub mod ring;
+mod shutdowns;
 pub mod wake;
 
 #[cfg(test)]

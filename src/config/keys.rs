@@ -489,10 +489,15 @@ sections! {
         /// `resume-too-old`. So is one that missed more bytes than half of
         /// `limits.send_queue_bytes_max`.
         replay_messages_max: u64 = "1024", Allowed::Range(1, 1_048_576);
-        /// Bytes of all messages of one shard that are kept to be told again, each once and 8 bytes
-        /// for each session that heard it; a client whose oldest missed message is no longer there
-        /// is answered `resume-too-old`.
-        replay_bytes_max: u64 = "67108864", Allowed::Range(KIB, 4 * GIB);
+        /// Bytes of all messages of one shard that are kept to be told again, each once however
+        /// many sessions heard it; a client whose oldest missed message is no longer there is
+        /// answered `resume-too-old`.
+        replay_bytes_max: u64 = "67108864", Allowed::Range(KIB, 64 * GIB);
+        /// Deliveries of one shard that are remembered, 16 bytes each: which session heard which
+        /// message. So many divided by the deliveries in a second should be more than
+        /// `session.grace_ms`; a client that missed one that is forgotten is answered
+        /// `resume-too-old`.
+        replay_links_max: u64 = "8388608", Allowed::Range(1024, 1_073_741_824);
         /// Bytes in a second that are kept of what one session alone is told, its replies above all;
         /// half of `limits.send_queue_bytes_max` at once. What is more is told and not kept: who is
         /// cut before hearing it is answered `resume-too-old`. 0: any number.

@@ -109,6 +109,7 @@ fn every_key_can_be_set() {
         addresses_max = 44
         replay_messages_max = 32
         replay_bytes_max = 1025
+        replay_links_max = 1027
         replay_bytes_per_s = 27
         room_grace_ms = 19
         join_creates_rooms = false
@@ -199,6 +200,7 @@ fn every_key_can_be_set() {
             detached_sessions_max: 31,
             replay_messages_max: 32,
             replay_bytes_max: 1025,
+            replay_links_max: 1027,
             replay_bytes_per_s: 27,
             room_grace_ms: 19,
             join_creates_rooms: false,
@@ -540,6 +542,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         detached_sessions_max: limits.detached_sessions_max,
         replay_messages_max: limits.replay_messages_max,
         replay_bytes_max: limits.replay_bytes_max,
+        replay_links_max: limits.replay_links_max,
         replay_bytes_per_s: limits.replay_alone.per_s,
         room_grace_ms: limits.room_grace_ns / 1_000_000,
         join_creates_rooms: true,

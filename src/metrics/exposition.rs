@@ -83,6 +83,9 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("replay_log_bytes", "Bytes in memory of the messages kept for sessions", |turn| {
         turn.shard.replay_log_bytes
     }),
+    gauge("replay_link_bytes", "Bytes in memory of who heard which of them", |turn| {
+        turn.shard.replay_link_bytes
+    }),
     gauge("rooms", "Rooms whose home is on this shard", |turn| turn.shard.rooms),
     gauge("objects", "Objects, rooms among them", |turn| turn.shard.objects),
     gauge("state_bytes", "Bytes in memory of the objects", |turn| turn.shard.state_bytes),

@@ -83,6 +83,7 @@ room_grace_ms = 1031
 detached_sessions_max = 1032
 replay_messages_max = 1033
 replay_bytes_max = 1034
+replay_links_max = 1040
 replay_bytes_per_s = 1039
 join_creates_rooms = false
 [session]
@@ -189,6 +190,7 @@ fn a_shard_has_what_the_keys_say() {
         detached_sessions_max: 1032,
         replay_messages_max: 1033,
         replay_bytes_max: 1034,
+        replay_links_max: 1040,
         replay_alone: Rate { per_s: 1039, burst: 10160 / 2 },
         resume_bytes_max: 10160 / 2,
         connections_per_address_max: 1039,

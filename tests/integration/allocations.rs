@@ -63,8 +63,10 @@ fn counters_after(server: &TestServer, lines: usize) -> (u64, u64) {
 #[test]
 fn a_warm_shard_allocates_nothing_per_message() {
     // What is kept for sessions has its full size after the first rounds.
-    let server =
-        TestServer::start_with(1, "[limits]\nreplay_bytes_max = 1048576\nmessages_per_s = 0\n");
+    let server = TestServer::start_with(
+        1,
+        "[limits]\nreplay_bytes_max = 1048576\nreplay_links_max = 65536\nmessages_per_s = 0\n",
+    );
     let mut clients = members(&server);
     let messages = MEMBERS * PIPELINED * ROUNDS;
     chat(&mut clients, ROUNDS);

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use warren::shard_turn::ShardTurn;
 use warren_core::hashing::HashSeed;
 use warren_core::ids::{Epoch, ShardId};
+use warren_core::limits::REPLAY_LINK_BYTES;
 use warren_core::message::Message;
 use warren_core::reason::Reason;
 use warren_core::routing::RoutingTable;
@@ -280,10 +281,12 @@ impl Cluster {
         let limits = &self.plan.limits;
         let counters = self.shards[index].shard().counters();
         self.auditor.evictions[index] = counters.detached_sessions_evicted;
-        // The log drops a segment when another has no room.
+        // A log drops a segment when another has no room.
         let spare_bytes = limits.replay_bytes_max / 4 + (64 << 10);
         let is_roomy = counters.replay_log_bytes as usize + spare_bytes <= limits.replay_bytes_max;
-        self.auditor.are_logs_roomy &= is_roomy;
+        let links_max = limits.replay_links_max / 4 * 3;
+        let has_links = counters.replay_link_bytes as usize <= links_max * REPLAY_LINK_BYTES;
+        self.auditor.are_logs_roomy &= is_roomy && has_links;
         self.auditor.is_some_unkept |= counters.messages_unkept > 0;
     }
 

@@ -109,6 +109,7 @@ fn draw_limits(prng: &mut Prng) -> Limits {
         changed_objects_max: draw(tiny.changed_objects_max, production.changed_objects_max),
         replay_messages_max: draw(tiny.replay_messages_max, production.replay_messages_max),
         replay_bytes_max: draw(tiny.replay_bytes_max, production.replay_bytes_max),
+        replay_links_max: draw(tiny.replay_links_max, production.replay_links_max),
         replay_alone: Rate {
             per_s: draw(tiny.replay_alone.per_s as usize, production.replay_alone.per_s as usize)
                 as u64,

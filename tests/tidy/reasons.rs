@@ -143,6 +143,7 @@ const KEYS_HIT: &[Row] = &[
     ("limits.detached_sessions_max", "core/src/shard/tests/sessions.rs", "one_detached_session_too_many_ends_the_oldest"),
     ("limits.replay_messages_max", "core/src/shard/tests/sessions.rs", "who_missed_more_than_is_kept_is_told_so_and_may_log_in_anew"),
     ("limits.replay_bytes_max", "core/src/shard/tests/sessions.rs", "who_missed_more_than_is_kept_is_told_so_and_may_log_in_anew"),
+    ("limits.replay_links_max", "core/src/shard/tests/sessions.rs", "who_missed_more_than_is_kept_is_told_so_and_may_log_in_anew"),
     ("limits.replay_bytes_per_s", "core/src/shard/tests/sessions.rs", "who_asks_for_much_takes_no_resume_from_the_others"),
     ("limits.join_creates_rooms", "core/src/shard/tests/refusals.rs", "where_joining_makes_no_rooms_they_are_created"),
     ("session.grace_ms", "core/src/shard/tests/sessions.rs", "without_a_grace_time_sessions_end_with_their_connections"),

@@ -49,7 +49,7 @@ pub struct AttackReport {
     pub opened: u64,
     /// Those that could not be begun.
     pub refused_connects: u64,
-    /// Connections standing at the end.
+    /// Connections standing at the end; the most of all rounds.
     pub standing: u64,
     /// Connections that the server closed after it had said why.
     pub closed_told: u64,
@@ -79,8 +79,16 @@ impl AttackReport {
     /// Adds what the same attackers did in another round.
     pub fn add_round(&mut self, round: &Self) {
         let elapsed_ns = self.elapsed_ns + round.elapsed_ns;
+        let standing = self.standing.max(round.standing);
         self.add(round);
         self.elapsed_ns = elapsed_ns;
+        self.standing = standing;
+    }
+
+    /// Cores that they took.
+    #[must_use]
+    pub fn cores(&self) -> f64 {
+        self.cpu_ns as f64 / self.elapsed_ns.max(1) as f64
     }
 
     /// Adds what another attacker did at the same time.

@@ -17,7 +17,7 @@ use crate::pinning::Pinning;
 use crate::runner;
 use crate::verdict::{GENERATOR_CPU_MAX, Verdict};
 
-/// How much longer the 99th percentile of legal users may be.
+/// How much longer each compared percentile of legal users may be.
 pub const RATIO_MAX: f64 = 1.10;
 /// What the server may need besides what connections may take: buffers of its ring that are touched
 /// for the first time, tables that grow, memory that the allocator keeps.
@@ -32,13 +32,19 @@ const FOREIGN_CORES_MAX: f64 = 0.2;
 /// CPU that a bomb may take to be refused, in microseconds.
 const BOMB_US_MAX: f64 = 1_000.0;
 
+/// One round at each of the quantiles, in nanoseconds.
+#[derive(Clone, Debug)]
+struct Round {
+    latency_ns: [f64; QUANTILES.len()],
+    lateness_ns: [f64; QUANTILES.len()],
+}
+
 /// Legal users in all rounds of one sort.
 #[derive(Debug, Default)]
 pub struct Phase {
     latencies: Latencies,
     lateness: Latencies,
-    /// Latency and lateness of each round at each of the quantiles, in nanoseconds.
-    rounds: Vec<[[f64; QUANTILES.len()]; 2]>,
+    rounds: Vec<Round>,
     lost: u64,
     disconnects: u64,
     refused: BTreeMap<String, u64>,
@@ -50,12 +56,16 @@ pub struct Phase {
 }
 
 impl Phase {
-    /// Takes in a round.
-    pub fn add(&mut self, outcome: &Outcome, peak: Peak) {
+    /// Takes in a round, in which attackers took so many cores.
+    pub fn add(&mut self, outcome: &Outcome, attack_cores: f64) {
         self.latencies.merge(&outcome.latencies);
         self.lateness.merge(&outcome.lateness);
-        let both = [&outcome.latencies, &outcome.lateness];
-        self.rounds.push(both.map(|it| QUANTILES.map(|at| it.quantile_ns(at) as f64)));
+        let at_quantiles =
+            |durations: &Latencies| QUANTILES.map(|at| durations.quantile_ns(at) as f64);
+        self.rounds.push(Round {
+            latency_ns: at_quantiles(&outcome.latencies),
+            lateness_ns: at_quantiles(&outcome.lateness),
+        });
         let account = &outcome.account;
         self.lost += account.lost
             + account.duplicated
@@ -67,10 +77,15 @@ impl Phase {
             *self.refused.entry(reason.clone()).or_default() += count;
         }
         self.generator_cpu = self.generator_cpu.max(outcome.generator_cpu);
-        self.foreign_cores = self.foreign_cores.max(outcome.foreign_cores.unwrap_or_default());
+        let foreign_cores = outcome.foreign_cores.unwrap_or_default() - attack_cores;
+        self.foreign_cores = self.foreign_cores.max(foreign_cores);
         let cores = outcome.server_cores().unwrap_or_default();
         self.server_ns += cores * outcome.elapsed_ns as f64;
         self.server_cores += (cores - self.server_cores) / self.rounds.len() as f64;
+    }
+
+    /// Takes in the most memory that the server had.
+    pub fn add_peak(&mut self, peak: Peak) {
         self.peak = self.peak.max(peak);
     }
 
@@ -129,17 +144,18 @@ pub struct Comparison {
 
 impl Comparison {
     fn new(at: usize, baseline: &Phase, attacked: &Phase) -> Self {
-        let rounds = baseline.rounds.iter().zip(&attacked.rounds);
-        let of_rounds = |figure: fn([f64; 2], [f64; 2]) -> f64| -> Vec<f64> {
-            let at = |round: &[[f64; QUANTILES.len()]; 2]| round.map(|quantiles| quantiles[at]);
-            rounds.clone().map(|(before, after)| figure(at(before), at(after))).collect()
-        };
-        let ratios = of_rounds(|[before, _], [after, _]| after / before);
-        let lateness = of_rounds(|[latency, late], _| late / latency);
-        let growths = of_rounds(|[latency, before], [_, after]| (after - before) / latency);
+        let (mut ratios, mut lateness, mut growths) = (Vec::new(), Vec::new(), Vec::new());
+        for (before, after) in baseline.rounds.iter().zip(&attacked.rounds) {
+            let latency_ns = before.latency_ns[at];
+            ratios.push(after.latency_ns[at] / latency_ns);
+            lateness.push(before.lateness_ns[at] / latency_ns);
+            growths.push((after.lateness_ns[at] - before.lateness_ns[at]) / latency_ns);
+        }
+        // 0 where nothing was heard with the attack, and no number where nothing was without it.
+        let all_heard = ratios.iter().all(|ratio| *ratio > 0.0 && ratio.is_finite());
         Self {
             quantile: QUANTILES[at],
-            ratio: median(&ratios).filter(|_| ratios.iter().all(|ratio| ratio.is_finite())),
+            ratio: median(&ratios).filter(|_| all_heard),
             ratios,
             lateness: median(&lateness).unwrap_or_default(),
             lateness_growth: median(&growths).unwrap_or_default(),
@@ -335,7 +351,7 @@ impl ScenarioReport {
         }
         let mut timings = Vec::new();
         let mut is_slow = false;
-        let mut is_untold = false;
+        let mut is_unjudged = false;
         for comparison in &self.comparisons {
             let name = comparison.name();
             match comparison.ratio {
@@ -344,7 +360,7 @@ impl ScenarioReport {
                     timings.push(format!("{name}: nothing was heard in a round"));
                 }
                 Some(_) if !comparison.is_of_the_server() => {
-                    is_untold = true;
+                    is_unjudged = true;
                     timings.push(format!("{name} tells of generators, which were late themselves"));
                 }
                 Some(ratio) if ratio > RATIO_MAX => {
@@ -364,12 +380,16 @@ impl ScenarioReport {
         if is_disturbed {
             timings.push(format!("others took {foreign:.2} cores of those of the run"));
         }
-        self.verdict = match () {
-            () if !faults.is_empty() => Verdict::Fail,
-            () if is_bound || is_disturbed => Verdict::GeneratorBound,
-            () if is_slow => Verdict::Fail,
-            () if is_untold => Verdict::GeneratorBound,
-            () => Verdict::Pass,
+        self.verdict = if !faults.is_empty() {
+            Verdict::Fail
+        } else if is_bound || is_disturbed {
+            Verdict::GeneratorBound
+        } else if is_slow {
+            Verdict::Fail
+        } else if is_unjudged {
+            Verdict::GeneratorBound
+        } else {
+            Verdict::Pass
         };
         self.timings = timings;
         self.faults = faults;
@@ -377,14 +397,12 @@ impl ScenarioReport {
 
     /// What others took of the cores of the run, without attackers.
     fn foreign_cores(&self) -> f64 {
-        let attack = self.attack.cpu_ns as f64 / self.attack.elapsed_ns.max(1) as f64;
-        self.baseline.foreign_cpu_cores.max(self.attacked.foreign_cpu_cores - attack)
+        self.baseline.foreign_cpu_cores.max(self.attacked.foreign_cpu_cores)
     }
 
     /// Share of a core that generators and attackers took together, where they have one.
     fn attack_core_share(&self) -> f64 {
-        let attack = self.attack.cpu_ns as f64 / (self.attack.elapsed_ns.max(1)) as f64;
-        self.attacked.generator_cpu + attack
+        self.attacked.generator_cpu + self.attack.cores()
     }
 
     /// Reasons heard, of all sorts of the attack.
@@ -464,8 +482,7 @@ impl ScenarioReport {
                 attack.reset_untold
             ),
         );
-        let share = attack.cpu_ns as f64 / attack.elapsed_ns.max(1) as f64;
-        row("  CPU", format!("{share:.2} cores, generators {:.2}", after.generator_cpu));
+        row("  CPU", format!("{:.2} cores, generators {:.2}", attack.cores(), after.generator_cpu));
         row("others' CPU", format!("{:.2} cores", self.foreign_cores()));
         self.reason_rows(&mut row);
         let _ = writeln!(text, "verdict: {}", self.verdict.label());

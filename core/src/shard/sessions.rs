@@ -10,6 +10,7 @@ use crate::mesh::{EventKind, Origin};
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::remembered::id_of;
+use crate::replay_log::ReplayLog;
 use crate::token::{TOKEN_DIGITS, Token};
 use crate::turn::{ShardOutput, ShardOutputs, Span};
 
@@ -24,7 +25,8 @@ impl Shard {
             return None;
         }
         let told = self.sessions.get_mut(session).expect("who is told is there");
-        let (rate, bytes) = (self.settings.limits.replay_alone, message.len() as u64);
+        let (rate, bytes) =
+            (self.settings.limits.replay_alone, ReplayLog::bytes_of(message) as u64);
         if !told.kept_alone.take(rate, bytes, self.now.monotonic_ns) {
             self.counters.messages_unkept += 1;
             return None;
@@ -170,8 +172,8 @@ impl Shard {
         self.send_resume_reply(connection, message, (next, missed.len()), outputs);
         for position in &missed {
             let start = outputs.bytes.len();
-            let missed = self.hearing.log().get(*position).expect("it was looked at before");
-            outputs.bytes.extend_from_slice(missed);
+            let told = self.hearing.log().message_at(*position);
+            outputs.bytes.extend_from_slice(told.expect("it was looked at before"));
             let message = Span::since(start, &outputs.bytes);
             outputs.list.push(ShardOutput::Send { connection, message });
         }

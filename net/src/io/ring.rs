@@ -11,12 +11,10 @@
 //! - Sends from borrowed memory carry `MSG_DONTWAIT`, which io_uring takes as "never wait": they
 //!   are over when they have been submitted. `MSG_WAITALL` makes a short one complete with its
 //!   count although success completes silently; without it the rest would be lost unseen.
-//! - A shutdown by io_uring would run on a helper thread of the kernel, which wants the shard's core
-//!   just when many connections end. So a descriptor is made for the socket, shut down and closed
-//!   again; only where none is to be had the helper does it. Either looks the slot up when it runs: a
-//!   slot must not be closed before its shutdown has completed.
+//! - Shutdowns (`shutdowns.rs`) look their slot up when they run: a slot must not be closed before its
+//!   shutdown has completed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::marker::PhantomData;
 use std::mem;
@@ -31,6 +29,7 @@ use super::accepts::AcceptPlaces;
 use super::buffers::{BUFFER_GROUP, BufferRing};
 use super::operation::{Completion, OperationKind, Outcome, UserData};
 use super::probe::{Environment, Feature, FeatureMissing, explain};
+use super::shutdowns::{Shutdowns, Step};
 use super::wake::WakeHandle;
 
 /// `enter` calls in one wait before the caller gets to see what there is.
@@ -38,10 +37,8 @@ const REAPS_PER_WAIT_MAX: u32 = 64;
 /// For ever, as far as the kernel is concerned: without any timeout it returns when the time to
 /// gather is over, also with nothing gathered.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
-/// Threads that the kernel may start for a ring: only shutdowns without a descriptor use them.
+/// Threads that the kernel may start for a ring.
 const KERNEL_WORKERS_MAX: u32 = 2;
-/// Shutdowns under way: each has a descriptor for a moment, of which a process has few.
-const SHUTDOWNS_MAX: usize = 64;
 /// How long a dying ring waits for the kernel to let go of its memory.
 const CANCEL_TIMEOUT: Timespec = Timespec::new().sec(1);
 
@@ -150,15 +147,6 @@ struct QueuedSend {
     done: bool,
 }
 
-/// How a shutdown is done.
-#[derive(Clone, Copy, Debug)]
-enum ShutdownStep {
-    /// A descriptor is being made, to be shut down in this way.
-    MakingDescriptor(libc::c_int),
-    /// None could be made: the kernel's helper thread does it.
-    Helper,
-}
-
 /// A socket on its way into the file table.
 struct Entering {
     number: u32,
@@ -182,10 +170,7 @@ pub struct Ring {
     entering: Vec<Entering>,
     /// By slot: descriptors that were made for their sockets.
     installed: HashMap<u32, OwnedFd>,
-    /// By slot: how its shutdown, which is under way, is done.
-    shutdowns: HashMap<u32, ShutdownStep>,
-    /// Shutdowns that wait until fewer are under way.
-    waiting_shutdowns: VecDeque<(UserData, libc::c_int)>,
+    shutdowns: Shutdowns,
     accepts: AcceptPlaces,
     wake: WakeRead,
     registered_index: Option<u32>,
@@ -230,8 +215,7 @@ impl Ring {
             queued_sends: HashMap::new(),
             entering: Vec::new(),
             installed: HashMap::new(),
-            shutdowns: HashMap::new(),
-            waiting_shutdowns: VecDeque::new(),
+            shutdowns: Shutdowns::default(),
             accepts: AcceptPlaces::new(),
             wake: WakeRead { handle, counter: Box::new([0; 8]) },
             registered_index: Some(index),
@@ -418,33 +402,17 @@ impl Ring {
     /// Shuts a socket down. Its slot must not be closed before the completion, and no other shutdown
     /// of it may be under way.
     pub fn shutdown(&mut self, user_data: UserData, slot: u32, how: Shutdown) {
-        assert_eq!(user_data.kind(), Some(OperationKind::Shutdown));
-        assert_eq!(user_data.index(), slot);
-        let how = match how {
-            Shutdown::Read => libc::SHUT_RD,
-            Shutdown::Write => libc::SHUT_WR,
-            Shutdown::Both => libc::SHUT_RDWR,
-        };
-        if self.shutdowns.len() < SHUTDOWNS_MAX {
-            self.begin_shutdown(user_data, how);
-        } else {
-            self.waiting_shutdowns.push_back((user_data, how));
+        assert_eq!((user_data.kind(), user_data.index()), (Some(OperationKind::Shutdown), slot));
+        if let Some(entry) = self.shutdowns.begin(user_data, how) {
+            self.push(entry);
         }
     }
 
-    fn begin_shutdown(&mut self, user_data: UserData, how: libc::c_int) {
-        let slot = user_data.index();
-        let earlier = self.shutdowns.insert(slot, ShutdownStep::MakingDescriptor(how));
-        assert!(earlier.is_none(), "one shutdown of a slot at a time");
-        let entry = opcode::FixedFdInstall::new(Fixed(slot), 0).build();
-        self.push(entry.user_data(user_data.to_bits()));
-    }
-
-    /// Shuts down by the kernel's helper thread.
-    pub(super) fn shutdown_by_helper(&mut self, user_data: UserData, how: libc::c_int) {
-        self.shutdowns.insert(user_data.index(), ShutdownStep::Helper);
-        let entry = opcode::Shutdown::new(Fixed(user_data.index()), how).build();
-        self.push(entry.user_data(user_data.to_bits()));
+    /// Shuts a socket down by the kernel's helper thread.
+    #[cfg(test)]
+    pub(super) fn shutdown_by_helper(&mut self, user_data: UserData, how: Shutdown) {
+        let entry = self.shutdowns.begin_by_helper(user_data, how);
+        self.push(entry);
     }
 
     /// Goes on with the shutdowns among the completions from this place on, and takes those out
@@ -459,34 +427,19 @@ impl Ring {
             if user_data.kind() != Some(OperationKind::Shutdown) {
                 continue;
             }
-            match self.advance_shutdown(user_data, outcome) {
-                Some(ended) => self.completed[at - 1].outcome = ended,
-                None => {
+            match self.shutdowns.advance(user_data, outcome) {
+                Step::Over(outcome, next) => {
+                    self.completed[at - 1].outcome = outcome;
+                    next.into_iter().for_each(|entry| self.push(entry));
+                }
+                Step::GoesOn(entry) => {
                     at -= 1;
                     end -= 1;
                     self.completed.remove(at);
+                    self.push(entry);
                 }
             }
         }
-    }
-
-    /// What became of a shutdown, once it is over.
-    fn advance_shutdown(&mut self, user_data: UserData, outcome: Outcome) -> Option<Outcome> {
-        let step = self.shutdowns.remove(&user_data.index()).expect("it is under way");
-        let ended = match (step, outcome) {
-            (ShutdownStep::MakingDescriptor(how), Outcome::Done(descriptor)) => {
-                shut_down(descriptor as RawFd, how)
-            }
-            (ShutdownStep::MakingDescriptor(how), _) => {
-                self.shutdown_by_helper(user_data, how);
-                return None;
-            }
-            (ShutdownStep::Helper, outcome) => outcome,
-        };
-        if let Some((next, how)) = self.waiting_shutdowns.pop_front() {
-            self.begin_shutdown(next, how);
-        }
-        Some(ended)
     }
 
     /// Frees a slot. The socket lives on until every operation on it has ended.
@@ -696,18 +649,12 @@ impl Drop for Ring {
         // Descriptors that were made for completions which nobody has taken.
         let made = self.ring.completion().filter_map(|entry| {
             let Completion { user_data, outcome, .. } = Completion::from_entry(&entry);
-            let by_helper = || {
-                let step = self.shutdowns.get(&user_data.index());
-                matches!(step, Some(ShutdownStep::Helper))
+            let is_made = match user_data.kind() {
+                Some(OperationKind::Shutdown) => !self.shutdowns.by_helper(user_data),
+                kind => kind == Some(OperationKind::Install),
             };
-            match (user_data.kind(), outcome) {
-                (Some(OperationKind::Shutdown), _) if by_helper() => None,
-                (
-                    Some(OperationKind::Install | OperationKind::Shutdown),
-                    Outcome::Done(descriptor),
-                ) => Some(descriptor as RawFd),
-                _ => None,
-            }
+            let Outcome::Done(descriptor) = outcome else { return None };
+            is_made.then_some(descriptor as RawFd)
         });
         for descriptor in made {
             // SAFETY: it was made for the one completion that names it.
@@ -716,17 +663,6 @@ impl Drop for Ring {
         if let Some(index) = self.registered_index.take() {
             unregister_descriptor(&self.ring, index);
         }
-    }
-}
-
-/// Shuts down the socket of a descriptor that the kernel has just made for it, and closes that.
-fn shut_down(descriptor: RawFd, how: libc::c_int) -> Outcome {
-    // SAFETY: it was made for the one completion that names it.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    // SAFETY: a call without memory of ours, on a descriptor that is open.
-    match unsafe { libc::shutdown(descriptor.as_raw_fd(), how) } {
-        0 => Outcome::Done(0),
-        _ => Outcome::Failed(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
     }
 }
 

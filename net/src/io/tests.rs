@@ -425,7 +425,7 @@ fn shutdowns_start_no_thread_of_the_kernel() {
     let (mut client, server) = connected();
     ring.install(9, OwnedFd::from(server)).unwrap();
     let by_helper = UserData::new(OperationKind::Shutdown, 1, 9);
-    ring.shutdown_by_helper(by_helper, libc::SHUT_WR);
+    ring.shutdown_by_helper(by_helper, Shutdown::Write);
     let done = completions(&mut ring, 1);
     assert_eq!((done[0].user_data, done[0].outcome), (by_helper, Outcome::Done(0)));
     assert_eq!(client.read(&mut [0; 9]).unwrap(), 0);

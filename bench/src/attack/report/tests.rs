@@ -71,11 +71,12 @@ fn busy_generators_take_the_word_from_latencies_alone() {
     assert_eq!(judged(true, busy).verdict, Verdict::GeneratorBound);
     let disturbed = |report: &mut ScenarioReport| report.baseline.foreign_cpu_cores = 0.3;
     assert_eq!(judged(true, disturbed).verdict, Verdict::GeneratorBound);
-    for change in
-        [(|report| report.comparisons[0].lateness = 0.11) as fn(&mut ScenarioReport), |report| {
-            report.comparisons[0].lateness_growth = 0.11
-        }]
-    {
+    type Change = fn(&mut ScenarioReport);
+    let changes: [Change; 2] = [
+        |report| report.comparisons[0].lateness = 0.11,
+        |report| report.comparisons[0].lateness_growth = 0.11,
+    ];
+    for change in changes {
         let report = judged(true, |report| {
             report.comparisons[0].ratio = Some(3.0);
             change(report);
@@ -117,8 +118,12 @@ fn the_worst_verdict_is_that_of_all() {
 /// A phase with this latency and lateness at the 99th percentile of its rounds, and half of that at
 /// the 90th and 95th.
 fn phase(rounds: &[[f64; 2]]) -> Phase {
-    let rounds = rounds.iter().map(|both| both.map(|it| [it / 2.0, it / 2.0, it])).collect();
-    Phase { rounds, ..Phase::default() }
+    let at_quantiles = |p99: f64| [p99 / 2.0, p99 / 2.0, p99];
+    let rounds = rounds.iter().map(|both| {
+        let [latency_ns, lateness_ns] = both.map(at_quantiles);
+        Round { latency_ns, lateness_ns }
+    });
+    Phase { rounds: rounds.collect(), ..Phase::default() }
 }
 
 fn compared(baseline: Phase, attacked: Phase) -> ScenarioReport {
@@ -158,7 +163,7 @@ fn rounds_are_compared_each_and_the_median_is_judged() {
 #[test]
 fn what_generators_cannot_tell_is_left_out_and_the_rest_is_judged() {
     let mut baseline = phase(&[[1_000.0, 90.0]]);
-    baseline.rounds[0][1][2] = 400.0;
+    baseline.rounds[0].lateness_ns[2] = 400.0;
     let report = compared(baseline, phase(&[[1_300.0, 90.0]]));
     assert_eq!(report.verdict, Verdict::Fail);
     assert_eq!(report.timings[0], "p90 is 1.30 times that before");
@@ -167,9 +172,11 @@ fn what_generators_cannot_tell_is_left_out_and_the_rest_is_judged() {
 
 #[test]
 fn a_round_in_which_nothing_was_heard_is_no_pass() {
-    let report = compared(phase(&[[0.0, 0.0]]), phase(&[[0.0, 0.0]]));
-    assert_eq!(report.comparisons[2].ratio, None);
-    assert_eq!(report.verdict, Verdict::Fail);
+    for (before, after) in [([0.0; 2], [0.0; 2]), ([9.0; 2], [0.0; 2]), ([0.0; 2], [9.0; 2])] {
+        let report = compared(phase(&[before]), phase(&[after]));
+        assert_eq!(report.comparisons[2].ratio, None);
+        assert_eq!(report.verdict, Verdict::Fail, "{before:?} {after:?}");
+    }
 }
 
 #[test]

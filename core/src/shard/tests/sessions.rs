@@ -386,9 +386,10 @@ fn who_missed_more_than_is_kept_is_told_so_and_may_log_in_anew() {
             2: left room=r user=ann seq=2
         ",
     );
-    // The shard's log, and what one session is told at once.
+    // The shard's logs, and what one session is told at once.
     for limits in [
         Limits { replay_bytes_max: 400, ..Limits::PRODUCTION },
+        Limits { replay_links_max: 4, ..Limits::PRODUCTION },
         Limits { resume_bytes_max: 100, ..Limits::PRODUCTION },
     ] {
         check_pair(
