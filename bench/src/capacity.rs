@@ -10,8 +10,8 @@ const CONNECTIONS_MAX: u32 = 1_048_576;
 /// Head-room of each shard besides an eighth of its share: the kernel spreads connections by chance.
 const HEADROOM: u32 = 256;
 
-/// Connections of one shard, when `users` are spread over `shard_count` and a ring's table holds
-/// `descriptors_max`, the limit on descriptors.
+/// Connections of one shard, when `users` are spread over `shard_count` and a shard's table
+/// holds `descriptors_max`: the limit on descriptors, without those that a reactor has besides.
 ///
 /// # Errors
 /// When the users do not fit, with what to do about it.

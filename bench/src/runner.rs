@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use warren_net::io::ring::{descriptors_max, descriptors_raise};
+use warren_net::reactor::SURPLUS_SLOTS;
 
 use crate::ab::{self, Comparison};
 use crate::arguments::{AbArguments, LoadArguments, RunArguments, Target};
@@ -153,10 +154,8 @@ pub(crate) fn size(load: &LoadArguments, program: &Path) -> Result<Size> {
 }
 
 fn bare_size(load: &LoadArguments) -> Result<Size> {
-    // To the hard limit: the server does the same.
-    descriptors_raise(u32::MAX);
-    let connections_max =
-        capacity::connections_per_shard(load.users, load.shards, descriptors_max())?;
+    let places = shard_places_max();
+    let connections_max = capacity::connections_per_shard(load.users, load.shards, places)?;
     let LoadArguments { shards, heartbeat_ms, .. } = *load;
     Ok(Size {
         shards,
@@ -166,6 +165,14 @@ fn bare_size(load: &LoadArguments) -> Result<Size> {
         snapshot_interval_ms: None,
         settings: Vec::new(),
     })
+}
+
+/// How many connections the table of a shard can hold: as many as there may be descriptors, without those
+/// that a reactor has besides.
+pub(crate) fn shard_places_max() -> u32 {
+    // To the hard limit: the server does the same.
+    descriptors_raise(u32::MAX);
+    descriptors_max().saturating_sub(SURPLUS_SLOTS as u32)
 }
 
 fn start_warren(program: &Path, load: &LoadArguments, pinning: &Pinning) -> Result<ServerProcess> {

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{Write as _, stdout};
 
 use anyhow::{Context as _, Result, ensure};
-use warren_net::io::ring::{descriptors_max, descriptors_raise};
+use warren_net::io::ring::descriptors_max;
 
 use self::bracket::{Aim, Bracket};
 use self::report::{Found, HEADER, Most, Step};
@@ -69,15 +69,13 @@ pub fn run(arguments: &SearchArguments) -> Result<Verdict> {
 
 /// What bounds the number of users before anything was tried.
 fn bounds(arguments: &SearchArguments, load: &LoadArguments) -> Vec<Most> {
-    descriptors_raise(u32::MAX);
-    let descriptors = descriptors_max();
     let mut bounds = vec![Most { users: arguments.users_max, limit: Limit::UsersMax }];
     let mut bound = |users| bounds.push(Most { users, limit: Limit::Descriptors });
     if arguments.target.connect.is_none() {
-        bound(capacity::users_max(load.shards, descriptors));
+        bound(capacity::users_max(load.shards, runner::shard_places_max()));
     }
     if let Some(generators) = load.generators {
-        bound(descriptors.saturating_mul(u32::from(generators)));
+        bound(descriptors_max().saturating_mul(u32::from(generators)));
     }
     bounds
 }
