@@ -92,6 +92,12 @@ pub struct LimitsConfig {
     pub gather_ms: u64,
     /// Bytes that a room sends because of one member.
     pub fan_out: Rate,
+    /// Entities of one world.
+    pub world_entities_max: usize,
+    /// Bytes of frames in a second for one member of a world.
+    pub world_bytes_per_s: usize,
+    /// Milliseconds for which a member of a world may take no frames.
+    pub frame_stall_ms: u64,
     /// Bytes of one object.
     pub object_bytes_max: usize,
     /// Objects of one partition.
@@ -381,6 +387,9 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
             per_s: limits.fan_out_bytes_per_s().number()?,
             burst: limits.fan_out_burst_bytes().number()?,
         },
+        world_entities_max: limits.world_entities_max().count()?,
+        world_bytes_per_s: limits.world_bytes_per_s().count()?,
+        frame_stall_ms: limits.frame_stall_ms().number()?,
         object_bytes_max: limits.object_bytes_max().count()?,
         objects_per_partition_max: limits.objects_per_partition_max().count()?,
         partition_bytes_max: limits.partition_bytes_max().count()?,

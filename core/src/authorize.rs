@@ -111,7 +111,7 @@ enum Rule {
 /// forbidden.
 const BUILT_IN: &[(Method, Rule)] = &{
     use Method::{
-        Chat, Create, Delete, Emit, Find, Get, Hello, Join, Leave, Login, Ping, Quit, Resume,
+        Chat, Create, Delete, Emit, Find, Get, Hello, Join, Leave, Login, Move, Ping, Quit, Resume,
         Rooms, Set, Time, Unwatch, Watch, Who,
     };
     const USERS: Rule = Rule::Roles(Roles::USER.with(Roles::ADMIN));
@@ -135,6 +135,7 @@ const BUILT_IN: &[(Method, Rule)] = &{
         (Who, USERS),
         (Chat, USERS),
         (Emit, USERS),
+        (Move, USERS),
     ]
 };
 
@@ -302,7 +303,7 @@ fn with_room(subject: Subject<'_>, verb: Verb, owner: &str, is_member: bool) -> 
         | Verb::Call(Method::Join | Method::Who | Method::Rooms)
         | Verb::Hear => Ok(()),
         Verb::Call(Method::Set | Method::Delete) => may_change(subject, owner),
-        Verb::Call(Method::Chat | Method::Emit | Method::Leave) | Verb::Notify => {
+        Verb::Call(Method::Chat | Method::Emit | Method::Leave | Method::Move) | Verb::Notify => {
             if is_member {
                 Ok(())
             } else {

@@ -13,6 +13,26 @@ pub struct ShardCounters {
     pub room_messages_gathered: u64,
     /// Copies of room and direct messages handed to connections of this shard.
     pub deliveries: u64,
+    /// Moves taken by worlds whose home is here.
+    pub world_moves: u64,
+    /// Ticks of worlds whose home is here.
+    pub world_ticks: u64,
+    /// Ticks that were due and were not run, because the shard was late.
+    pub world_ticks_skipped: u64,
+    /// Frames handed to connections of this shard.
+    pub world_frames: u64,
+    /// Frames that members did not get, because their connections took none.
+    pub world_frames_missed: u64,
+    /// Ticks that did not reach another shard, because the way there was full.
+    pub world_frames_lost: u64,
+    /// Members closed because they took no frames for too long.
+    pub world_members_stalled: u64,
+    /// Gauge: worlds with members whose home is here.
+    pub worlds: u64,
+    /// Gauge: those of them whose tick rate is halved.
+    pub worlds_slowed: u64,
+    /// Gauge: entities in them.
+    pub world_entities: u64,
     /// Delta batches made.
     pub delta_batches: u64,
     /// Notices of objects that a room's members hear.
@@ -72,6 +92,16 @@ impl Default for ShardCounters {
             room_messages: 0,
             room_messages_gathered: 0,
             deliveries: 0,
+            world_moves: 0,
+            world_ticks: 0,
+            world_ticks_skipped: 0,
+            world_frames: 0,
+            world_frames_missed: 0,
+            world_frames_lost: 0,
+            world_members_stalled: 0,
+            worlds: 0,
+            worlds_slowed: 0,
+            world_entities: 0,
             delta_batches: 0,
             object_notices: 0,
             object_notices_unheard: 0,

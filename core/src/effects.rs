@@ -7,6 +7,7 @@ use crate::delta::Delta;
 use crate::ids::{ObjectId, PartitionId, SessionId};
 use crate::message::{Message, MessageBuilder};
 use crate::turn::Span;
+use crate::world::motion::Motion;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub(crate) enum Effect {
     RelayJoin { room: ObjectId, session: SessionId },
     /// The session no longer hears the room.
     RelayLeave { room: ObjectId, session: SessionId },
+    /// The session has an entity in the world, which gets this number.
+    WorldJoin { room: ObjectId, session: SessionId, entity: u16, motion: Motion },
+    /// The session has no entity in the world any more.
+    WorldLeave { room: ObjectId, session: SessionId },
     /// The room has more members or fewer, and nothing told it so.
     CountChanged { room: ObjectId },
     /// Close a session whose user logged in elsewhere.

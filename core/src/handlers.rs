@@ -8,11 +8,12 @@ use crate::ids::{ObjectId, PartitionId, ShardId};
 use crate::limits::{Limits, PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
 use crate::mesh::{EventHeader, MeshBatch};
 use crate::message::{Message, MessageBuilder, Value};
-use crate::object::{KIND_ROOM, Object};
+use crate::object::{Object, is_room_kind};
 use crate::partition::Partition;
 use crate::reason::Reason;
 use crate::room::{LOBBY, Room};
 use crate::watch::Watchers;
+use crate::world::Worlds;
 
 mod find;
 mod objects;
@@ -43,6 +44,7 @@ pub(crate) enum Method {
     Who,
     Chat,
     Emit,
+    Move,
 }
 
 /// Where a request is answered.
@@ -58,7 +60,7 @@ pub(crate) enum Route {
 
 impl Method {
     /// How many there are.
-    pub(crate) const COUNT: usize = Self::Emit as usize + 1;
+    pub(crate) const COUNT: usize = Self::Move as usize + 1;
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -81,6 +83,7 @@ impl Method {
             "who" => Self::Who,
             "chat" | "say" => Self::Chat,
             "emit" => Self::Emit,
+            "move" => Self::Move,
             _ => return None,
         })
     }
@@ -107,6 +110,7 @@ impl Method {
             Self::Who => "who",
             Self::Chat => "chat",
             Self::Emit => "emit",
+            Self::Move => "move",
         }
     }
 
@@ -117,9 +121,13 @@ impl Method {
         user_partition: PartitionId,
     ) -> Result<Route, Reason> {
         Ok(match self {
-            Self::Hello | Self::Login | Self::Resume | Self::Ping | Self::Time | Self::Quit => {
-                Route::Here
-            }
+            Self::Hello
+            | Self::Login
+            | Self::Resume
+            | Self::Ping
+            | Self::Time
+            | Self::Quit
+            | Self::Move => Route::Here,
             Self::Rooms => Route::EveryShard,
             Self::Join | Self::Leave | Self::Who => named(message, "room")?,
             Self::Chat | Self::Emit => named(message, "to")?,
@@ -128,7 +136,9 @@ impl Method {
                 let object = object.as_object().ok_or(Reason::FieldInvalid)?;
                 Route::Partition(object.partition())
             }
-            Self::Create if message.get("kind") == Some(Value::Text(KIND_ROOM)) => {
+            Self::Create
+                if message.get("kind").and_then(Value::as_text).is_some_and(is_room_kind) =>
+            {
                 named(message, "room")?
             }
             Self::Create | Self::Find => Route::Partition(match message.get("partition") {
@@ -250,6 +260,7 @@ pub(crate) struct Request<'a> {
     pub(crate) state_bytes: u64,
     pub(crate) join_creates_rooms: bool,
     pub(crate) bans: &'a Bans,
+    pub(crate) worlds: &'a Worlds,
     /// The shard's time, in nanoseconds.
     pub(crate) now_ns: u64,
     /// The time, in milliseconds since 1970.
@@ -289,6 +300,7 @@ pub(crate) fn handle(
         | Method::Ping
         | Method::Time
         | Method::Quit
+        | Method::Move
         | Method::Rooms => {
             panic!("the session's shard answers {method:?} itself")
         }

@@ -17,7 +17,8 @@ const NOBODY: ConnectionId = ConnectionId { index: u32::MAX, generation: 0 };
 
 /// Methods of the messages that are not counted, in either direction of time: they belong to a
 /// connection.
-const UNCOUNTED: [&str; 7] = ["hello", "login", "resume", "ping", "pong", "error", "closed"];
+const UNCOUNTED: [&str; 8] =
+    ["hello", "login", "resume", "ping", "pong", "error", "closed", "frame"];
 
 /// Whether a message of this method is counted.
 pub(crate) fn is_counted(method: &str) -> bool {
@@ -33,10 +34,31 @@ struct Hearer {
     told_count: u64,
     /// The link in the log to the newest of them; nowhere if that is not kept.
     last: u64,
+    /// Which session of the slot it is.
+    generation: u16,
+    /// It waits for a whole frame of some world.
+    has_frame_gap: bool,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameWay {
+    /// It goes to this connection.
+    To(ConnectionId),
+    /// The session has missed frames, or has no connection.
+    Behind,
+    /// There is no such session.
+    Gone,
 }
 
 impl Hearer {
-    const NOBODY: Self = Self { connection: NOBODY, told_count: 0, last: NOWHERE };
+    const NOBODY: Self = Self {
+        connection: NOBODY,
+        told_count: 0,
+        last: NOWHERE,
+        generation: 0,
+        has_frame_gap: false,
+    };
 }
 
 const _: () = assert!(size_of::<Hearer>() == 32);
@@ -82,7 +104,10 @@ impl Hearing {
         if self.hearers.len() <= index {
             self.hearers.resize(index + 1, Hearer::NOBODY);
         }
-        self.hearers[index].connection = connection;
+        let hearer = &mut self.hearers[index];
+        hearer.connection = connection;
+        hearer.generation = session.generation;
+        hearer.has_frame_gap = false;
     }
 
     /// A session is gone. Returns the connection that it had.
@@ -96,6 +121,26 @@ impl Hearing {
     pub(crate) fn connection(&self, session: SessionId) -> Option<ConnectionId> {
         let connection = self.hearers[session.index as usize].connection;
         (connection != NOBODY).then_some(connection)
+    }
+
+    /// Whereto a frame for the session goes.
+    #[inline]
+    pub(crate) fn frame_way(&self, session: SessionId) -> FrameWay {
+        match self.hearers.get(session.index as usize) {
+            Some(hearer) if hearer.generation == session.generation => {
+                if hearer.has_frame_gap || hearer.connection == NOBODY {
+                    FrameWay::Behind
+                } else {
+                    FrameWay::To(hearer.connection)
+                }
+            }
+            _ => FrameWay::Gone,
+        }
+    }
+
+    /// Notes whether the session waits for a whole frame of some world.
+    pub(crate) fn set_frame_gap(&mut self, session: SessionId, has_gap: bool) {
+        self.hearers[session.index as usize].has_frame_gap = has_gap;
     }
 
     /// Gives the session another connection, or none. Returns the one before.

@@ -45,3 +45,4 @@ pub mod ticket;
 pub mod token;
 pub mod turn;
 pub mod watch;
+pub mod world;

@@ -28,6 +28,13 @@ pub struct Limits {
     pub gather_bytes_max: usize,
     /// Bytes that a room sends for one member: each of its messages counts once for every member.
     pub fan_out: Rate,
+    /// Entities of one world.
+    pub world_entities_max: usize,
+    /// Bytes of frames in a second for one member of a world; its far cells are told less often so
+    /// that it gets no more.
+    pub world_bytes_per_s: usize,
+    /// How long a member of a world may take no frames before it is closed, in nanoseconds.
+    pub frame_stall_ns: u64,
     /// Bytes of an object's packed record: its kind, owner and fields.
     pub object_bytes_max: usize,
     /// Objects of one partition, rooms and users among them. An eighth of it is kept for rooms and
@@ -92,6 +99,9 @@ impl Limits {
         gather_ns: 50_000_000,
         gather_bytes_max: 64 << 10,
         fan_out: Rate { per_s: 2 << 20, burst: 32 << 20 },
+        world_entities_max: 16_384,
+        world_bytes_per_s: 64 << 10,
+        frame_stall_ns: 10_000_000_000,
         object_bytes_max: 64 << 10,
         objects_per_partition_max: 65_536,
         partition_bytes_max: 64 << 20,
@@ -135,6 +145,9 @@ impl Limits {
         gather_ns: 2_000_000,
         gather_bytes_max: 512,
         fan_out: Rate { per_s: 100_000, burst: 4000 },
+        world_entities_max: 4,
+        world_bytes_per_s: 600,
+        frame_stall_ns: 30_000_000,
         object_bytes_max: 96,
         objects_per_partition_max: 6,
         partition_bytes_max: 3400,
@@ -181,6 +194,9 @@ pub const ROOM_LOOK_NS_MIN: u64 = 1_000_000;
 pub const BYTES_PER_STEP: usize = 256;
 /// Steps of a `find`, or names looked at, that count as one event in a turn's budget.
 pub const SCANNED_PER_EVENT: usize = 16;
+/// Members of worlds that are told in one turn; the worlds that are due besides tick in the next, so
+/// that one turn does not hold up all else. One world may have more.
+pub const WORLD_FRAMES_PER_TURN_MAX: usize = 1024;
 /// Bytes that a turn puts out before it leaves the other events to the next. One event may put out
 /// `effects_bytes_max` more, to each shard with members of its room.
 pub const TURN_OUTPUT_BYTES_MAX: usize = 8 << 20;

@@ -10,6 +10,8 @@ use crate::ids::{ConnectionId, Epoch, ObjectId, PartitionId, SessionId, ShardId}
 use crate::peer::PeerAddress;
 use crate::reason::Reason;
 use crate::turn::Span;
+use crate::world::TickHeader;
+use crate::world::motion::Motion;
 
 /// Who asked: where the reply goes, and what it looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +75,7 @@ pub struct EventHeader {
 }
 
 /// One message between two shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MeshMessage {
     /// An event for a partition of the receiver.
     Event {
@@ -205,6 +207,55 @@ pub enum MeshMessage {
         connection: ConnectionId,
         /// Why.
         reason: Reason,
+    },
+    /// The session has an entity in the world.
+    WorldSeat {
+        /// Which world.
+        world: ObjectId,
+        /// Where the sender keeps it.
+        slot: u32,
+        /// The entity's number.
+        entity: u16,
+        /// Whose.
+        session: SessionId,
+        /// The world's name.
+        name: Span,
+    },
+    /// The session has no entity in the world any more.
+    WorldUnseat {
+        /// Which world.
+        world: ObjectId,
+        /// Whose.
+        session: SessionId,
+    },
+    /// A member moves its entity.
+    WorldMove {
+        /// Which world.
+        world: ObjectId,
+        /// Where the receiver keeps it.
+        slot: u32,
+        /// Which entity.
+        entity: u16,
+        /// Whose it is.
+        session: SessionId,
+        /// How it moves.
+        motion: Motion,
+    },
+    /// A member has missed frames and wants a whole one.
+    WorldResync {
+        /// Which world.
+        world: ObjectId,
+        /// Who.
+        session: SessionId,
+    },
+    /// A world's tick, for all its members on the receiver.
+    WorldFrames {
+        /// What all frames of it begin with.
+        header: TickHeader,
+        /// What there is to tell.
+        sections: Span,
+        /// Who is told which of it.
+        plan: Span,
     },
     /// The `rooms` request goes from shard to shard and gathers names.
     RoomsPage {

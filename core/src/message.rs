@@ -89,6 +89,18 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The number, also when it is an integer or was sent as text. Finite.
+    #[must_use]
+    pub fn as_float(self) -> Option<f64> {
+        let float = match self {
+            Self::Float(float) => float,
+            Self::Integer(integer) => integer as f64,
+            Self::Text(text) => text.parse().ok()?,
+            _ => return None,
+        };
+        float.is_finite().then_some(float)
+    }
+
     /// The boolean, also when it was sent as `true`, `false`, `1` or `0`.
     #[must_use]
     pub fn as_boolean(self) -> Option<bool> {

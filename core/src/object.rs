@@ -13,6 +13,12 @@ pub const KIND_ROOM: &str = "room";
 /// Kind of a room with positions.
 pub const KIND_WORLD: &str = "world";
 
+/// Whether objects of the kind are rooms: they have a name, and members.
+#[must_use]
+pub fn is_room_kind(kind: &str) -> bool {
+    matches!(kind, KIND_ROOM | KIND_WORLD)
+}
+
 /// The field of an object's record that names its owner.
 pub const FIELD_OWNER: &str = "owner";
 
@@ -29,7 +35,7 @@ pub const OBJECT_OVERHEAD_BYTES: usize = 128;
 /// What a user's object takes beyond that: its name, and its place among the users.
 pub const USER_OVERHEAD_BYTES: usize = 224;
 /// What a room takes beyond that: itself, and its name in the lists of names.
-pub const ROOM_OVERHEAD_BYTES: usize = 832;
+pub const ROOM_OVERHEAD_BYTES: usize = 856;
 /// What the first object of a kind takes beyond that in its partition: the kind's index.
 pub const KIND_OVERHEAD_BYTES: usize = 320;
 
@@ -115,7 +121,7 @@ impl Object {
 pub(crate) fn record_memory_bytes(record: Message<'_>) -> usize {
     let of_kind = match record.method() {
         KIND_USER => USER_OVERHEAD_BYTES,
-        KIND_ROOM => ROOM_OVERHEAD_BYTES,
+        KIND_ROOM | KIND_WORLD => ROOM_OVERHEAD_BYTES,
         _ => 0,
     };
     record.as_bytes().len() + OBJECT_OVERHEAD_BYTES + of_kind

@@ -14,12 +14,13 @@ use crate::ids::{Address, ObjectId, PartitionId, SessionId};
 use crate::kinds::Kinds;
 use crate::message::{Message, Value};
 use crate::object::{
-    FIELD_OWNER, FIELD_SECRET, KIND_OVERHEAD_BYTES, KIND_ROOM, KIND_USER, Object,
+    FIELD_OWNER, FIELD_SECRET, KIND_OVERHEAD_BYTES, KIND_ROOM, KIND_USER, KIND_WORLD, Object,
     PARTITION_OVERHEAD_BYTES, WATCH_OVERHEAD_BYTES, WATCHED_OVERHEAD_BYTES, record_memory_bytes,
 };
 use crate::room::{Member, Room};
 use crate::snapshot::RestoreError;
 use crate::watch::{Watcher, Watchers};
+use crate::world::WorldSettings;
 
 /// What a partition knows of a user whose name lives in it.
 #[derive(Clone, Copy, Debug)]
@@ -223,7 +224,7 @@ impl Partition {
         }
         let field = match record.method() {
             KIND_USER => FIELD_OWNER,
-            KIND_ROOM => "name",
+            KIND_ROOM | KIND_WORLD => "name",
             _ => return Ok(()),
         };
         let name = record.name(field).map_err(|_| RestoreError::NameInvalid)?;
@@ -324,7 +325,7 @@ impl Partition {
                 let known = self.users.insert(object.owner().into(), user);
                 assert!(known.is_none(), "a user has one object");
             }
-            KIND_ROOM => {
+            KIND_ROOM | KIND_WORLD => {
                 let Some(Value::Text(name)) = object.get("name") else {
                     panic!("a room has a name");
                 };
@@ -353,7 +354,7 @@ impl Partition {
                 let user = self.users.remove(object.owner()).expect("a user's object is theirs");
                 assert!(user.session.is_none(), "a present user has an object");
             }
-            KIND_ROOM => {
+            KIND_ROOM | KIND_WORLD => {
                 let room = self.rooms.remove(&id).expect("a room's object is its own");
                 assert!(room.member_count() == 0, "a room goes when it is empty");
                 assert!(room.gathered_bytes() == 0, "what was said leaves before its room goes");
@@ -430,4 +431,5 @@ fn configure_room(room: &mut Room, object: &Object) {
     };
     room.is_secret = object.get(FIELD_SECRET) == Some(Value::Boolean(true));
     room.is_transient = object.get("transient") == Some(Value::Boolean(true));
+    room.world = (object.kind() == KIND_WORLD).then(|| WorldSettings::of(object.record()));
 }

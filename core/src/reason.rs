@@ -27,7 +27,7 @@ macro_rules! reasons {
             }
 
             /// The configuration key of the limit that was hit, if it is one and always the same. The
-            /// room's own limit is its field `members_max`.
+            /// room's own limit is its field `members_max`, a world's besides that `speed_max`.
             #[must_use]
             pub const fn limit(self) -> Option<&'static str> {
                 Some(match self {
@@ -51,6 +51,8 @@ macro_rules! reasons {
                     Self::ServerFull => "limits.state_bytes_max",
                     Self::SlowConsumer => "limits.send_queue_bytes_max",
                     Self::RoomFull => "members_max",
+                    Self::WorldFull => "limits.world_entities_max",
+                    Self::TooFast => "speed_max",
                     _ => return None,
                 })
             }
@@ -201,6 +203,10 @@ reasons! {
     AccountLoginRate = "account-login-rate", 429, "log in again later, and less often";
     /// The room has its greatest number of members.
     RoomFull = "room-full", 429, "join another room, or try later";
+    /// The world has its greatest number of entities.
+    WorldFull = "world-full", 429, "join another world, or try later";
+    /// The entity would move faster than its world lets it; it stays where it is.
+    TooFast = "too-fast", 429, "go on from where the answer says that it is";
     /// The session is in its greatest number of rooms.
     TooManyRooms = "too-many-rooms", 429, "leave a room first";
     /// The session watches its greatest number of objects.

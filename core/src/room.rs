@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::gathered::Gathered;
 use crate::ids::{SessionId, ShardId};
 use crate::rate::{Meter, Rate};
+use crate::world::WorldSettings;
 
 /// The lobby is where everyone is after login. It is no room.
 pub const LOBBY: &str = "lobby";
@@ -44,6 +45,8 @@ pub struct Room {
     pub(crate) is_secret: bool,
     /// Made by `join`: goes when it has been empty for the grace time.
     pub(crate) is_transient: bool,
+    /// What it is like, if it is a world.
+    pub(crate) world: Option<WorldSettings>,
     /// When it last became empty, in nanoseconds; meaningless while it has members.
     pub(crate) empty_since_ns: u64,
     /// Whether the shard is going to look whether it stayed empty.
@@ -67,6 +70,7 @@ impl Room {
             members_max: None,
             is_secret: false,
             is_transient: false,
+            world: None,
             empty_since_ns: 0,
             is_look_due: false,
             gathered: None,

@@ -165,6 +165,25 @@ pub(crate) struct Session {
     pub(crate) requests: RememberedRequests,
     /// Its place among the detached sessions, while it is one of them.
     pub(crate) detached: Option<u64>,
+    /// Its entities, one in each world that it is in.
+    pub(crate) seats: Vec<Seat>,
+    /// Since when its connection takes no frames; none while it takes them.
+    pub(crate) frames_stalled_ns: Option<u64>,
+}
+
+/// A session's entity in a world.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) world: ObjectId,
+    /// Where the world's home keeps it.
+    pub(crate) slot: u32,
+    pub(crate) entity: u16,
+    /// Its user may use `move`.
+    pub(crate) may_move: bool,
+    /// It has missed frames: the next one of this world has to be a whole one.
+    pub(crate) awaits_whole: bool,
+    /// The world's.
+    pub(crate) name: Box<str>,
 }
 
 impl Session {
@@ -186,6 +205,8 @@ impl Session {
             connection_number: 0,
             requests: RememberedRequests::default(),
             detached: None,
+            seats: Vec::new(),
+            frames_stalled_ns: None,
         }
     }
 

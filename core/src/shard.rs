@@ -14,6 +14,7 @@
 //! messages to connections, `shard/admission.rs` where connections come from, `shard/sessions.rs`
 //! sessions beside their connections, `shard/events.rs` from events to effects and changes,
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
+//! `shard/worlds.rs` worlds at their home, `shard/frames.rs` worlds where their members are,
 //! `shard/snapshots.rs` from changes to what is stored and back, `shard/crowds.rs` rooms with many
 //! members, `shard/pages.rs` pages of `rooms`, `shard/control.rs` the operator's commands.
 
@@ -45,18 +46,21 @@ use crate::routing::RoutingTable;
 use crate::session::{Connections, Detached, Sessions};
 use crate::token::{TokenSeed, TokenSource};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
+use crate::world::Worlds;
 
 mod admission;
 mod control;
 mod crowds;
 mod deliver;
 mod events;
+mod frames;
 mod pages;
 mod reply;
 mod requests;
 mod sessions;
 mod snapshots;
 mod watches;
+mod worlds;
 
 use crowds::Crowds;
 use pages::{Pages, RoomNames};
@@ -127,6 +131,7 @@ pub struct Shard {
     /// first is the earliest.
     room_expiries: VecDeque<(u64, ObjectId)>,
     crowds: Crowds,
+    worlds: Worlds,
     pages: Pages,
     bans: Arc<Bans>,
     effects: Effects,
@@ -172,6 +177,7 @@ impl Shard {
             room_names: RoomNames::default(),
             room_expiries: VecDeque::new(),
             crowds: Crowds::default(),
+            worlds: Worlds::new(seed),
             pages: Pages::default(),
             bans: Arc::default(),
             effects: Effects::default(),
@@ -227,6 +233,11 @@ impl Shard {
             let cost = costs.0.unwrap_or(0) + costs.1.unwrap_or(0);
             events_left = events_left.saturating_sub(cost);
         }
+        if self.worlds.len() > 0 {
+            // Last, so that everything that was said until now counts.
+            self.tick_worlds(outputs);
+            self.deliver_own_batch(outputs);
+        }
         if self.own_batch.size_bytes() > ARENA_BYTES_KEPT_MAX {
             self.own_batch = MeshBatch::default();
         }
@@ -238,6 +249,9 @@ impl Shard {
         self.counters.replay_log_bytes = self.hearing.log().message_bytes() as u64;
         self.counters.replay_link_bytes = self.hearing.log().link_bytes() as u64;
         self.counters.queued_events = self.queue.len() as u64;
+        self.counters.worlds = self.worlds.len() as u64;
+        self.counters.worlds_slowed = self.worlds.slowed_count() as u64;
+        self.counters.world_entities = self.worlds.entity_count() as u64;
         self.counters.changed_objects = self.changed_object_count() as u64;
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
@@ -247,7 +261,7 @@ impl Shard {
     pub fn has_work(&self) -> bool {
         let is_overdue = self.detached.first_overdue(self.now.monotonic_ns).is_some();
         let waits = is_overdue || self.waiting_logins.len() > 0;
-        waits || self.queue.len() > 0 || !self.pages.is_empty()
+        waits || self.is_world_due() || self.queue.len() > 0 || !self.pages.is_empty()
     }
 
     /// When the shard needs a turn although nothing came in, in nanoseconds. What is due already is
@@ -257,7 +271,9 @@ impl Shard {
         let expiry_ns = self.room_expiries.front().map(|(due_ns, _)| *due_ns);
         let grace_ns = self.detached.first().map(|(due_ns, _)| due_ns);
         let grace_ns = grace_ns.filter(|due_ns| *due_ns > self.now.monotonic_ns);
-        [expiry_ns, grace_ns, self.crowds.next_deadline_ns()].into_iter().flatten().min()
+        let tick_ns = self.worlds.next_due_ns();
+        let tick_ns = tick_ns.filter(|due_ns| *due_ns > self.now.monotonic_ns);
+        [expiry_ns, grace_ns, self.crowds.next_deadline_ns(), tick_ns].into_iter().flatten().min()
     }
 
     /// Whether new client input is welcome: no way to another shard is half full.
@@ -323,6 +339,11 @@ impl Shard {
                 let message = Message::from_checked(message.of(bytes));
                 self.request_refused(connection, message, reason, outputs);
             }
+            ShardInput::Move { connection, motion } => {
+                self.take_move(connection, motion.of(bytes), outputs);
+            }
+            ShardInput::FramesStalled { connection } => self.frames_stalled(connection),
+            ShardInput::FramesFlow { connection } => self.frames_flow(connection, outputs),
             ShardInput::Ended { connection } => self.connection_ended(connection, outputs),
             ShardInput::Banned { connection } => self.connection_banned(connection, outputs),
             ShardInput::Closed { connection } => self.connection_closed(connection, outputs),

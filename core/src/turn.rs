@@ -114,6 +114,23 @@ pub enum ShardInput {
         /// Why.
         reason: Reason,
     },
+    /// A move in the fixed layout.
+    Move {
+        /// From which.
+        connection: ConnectionId,
+        /// The world and the motion in the batch's bytes.
+        motion: Span,
+    },
+    /// The connection could not take a frame: none is sent to it until it can.
+    FramesStalled {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// The connection can take frames again.
+    FramesFlow {
+        /// Which.
+        connection: ConnectionId,
+    },
     /// The client has said all it will say, and still listens. The shard asks for the close when
     /// it has answered.
     Ended {
@@ -153,7 +170,13 @@ impl ShardInputs {
         self.list.push(ShardInput::Message { connection, message });
     }
 
-    /// The same, for a message that is not to be run.
+    /// Adds the move that stands in `bytes` from `start` to the end.
+    pub fn push_move(&mut self, connection: ConnectionId, start: usize) {
+        let motion = Span::since(start, &self.bytes);
+        self.list.push(ShardInput::Move { connection, motion });
+    }
+
+    /// Adds a message that is not to be run.
     pub fn push_refused(&mut self, connection: ConnectionId, start: usize, reason: Reason) {
         let message = Span::since(start, &self.bytes);
         self.list.push(ShardInput::Refused { connection, message, reason });
@@ -184,6 +207,14 @@ pub enum ShardOutput {
         recipients: Span,
         /// The packed message in the batch's bytes.
         message: Span,
+    },
+    /// A frame of a world for some connections, each of which may leave it out.
+    Frame {
+        /// For which, in the batch's `recipients`.
+        recipients: Span,
+        /// In the batch's bytes: the world's name with its length in one byte, and the frame in the
+        /// layout of the binary protocol.
+        frame: Span,
     },
     /// Close the connection when what was sent before has left.
     Close {
@@ -241,6 +272,17 @@ impl ShardOutputs {
     #[must_use]
     pub fn message(&self, span: Span) -> Message<'_> {
         Message::from_checked(span.of(&self.bytes))
+    }
+
+    /// The world's name and the frame of a `Frame`.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn frame(&self, span: Span) -> (&str, &[u8]) {
+        let (length, rest) = span.of(&self.bytes).split_first().expect("a name has a length");
+        let (name, frame) = rest.split_at(usize::from(*length));
+        (core::str::from_utf8(name).expect("names are ASCII"), frame)
     }
 
     /// Bytes that it holds for clients and other shards.

@@ -16,6 +16,7 @@
 use std::net::IpAddr;
 
 use warren_core::ids::ConnectionId;
+use warren_core::message::MessageBuilder;
 use warren_core::rate::{Meter, Rate};
 use warren_core::reason::Reason;
 use warren_core::turn::{ConnectionTraits, ShardInput, ShardInputs};
@@ -105,6 +106,8 @@ pub(crate) struct Connection {
     pub(crate) shutdown_armed: bool,
     /// A descriptor for its socket is being made.
     pub(crate) install_armed: bool,
+    /// It could not take a frame of a world, and the shard knows, or is about to.
+    pub(crate) frames_stalled: bool,
     /// Received buffers that wait for a later turn.
     pub(crate) held_count: u32,
     pub(crate) heard_ns: u64,
@@ -222,6 +225,7 @@ impl Connection {
             shutdown_armed: false,
             install_armed: false,
             held_count: 0,
+            frames_stalled: false,
             heard_ns: 0,
             peer: None,
             is_placed: false,
@@ -391,6 +395,10 @@ impl Connection {
                     self.take_message(id, start, decoding)?;
                     consumed
                 }
+                Frame::Move { consumed } => {
+                    self.take_move(id, start, decoding)?;
+                    consumed
+                }
                 Frame::Empty { consumed: 1 } => 1 + run_bytes(rest),
                 Frame::Empty { consumed } => {
                     // A fragment, or a pong that nobody asked for.
@@ -451,6 +459,27 @@ impl Connection {
             decoding.messages += 1;
             return Ok(());
         }
+        decoding.inputs.push_refused(id, start, Reason::MessageRate);
+        self.count_refusal(decoding)
+    }
+
+    /// Gives the shard the move that stands in the inputs from `start` on, or has it answered when too
+    /// many have come.
+    fn take_move(
+        &mut self,
+        id: ConnectionId,
+        start: usize,
+        decoding: &mut Decoding<'_>,
+    ) -> Result<(), Fault> {
+        decoding.answered += 1;
+        if self.messages.take(decoding.rates.messages, 1, decoding.now_ns) {
+            self.refusals = self.refusals.saturating_sub(1);
+            decoding.inputs.push_move(id, start);
+            decoding.messages += 1;
+            return Ok(());
+        }
+        decoding.inputs.bytes.truncate(start);
+        let _ = MessageBuilder::new(&mut decoding.inputs.bytes, "move");
         decoding.inputs.push_refused(id, start, Reason::MessageRate);
         self.count_refusal(decoding)
     }

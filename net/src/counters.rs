@@ -60,6 +60,8 @@ pub struct NetCounters {
     pub receive_pauses: u64,
     /// Messages that were not sent because a half of the send queue was full.
     pub droppable_dropped: u64,
+    /// Frames of worlds left out because what was sent before had not left.
+    pub frames_dropped: u64,
     /// Gauge: bytes that wait in send queues.
     pub send_queue_bytes: u64,
     /// Gauge: bytes of half-received frames.
@@ -97,6 +99,7 @@ impl Default for NetCounters {
             connections_paused: 0,
             receive_pauses: 0,
             droppable_dropped: 0,
+            frames_dropped: 0,
             send_queue_bytes: 0,
             partial_frame_bytes: 0,
             gathered_bytes_peak: 0,

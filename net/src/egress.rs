@@ -21,7 +21,7 @@ use warren_core::reason::Reason;
 use warren_core::turn::Span;
 
 use crate::connection::{Connection, EGRESS_NONE};
-use crate::gateway::{GatewaySettings, Protocol, encode};
+use crate::gateway::{FrameScratch, GatewaySettings, Protocol, encode, encode_frame};
 
 const NONE: u32 = u32::MAX;
 /// Bytes of encoded messages beyond which they are sent before more are encoded. A connection's
@@ -103,6 +103,8 @@ pub(crate) struct Egress {
     due: Vec<u32>,
     /// Messages encoded since the start.
     pub(crate) encoded_count: u64,
+    /// For protocols that translate frames.
+    frame_scratch: FrameScratch,
     /// Most bytes that ever stood copied together.
     pub(crate) gathered_bytes_peak: usize,
 }
@@ -123,6 +125,24 @@ impl Egress {
                 self.encoded_count += 1;
                 encode(protocol, settings, message, &mut self.messages);
             }
+            Span::since(start, &self.messages)
+        })
+    }
+
+    /// A world's frame in this protocol: encoded if it was not yet.
+    pub(crate) fn frame_encoding(
+        &mut self,
+        encodings: &mut Encodings,
+        protocol: Protocol,
+        settings: &GatewaySettings,
+        named_frame: (&str, &[u8]),
+    ) -> Span {
+        let known = &mut encodings.0[protocol as usize];
+        *known.get_or_insert_with(|| {
+            let start = self.messages.len();
+            self.encoded_count += 1;
+            let scratch = &mut self.frame_scratch;
+            encode_frame(protocol, settings, named_frame, scratch, &mut self.messages);
             Span::since(start, &self.messages)
         })
     }

@@ -7,9 +7,12 @@ use warren_core::reason::Reason;
 pub mod binary;
 mod connserver;
 mod detect;
+mod frame;
 mod json;
 pub mod websocket;
 mod xml;
+
+pub use frame::FrameScratch;
 
 pub use detect::{DETECTION_BYTES_MAX, Detected, POLICY_REQUEST, detect};
 
@@ -127,6 +130,11 @@ pub enum Frame {
         /// Bytes of the frame, its end included.
         consumed: usize,
     },
+    /// A move of a world's member; it was appended to the output as world and motion.
+    Move {
+        /// Bytes of the frame, its end included.
+        consumed: usize,
+    },
     /// A frame without a message, such as an empty line.
     Empty {
         /// Bytes of the frame, its end included.
@@ -216,6 +224,22 @@ pub fn encode(
         Protocol::WebSocketJson | Protocol::WebSocketBinary => {
             websocket::encode(protocol, message, out);
         }
+    }
+}
+
+/// Appends a frame of the world of this name. `frame` is in the layout of the binary protocol, which
+/// the others translate; `scratch` is theirs.
+pub fn encode_frame(
+    protocol: Protocol,
+    settings: &GatewaySettings,
+    (world, frame): (&str, &[u8]),
+    scratch: &mut FrameScratch,
+    out: &mut Vec<u8>,
+) {
+    match protocol {
+        Protocol::Binary => binary::encode_frame(frame, out),
+        Protocol::WebSocketBinary => websocket::encode_frame(frame, out),
+        _ => encode(protocol, settings, scratch.translate(world, frame), out),
     }
 }
 

@@ -223,6 +223,8 @@ pub struct Reactor {
     to_tell_closed: Vec<ConnectionId>,
     /// Connections that count here no longer, and the shard has not heard it yet.
     to_tell_departed: Vec<ShardInput>,
+    /// Connections that could not take a frame, or can take them again, in order.
+    to_tell_frames: Vec<ShardInput>,
     /// Connections whose end was decided since the last send.
     leaving: Vec<u32>,
     hand_overs: HandOvers,
@@ -281,6 +283,7 @@ impl Reactor {
             to_receive: VecDeque::new(),
             to_tell_closed: Vec::new(),
             to_tell_departed: Vec::new(),
+            to_tell_frames: Vec::new(),
             leaving: Vec::new(),
             hand_overs: HandOvers::default(),
             bans: Arc::default(),
@@ -349,6 +352,7 @@ impl Reactor {
         let has_work = !self.completions.is_empty()
             || !self.to_tell_closed.is_empty()
             || !self.to_tell_departed.is_empty()
+            || !self.to_tell_frames.is_empty()
             || !self.leaving.is_empty()
             || self.egress.has_late()
             || (can_go_on && self.accepting_input)

@@ -463,6 +463,15 @@ sections! {
         fan_out_bytes_per_s: u64 = "2097152", Allowed::Range(0, 1024 * GIB);
         /// Bytes of that at once; a message that comes to more is always refused.
         fan_out_burst_bytes: u64 = "33554432", Allowed::Range(1, 1024 * GIB);
+        /// Entities of one world; the next to join is answered `world-full`.
+        world_entities_max: u64 = "16384", Allowed::Range(1, 65_535);
+        /// Bytes of frames in a second that one member of a world gets: where more would be to tell,
+        /// the far cells of its view are told at every second, fourth or eighth tick, and then the
+        /// near ones. A view that is too full even so gets more.
+        world_bytes_per_s: u64 = "65536", Allowed::Range(256, GIB);
+        /// Time for which a member of a world may take no frames, in milliseconds; then it is closed
+        /// with `slow-consumer`.
+        frame_stall_ms: u64 = "10000", Allowed::Range(100, DAY_MS);
         /// Size of one object in packed form, in bytes; a larger one is answered `object-too-large`.
         object_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
         /// Objects of one partition; the next is answered `partition-full`.

@@ -95,6 +95,9 @@ fn every_key_can_be_set() {
         gather_ms = 18
         fan_out_bytes_per_s = 36
         fan_out_burst_bytes = 37
+        world_entities_max = 1040
+        world_bytes_per_s = 1041
+        frame_stall_ms = 1042
         object_bytes_max = 1016
         objects_per_partition_max = 17
         partition_bytes_max = 1048577
@@ -186,6 +189,9 @@ fn every_key_can_be_set() {
             gather_members_min: 12,
             gather_ms: 18,
             fan_out: Rate { per_s: 36, burst: 37 },
+            world_entities_max: 1040,
+            world_bytes_per_s: 1041,
+            frame_stall_ms: 1042,
             object_bytes_max: 1016,
             objects_per_partition_max: 17,
             partition_bytes_max: 1_048_577,
@@ -528,6 +534,9 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         gather_members_min: limits.gather_members_min,
         gather_ms: limits.gather_ns / 1_000_000,
         fan_out: limits.fan_out,
+        world_entities_max: limits.world_entities_max,
+        world_bytes_per_s: limits.world_bytes_per_s,
+        frame_stall_ms: limits.frame_stall_ns / 1_000_000,
         object_bytes_max: limits.object_bytes_max,
         objects_per_partition_max: limits.objects_per_partition_max,
         partition_bytes_max: limits.partition_bytes_max,

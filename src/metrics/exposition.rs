@@ -51,6 +51,24 @@ pub(super) const SCALARS: &[Scalar] = &[
         turn.shard.room_messages_gathered
     }),
     counter("deliveries", "Copies of messages handed to connections", |turn| turn.shard.deliveries),
+    gauge("worlds", "Worlds with members, whose home is on this shard", |turn| turn.shard.worlds),
+    gauge("worlds_slowed", "Worlds whose tick rate is halved", |turn| turn.shard.worlds_slowed),
+    gauge("world_entities", "Entities in worlds", |turn| turn.shard.world_entities),
+    counter("world_moves", "Moves taken by worlds", |turn| turn.shard.world_moves),
+    counter("world_ticks", "Ticks of worlds", |turn| turn.shard.world_ticks),
+    counter("world_ticks_skipped", "Ticks not run because the shard was late", |turn| {
+        turn.shard.world_ticks_skipped
+    }),
+    counter("world_frames", "Frames handed to connections", |turn| turn.shard.world_frames),
+    counter("world_frames_missed", "Frames not handed to slow or detached members", |turn| {
+        turn.shard.world_frames_missed
+    }),
+    counter("world_frames_lost", "Ticks that did not reach a shard on a full way", |turn| {
+        turn.shard.world_frames_lost
+    }),
+    counter("world_members_stalled", "Members closed for taking no frames", |turn| {
+        turn.shard.world_members_stalled
+    }),
     counter("delta_batches", "Delta batches made", |turn| turn.shard.delta_batches),
     gauge("logins_waiting", "Logins that wait for a turn that may check their tickets", |turn| {
         turn.shard.logins_waiting
@@ -164,6 +182,9 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("receive_pauses", "Times that receiving paused", |turn| turn.net.receive_pauses),
     counter("droppable_dropped", "Droppable messages that a slow client did not get", |turn| {
         turn.net.droppable_dropped
+    }),
+    counter("frames_dropped", "Frames of worlds left out for slow connections", |turn| {
+        turn.net.frames_dropped
     }),
     gauge("send_queue_bytes", "Bytes that wait in send queues", |turn| turn.net.send_queue_bytes),
     gauge("partial_frame_bytes", "Bytes of half-received frames", |turn| {

@@ -72,6 +72,9 @@ gather_members_min = 1020
 gather_ms = 21
 fan_out_bytes_per_s = 1022
 fan_out_burst_bytes = 1023
+world_entities_max = 1040
+world_bytes_per_s = 1041
+frame_stall_ms = 1042
 object_bytes_max = 100024
 objects_per_partition_max = 1025
 partition_bytes_max = 10000026
@@ -176,6 +179,9 @@ fn a_shard_has_what_the_keys_say() {
         gather_ns: 21_000_000,
         gather_bytes_max: fixed.gather_bytes_max,
         fan_out: Rate { per_s: 1022, burst: 1023 },
+        world_entities_max: 1040,
+        world_bytes_per_s: 1041,
+        frame_stall_ns: 1_042_000_000,
         object_bytes_max: 100_024,
         objects_per_partition_max: 1025,
         partition_bytes_max: 10_000_026,

@@ -13,7 +13,8 @@ use crate::client::{Client, Stream};
 use crate::tls::secured;
 
 /// Messages that belong to a connection, and not to its session: docs/protocol.md has the list.
-const UNCOUNTED: [&str; 7] = ["hello", "login", "resume", "ping", "pong", "error", "closed"];
+const UNCOUNTED: [&str; 8] =
+    ["hello", "login", "resume", "ping", "pong", "error", "closed", "frame"];
 
 /// A protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,7 @@ impl Heard {
                 let fields = message.fields().map(|(name, value)| (name.to_owned(), text(value)));
                 Self { method: message.method().into(), fields: fields.collect() }
             }
+            ServerFrame::World(frame) => panic!("{frame:?} in a test without worlds"),
             ServerFrame::Faulty(reason) => panic!("{reason:?}: {}", frame.escape_ascii()),
         }
     }

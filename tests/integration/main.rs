@@ -29,4 +29,5 @@ mod token_theft;
 mod websocket;
 #[path = "../vectors/wire.rs"]
 mod wire;
+mod worlds;
 mod xml;

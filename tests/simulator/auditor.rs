@@ -4,10 +4,10 @@
 //!
 //! Files: `auditor/replies.rs` what a granted request promises, `auditor/refusals.rs` which
 //! refusals are just, `auditor/talk.rs` what is heard, `auditor/objects.rs` what is heard of objects,
-//! `auditor/resume.rs` how conversations that are cut go on, `auditor/rest.rs` what holds when all is
+//! `auditor/worlds.rs` what is seen of worlds, `auditor/resume.rs` how conversations that are cut go on, `auditor/rest.rs` what holds when all is
 //! quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use warren_core::limits::Limits;
 use warren_core::message::{Message, Value};
@@ -24,6 +24,7 @@ mod replies;
 mod rest;
 mod resume;
 mod talk;
+mod worlds;
 
 /// What a client knows of a room in which it is.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,8 @@ pub(crate) struct View {
     session: Option<u64>,
     /// The rooms in which it is.
     pub(crate) stays: BTreeMap<String, StayView>,
+    /// By world, the entities of which it knows, once it was told all.
+    seen: BTreeMap<u64, BTreeSet<u16>>,
     /// The objects that it watches, each with the version of which it last heard.
     pub(crate) watches: BTreeMap<u64, u64>,
     /// By room and object, the last version of which the room heard.
@@ -171,6 +174,7 @@ impl Auditor {
             user: None,
             session: None,
             stays: BTreeMap::new(),
+            seen: BTreeMap::new(),
             watches: BTreeMap::new(),
             noticed: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -230,6 +234,14 @@ impl Auditor {
         if matches!(reason, Reason::TakenOver | Reason::TooManyConnections) {
             let is_just = reason != Reason::TakenOver || view.bond.has_rival();
             assert!(is_just, "client {conversation} was taken over by nobody");
+            self.reach("close", reason.word());
+            self.cut(conversation);
+            return;
+        }
+        if reason == Reason::SlowConsumer {
+            // It takes no frames, for longer than it may. Its session waits for another line.
+            let is_short = self.limits.frame_stall_ns < Limits::PRODUCTION.frame_stall_ns;
+            assert!(is_short, "client {conversation} has not been slow for so long");
             self.reach("close", reason.word());
             self.cut(conversation);
             return;

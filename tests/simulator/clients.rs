@@ -43,6 +43,8 @@ pub(crate) struct Line {
     pub(crate) peer: PeerAddress,
     connection: Option<ConnectionId>,
     pub(crate) outbox: VecDeque<Step>,
+    /// It takes no frames, and whether its shard has heard so.
+    stalled: Option<bool>,
     /// The shard closed it; the gateway is still to say that it is gone.
     pub(crate) is_closing: bool,
     /// The client closed it, and hears nothing more; nothing follows.
@@ -57,6 +59,8 @@ pub(crate) struct Line {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Delivery {
     Message { line: usize, message: Span },
+    Frame { line: usize, frame: Span },
+    FrameMissed { line: usize },
     Close { line: usize, reason: Reason },
 }
 
@@ -124,6 +128,7 @@ impl Clients {
             peer,
             connection: None,
             outbox: VecDeque::new(),
+            stalled: None,
             is_closing: false,
             is_closed_by_client: false,
             is_silent: false,
@@ -181,6 +186,7 @@ impl Clients {
         self.present.iter().flatten().all(|line| {
             let present = &self.lines[*line];
             let is_settled = present.connection.is_some() && present.moving.is_none();
+            let is_settled = is_settled && present.stalled.is_none();
             present.outbox.is_empty() && !present.is_closing && is_settled
         })
     }
@@ -231,6 +237,12 @@ impl ClientPort for Port<'_> {
                         self.deliver(*connection, message.of(&outputs.bytes), true);
                     }
                 }
+                ShardOutput::Frame { recipients, frame } => {
+                    let (_, frame) = outputs.frame(frame);
+                    for connection in recipients.of(&outputs.recipients) {
+                        self.deliver_frame(*connection, frame);
+                    }
+                }
                 ShardOutput::Close { connection, reason } => {
                     let Some(line) = self.line_of(connection) else { continue };
                     let closed = &mut self.clients.lines[line];
@@ -274,6 +286,7 @@ impl Port<'_> {
             }
             return;
         }
+        self.tell_of_frames(line, connection, inputs);
         let count = self.clients.prng.between(u64::from(is_draining), TURN_MESSAGES_MAX);
         let taken = &mut self.clients.lines[line];
         let mut is_over = taken.is_closing && (is_draining || self.clients.prng.chance(50));
@@ -306,6 +319,42 @@ impl Port<'_> {
             self.clients.lines[line].is_gone = true;
             self.clients.gone_now.push(line);
         }
+    }
+
+    /// The shard hears that a line takes no frames, and some time later that it does again.
+    fn tell_of_frames(&mut self, line: usize, connection: ConnectionId, inputs: &mut ShardInputs) {
+        match self.clients.lines[line].stalled {
+            Some(false) => {
+                inputs.list.push(ShardInput::FramesStalled { connection });
+                self.clients.lines[line].stalled = Some(true);
+            }
+            Some(true) if self.clients.is_draining || self.clients.prng.chance(30) => {
+                inputs.list.push(ShardInput::FramesFlow { connection });
+                self.clients.lines[line].stalled = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// A line takes a frame, or begins to take none.
+    fn deliver_frame(&mut self, connection: ConnectionId, frame: &[u8]) {
+        let Some(line) = self.line_of(connection) else { return };
+        let taking = &mut self.clients.lines[line];
+        assert!(taking.moving.is_none(), "a frame on the way to another shard");
+        if taking.is_closing {
+            return;
+        }
+        let is_known = taking.stalled == Some(true);
+        assert!(!is_known, "{connection:?} takes no frames, and its shard knows");
+        if taking.stalled.is_some() || (!self.clients.is_draining && self.clients.prng.chance(5)) {
+            self.clients.lines[line].stalled = Some(false);
+            self.clients.deliveries.push(Delivery::FrameMissed { line });
+            return;
+        }
+        let start = self.clients.delivered_bytes.len();
+        self.clients.delivered_bytes.extend_from_slice(frame);
+        let frame = Span::since(start, &self.clients.delivered_bytes);
+        self.clients.deliveries.push(Delivery::Frame { line, frame });
     }
 
     /// A line goes to the shard that keeps its session: what it takes along comes first there.

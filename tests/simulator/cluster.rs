@@ -15,6 +15,7 @@ use warren_core::routing::RoutingTable;
 use warren_core::shard::{Shard, ShardSettings};
 use warren_core::token::TokenSeed;
 use warren_core::turn::ShardOutput;
+use warren_core::world::frame::Frame;
 
 use crate::auditor::Auditor;
 use crate::clients::{Clients, Delivery};
@@ -31,6 +32,8 @@ use crate::workload::Workload;
 
 mod acts;
 
+/// Time between two ticks of the workload's worlds, when their rate is halved as often as may be.
+const LONGEST_TICK_NS: u64 = 8 * 1_000_000_000 / 60;
 /// Rounds in which every shard turns once until all must be quiet. More is a deadlock.
 const DRAIN_ROUNDS_MAX: usize = 4000;
 
@@ -316,6 +319,15 @@ impl Cluster {
                     self.trace.line(format_args!("    client {conversation} < {message:?}"));
                     self.auditor.heard(conversation, line, bytes);
                 }
+                Delivery::Frame { line, frame } => {
+                    let conversation = self.clients.lines[line].conversation;
+                    let frame = Frame::parse(frame.of(&delivered_bytes)).expect("it is whole");
+                    self.trace.line(format_args!("    client {conversation} < {frame:?}"));
+                    self.auditor.seen(conversation, line, frame);
+                }
+                Delivery::FrameMissed { line } => {
+                    self.auditor.forget_seen(self.clients.lines[line].conversation, line);
+                }
                 Delivery::Close { line, reason } => {
                     if reason == Reason::TooManyConnections {
                         self.judge_refusal(line);
@@ -345,7 +357,7 @@ impl Cluster {
             if !self.is_quiet() {
                 continue;
             }
-            if !self.settle() && !self.await_crowds() {
+            if !self.settle() && !self.await_crowds() && !self.await_frames() {
                 self.clients.is_draining = false;
                 return;
             }
@@ -373,6 +385,15 @@ impl Cluster {
             self.clock.advance_ns(due_ns.saturating_sub(now_ns));
         }
         due_ns.is_some()
+    }
+
+    /// Lets time pass until the worlds have ticked, if some member has not seen all of its world.
+    fn await_frames(&mut self) -> bool {
+        let is_behind = self.auditor.unseen().is_some();
+        if is_behind {
+            self.clock.advance_ns(LONGEST_TICK_NS);
+        }
+        is_behind
     }
 
     fn check_at_rest(&mut self) {
@@ -411,6 +432,10 @@ fn mix_output(trace: &mut Trace, output: &ShardOutput) {
         ShardOutput::Send { connection, .. } => trace.mix_number(u64::from(connection.index)),
         ShardOutput::SendMany { recipients, .. } => {
             trace.mix_number(1 << 32 | u64::from(recipients.length));
+        }
+        ShardOutput::Frame { recipients, frame } => {
+            trace.mix_number(5 << 32 | u64::from(recipients.length));
+            trace.mix_number(u64::from(frame.length));
         }
         ShardOutput::Close { connection, reason } => {
             trace.mix_number(2 << 32 | u64::from(connection.index));

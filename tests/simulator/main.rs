@@ -106,6 +106,7 @@ const REACHED: &[(&str, &[&str])] = &[
             "message-rate",
         ],
     ),
+    ("frame", &["seen"]),
     ("repeat", &["said-again"]),
     ("theft", &["session-unknown", "already-logged-in"]),
     ("close", &["taken-over", "third-refusal", "too-many-connections"]),

@@ -8,6 +8,7 @@ use warren_core::delta::{Delta, DeltaBatch};
 use warren_core::ids::{Epoch, ObjectId, PARTITION_COUNT, PartitionId};
 use warren_core::limits::Limits;
 use warren_core::message::{Message, Value};
+use warren_core::object::is_room_kind;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 
@@ -264,7 +265,7 @@ impl Oracle {
     fn note_created(&mut self, index: usize, object: u64, record: Message<'_>) {
         let kind = record.method().to_owned();
         let owner = record.text("owner").expect("users own what they make").to_owned();
-        if kind == "room" {
+        if is_room_kind(&kind) {
             let Some(Value::Text(name)) = record.get("name") else { panic!("a room has a name") };
             self.room_names.insert(name.to_owned());
             let facts = RoomFacts {

@@ -2,6 +2,7 @@
 
 use warren_core::ids::ObjectId;
 use warren_core::message::{Value, packed};
+use warren_core::object::is_room_kind;
 
 use crate::auditor::View;
 use crate::oracle::Oracle;
@@ -186,6 +187,14 @@ impl Workload {
                 ("members_max", members),
                 ("secret", secret),
             ];
+            if self.prng.chance(40) {
+                let [_, room, members, _] = fields;
+                let kind = ("kind", Value::Text("world"));
+                let tick_hz = ("tick_hz", Value::Integer(60));
+                let fields = [kind, room, tick_hz, members];
+                let count = self.prng.between(3, 4) as usize;
+                return build("create", id, &fields[..count]);
+            }
             let count = self.prng.between(2, 4) as usize;
             return build("create", id, &fields[..count]);
         }
@@ -219,7 +228,7 @@ impl Workload {
 
     fn object_request(&mut self, id: i64, kind: Kind, view: &View, oracle: &Oracle) -> Vec<u8> {
         let object = self.object(view, oracle);
-        let is_room = oracle.objects.get(&object.0).is_some_and(|facts| facts.kind == "room");
+        let is_room = oracle.objects.get(&object.0).is_some_and(|facts| is_room_kind(&facts.kind));
         let version = oracle.objects.get(&object.0).map_or(1, |facts| facts.version as i64);
         let version = version + i64::from(self.prng.chance(30));
         let object = ("object", Value::Object(object));
@@ -262,7 +271,8 @@ impl Workload {
     }
 
     fn find(&mut self, id: i64, oracle: &Oracle) -> Vec<u8> {
-        let kind = ("kind", Value::Text(self.prng.pick::<&str>(&["thing", "user", "room"])));
+        let kind =
+            ("kind", Value::Text(self.prng.pick::<&str>(&["thing", "user", "room", "world"])));
         let count = ("count", Value::Integer(self.prng.between(1, 4) as i64));
         if oracle.object_list.is_empty() || self.prng.chance(50) {
             return build("find", id, &[kind, count, ("number", Value::Text("1"))]);

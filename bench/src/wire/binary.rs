@@ -35,6 +35,7 @@ pub(super) fn read(frame: ServerFrame<'_>) -> Option<Frame<'_>> {
             Some(Frame::Heard { sequence, place: Some(Place { room, from }), text })
         }
         ServerFrame::Message(message) => Some(classify_message(message)),
+        ServerFrame::World(_) => Some(Frame::Other),
         ServerFrame::Faulty(_) => None,
     }
 }

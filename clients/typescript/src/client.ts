@@ -63,7 +63,7 @@ const HEARTBEAT_MS = 10_000;
 
 /** Methods whose messages no server counts: they belong to a connection. */
 const UNCOUNTED: ReadonlySet<string> = new Set(
-  ["hello", "login", "resume", "ping", "pong", "error", "closed"],
+  ["hello", "login", "resume", "ping", "pong", "error", "closed", "frame"],
 );
 /** A connection that is closed for one of these is not opened again. */
 const FINAL: ReadonlySet<string> = new Set(["displaced", "taken-over", "kicked", "banned", "quit"]);

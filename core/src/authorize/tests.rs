@@ -31,6 +31,7 @@ const TABLE: &str = "
     who    | +      F    | F      F   F    | +      +    +   +     | U      +    +   +
     chat   | +      +    | F      F   F    | M      +    M   M     | U      +    M   M
     emit   | +      +    | F      F   F    | M      +    M   M     | U      +    M   M
+    move   | +      F    | F      F   F    | M      +    M   M     | U      +    M   M
     HEAR   | F      F    | +      +   +    | +      +    +   +     | U      +    +   +
     NOTIFY | F      F    | F      F   F    | M      +    M   M     | U      +    M   M
     LOCATE | F      F    | F      +   +    | F      F    F   F     | U      F    F   F

@@ -11,10 +11,11 @@ use crate::message::{Message, MessageBuilder, OBJECT_FIELDS_MAX, Value};
 use crate::name::is_reserved;
 use crate::object::{
     FIELD_OWNER, FIELD_ROOM, FIELD_SECRET, KIND_ROOM, KIND_USER, KIND_WORLD, Object,
-    changed_record, start_record,
+    changed_record, is_room_kind, start_record,
 };
 use crate::reason::Reason;
 use crate::room::LOBBY;
+use crate::world::WorldSettings;
 
 /// The id of a new object with this record, if the partition has room for it.
 pub(super) fn new_object(request: &Request<'_>, record: &[u8]) -> Result<ObjectId, Reason> {
@@ -43,7 +44,7 @@ impl Share {
     fn of_new(kind: &str) -> Self {
         match kind {
             KIND_USER => Self::User,
-            KIND_ROOM => Self::Room,
+            KIND_ROOM | KIND_WORLD => Self::Room,
             _ => Self::Other,
         }
     }
@@ -80,9 +81,9 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
     let mut record = Vec::new();
     let mut fields = start_record(&mut record, kind, request.user);
     match kind {
-        // A user's object comes with the first login, and worlds are not made yet.
-        KIND_USER | KIND_WORLD => return Err(Reason::FieldInvalid),
-        KIND_ROOM => {
+        // A user's object comes with the first login.
+        KIND_USER => return Err(Reason::FieldInvalid),
+        KIND_ROOM | KIND_WORLD => {
             let name = message.name("room")?;
             super::rooms::check_free(request.partition, name)?;
             fields.field("name", Value::Text(name));
@@ -170,7 +171,7 @@ pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(),
     match object.kind() {
         // It is the user's name and presence: it stays as long as the partition.
         KIND_USER => return Err(Reason::NotOwner),
-        KIND_ROOM if request.partition.room(id).is_some_and(|room| room.member_count() > 0) => {
+        _ if request.partition.room(id).is_some_and(|room| room.member_count() > 0) => {
             return Err(Reason::RoomOccupied);
         }
         _ => {}
@@ -229,9 +230,9 @@ fn copy_own(
     removals: Removals,
 ) -> Result<(), Reason> {
     for (name, value) in own_fields(message, passed) {
-        let own_to_rooms = kind == KIND_ROOM && matches!(name, "name" | "transient");
+        let own_to_rooms = is_room_kind(kind) && matches!(name, "name" | "transient");
         let is_settable = match name {
-            FIELD_ROOM => !matches!(kind, KIND_ROOM | KIND_WORLD | KIND_USER),
+            FIELD_ROOM => !is_room_kind(kind) && kind != KIND_USER,
             // Whoever creates an object owns it, and a user's own object stays the user's.
             FIELD_OWNER => removals == Removals::Null && kind != KIND_USER,
             _ => !is_reserved(name) && !own_to_rooms,
@@ -243,13 +244,14 @@ fn copy_own(
             FIELD_OWNER => Value::Text(message.name(FIELD_OWNER)?),
             _ if value.removes() => Value::Null,
             FIELD_ROOM if message.name(FIELD_ROOM)? == LOBBY => return Err(Reason::Lobby),
-            "members_max" if kind == KIND_ROOM => {
+            "members_max" if is_room_kind(kind) => {
                 let count = value.as_integer().filter(|count| *count > 0);
                 Value::Integer(count.ok_or(Reason::FieldInvalid)?)
             }
-            FIELD_SECRET if kind == KIND_ROOM => {
+            FIELD_SECRET if is_room_kind(kind) => {
                 Value::Boolean(value.as_boolean().ok_or(Reason::FieldInvalid)?)
             }
+            _ if kind == KIND_WORLD => WorldSettings::check(name, value)?,
             _ => value,
         };
         if value != Value::Null || removals == Removals::Null {

@@ -1,5 +1,6 @@
 //! Rooms at their home: `join`, `leave`, `who`, and the end of a member's session.
 
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Method, Request, authorize_room, page_after, page_count, write_page};
@@ -12,6 +13,8 @@ use crate::object::{KIND_ROOM, start_record};
 use crate::partition::Partition;
 use crate::reason::Reason;
 use crate::room::Room;
+use crate::world::motion::{Motion, position_of};
+use crate::world::{World, WorldSettings};
 
 /// Whether a room may have this name: no room and no user has it, since `chat` finds both by it.
 pub(super) fn check_free(partition: &Partition, name: &str) -> Result<(), Reason> {
@@ -27,7 +30,8 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
     let session = header.origin.session;
     let room = match partition.room_named(name) {
         Some((id, room)) => {
-            join_present(request, id, room, effects)?;
+            let entity = world_entity(request, id, room)?;
+            join_present(request, (id, room), entity, effects)?;
             id
         }
         None => {
@@ -64,13 +68,13 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
         reply.field("room", Value::Text(name));
         reply.field("members", Value::Integer(others as i64 + 1));
     });
-    Ok(())
+    present.map_or(Ok(()), |present| join_world(request, room, present, effects))
 }
 
 fn join_present(
     request: &Request<'_>,
-    id: ObjectId,
-    room: &Room,
+    (id, room): (ObjectId, &Room),
+    entity: Option<u16>,
     effects: &mut Effects,
 ) -> Result<(), Reason> {
     let Request { header, user, limits, .. } = *request;
@@ -91,7 +95,7 @@ fn join_present(
                 return Err(Reason::RoomFull);
             }
             if announces(room, room.member_count() + 1, limits.presence_members_max) {
-                announce("joined", id, room, user, effects);
+                announce("joined", (id, room), user, entity, effects);
             }
         }
     }
@@ -111,7 +115,7 @@ pub(super) fn leave(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
     request.staging.check_room(room)?;
     effects.list.push(Effect::RelayLeave { room: id, session });
     super::watches::member_left(request, id, session, effects);
-    member_left(id, room, user, limits.presence_members_max, effects);
+    member_left((id, room), user, session, limits.presence_members_max, effects);
     Ok(())
 }
 
@@ -125,20 +129,23 @@ pub(crate) fn session_left(
     effects: &mut Effects,
 ) {
     if room.has_member(user, session) {
-        member_left(id, room, user, presence_members_max, effects);
+        member_left((id, room), user, session, presence_members_max, effects);
     }
 }
 
 fn member_left(
-    id: ObjectId,
-    room: &Room,
+    (id, room): (ObjectId, &Room),
     user: &str,
+    session: SessionId,
     presence_members_max: usize,
     effects: &mut Effects,
 ) {
     effects.change(Delta::MemberLeft { room: id.0, user: user.into() });
+    if room.world.is_some() {
+        effects.list.push(Effect::WorldLeave { room: id, session });
+    }
     if announces(room, room.member_count(), presence_members_max) {
-        announce("left", id, room, user, effects);
+        announce("left", (id, room), user, None, effects);
     } else {
         effects.list.push(Effect::CountChanged { room: id });
     }
@@ -151,11 +158,20 @@ fn announces(room: &Room, count: usize, presence_members_max: usize) -> bool {
     count > 1 && count <= presence_members_max && !room.is_count_untold
 }
 
-fn announce(method: &str, id: ObjectId, room: &Room, user: &str, effects: &mut Effects) {
+fn announce(
+    method: &str,
+    (id, room): (ObjectId, &Room),
+    user: &str,
+    entity: Option<u16>,
+    effects: &mut Effects,
+) {
     let sequence = room.next_sequence();
     let message = effects.build(method, |message| {
         message.field("room", Value::Text(room.name()));
         message.field("user", Value::Text(user));
+        if let Some(entity) = entity {
+            message.field("entity", Value::Integer(i64::from(entity)));
+        }
         message.field("seq", Value::Integer(sequence as i64));
     });
     effects.list.push(Effect::Broadcast { room: id, sequence, message, is_charged: false });
@@ -166,7 +182,92 @@ pub(super) fn who(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
     let (id, room) = partition.room_named(message.name("room")?).ok_or(Reason::UnknownRoom)?;
     authorize_room(request, (id, room), Verb::Call(Method::Who))
         .map_err(|_| Reason::UnknownRoom)?;
+    if let Some(entity) = message.get("entity") {
+        return who_is(request, (id, room), entity, effects);
+    }
     let (count, after) = (page_count(message)?, page_after(message)?);
     effects.reply(|reply| write_page(reply, "users", room.members_after(after), count));
+    if let Some(world) = request.worlds.get(id) {
+        let members = room.members_after(after).take(count);
+        let entities = members.map(|user| entity_of(world, room, user)).map(|e| e.to_string());
+        let entities: Vec<String> = entities.collect();
+        let entities = entities.iter().map(String::as_str);
+        effects.reply(|reply| reply.list("entities", entities));
+    }
+    Ok(())
+}
+
+fn entity_of(world: &World, room: &Room, user: &str) -> u16 {
+    let member = room.member(user).expect("it was listed");
+    world.entity_of(member.session).expect("a world's member has an entity")
+}
+
+/// `who` with `entity`: the user of that one.
+fn who_is(
+    request: &Request<'_>,
+    (id, room): (ObjectId, &Room),
+    entity: Value<'_>,
+    effects: &mut Effects,
+) -> Result<(), Reason> {
+    let entity = entity.as_integer().ok_or(Reason::FieldInvalid)?;
+    let entity = u16::try_from(entity).map_err(|_| Reason::UnknownObject)?;
+    let session = request.worlds.get(id).and_then(|world| world.session_of(entity));
+    let session = session.ok_or(Reason::UnknownObject)?;
+    let user = room.members().find(|(_, member)| member.session == session);
+    let (user, _) = user.expect("an entity's session is a member's");
+    effects.reply(|reply| {
+        reply.list("users", [user].into_iter());
+        reply.list("entities", [&*entity.to_string()].into_iter());
+    });
+    Ok(())
+}
+
+/// The number that who joins gets in a world, if it is one.
+fn world_entity(request: &Request<'_>, id: ObjectId, room: &Room) -> Result<Option<u16>, Reason> {
+    if room.world.is_none() {
+        return Ok(None);
+    }
+    let entities_max = request.limits.world_entities_max;
+    let world = request.worlds.get(id);
+    if world.is_some_and(|world| world.entity_count() >= entities_max) {
+        return Err(Reason::WorldFull);
+    }
+    let entity = world.map_or(Some(0), World::next_entity).ok_or(Reason::WorldFull)?;
+    Ok(Some(entity))
+}
+
+/// Who joins a world gets an entity in it, where the request says.
+fn join_world(
+    request: &Request<'_>,
+    id: ObjectId,
+    room: &Room,
+    effects: &mut Effects,
+) -> Result<(), Reason> {
+    let Request { header, user, message, .. } = *request;
+    let (Some(settings), Some(entity)) = (room.world, world_entity(request, id, room)?) else {
+        return Ok(());
+    };
+    let world = request.worlds.get(id);
+    let WorldSettings { cell, dims, .. } = world.map_or(settings, |world| world.settings);
+    let position = position_of(message)?;
+    let motion = Motion { position, ..Motion::default() }.in_dims(dims);
+    motion.check(cell)?;
+    let session = header.origin.session;
+    effects.list.push(Effect::WorldJoin { room: id, session, entity, motion });
+    // A displaced session's entity goes when the new one is there, which has another number.
+    if let Some(displaced) = room.member(user) {
+        effects.list.push(Effect::WorldLeave { room: id, session: displaced.session });
+    }
+    let tick_hz = world.map_or(f64::from(settings.tick_hz), |world| world.clock.hz());
+    effects.reply(|reply| {
+        reply.field("world", Value::Object(id));
+        reply.field("entity", Value::Integer(i64::from(entity)));
+        reply.field("cell", Value::Float(f64::from(cell)));
+        reply.field("dims", Value::Integer(i64::from(dims)));
+        reply.field("tick_hz", Value::Float(tick_hz));
+        for (axis, name) in ["x", "y", "z"].into_iter().enumerate().take(usize::from(dims)) {
+            reply.field(name, Value::Float(f64::from(motion.position[axis])));
+        }
+    });
     Ok(())
 }

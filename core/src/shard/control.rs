@@ -6,7 +6,7 @@ use super::Shard;
 use crate::control::{Answer, Command, PLACES_MAX, Page, ROWS_MAX, RoomRow, SessionRow};
 use crate::ids::{Address, ObjectId, PARTITION_COUNT, PartitionId, SessionId, ShardId};
 use crate::mesh::MeshMessage;
-use crate::object::KIND_ROOM;
+use crate::object::is_room_kind;
 use crate::reason::Reason;
 use crate::session::Phase;
 use crate::turn::ShardOutputs;
@@ -66,7 +66,11 @@ impl Shard {
             }
             let Some(partition) = &self.partitions[number] else { continue };
             let after = Address::new(begins.saturating_sub(1)).expect("below an address");
-            for (object, _) in partition.objects_of_kind_after(KIND_ROOM, after) {
+            for (object, kind) in partition.objects_after(after) {
+                // Worlds are rooms too, and a page is in the order of addresses.
+                if !is_room_kind(kind.kind()) {
+                    continue;
+                }
                 if rows.len() >= most {
                     return Page { rows, next: Some(object) };
                 }

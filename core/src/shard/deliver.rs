@@ -65,6 +65,20 @@ impl Shard {
                     self.tell_alone(session, message.of(bytes), outputs);
                 }
             }
+            MeshMessage::WorldMove { world, slot, entity, session, motion } => {
+                self.world_move((world, slot, entity), session, motion, outputs);
+            }
+            MeshMessage::WorldFrames { header, sections, plan } => {
+                let parts = (sections.of(bytes), plan.of(bytes));
+                self.deliver_frames(header, parts, outputs);
+            }
+            MeshMessage::WorldSeat { world, slot, entity, session, name } => {
+                let name = core::str::from_utf8(name.of(bytes)).expect("names are ASCII");
+                let seat = self.new_seat((world, slot, entity), name, session);
+                self.world_seated(seat, session);
+            }
+            MeshMessage::WorldUnseat { world, session } => self.world_unseated(world, session),
+            MeshMessage::WorldResync { world, session } => self.world_resync(world, session),
             MeshMessage::AddressEvent { peer, connection, from, event } => {
                 self.take_address_event((peer, event), (connection, from), outputs);
             }

@@ -82,6 +82,7 @@ impl Shard {
             state_bytes: self.counters.state_bytes,
             join_creates_rooms: self.settings.join_creates_rooms,
             bans: &self.bans,
+            worlds: &self.worlds,
             now_ns: self.now.monotonic_ns,
             wall_ms: self.now.wall_ms,
         }
@@ -153,6 +154,12 @@ impl Shard {
                 }
                 Effect::RelayLeave { room, session } => {
                     self.relay_leave_in_turn(*room, *session, outputs);
+                }
+                Effect::WorldJoin { room, session, entity, motion } => {
+                    self.world_join(*room, (*session, *entity), *motion, outputs);
+                }
+                Effect::WorldLeave { room, session } => {
+                    self.world_leave(*room, *session, outputs);
                 }
                 Effect::CountChanged { room } => self.count_changed(*room, outputs),
                 Effect::Displace { session } => {

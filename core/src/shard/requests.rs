@@ -123,6 +123,9 @@ impl Shard {
             Route::Here if matches!(method, Method::Login | Method::Resume) => {
                 Err(Reason::AlreadyLoggedIn)
             }
+            Route::Here if method == Method::Move => {
+                self.take_move_message(session, message, outputs)
+            }
             Route::Here => self.answer(method, connection, message, outputs),
             Route::EveryShard => self.start_rooms_page(session, message, outputs),
             Route::Partition(partition) => {
@@ -148,7 +151,7 @@ impl Shard {
         }
     }
 
-    fn subject(&self, session: Option<SessionId>) -> Subject<'_> {
+    pub(super) fn subject(&self, session: Option<SessionId>) -> Subject<'_> {
         let open = session.and_then(|session| self.sessions.get(session));
         open.map_or(Subject::STRANGER, |open| Subject {
             user: &open.user,

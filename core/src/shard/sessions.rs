@@ -244,6 +244,8 @@ impl Shard {
         }
         let known = self.connections.get_mut(connection).expect("it sent a message");
         known.session = Some(id);
+        self.miss_frames(id);
+        self.ask_for_whole(id, outputs);
     }
 
     /// Passes on a message of a connection that goes to another shard, perhaps only to be refused
@@ -307,6 +309,7 @@ impl Shard {
     /// many like it, the oldest ends.
     fn detach(&mut self, id: SessionId, outputs: &mut ShardOutputs) {
         self.hearing.set_connection(id, None);
+        self.miss_frames(id);
         self.forget_listed();
         while self.detached.len() >= self.settings.limits.detached_sessions_max
             && let Some((_, oldest)) = self.detached.first()

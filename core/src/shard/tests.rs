@@ -2,9 +2,10 @@
 //!
 //! A line of a script is `client method field=value …`; `client from ADDRESS`, `client gone`,
 //! `client open`, `client open echo`, `client open moved`, `client end` and `client close` are the
-//! connection's; `client !method …` came over the rate; `+ms` lets time pass. Under it, indented,
+//! connection's, `client stalled` and `client flows` what it does with frames; `client fixed WORLD X Y`
+//! is a move in the fixed layout; `client !method …` came over the rate; `+ms` lets time pass. Under it, indented,
 //! stands what that turn sent, one line a message: `client: method field=value …` or
-//! `client: CLOSE reason`. A token is not shown; `@client` is the last that this client heard,
+//! `client: CLOSE reason`; frames as `worlds.rs` writes them. A token is not shown; `@client` is the last that this client heard,
 //! `@client.N` the Nth, from 0.
 
 use alloc::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::ids::{ConnectionId, Epoch};
 use crate::message::{MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::turn::{ConnectionTraits, ShardOutput};
+use crate::world::motion::{Motion, write_move};
 
 mod admission;
 mod authorisation;
@@ -28,6 +30,7 @@ mod pages;
 mod refusals;
 mod sessions;
 mod snapshots;
+mod worlds;
 
 const SNAPSHOT_INTERVAL_NS: u64 = 5_000_000_000;
 
@@ -111,6 +114,17 @@ impl World {
                 inputs.list.push(ShardInput::Accepted { connection, peer, has_moved });
             }
             "gone" => inputs.list.push(ShardInput::Departed { connection, has_moved: false }),
+            "stalled" => inputs.list.push(ShardInput::FramesStalled { connection }),
+            "flows" => inputs.list.push(ShardInput::FramesFlow { connection }),
+            "fixed" => {
+                let world: ObjectId = words.next().unwrap().parse().unwrap();
+                let mut axis = || words.next().unwrap().parse().unwrap();
+                let position = [axis(), axis(), 0.0];
+                let start = inputs.bytes.len();
+                let motion = Motion { position, ..Motion::default() };
+                write_move(world.0, motion, 2, &mut inputs.bytes);
+                inputs.push_move(connection, start);
+            }
             "end" => inputs.list.push(ShardInput::Ended { connection }),
             "banned" => inputs.list.push(ShardInput::Banned { connection }),
             "close" => inputs.list.push(ShardInput::Closed { connection }),
@@ -152,6 +166,12 @@ impl World {
                     lines += &format!("{}: CLOSE {}\n", connection.index, reason.word());
                 }
                 ShardOutput::Admit { .. } => {}
+                ShardOutput::Frame { recipients, frame } => {
+                    for connection in recipients.of(&self.outputs.recipients) {
+                        let frame = worlds::frame_text(self.outputs.frame(frame));
+                        lines += &format!("{}: {frame}\n", connection.index);
+                    }
+                }
                 ShardOutput::HandOver { connection, to, message, refused } => {
                     let refused =
                         refused.map_or(String::new(), |reason| format!(" {}", reason.word()));

@@ -6,6 +6,8 @@ use warren_core::message::{MESSAGE_BYTES_MAX, Message, MessageBuilder, Value, ch
 use warren_core::reason::Reason;
 
 use super::{Frame, GatewaySettings, settle_frame};
+use warren_core::world::frame::Frame as WorldFrame;
+use warren_core::world::motion::{Motion, read_move, write_move};
 
 /// What a client sends before its first frame.
 pub const PREAMBLE: &[u8; 4] = b"WRN1";
@@ -15,6 +17,8 @@ pub const LENGTH_BYTES: usize = 4;
 const KIND_MESSAGE: u8 = 1;
 const KIND_SAY: u8 = 2;
 const KIND_HEARD: u8 = 3;
+const KIND_MOVE: u8 = 4;
+const KIND_FRAME: u8 = 5;
 
 /// Longest frame of a server, its length included: no kind takes more than the packed form.
 const SERVER_FRAME_BYTES_MAX: usize = LENGTH_BYTES + 1 + MESSAGE_BYTES_MAX;
@@ -35,6 +39,8 @@ pub enum ServerFrame<'a> {
         /// What was said.
         text: &'a str,
     },
+    /// What is around a member of a world.
+    World(WorldFrame<'a>),
     /// A frame that no server should send; the rest of the stream goes on after it.
     Faulty(Reason),
 }
@@ -46,12 +52,25 @@ pub(super) fn decode(settings: &GatewaySettings, bytes: &[u8], out: &mut Vec<u8>
         return Frame::Fatal { reason: Reason::FrameTooLarge };
     }
     let Some(frame) = bytes.get(LENGTH_BYTES..consumed) else { return Frame::Incomplete };
+    take(frame, consumed, out)
+}
+
+/// Appends what a client's frame without its length says.
+pub(super) fn take(frame: &[u8], consumed: usize, out: &mut Vec<u8>) -> Frame {
+    if let [KIND_MOVE, payload @ ..] = frame {
+        return match read_move(payload) {
+            Ok(_) => {
+                out.extend_from_slice(payload);
+                Frame::Move { consumed }
+            }
+            Err(reason) => Frame::Refused { consumed, reason },
+        };
+    }
     let start = out.len();
     settle_frame(read(frame, out), consumed, start, out)
 }
 
-/// Appends the message of a client's frame without its length.
-pub(super) fn read(frame: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+fn read(frame: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
     match frame {
         [KIND_MESSAGE, payload @ ..] => {
             Message::parse_request(payload).map(|message| out.extend_from_slice(message.as_bytes()))
@@ -118,6 +137,17 @@ fn write_message(message: Message<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(message.as_bytes());
 }
 
+/// Appends a frame of a world.
+pub(super) fn encode_frame(frame: &[u8], out: &mut Vec<u8>) {
+    write_frame(out, |out| write_world(frame, out));
+}
+
+/// Appends a frame of a world without its length.
+pub(super) fn write_world(frame: &[u8], out: &mut Vec<u8>) {
+    out.push(KIND_FRAME);
+    out.extend_from_slice(frame);
+}
+
 /// The message as a `heard` frame, if that says all there is in it.
 fn heard(message: Message<'_>) -> Option<ServerFrame<'_>> {
     if message.method() != "chat" {
@@ -169,6 +199,14 @@ pub fn encode_say(id: u32, to: &str, text: &str, out: &mut Vec<u8>) {
     });
 }
 
+/// Client: appends a move in a world, in the form for so many dimensions.
+pub fn encode_move(world: u64, motion: Motion, dims: u8, out: &mut Vec<u8>) {
+    write_frame(out, |out| {
+        out.push(KIND_MOVE);
+        write_move(world, motion, dims, out);
+    });
+}
+
 /// Client: the server's frame at the beginning of `bytes` and the bytes it took, or `None` while
 /// it is not whole. A frame of impossible length takes all bytes: nothing after it can be found.
 #[must_use]
@@ -186,6 +224,7 @@ pub fn read_server_frame(frame: &[u8]) -> ServerFrame<'_> {
     let read = match frame {
         [KIND_MESSAGE, payload @ ..] => Message::parse(payload).map(ServerFrame::Message),
         [KIND_HEARD, payload @ ..] => read_heard(payload),
+        [KIND_FRAME, payload @ ..] => WorldFrame::parse(payload).map(ServerFrame::World),
         _ => Err(Reason::Malformed),
     };
     read.unwrap_or_else(ServerFrame::Faulty)

@@ -21,6 +21,7 @@ use wire::{from_hexadecimal, wire_of};
 #[derive(Clone, Debug, PartialEq)]
 enum Outcome {
     Message(Vec<u8>),
+    Move(Vec<u8>),
     Refused(Reason),
     Fatal(Reason),
     Incomplete,
@@ -46,7 +47,8 @@ fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]
             let frame = decode(protocol, settings, &mut received, &mut state, &mut out);
             assert!(out.starts_with(BEFORE));
             let message = out.split_off(BEFORE.len());
-            assert_eq!(message.is_empty(), !matches!(frame, Frame::Message { .. }));
+            let says = matches!(frame, Frame::Message { .. } | Frame::Move { .. });
+            assert_eq!(message.is_empty(), !says);
             let consumed = match frame {
                 Frame::Incomplete => break,
                 Frame::Fatal { reason } => {
@@ -65,6 +67,10 @@ fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]
                 }
                 Frame::Refused { consumed, reason } => {
                     outcomes.push(Outcome::Refused(reason));
+                    consumed
+                }
+                Frame::Move { consumed } => {
+                    outcomes.push(Outcome::Move(message));
                     consumed
                 }
                 Frame::Message { consumed } => {

@@ -126,7 +126,7 @@ fn opcode_of(protocol: Protocol) -> Opcode {
 fn read_message(protocol: Protocol, payload: &[u8], consumed: usize, out: &mut Vec<u8>) -> Frame {
     let start = out.len();
     if protocol == Protocol::WebSocketBinary {
-        return settle_frame(binary::read(payload, out), consumed, start, out);
+        return binary::take(payload, consumed, out);
     }
     // The standard has the connection fail, unlike JSON by itself.
     let Ok(text) = str::from_utf8(payload) else {
@@ -192,6 +192,15 @@ pub(super) fn encode(protocol: Protocol, message: Message<'_>, out: &mut Vec<u8>
     } else {
         json::write(message, out);
     }
+    frame::set_length(start, payload_start, out);
+}
+
+/// Appends a frame of a world, for `warren.binary`.
+pub(super) fn encode_frame(frame: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    write_header(Opcode::Binary, 0, out);
+    let payload_start = out.len();
+    binary::write_world(frame, out);
     frame::set_length(start, payload_start, out);
 }
 

@@ -82,6 +82,8 @@ impl Reactor {
 
     /// Tells the shard of connections that have ended.
     pub(super) fn tell_closed(&mut self, inputs: &mut ShardInputs) {
+        // Ends after it: what is told of a connection is told before its end.
+        inputs.list.append(&mut self.to_tell_frames);
         let closed = self.to_tell_closed.drain(..);
         inputs.list.extend(closed.map(|connection| ShardInput::Closed { connection }));
         inputs.list.append(&mut self.to_tell_departed);

@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use warren_core::ids::ConnectionId;
 use warren_core::message::Message;
 use warren_core::reason::Reason;
-use warren_core::turn::{Now, ShardOutput, ShardOutputs, Span};
+use warren_core::turn::{Now, ShardInput, ShardOutput, ShardOutputs, Span};
 
 use super::Reactor;
 use crate::connection::{EGRESS_NONE, Phase};
@@ -52,6 +52,12 @@ impl Reactor {
                         self.push_messages(*connection, lane, messages, &mut encodings);
                     }
                 }
+                ShardOutput::Frame { recipients, frame } => {
+                    let frame = outputs.frame(frame);
+                    for connection in recipients.of(&outputs.recipients) {
+                        self.push_frame(*connection, frame, &mut encodings);
+                    }
+                }
                 ShardOutput::Close { connection, reason } => {
                     if self.connection(connection).is_some() {
                         self.close_for_shard(connection.index, reason);
@@ -85,6 +91,35 @@ impl Reactor {
         let gateway = &self.settings.gateway;
         let bytes = self.egress.encoding(encodings, protocol, gateway, messages);
         self.push(id.index, lane, bytes);
+    }
+
+    /// Gives a connection a frame of a world, unless what it got before has not left: then it gets no
+    /// more of them until it has, and the shard is told both.
+    fn push_frame(&mut self, id: ConnectionId, frame: (&str, &[u8]), encodings: &mut Encodings) {
+        let Some(connection) = self.connections.get_mut(id.index as usize) else { return };
+        if connection.generation != id.generation {
+            return;
+        }
+        let Some(protocol) = connection.output_protocol() else { return };
+        if connection.queue.is_some() {
+            self.counters.frames_dropped += 1;
+            if !std::mem::replace(&mut connection.frames_stalled, true) {
+                self.to_tell_frames.push(ShardInput::FramesStalled { connection: id });
+            }
+            return;
+        }
+        let gateway = &self.settings.gateway;
+        let bytes = self.egress.frame_encoding(encodings, protocol, gateway, frame);
+        self.push(id.index, Lane::Reliable, bytes);
+    }
+
+    /// All that waited for a connection has left.
+    fn frames_flow(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        if std::mem::take(&mut connection.frames_stalled) {
+            let connection = self.id_of(index);
+            self.to_tell_frames.push(ShardInput::FramesFlow { connection });
+        }
     }
 
     /// Gives a connection bytes that stand in the output.
@@ -370,7 +405,9 @@ impl Reactor {
             self.spare.give_back(bytes);
             let drained = connection.queue.take();
             self.spare.give_back(drained.map(|queue| queue.waiting).unwrap_or_default());
-            if connection.phase == Phase::Draining {
+            let is_draining = connection.phase == Phase::Draining;
+            self.frames_flow(index);
+            if is_draining {
                 self.drained(index, now);
             }
         } else {

@@ -5,6 +5,7 @@ mod admission;
 mod bans;
 mod closing;
 mod crowd;
+mod frames;
 mod hand_over;
 mod limits;
 mod load;
@@ -78,6 +79,10 @@ struct Node {
     refused_count: usize,
     /// Most messages of a turn.
     inputs_max: usize,
+    /// Moves in the fixed layout.
+    moves: Vec<Vec<u8>>,
+    /// Connections that took no frames any more, or took them again, in order.
+    frame_news: Vec<(ConnectionId, bool)>,
 }
 
 fn small() -> ReactorSettings {
@@ -121,6 +126,8 @@ impl Node {
             closed_count: 0,
             refused_count: 0,
             inputs_max: 0,
+            moves: Vec::new(),
+            frame_news: Vec::new(),
         }
     }
 
@@ -194,7 +201,7 @@ impl Node {
                         && !self.ended.contains(&key(connection));
                     assert!(speaks, "a message of no open connection: {connection:?}");
                     let message = message.of(&self.inputs.bytes).to_vec();
-                    if self.moves(connection, &message, None) {
+                    if self.moves_away(connection, &message, None) {
                         continue;
                     }
                     let due = self.turn_count + self.answer_turns;
@@ -205,10 +212,18 @@ impl Node {
                 ShardInput::Refused { connection, message, reason } => {
                     assert!(self.open.contains(&key(connection)), "refused while open");
                     let message = message.of(&self.inputs.bytes).to_vec();
-                    if !self.moves(connection, &message, Some(reason)) {
+                    if !self.moves_away(connection, &message, Some(reason)) {
                         self.refuse(connection, &message, reason);
                     }
                 }
+                ShardInput::Move { connection, motion } => {
+                    assert!(self.open.contains(&key(connection)), "moved while open");
+                    self.moves.push(motion.of(&self.inputs.bytes).to_vec());
+                }
+                ShardInput::FramesStalled { connection } => {
+                    self.frame_news.push((connection, false));
+                }
+                ShardInput::FramesFlow { connection } => self.frame_news.push((connection, true)),
                 ShardInput::Ended { connection } => {
                     assert!(self.open.contains(&key(connection)), "ended while open");
                     assert!(self.ended.insert(key(connection)), "ended once: {connection:?}");
@@ -235,7 +250,12 @@ impl Node {
     }
 
     /// Gives the message away, if its connection moves or it says so.
-    fn moves(&mut self, connection: ConnectionId, message: &[u8], refused: Option<Reason>) -> bool {
+    fn moves_away(
+        &mut self,
+        connection: ConnectionId,
+        message: &[u8],
+        refused: Option<Reason>,
+    ) -> bool {
         let method = Message::from_checked(message).method();
         let named = method.strip_prefix("move-").map(|shard| ShardId(shard.parse().unwrap()));
         let moving = self.moving.get(&key(connection)).copied();
@@ -283,6 +303,22 @@ impl Node {
         let start = self.outputs.bytes.len();
         self.outputs.bytes.extend_from_slice(message);
         Span::since(start, &self.outputs.bytes)
+    }
+
+    /// Hands everybody a frame, which is the next turn's.
+    fn frame_to_all(&mut self, frame: &[u8]) {
+        let start = self.outputs.bytes.len();
+        self.outputs.bytes.push(1);
+        self.outputs.bytes.push(b'w');
+        self.outputs.bytes.extend_from_slice(frame);
+        let frame = Span::since(start, &self.outputs.bytes);
+        let start = self.outputs.recipients.len();
+        let everyone = self.open.iter();
+        self.outputs
+            .recipients
+            .extend(everyone.map(|&(index, generation)| ConnectionId { index, generation }));
+        let recipients = Span::since(start, &self.outputs.recipients);
+        self.outputs.list.push(ShardOutput::Frame { recipients, frame });
     }
 
     fn send_to_all(&mut self, message: Span) {

@@ -7,6 +7,7 @@
 
 use warren_core::message::{Message, REQUEST_FIELDS_MAX};
 use warren_core::reason::Reason;
+use warren_core::world::motion::{MOVE_BYTES_2D, read_move, write_move};
 use warren_net::gateway::{
     DecodeState, Frame, GatewaySettings, Protocol, QUEUE_FRAMES_MIN, decode, encode,
 };
@@ -284,7 +285,9 @@ pub(crate) const WEBSOCKET_BINARY: Target = target(
 
 fn seeds(protocol: Protocol) -> Vec<Seed> {
     let mut seeds = Vec::new();
-    for file in ["connserver.json", "json.json", "xml.json", "binary.json", "refusals.json"] {
+    let files =
+        ["connserver.json", "json.json", "xml.json", "binary.json", "world.json", "refusals.json"];
+    for file in files {
         seeds.extend(vectors_of(file, Some(protocol.label())));
     }
     if protocol == Protocol::Xml {
@@ -297,6 +300,7 @@ fn seeds(protocol: Protocol) -> Vec<Seed> {
 #[derive(Clone, Debug, PartialEq)]
 enum Outcome {
     Message(Vec<u8>),
+    Move(Vec<u8>),
     Empty,
     Refused(Reason),
     Fatal(Reason),
@@ -318,6 +322,9 @@ fn check(protocol: Protocol, bytes: &[u8], prng: &mut Prng) -> Behaviour {
     for outcome in &whole {
         if let Outcome::Message(message) = outcome {
             check_message(protocol, &settings, message);
+        }
+        if let Outcome::Move(bytes) = outcome {
+            check_move(bytes);
         }
     }
     Behaviour::of((settings.percent, whole.iter().take(4).map(shape).collect::<Vec<_>>()))
@@ -341,6 +348,7 @@ fn shape(outcome: &Outcome) -> (u8, &'static str, usize, u32) {
             });
             (0, "", message.field_count().min(4), types.fold(0, |all, one| all | one))
         }
+        Outcome::Move(bytes) => (7, "", bytes.len(), 0),
         Outcome::Empty => (1, "", 0, 0),
         Outcome::Refused(reason) => (2, reason.word(), 0, 0),
         Outcome::Fatal(reason) => (3, reason.word(), 0, 0),
@@ -369,6 +377,7 @@ fn decode_pieces(protocol: Protocol, settings: &GatewaySettings, pieces: &[&[u8]
                 Frame::Empty { consumed } => (consumed, Outcome::Empty),
                 Frame::Refused { consumed, reason } => (consumed, Outcome::Refused(reason)),
                 Frame::Message { consumed } => (consumed, Outcome::Message(message)),
+                Frame::Move { consumed } => (consumed, Outcome::Move(message)),
                 Frame::Ping { consumed, payload_bytes } => {
                     assert!(is_websocket(protocol), "{frame:?} in {protocol:?}");
                     let payload = &received[from..][consumed - payload_bytes..consumed];
@@ -412,7 +421,8 @@ fn decode_one(
     let assembled = state.assembled_bytes();
     let (peak, _) = heap_of(|| frame = decode(protocol, settings, bytes, state, &mut out));
     let of_frame = match frame {
-        Frame::Message { consumed } | Frame::Refused { consumed, .. } => consumed,
+        Frame::Message { consumed } | Frame::Move { consumed } => consumed,
+        Frame::Refused { consumed, .. } => consumed,
         _ => bytes.len(),
     };
     // The last fragment of a message brings forth all of it.
@@ -424,13 +434,23 @@ fn decode_one(
         // The connection ends.
         Frame::Fatal { .. } => [state.assembled_bytes(); 2],
         Frame::Empty { consumed } => [assembled, assembled + consumed],
-        Frame::Message { .. } | Frame::Refused { .. } => [0, 0],
+        Frame::Message { .. } | Frame::Move { .. } | Frame::Refused { .. } => [0, 0],
         _ => [assembled, assembled],
     };
     let now = state.assembled_bytes();
     assert!(counted.contains(&now), "{assembled} bytes of fragments became {now} by {frame:?}");
-    assert_eq!(out.is_empty(), !matches!(frame, Frame::Message { .. }), "{frame:?} and a message");
+    let says = matches!(frame, Frame::Message { .. } | Frame::Move { .. });
+    assert_eq!(out.is_empty(), !says, "{frame:?} and a message");
     (frame, out)
+}
+
+/// A move that was decoded is one, and is written as it was read but for what has no dimension.
+fn check_move(bytes: &[u8]) {
+    let (world, motion) = read_move(bytes).expect("what is decoded is a move");
+    let dims = if bytes.len() == MOVE_BYTES_2D { 2 } else { 3 };
+    let mut again = Vec::new();
+    write_move(world, motion, dims, &mut again);
+    assert_eq!(again, bytes);
 }
 
 /// A message that was decoded keeps every rule, and leaves in every protocol.

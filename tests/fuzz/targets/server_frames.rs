@@ -25,7 +25,10 @@ pub(crate) const TARGET: Target = Target {
         b"\xff",
         b"\0\0\x10\0",
     ],
-    seeds: || vectors_of("binary.json", None),
+    seeds: || {
+        let files = ["binary.json", "world.json"];
+        files.into_iter().flat_map(|file| vectors_of(file, Some("binary"))).collect()
+    },
     check,
     inputs: 200_000,
 };
@@ -50,6 +53,12 @@ fn check(bytes: &[u8], _: &mut Prng) -> Behaviour {
         shapes.push(match frame {
             ServerFrame::Message(message) => (0, "", message.field_count()),
             ServerFrame::Heard { text, .. } => (1, "", text.len().min(2)),
+            ServerFrame::World(frame) => {
+                let of_sections = frame.sections().map(|section| {
+                    section.updates().len().min(2) + 3 * section.leaves().len().min(2)
+                });
+                (3, "", of_sections.take(3).fold(0, |all, one| 9 * all + one))
+            }
             ServerFrame::Faulty(reason) => (2, reason.word(), 0),
         });
         rest = &rest[consumed..];

@@ -2,6 +2,7 @@
 //! rooms.
 
 use warren_core::message::{Message, Value};
+use warren_core::object::is_room_kind;
 
 use super::replies::object_of;
 use super::{Auditor, integer_of, text_of};
@@ -65,7 +66,7 @@ impl Auditor {
         let object = object_of(message);
         let facts = self.oracle.objects.get(&object).expect("what is heard of was there");
         if message.method() == "deleted" {
-            let is_revoked = facts.kind == "room";
+            let is_revoked = is_room_kind(&facts.kind);
             assert!(facts.is_deleted || is_revoked, "{message:?}");
             if !facts.is_deleted {
                 self.reach("deleted", "revoked");
@@ -86,7 +87,7 @@ impl Auditor {
     pub(super) fn object_notice(&mut self, conversation: usize, room: &str, message: Message<'_>) {
         let object = object_of(message);
         let facts = self.oracle.objects.get(&object).expect("what is heard of was there");
-        assert!(!matches!(&*facts.kind, "room" | "user"), "{message:?}");
+        assert!(!matches!(&*facts.kind, "room" | "world" | "user"), "{message:?}");
         let version = match message.method() {
             "deleted" => {
                 assert!(facts.is_deleted, "{message:?}");

@@ -4,6 +4,7 @@
 use warren_core::ids::{ObjectId, PartitionId};
 use warren_core::limits::Limits;
 use warren_core::message::{Message, Value};
+use warren_core::object::is_room_kind;
 use warren_core::reason::Reason;
 
 use super::{Auditor, Fate, Pending, integer_of, text_of};
@@ -87,6 +88,11 @@ impl Auditor {
             }
             Reason::RoomCreationDisabled => method == "join" && !self.join_creates_rooms,
             Reason::RoomFull => method == "join" && !is_in(room),
+            // No world of the workload comes to what production allows.
+            Reason::WorldFull => {
+                let production = Limits::PRODUCTION.world_entities_max;
+                method == "join" && self.limits.world_entities_max < production
+            }
             Reason::TooManyWatches => method == "watch" && self.has_many_watches(conversation),
             Reason::AlreadyWatching => method == "watch" && self.is_watched(conversation, request),
             Reason::NotWatching => method == "unwatch" && !self.is_watched(conversation, request),
@@ -135,12 +141,13 @@ impl Auditor {
         let is_owner = |facts: &ObjectFacts| facts.owners.iter().all(|owner| Some(owner) == user);
         match (reason, facts) {
             // Another's room may be secret, and then looks as if it were not there.
-            (Reason::UnknownObject, facts) => facts
-                .is_none_or(|facts| facts.is_deleted || (facts.kind == "room" && !is_owner(facts))),
+            (Reason::UnknownObject, facts) => facts.is_none_or(|facts| {
+                facts.is_deleted || (is_room_kind(&facts.kind) && !is_owner(facts))
+            }),
             (Reason::NotOwner, Some(facts)) => {
                 !is_owner(facts) || (request.method() == "delete" && facts.kind == "user")
             }
-            (Reason::RoomOccupied, Some(facts)) => facts.kind == "room",
+            (Reason::RoomOccupied, Some(facts)) => is_room_kind(&facts.kind),
             _ => false,
         }
     }
@@ -197,7 +204,7 @@ impl Auditor {
             "set" | "watch" => {
                 request.get("object").and_then(Value::as_object).map(ObjectId::partition)
             }
-            "create" if text_of(request, "kind") == Some("room") => {
+            "create" if text_of(request, "kind").is_some_and(is_room_kind) => {
                 text_of(request, "room").map(PartitionId::of_name)
             }
             "create" => match integer_of(request, "partition") {

@@ -115,6 +115,7 @@ impl Auditor {
         let view = &mut self.views[conversation];
         assert!(view.bond.line.is_none(), "a conversation has one line at a time");
         view.bond.line = Some(line);
+        view.seen.clear();
         view.bond.open_lines.insert(line);
         view.bond.refused_logins = (0, None);
         (view.shard, view.traits) = (shard, traits);
@@ -328,8 +329,11 @@ impl Auditor {
                 continue;
             }
             pending.echoes &= view.traits.echoes_request;
-            if Message::from_checked(&pending.bytes).method() == "rooms" {
-                *view.bond.rerun.entry(*id).or_default() += 1;
+            match Message::from_checked(&pending.bytes).method() {
+                "rooms" => *view.bond.rerun.entry(*id).or_default() += 1,
+                // The line on which it is said again may be a strict one.
+                "dance" => view.bond.has_ended_itself |= view.traits.closes_on_unknown_method,
+                _ => {}
             }
             resent.push(pending.bytes.clone());
         }

@@ -107,7 +107,7 @@ impl Auditor {
                 let user = text_of(message, "user").expect("someone joined or left");
                 assert!(self.oracle.users.contains_key(user), "nobody is {user}");
             }
-            "members" => {}
+            "members" | "tick-rate" => {}
             "changed" | "deleted" => self.object_notice(conversation, room, message),
             other => panic!("a room said {other}"),
         }

@@ -26,7 +26,7 @@ _HEARTBEAT = 10.0
 _CLOSE_TIMEOUT = 2.0
 
 # Methods whose messages no server counts: they belong to a connection.
-_UNCOUNTED = frozenset({"hello", "login", "resume", "ping", "pong", "error", "closed"})
+_UNCOUNTED = frozenset({"hello", "login", "resume", "ping", "pong", "error", "closed", "frame"})
 # A connection that is closed for one of these is not opened again.
 _FINAL = frozenset({"displaced", "taken-over", "kicked", "banned", "quit"})
 # A session of which a server says this is gone.

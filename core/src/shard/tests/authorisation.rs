@@ -84,6 +84,10 @@ fn every_request_of_everybody_is_answered_as_in_the_table() {
             "not-logged-in not-a-member not-a-member + not-a-member forbidden",
         ),
         ("leave room=open", "not-logged-in not-a-member not-a-member + not-a-member forbidden"),
+        (
+            "move room=open x=1 y=1",
+            "not-logged-in not-a-member not-a-member not-a-member not-a-member forbidden",
+        ),
         (&format!("get object={hidden}"), "not-logged-in unknown-object + + + forbidden"),
         (&format!("watch object={hidden}"), "not-logged-in unknown-object + + + forbidden"),
         (
@@ -223,6 +227,7 @@ fn check_homes_decide_by_themselves() {
             "join room=open",
             "who room=open",
             "leave room=open",
+            "move room=open x=1 y=1",
             "chat to=open text=x",
             "get object=9.1",
             "set object=9.1 x=1",
@@ -267,11 +272,12 @@ fn calls_in_source() -> usize {
 
 #[test]
 fn without_any_one_call_of_authorize_something_fails() {
-    let checks: [fn(); 4] = [
+    let checks: [fn(); 5] = [
         every_request_of_everybody_is_answered_as_in_the_table,
         secret_rooms_are_listed_found_and_named_to_nobody_who_may_not_know,
         a_room_that_becomes_secret_is_still_heard_of_by_those_who_may,
         check_homes_decide_by_themselves,
+        super::worlds::who_has_no_role_for_it_does_not_move,
     ];
     checks.iter().for_each(|check| check());
     let sites = removal::reached();

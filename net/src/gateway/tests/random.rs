@@ -294,6 +294,7 @@ fn a_message_comes_back_from_binary_as_it_went() {
         assert_eq!(consumed, wire.len(), "seed {seed}");
         match frame {
             ServerFrame::Message(back) => assert_eq!(back, message, "seed {seed}"),
+            ServerFrame::World(frame) => panic!("seed {seed}: {frame:?}"),
             ServerFrame::Heard { sequence, room, from, text } => {
                 heard += 1;
                 assert_eq!(message.fields().count(), 4, "seed {seed}");

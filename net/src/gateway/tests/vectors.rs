@@ -1,6 +1,11 @@
 //! What the golden vectors say is what happens, byte for byte.
 
+use warren_core::ids::ObjectId;
+use warren_core::world::frame::Frame as WorldFrame;
+use warren_core::world::motion::{Motion, read_move};
+
 use super::*;
+use crate::gateway::binary::LENGTH_BYTES;
 
 #[test]
 fn clients_bytes_mean_the_message_of_the_vector() {
@@ -52,6 +57,48 @@ fn frames_that_are_no_message_have_the_outcome_of_the_vector() {
         };
         assert_eq!(frame, expected, "{}", vector.name());
         assert!(out.is_empty(), "{}", vector.name());
+    }
+}
+
+#[test]
+fn moves_and_frames_of_worlds_are_as_in_the_vector() {
+    let numbers = |json: &Json| -> Vec<f32> {
+        json.as_array().unwrap().iter().map(|number| text_of(number).parse().unwrap()).collect()
+    };
+    for vector in vectors_of("world.json") {
+        let protocol = vector.protocol().unwrap();
+        if let Some(frame) = vector.json["frame_hex"].as_str() {
+            let frame = from_hexadecimal(frame);
+            WorldFrame::parse(&frame).expect("a vector's frame is one");
+            let (mut out, mut scratch) = (Vec::new(), FrameScratch::default());
+            let named = (text_of(&vector.json["room"]), &*frame);
+            encode_frame(protocol, &vector.settings, named, &mut scratch, &mut out);
+            assert_eq!(
+                out.escape_ascii().to_string(),
+                vector.bytes.escape_ascii().to_string(),
+                "{}",
+                vector.name()
+            );
+            continue;
+        }
+        let outcomes = decode_pieces(protocol, &vector.settings, &[&vector.bytes]);
+        let expected = match vector.reason("refused") {
+            Some(reason) => Outcome::Refused(reason),
+            None => {
+                let said = &vector.json["move"];
+                let world: ObjectId = text_of(&said["world"]).parse().unwrap();
+                let (position, velocity) = (numbers(&said["position"]), numbers(&said["velocity"]));
+                let motion = Motion {
+                    position: position.try_into().unwrap(),
+                    velocity: velocity.try_into().unwrap(),
+                    heading: text_of(&said["heading"]).parse().unwrap(),
+                };
+                let payload = vector.bytes[LENGTH_BYTES + 1..].to_vec();
+                assert_eq!(read_move(&payload), Ok((world.0, motion)), "{}", vector.name());
+                Outcome::Move(payload)
+            }
+        };
+        assert_eq!(outcomes, [expected], "{}", vector.name());
     }
 }
 

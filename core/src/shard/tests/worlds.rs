@@ -1,0 +1,303 @@
+//! Worlds, from joining to frames. A frame is written `frame WORLD TICK whole? centre`, and for each
+//! of its sections the cell, `*` before it if it is a key, then entities with their positions and
+//! `-` those that left.
+
+use alloc::string::ToString;
+
+use super::*;
+use crate::world::frame::Frame;
+
+pub(super) fn frame_text((world, frame): (&str, &[u8])) -> String {
+    let frame = Frame::parse(frame).expect("frames are whole");
+    let header = frame.header;
+    let cell = |cell: [i16; 3]| format!("{},{}", cell[0], cell[1]);
+    let mut text = format!("frame {world} {}", header.tick);
+    if header.is_whole {
+        text += " whole";
+    }
+    text += &format!(" {}", cell(header.centre));
+    for section in frame.sections() {
+        let star = if section.is_key { "*" } else { "" };
+        text += &format!(" | {star}{}", cell(section.cell));
+        for update in section.updates() {
+            let [x, y, _] = update.position;
+            text += &format!(" {}@{x},{y}", update.entity);
+        }
+        for leave in section.leaves() {
+            text += &format!(" -{}", leave.entity);
+            if let Some((to, _)) = leave.now {
+                text += &format!(">{}", cell(to));
+            }
+        }
+    }
+    text
+}
+
+/// What the reply to the creation of `plaza` says.
+fn plaza(world: &mut World) -> String {
+    world.run("1 open ; 1 login user=ann");
+    let reply = world.run("1 create kind=world room=plaza tick_hz=10");
+    let object = reply.split("object=").nth(1).expect("it was made");
+    object.split(' ').next().unwrap().to_string()
+}
+
+#[test]
+fn members_of_a_world_are_told_what_is_around_them() {
+    let mut world = World::new(Limits::PRODUCTION);
+    let object = plaza(&mut world);
+    world.run("2 open ; 2 login user=bob");
+    check_in(
+        &mut world,
+        &format!(
+            "
+    1 join room=plaza x=3 y=4.5
+        1: join status=0 room=plaza members=1 world={object} entity=0 cell=64 dims=2 tick_hz=10 x=3 y=4.5
+        1: frame plaza 0 whole 0,0 | *0,0 0@3,4.5
+    2 join room=plaza x=-1
+        2: join status=0 room=plaza members=2 world={object} entity=1 cell=64 dims=2 tick_hz=10 x=-1 y=0
+        1: joined room=plaza user=bob entity=1 seq=1
+    +100
+        1: frame plaza 1 0,0 | -1,0 1@-1,0
+        2: frame plaza 1 whole -1,0 | *-1,0 1@-1,0 | *0,0 0@3,4.5
+    +100
+    2 move room=plaza x=1 y=1 heading=90 id=7 ; 1 fixed {object} 10 20 ; 1 fixed {object} 11 20
+    +100
+        1: frame plaza 3 0,0 | -1,0 -1>0,0 | 0,0 0@11,20 1@1,1
+        2: frame plaza 3 -1,0 | -1,0 -1>0,0 | 0,0 0@11,20 1@1,1
+    1 who room=plaza
+        1: who status=0 users=ann|bob entities=0|1
+    1 who room=plaza entity=1
+        1: who status=0 users=bob entities=1
+    1 who room=plaza entity=2
+        1: who status=404 error=unknown-object
+    1 chat to=plaza text=hi
+        1: chat status=0 seq=2
+        1: chat room=plaza from=ann text=hi seq=2
+        2: chat room=plaza from=ann text=hi seq=2
+    2 leave room=plaza
+        2: leave status=0
+        1: left room=plaza user=bob seq=3
+    +100
+        1: frame plaza 4 0,0 | 0,0 -1
+    1 quit
+        1: quit status=0
+        1: CLOSE quit
+    +100
+"
+        ),
+    );
+    assert_eq!((world.shard.world_count(), world.shard.counters().world_entities), (0, 0));
+    assert_eq!(world.shard.counters().world_moves, 3);
+}
+
+#[test]
+fn moves_that_cannot_be_are_refused() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("1 open ; 1 login user=ann");
+    let reply = world.run("1 create kind=world room=plaza speed_max=100 dims=2");
+    let object = reply.split("object=").nth(1).unwrap().split(' ').next().unwrap().to_string();
+    world.run("1 join room=plaza ; 2 open ; 2 login user=bob");
+    check_in(
+        &mut world,
+        &format!(
+            "
+    2 move room=plaza x=1 y=1 id=3
+        2: move id=3 status=403 error=not-a-member
+    2 fixed {object} 1 1
+        2: move status=403 error=not-a-member
+    3 open ; 3 fixed {object} 1 1 ; 3 move room=plaza x=1 y=1
+        3: move status=401 error=not-logged-in
+        3: move status=401 error=not-logged-in
+    1 move room=plaza x=1
+        1: move status=400 error=field-missing
+    1 move room=plaza x=1 y=one
+        1: move status=400 error=field-invalid
+    1 move x=1 y=1
+        1: move status=400 error=field-missing
+    1 fixed {object} 3e6 0
+        1: move status=400 error=field-invalid room=plaza x=0 y=0
+    1 fixed {object} 60 80.5
+        1: move status=429 error=too-fast limit=speed_max room=plaza x=0 y=0
+    1 fixed {object} 60 80
+    1 fixed {object} 60 81
+        1: move status=429 error=too-fast limit=speed_max room=plaza x=60 y=80
+    1 !move room=plaza x=1 y=1
+        1: move status=429 error=message-rate limit=limits.messages_per_s
+    1 leave room=plaza
+        1: leave status=0
+    1 fixed {object} 1 1
+        1: move status=403 error=not-a-member
+"
+        ),
+    );
+    let refusals = &world.shard.counters().refusals;
+    assert_eq!(refusals[Reason::TooFast as usize], 2);
+}
+
+#[test]
+fn a_world_is_made_as_its_fields_say() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("1 open ; 1 login user=ann");
+    for field in ["cell=0", "cell=x", "dims=4", "tick_hz=0", "tick_hz=61", "speed_max=-1", "dims=1"]
+    {
+        let reply = world.run(&format!("1 create kind=world room=w {field}"));
+        assert_eq!(reply, "1: create status=400 error=field-invalid\n", "{field}");
+    }
+    let reply = world.run("1 create kind=world room=w cell=8 dims=3 tick_hz=20 speed_max=5 note=x");
+    assert!(reply.starts_with("1: create status=0 "), "{reply}");
+    assert_eq!(world.run("1 create kind=room room=w"), "1: create status=409 error=name-taken\n");
+    let reply = world.run("1 join room=w x=1 z=9");
+    assert!(reply.contains("entity=0 cell=8 dims=3 tick_hz=20 x=1 y=0 z=9\n"), "{reply}");
+    assert_eq!(world.run("1 join room=w"), "1: join status=409 error=already-member\n");
+    assert_eq!(world.run("1 rooms"), "1: rooms status=0 rooms=w\n");
+    let far = world.run("1 leave room=w ; 1 join room=w x=1e6");
+    assert!(far.contains("1: join status=400 error=field-invalid\n"), "{far}");
+}
+
+#[test]
+fn a_world_has_a_greatest_number_of_entities() {
+    let limits = Limits { world_entities_max: 2, ..Limits::PRODUCTION };
+    let mut world = World::new(limits);
+    plaza(&mut world);
+    for index in 2..5 {
+        world.run(&format!("{index} open ; {index} login user=u{index}"));
+        let reply = world.run(&format!("{index} join room=plaza"));
+        assert_eq!(reply.contains("error=world-full limit=limits.world_entities_max"), index == 4);
+    }
+}
+
+#[test]
+fn who_takes_no_frames_is_told_all_when_it_can_and_closed_when_it_takes_too_long() {
+    let limits = Limits { frame_stall_ns: 500_000_000, ..Limits::PRODUCTION };
+    let mut world = World::new(limits);
+    let object = plaza(&mut world);
+    world.run("1 join room=plaza ; 2 open ; 2 login user=bob ; 2 join room=plaza");
+    world.run("+100");
+    check_in(
+        &mut world,
+        &format!(
+            "
+    1 stalled ; 2 fixed {object} 2 2
+    +100
+        2: frame plaza 2 0,0 | 0,0 1@2,2
+    2 fixed {object} 3 3
+    +100
+        2: frame plaza 3 0,0 | 0,0 1@3,3
+    1 flows
+    +100
+        1: frame plaza 4 whole 0,0 | *0,0 0@0,0 1@3,3
+    2 fixed {object} 4 4
+    +100
+        1: frame plaza 5 0,0 | 0,0 1@4,4
+        2: frame plaza 5 0,0 | 0,0 1@4,4
+    1 stalled
+    +499
+    2 fixed {object} 5 5 ; +1
+        1: CLOSE slow-consumer
+        2: frame plaza 10 0,0 | 0,0 1@5,5
+"
+        ),
+    );
+    assert_eq!(world.shard.counters().world_members_stalled, 1);
+    assert_eq!(world.shard.counters().world_frames_missed, 3);
+}
+
+#[test]
+fn who_resumes_is_told_all_there_is() {
+    let mut world = World::new(Limits::PRODUCTION);
+    let object = plaza(&mut world);
+    world.run("1 join room=plaza ; 2 open ; 2 login user=bob ; 2 join room=plaza");
+    world.run("+100");
+    world.run("1 close");
+    check_in(
+        &mut world,
+        &format!(
+            "
+    2 fixed {object} 2 2
+    +100
+        2: frame plaza 2 0,0 | 0,0 1@2,2
+    3 open ; 3 resume session=0000000000000000 token=@1 received=3
+        3: resume status=0 replayed=0
+    +100
+        3: frame plaza 3 whole 0,0 | *0,0 0@0,0 1@2,2
+    3 fixed {object} 7 7
+    +100
+        3: frame plaza 4 0,0 | 0,0 0@7,7
+        2: frame plaza 4 0,0 | 0,0 0@7,7
+"
+        ),
+    );
+}
+
+#[test]
+fn a_displaced_member_has_a_new_entity() {
+    let mut world = World::new(Limits::PRODUCTION);
+    plaza(&mut world);
+    world.run("1 join room=plaza x=5 ; 3 open ; 3 login user=bob ; 3 join room=plaza");
+    world.run("2 open ; 2 login user=ann ; 2 join room=plaza x=1");
+    let heard = world.run("+100");
+    assert!(heard.contains("2: frame plaza 1 whole 0,0 | *0,0"), "{heard}");
+    assert_eq!(world.shard.counters().world_entities, 2);
+}
+
+#[test]
+pub(super) fn who_has_no_role_for_it_does_not_move() {
+    let mut settings = settings(Limits::PRODUCTION);
+    settings.policy.add_role("mover").unwrap();
+    settings.policy.set_rule("move", ["mover"]).unwrap();
+    let mut world = World { shard: Shard::new(settings), ..World::new(Limits::PRODUCTION) };
+    let object = plaza(&mut world);
+    check_in(
+        &mut world,
+        &format!(
+            "
+    1 fixed {object} 1 1
+        1: move status=403 error=forbidden
+    1 move room=plaza x=1 y=1
+        1: move status=403 error=forbidden
+"
+        ),
+    );
+    world.run("1 join room=plaza");
+    let refused = "1: move status=403 error=forbidden\n";
+    assert_eq!(world.run(&format!("1 fixed {object} 1 1")), refused);
+    assert_eq!(world.run("1 move room=plaza x=1 y=1"), refused);
+}
+
+#[test]
+fn a_shard_that_is_late_skips_ticks_and_halves_the_rate_until_it_is_not() {
+    let mut world = World::new(Limits::PRODUCTION);
+    plaza(&mut world);
+    world.run("1 join room=plaza");
+    let mut heard = String::new();
+    // Each turn comes when two ticks are due and the third nearly is.
+    for _ in 0..10 {
+        heard += &world.run("+290");
+    }
+    let slowed = heard.lines().find(|line| line.contains("tick-rate")).expect("it was told");
+    assert!(slowed.starts_with("1: tick-rate room=plaza tick_hz=5 seq="), "{slowed}");
+    let skipped = world.shard.counters().world_ticks_skipped;
+    assert!(skipped >= 5, "{skipped}");
+    assert_eq!(world.shard.counters().worlds_slowed, 1);
+    heard.clear();
+    for _ in 0..4000 {
+        heard += &world.run("+10");
+    }
+    assert_eq!(world.shard.counters().world_ticks_skipped, skipped);
+    assert!(heard.contains("1: tick-rate room=plaza tick_hz=10 seq="), "{heard}");
+    assert_eq!(world.shard.counters().worlds_slowed, 0);
+}
+
+#[test]
+fn worlds_come_back_from_the_store_without_anybody_in_them() {
+    let mut world = World::new(Limits::PRODUCTION);
+    plaza(&mut world);
+    world.run("1 join room=plaza x=3");
+    while world.store_next_batch() {}
+    let mut restored = world.store.restored(Limits::PRODUCTION, world.now);
+    assert_eq!(restored.objects_digest(), world.shard.objects_digest());
+    std::mem::swap(&mut world.shard, &mut restored);
+    world.run("1 open ; 1 login user=ann");
+    let reply = world.run("1 join room=plaza");
+    assert!(reply.contains("entity=0 cell=64 dims=2 tick_hz=10 x=0 y=0\n"), "{reply}");
+}

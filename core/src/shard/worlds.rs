@@ -1,0 +1,188 @@
+//! Worlds at their home: who comes and goes, moves, and ticks. What members' shards do with a tick:
+//! `shard/frames.rs`.
+
+use alloc::vec::Vec;
+
+use super::Shard;
+use crate::ids::{ObjectId, SessionId};
+use crate::limits::WORLD_FRAMES_PER_TURN_MAX;
+use crate::mesh::MeshMessage;
+use crate::message::{MessageBuilder, Value};
+use crate::reason::Reason;
+use crate::turn::ShardOutputs;
+use crate::world::motion::Motion;
+use crate::world::{TickHeader, Ticked};
+
+impl Shard {
+    /// Number of worlds with members, whose home is here.
+    #[must_use]
+    pub fn world_count(&self) -> usize {
+        self.worlds.len()
+    }
+
+    /// The session has an entity from now on, and its shard is told which.
+    pub(super) fn world_join(
+        &mut self,
+        id: ObjectId,
+        (session, entity): (SessionId, u16),
+        motion: Motion,
+        outputs: &mut ShardOutputs,
+    ) {
+        let partition = self.partition(id.partition()).expect("a joined world exists");
+        let room = partition.room(id).expect("a joined world exists");
+        let settings = room.world.expect("a joined world is one");
+        let name = outputs.mesh[session.shard.index()].push_bytes(room.name().as_bytes());
+        let (bytes_per_s, now_ns) = (self.settings.limits.world_bytes_per_s, self.now.monotonic_ns);
+        let slot = self.worlds.wake(id, settings, bytes_per_s, now_ns);
+        let world = self.worlds.world_mut(slot);
+        let before = world.entity_count();
+        assert!(world.join(session, motion) == entity, "the reply has said which");
+        let after = world.entity_count();
+        self.worlds.count_entities(before, after);
+        let seat = MeshMessage::WorldSeat { world: id, slot, entity, session, name };
+        self.post(session.shard, outputs, seat);
+    }
+
+    /// The session has no entity any more.
+    pub(super) fn world_leave(
+        &mut self,
+        id: ObjectId,
+        session: SessionId,
+        outputs: &mut ShardOutputs,
+    ) {
+        let Some(slot) = self.worlds.slot_of(id) else { return };
+        let world = self.worlds.world_mut(slot);
+        let before = world.entity_count();
+        if !world.leave(session) {
+            return;
+        }
+        let (after, is_empty) = (world.entity_count(), world.member_count() == 0);
+        self.worlds.count_entities(before, after);
+        if is_empty {
+            self.worlds.put_to_sleep(slot);
+        }
+        let unseat = MeshMessage::WorldUnseat { world: id, session };
+        self.post(session.shard, outputs, unseat);
+    }
+
+    /// A member has moved.
+    pub(super) fn world_move(
+        &mut self,
+        (id, slot, entity): (ObjectId, u32, u16),
+        session: SessionId,
+        motion: Motion,
+        outputs: &mut ShardOutputs,
+    ) {
+        let now_ns = self.now.monotonic_ns;
+        self.counters.world_moves += 1;
+        // It has left while the move was on its way: nobody waits for an answer.
+        let Some(world) = self.worlds.at_mut(slot, id) else { return };
+        let Err(reason) = world.set_motion(entity, session, motion, now_ns) else { return };
+        if reason == Reason::NotAMember {
+            return;
+        }
+        let (position, dims) = (world.position(entity), world.settings.dims);
+        self.counters.refusals[reason as usize] += 1;
+        let partition = self.partition(id.partition());
+        let room = partition.and_then(|partition| partition.room(id));
+        let room = room.expect("a world with members exists");
+        let batch = &mut outputs.mesh[session.shard.index()];
+        let start = batch.bytes.len();
+        let mut refusal = MessageBuilder::new(&mut batch.bytes, "move");
+        refusal.field("status", Value::Integer(i64::from(reason.status())));
+        refusal.field("error", Value::Text(reason.word()));
+        if let Some(limit) = reason.limit() {
+            refusal.field("limit", Value::Text(limit));
+        }
+        refusal.field("room", Value::Text(room.name()));
+        for (axis, name) in ["x", "y", "z"].into_iter().enumerate().take(usize::from(dims)) {
+            refusal.field(name, Value::Float(f64::from(position[axis])));
+        }
+        let message = crate::turn::Span::since(start, &batch.bytes);
+        self.post(session.shard, outputs, MeshMessage::Direct { session, message });
+    }
+
+    /// A member has missed frames, and can take them again.
+    pub(super) fn world_resync(&mut self, id: ObjectId, session: SessionId) {
+        if let Some(slot) = self.worlds.slot_of(id) {
+            self.worlds.world_mut(slot).resync(session);
+        }
+    }
+
+    /// Runs the ticks that are due, as many as fit into a turn: the others run in the next.
+    pub(super) fn tick_worlds(&mut self, outputs: &mut ShardOutputs) {
+        let now_ns = self.now.monotonic_ns;
+        let mut frames_left = WORLD_FRAMES_PER_TURN_MAX;
+        while frames_left > 0
+            && let Some((slot, ticked)) = self.worlds.next_due(now_ns)
+        {
+            frames_left = frames_left.saturating_sub(self.worlds.world_mut(slot).member_count());
+            self.tick_world(slot, ticked, outputs);
+        }
+        if let Some(slot) = self.worlds.balance(now_ns) {
+            self.tell_tick_rate(slot, outputs);
+        }
+    }
+
+    /// Whether a world's tick is due.
+    pub(super) fn is_world_due(&self) -> bool {
+        self.worlds.next_due_ns().is_some_and(|due_ns| due_ns <= self.now.monotonic_ns)
+    }
+
+    fn tick_world(&mut self, slot: u32, ticked: Ticked, outputs: &mut ShardOutputs) {
+        self.counters.world_ticks += 1;
+        self.counters.world_ticks_skipped += ticked.skipped;
+        let staging = self.staging(outputs);
+        let (own, staged_max) = (staging.own, staging.bytes_max);
+        let gathered_bytes = staging.gathered_bytes;
+        let world = self.worlds.world_mut(slot);
+        world.tick();
+        let header = TickHeader {
+            world: world.id.0,
+            tick: ticked.tick as u32,
+            cell: world.settings.cell,
+            dims: world.settings.dims,
+        };
+        let mut lost = Vec::new();
+        let sections = world.tick_sections();
+        let mut posted = 0;
+        for part in world.tick_parts() {
+            let batch = &mut outputs.mesh[part.shard.index()];
+            let bytes = batch.size_bytes() + gathered_bytes + sections.len() + part.plan.len();
+            if part.shard != own && bytes > staged_max {
+                lost.push(part.shard);
+                continue;
+            }
+            let (sections, plan) = (batch.push_bytes(sections), batch.push_bytes(part.plan));
+            batch.list.push(MeshMessage::WorldFrames { header, sections, plan });
+            posted += u64::from(part.shard != own);
+        }
+        // Only a full way is a reason to allocate.
+        for shard in lost {
+            world.resync_shard(shard);
+            self.counters.world_frames_lost += 1;
+        }
+        self.counters.mesh_messages_out += posted;
+    }
+
+    /// The members of a world hear how often it ticks now.
+    fn tell_tick_rate(&mut self, slot: u32, outputs: &mut ShardOutputs) {
+        let world = self.worlds.world_mut(slot);
+        let (id, tick_hz) = (world.id, world.clock.hz());
+        let staging = self.staging(outputs);
+        let partition = self.partition(id.partition());
+        let room = partition.and_then(|partition| partition.room(id));
+        let room = room.expect("a world with members exists");
+        // The frames show it too: who cannot be told now sees their ticks skip numbers.
+        if staging.check_room(room).is_err() {
+            return;
+        }
+        let sequence = room.next_sequence();
+        let mut bytes = Vec::new();
+        let mut message = MessageBuilder::new(&mut bytes, "tick-rate");
+        message.field("room", Value::Text(room.name()));
+        message.field("tick_hz", Value::Float(tick_hz));
+        message.field("seq", Value::Integer(sequence as i64));
+        self.broadcast(id, sequence, &bytes, outputs);
+    }
+}

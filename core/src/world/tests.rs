@@ -1,0 +1,268 @@
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::frame::Frame;
+use super::*;
+use crate::ids::ShardId;
+
+mod oracle;
+
+const NO_BUDGET: usize = usize::MAX >> 16;
+
+fn session(shard: u16, index: u32) -> SessionId {
+    SessionId { shard: ShardId(shard), generation: 3, index }
+}
+
+fn at(x: f32, y: f32) -> Motion {
+    Motion { position: [x, y, 0.0], ..Motion::default() }
+}
+
+fn world(settings: WorldSettings) -> World {
+    let clock = TickClock::new(0, settings.tick_hz, 0);
+    World::new(ObjectId(7), settings, clock, NO_BUDGET, HashSeed(1, 2))
+}
+
+/// Frames of a tick, each with who gets it.
+fn frames(world: &World) -> Vec<(SessionId, Vec<u8>)> {
+    let mut frames = Vec::new();
+    let header = TickHeader {
+        world: world.id.0,
+        tick: world.run,
+        cell: world.settings.cell,
+        dims: world.settings.dims,
+    };
+    for part in world.tick_parts() {
+        for group in groups(part.plan) {
+            let mut bytes = Vec::new();
+            group.write_frame(header, world.tick_sections(), &mut bytes);
+            Frame::parse(&bytes).expect("a world's frames are whole");
+            for member in group.members() {
+                assert_eq!(member.shard, part.shard);
+                frames.push((member, bytes.clone()));
+            }
+        }
+    }
+    frames
+}
+
+/// A section: whether it is a key, and the entities of its updates and leaves.
+type Told = (bool, Vec<u16>, Vec<u16>);
+
+/// What a tick tells a member: whether it is all there is, and the sections.
+fn told(world: &World, session: SessionId) -> Option<(bool, Vec<Told>)> {
+    let frames = frames(world);
+    let mut own = frames.iter().filter(|(member, _)| *member == session);
+    let (_, bytes) = own.next()?;
+    assert!(own.next().is_none(), "one frame a tick");
+    let frame = Frame::parse(bytes).unwrap();
+    let sections = frame.sections().map(|section| {
+        let updates = section.updates().map(|update| update.entity).collect();
+        let leaves = section.leaves().map(|leave| leave.entity).collect();
+        (section.is_key, updates, leaves)
+    });
+    Some((frame.header.is_whole, sections.collect()))
+}
+
+#[test]
+fn who_joins_is_told_everything_and_then_what_changes() {
+    let mut world = world(WorldSettings::default());
+    let (ann, bob) = (session(0, 1), session(0, 2));
+    assert_eq!(world.join(ann, at(1.0, 1.0)), 0);
+    world.tick();
+    assert_eq!(told(&world, ann), Some((true, alloc::vec![(true, alloc::vec![0], alloc::vec![])])));
+    world.tick();
+    assert_eq!(told(&world, ann), None);
+    assert_eq!(world.join(bob, at(2.0, 2.0)), 1);
+    world.tick();
+    let both = alloc::vec![(true, alloc::vec![0, 1], alloc::vec![])];
+    assert_eq!(told(&world, bob), Some((true, both)));
+    let news = alloc::vec![(false, alloc::vec![1], alloc::vec![])];
+    assert_eq!(told(&world, ann), Some((false, news)));
+    assert!(world.leave(bob));
+    assert!(!world.leave(bob));
+    world.tick();
+    let gone = alloc::vec![(false, alloc::vec![], alloc::vec![1])];
+    assert_eq!(told(&world, ann), Some((false, gone)));
+    assert_eq!(told(&world, bob), None);
+}
+
+#[test]
+fn the_last_move_before_a_tick_counts() {
+    let mut world = world(WorldSettings::default());
+    let ann = session(0, 1);
+    world.join(ann, at(0.0, 0.0));
+    world.tick();
+    for x in 1..5 {
+        world.set_motion(0, ann, at(x as f32, 0.5), 0).unwrap();
+    }
+    world.tick();
+    let frames = frames(&world);
+    let frame = Frame::parse(&frames[0].1).unwrap();
+    let updates: Vec<_> = frame.sections().flat_map(|section| section.updates()).collect();
+    assert_eq!(updates.len(), 1);
+    assert_eq!(updates[0].position, [4.0, 0.5, 0.0]);
+}
+
+#[test]
+fn positions_on_the_grid_come_out_as_they_went_in() {
+    for dims in [2, 3] {
+        let settings = WorldSettings { dims, ..WorldSettings::default() };
+        let mut world = world(settings);
+        let ann = session(0, 1);
+        world.join(ann, Motion::default());
+        for step in [0, 1, 511, 65_535, 65_536, -1, -65_536, 12_345_678] {
+            let place = step as f32 / 1024.0;
+            let motion = Motion {
+                position: [place, -place, place],
+                velocity: [0.5, -3.0, 200.0],
+                heading: -90.0,
+            };
+            world.set_motion(0, ann, motion, 0).unwrap();
+            world.tick();
+            let frames = frames(&world);
+            let frame = Frame::parse(&frames[0].1).unwrap();
+            let update = frame.sections().flat_map(|section| section.updates()).next().unwrap();
+            let place = f64::from(place);
+            let third = if dims == 3 { (place, 63.5) } else { (0.0, 0.0) };
+            assert_eq!(update.position, [place, -place, third.0], "step {step}");
+            assert_eq!(update.velocity, [0.5, -3.0, third.1]);
+            assert!((update.heading - 270.0).abs() < 1e-9);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let mut world = world(WorldSettings::default());
+    let (ann, bob) = (session(0, 1), session(0, 2));
+    world.join(ann, at(0.0, 0.0));
+    let far = 64.0 * 32_767.0;
+    assert_eq!(world.set_motion(0, ann, at(far - 1.0, -far), 0), Ok(()));
+    world.tick();
+    for x in [far, f32::MAX, -f32::MAX, -far - 1.0, f32::NAN, f32::INFINITY] {
+        assert_eq!(world.set_motion(0, ann, at(x, 0.0), 0), Err(Reason::FieldInvalid), "{x}");
+    }
+    let spinning = Motion { heading: f32::NAN, ..Motion::default() };
+    assert_eq!(world.set_motion(0, ann, spinning, 0), Err(Reason::FieldInvalid));
+    assert_eq!(world.set_motion(0, bob, at(0.0, 0.0), 0), Err(Reason::NotAMember));
+    assert_eq!(world.set_motion(1, ann, at(0.0, 0.0), 0), Err(Reason::NotAMember));
+    let stale = SessionId { generation: 4, ..ann };
+    assert_eq!(world.set_motion(0, stale, at(0.0, 0.0), 0), Err(Reason::NotAMember));
+}
+
+#[test]
+fn who_goes_too_fast_stays_where_it_is() {
+    let mut world = world(WorldSettings { speed_max: 10.0, ..WorldSettings::default() });
+    let ann = session(0, 1);
+    world.join(ann, at(0.0, 0.0));
+    assert_eq!(world.set_motion(0, ann, at(0.0, 10.5), 0), Err(Reason::TooFast));
+    // A second's way may be gone at once, and then as the time passes.
+    assert_eq!(world.set_motion(0, ann, at(0.0, 10.0), 0), Ok(()));
+    assert_eq!(world.set_motion(0, ann, at(0.0, 11.0), 99_000_000), Err(Reason::TooFast));
+    assert_eq!(world.position(0), [0.0, 10.0, 0.0]);
+    assert_eq!(world.set_motion(0, ann, at(0.0, 11.0), 101_000_000), Ok(()));
+}
+
+#[test]
+fn numbers_that_are_free_for_longest_are_given_first() {
+    let mut world = world(WorldSettings::default());
+    for index in 0..3 {
+        assert_eq!(world.join(session(0, index), at(0.0, 0.0)), index as u16);
+    }
+    world.leave(session(0, 1));
+    world.leave(session(0, 0));
+    assert_eq!(world.next_entity(), Some(1));
+    assert_eq!(world.join(session(0, 7), at(0.0, 0.0)), 1);
+    assert_eq!(world.join(session(0, 8), at(0.0, 0.0)), 0);
+    assert_eq!((world.member_count(), world.entity_count()), (3, 3));
+}
+
+#[test]
+fn a_centre_changes_beyond_the_margin_alone() {
+    let mut world = world(WorldSettings::default());
+    let ann = session(0, 1);
+    world.join(ann, at(60.0, 0.0));
+    world.tick();
+    let mut centres = Vec::new();
+    for x in [66.0, 63.0, 71.9, 72.0, 66.0, 57.0, 55.9] {
+        world.set_motion(0, ann, at(x, 0.0), 0).unwrap();
+        world.tick();
+        let frames = frames(&world);
+        centres.push(Frame::parse(&frames[0].1).unwrap().header.centre[0]);
+    }
+    assert_eq!(centres, [0, 0, 0, 1, 1, 1, 0]);
+}
+
+#[test]
+fn a_budget_slows_the_far_cells_first_and_starves_none() {
+    let settings = WorldSettings::default();
+    let clock = TickClock::new(0, settings.tick_hz, 0);
+    // 20 entities in each of the nine cells are 9 * (12 + 20 * 9) bytes a tick.
+    let all = 9 * (12 + 20 * 9) * 10;
+    let told_per_cell = |bytes_per_s: usize| {
+        let mut world = World::new(ObjectId(7), settings, clock, bytes_per_s, HashSeed(1, 2));
+        let place = |index: u32, step: f32| {
+            let (cell, nth) = (index % 9, index / 9);
+            let corner = |axis: u32| (axis as f32 - 1.0) * 64.0 + 20.0;
+            at(corner(cell % 3) + nth as f32, corner(cell / 3) + step)
+        };
+        for index in 0..180 {
+            world.join(session(0, index), place(index, 0.0));
+        }
+        let mut told = BTreeMap::new();
+        for tick in 0..160 {
+            for index in 0..180 {
+                let step = (tick % 8 + 1) as f32 * 0.5;
+                world.set_motion(index as u16, session(0, index), place(index, step), 0).unwrap();
+            }
+            world.tick();
+            if tick < 80 {
+                continue;
+            }
+            // The member in the middle, whose view has all nine cells.
+            let frames = frames(&world);
+            let Some((_, bytes)) = frames.iter().find(|(who, _)| who.index == 4) else { continue };
+            for section in Frame::parse(bytes).unwrap().sections() {
+                *told.entry(section.cell).or_insert(0) += section.updates().len() / 20;
+            }
+        }
+        let ring = |ring: i16| {
+            let cells = told.iter().filter(|(cell, _)| {
+                cell.iter().filter(|axis| **axis != 0).count() == ring as usize
+            });
+            let mut counts: Vec<usize> = cells.map(|(_, count)| *count).collect();
+            counts.dedup();
+            assert_eq!(counts.len(), 1, "ring {ring}: {told:?}");
+            counts[0]
+        };
+        [ring(0), ring(1), ring(2)]
+    };
+    // How often in 80 ticks the centre, the cells beside it and those at its corners are told.
+    assert_eq!(told_per_cell(all), [80, 80, 80]);
+    assert_eq!(told_per_cell(all - 1), [80, 80, 40]);
+    assert_eq!(told_per_cell(all / 2), [80, 40, 20]);
+    assert_eq!(told_per_cell(1), [10, 10, 10]);
+}
+
+#[test]
+fn members_of_a_view_share_one_frame() {
+    let mut world = world(WorldSettings::default());
+    for index in 0..50 {
+        world.join(session((index % 2) as u16, index), at(index as f32, 3.0));
+    }
+    world.tick();
+    for index in 0..50 {
+        world
+            .set_motion(index as u16, session((index % 2) as u16, index), at(index as f32, 4.0), 0)
+            .unwrap();
+    }
+    world.tick();
+    let parts: Vec<_> = world.tick_parts().collect();
+    assert_eq!(parts.len(), 2);
+    for part in parts {
+        let groups: Vec<_> = groups(part.plan).collect();
+        assert_eq!(groups.len(), 1);
+        assert_eq!(groups[0].members().len(), 25);
+    }
+    assert_eq!(world.tick_sections().len(), 9 + 50 * 9);
+}
