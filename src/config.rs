@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use warren_core::authentication::Authentication;
+use warren_core::bans::AddressRange;
 use warren_core::rate::Rate;
 use warren_net::gateway::websocket::UpgradeSettings;
 use warren_net::gateway::{GatewaySettings, Protocol, QUEUE_FRAMES_MIN};
@@ -176,6 +177,8 @@ pub struct ServerConfig {
     pub admin_token_file: Option<PathBuf>,
     /// The one protocol of the port; none: told by the first bytes.
     pub protocol_fixed: Option<Protocol>,
+    /// Where proxies are that say from where their clients come.
+    pub proxies: Vec<AddressRange>,
     /// What a Flash player hears that asks for the socket policy.
     pub flash_policy: String,
     /// How protocols are spoken.
@@ -279,6 +282,7 @@ impl ServerConfig {
                 .unwrap_or_else(|| file.admin.listen().get()),
             admin_token_file: file.admin.token_file().given(),
             protocol_fixed: file.protocol.fixed().word_index()?.map(|index| Protocol::ALL[index]),
+            proxies: file.protocol.proxies().addresses()?,
             flash_policy: file.protocol.flash_policy().document()?,
             gateway: gateway_settings(&file)?,
             upgrade: UpgradeSettings {

@@ -515,6 +515,7 @@ pub(crate) fn reactor_settings(config: &ServerConfig) -> ReactorSettings {
         gateway: config.gateway,
         upgrade: config.upgrade.clone(),
         fixed_protocol: config.protocol_fixed,
+        proxies: config.proxies.as_slice().into(),
         flash_policy: flash_policy_answer(&config.flash_policy),
         heartbeat_ms: config.heartbeat_ms,
         tls_required: config.tls.required,

@@ -43,6 +43,12 @@ fn masked(bits: u128, prefix: u8) -> u128 {
 }
 
 impl AddressRange {
+    /// Whether the address is one of these. An IPv4 address that is written as IPv6 is that address.
+    #[must_use]
+    pub fn has(self, address: IpAddr) -> bool {
+        masked(bits_of(address), self.prefix) == self.first
+    }
+
     /// The address as IPv4, where the whole range is that.
     fn first_ipv4(self) -> Option<Ipv4Addr> {
         let address = Ipv6Addr::from_bits(self.first).to_ipv4_mapped();

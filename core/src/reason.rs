@@ -105,6 +105,9 @@ reasons! {
     TooManyFields = "too-many-fields", 400, "say it in several messages";
     /// The first bytes belong to no protocol that this port speaks.
     UnknownProtocol = "unknown-protocol", 400, "speak a protocol of this port";
+    /// A connection from one of `protocol.proxies` does not begin with a header of the PROXY protocol,
+    /// version 2, that says from where its client comes.
+    ProxyInvalid = "proxy-invalid", 400, "tell the operator";
     /// The HTTP request is no upgrade to WebSocket with a subprotocol that is spoken here.
     UpgradeInvalid = "upgrade-invalid", 400, "mend the request";
     /// The HTTP request has too many bytes or headers.

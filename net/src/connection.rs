@@ -2,10 +2,10 @@
 //! sent, and where it stands in its life.
 //!
 //! ```text
-//! Undetected -> Open -> Ended -> Leaving -> Draining -> Lingering -> Closing -> Free
+//! Proxied -> Undetected -> Open -> Ended -> Leaving -> Draining -> Lingering -> Closing -> Free
 //! ```
 //!
-//! Any may be left out but the first and the last two. One that goes to another shard is `Moving`
+//! Any may be left out but the last two, and it begins as one of the first three. One that goes to another shard is `Moving`
 //! after `Open` or `Ended`, and `Closing` when it has gone.
 //!
 //! Frames are decoded where they were received. Only a frame that is not whole yet is copied, to a
@@ -45,6 +45,8 @@ pub(crate) enum Phase {
     /// The slot has no connection.
     #[default]
     Free,
+    /// A proxy has made it, and has not said yet from where its client comes.
+    Proxied,
     /// Its first bytes have not told its protocol.
     Undetected,
     /// It speaks.
@@ -135,7 +137,7 @@ pub(crate) struct Connection {
     pub(crate) close_code: Option<CloseCode>,
     /// Why it leaves, once that is decided.
     pub(crate) leave_reason: Option<Reason>,
-    /// Where its client is, as far as the kernel tells.
+    /// Where its client is, as far as the kernel tells, or the proxy has said.
     pub(crate) peer: Option<IpAddr>,
     /// The shard was told where.
     pub(crate) is_placed: bool,
@@ -251,7 +253,11 @@ impl Connection {
     pub(crate) fn is_alive(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Undetected | Phase::Open(_) | Phase::Ended(_) | Phase::Moving(_)
+            Phase::Proxied
+                | Phase::Undetected
+                | Phase::Open(_)
+                | Phase::Ended(_)
+                | Phase::Moving(_)
         )
     }
 
@@ -514,6 +520,11 @@ impl Connection {
     /// The bytes of the half-received frame, which are somebody else's from here on.
     pub(crate) fn take_partial(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.partial)
+    }
+
+    /// Keeps the bytes as the beginning of what is not whole yet.
+    pub(crate) fn bring_partial(&mut self, partial: Vec<u8>) {
+        self.partial = partial;
     }
 
     /// Opens the connection once its first bytes tell the protocol. Returns how many bytes were

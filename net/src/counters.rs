@@ -31,6 +31,9 @@ pub struct NetCounters {
     pub messages_encoded: u64,
     /// Connections accepted, those included that were told that there are too many.
     pub accepted: u64,
+    /// Connections of which a proxy has said from where their clients come, or that they are its
+    /// own.
+    pub proxied: u64,
     /// Connections turned away because there were as many as there may be.
     pub accept_table_full: u64,
     /// Connections that went to other shards.
@@ -85,6 +88,7 @@ impl Default for NetCounters {
             messages_in: 0,
             messages_encoded: 0,
             accepted: 0,
+            proxied: 0,
             accept_table_full: 0,
             connections_moved_out: 0,
             connections_moved_in: 0,

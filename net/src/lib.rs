@@ -40,6 +40,7 @@
 pub mod counters;
 pub mod gateway;
 pub mod io;
+pub mod proxy_header;
 pub mod reactor;
 pub mod tls;
 

@@ -23,6 +23,7 @@ mod accept;
 mod close;
 mod deadlines;
 mod hand_over;
+mod proxied;
 mod rates;
 mod receive;
 mod send;
@@ -34,7 +35,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use warren_core::bans::Bans;
+use warren_core::bans::{AddressRange, Bans};
 use warren_core::ids::ConnectionId;
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
@@ -83,6 +84,8 @@ pub struct ReactorSettings {
     pub upgrade: UpgradeSettings,
     /// The one protocol of the port; none: told by the first bytes.
     pub fixed_protocol: Option<Protocol>,
+    /// Where proxies are that say, before all else, from where their clients come.
+    pub proxies: Arc<[AddressRange]>,
     /// The answer to a Flash policy request, its NUL included.
     pub flash_policy: Arc<[u8]>,
     /// Connections open at a time; below the descriptor limit.
@@ -133,7 +136,7 @@ pub struct ReactorSettings {
 pub struct Origin {
     /// What it speaks.
     pub protocol: Protocol,
-    /// From where it came; none where the kernel did not tell.
+    /// From where it came, as the kernel or a proxy told; none where neither did.
     pub address: Option<IpAddr>,
 }
 
@@ -144,6 +147,7 @@ impl Default for ReactorSettings {
             gateway: GatewaySettings::default(),
             upgrade: UpgradeSettings::default(),
             fixed_protocol: None,
+            proxies: Arc::default(),
             flash_policy: flash_policy_answer(FLASH_POLICY_CLOSED),
             connections_max: (descriptors_max() as usize)
                 .saturating_sub(SURPLUS_SLOTS)

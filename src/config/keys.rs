@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use warren_core::authorize::ROLES_MAX;
+use warren_core::bans::AddressRange;
 use warren_core::name::check_name;
 use warren_core::ticket::TICKET_KEYS_MAX;
 use warren_net::gateway::Protocol;
@@ -233,6 +234,14 @@ impl Setting<'_, Vec<String>> {
         Ok(value)
     }
 
+    /// The list, checked to be of addresses and ranges of addresses.
+    pub(super) fn addresses(&self) -> Result<Vec<AddressRange>, Located> {
+        let read = |text: &String| {
+            text.parse().map_err(|_| self.out_of_range(&format_args!("a list with {text:?}")))
+        };
+        self.list()?.iter().map(read).collect()
+    }
+
     /// The list, checked to be of names.
     pub(super) fn names(&self) -> Result<Vec<String>, Located> {
         let list = self.list()?;
@@ -312,6 +321,9 @@ pub(super) const LOG_FORMATS: &[&str] = &["text", "json"];
 /// The words of `log.level`.
 pub(super) const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
+/// Each is looked at when a connection begins.
+const PROXIES_MAX: u32 = 64;
+
 /// Longest Flash policy, in bytes.
 const FLASH_POLICY_BYTES_MAX: usize = 16 * 1024;
 
@@ -357,6 +369,11 @@ sections! {
     ProtocolSection = "protocol" {
         /// The one protocol of the port. Default: told by each connection's first bytes.
         fixed: String = "", Allowed::Words(&PROTOCOL_LABELS);
+        /// Addresses of proxies, or ranges of them such as `10.0.0.0/24`. A connection from there has
+        /// to begin with a header of the PROXY protocol, version 2, and is closed with
+        /// `proxy-invalid` without one; its client is where the header says. Elsewhere no header is
+        /// taken.
+        proxies: Vec<String> = "[]", Allowed::List(PROXIES_MAX, "addresses or ranges of addresses");
         /// Longest frame that a client may send, in bytes, its end or length included.
         frame_bytes_max: u64 = "65536", Allowed::Range(256, MIB);
         /// Time between two heartbeats, in milliseconds; after two without one a client is gone.
@@ -401,8 +418,8 @@ sections! {
         /// `too-many-unauthenticated`.
         unauthenticated_max: u64 = "4096", Allowed::Range(1, 1_048_576);
         /// Open connections from one address, over all shards; one more is closed with
-        /// `too-many-connections`. Of IPv6 the first 64 bits are the address. Behind a proxy all
-        /// clients share its address.
+        /// `too-many-connections`. Of IPv6 the first 64 bits are the address. Behind a proxy that is
+        /// none of `protocol.proxies` all clients share its address.
         connections_per_address_max: u64 = "1024", Allowed::Range(1, 268_435_456);
         /// Logins and resumes from one address in a minute, whatever comes of them; one more is
         /// closed with `login-rate`. As many may come at once. 0: any number.

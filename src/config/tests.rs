@@ -59,6 +59,7 @@ fn every_key_can_be_set() {
         token_file = "/etc/warren/token"
         [protocol]
         fixed = "json"
+        proxies = ["192.0.2.0/24", "2001:db8::7"]
         frame_bytes_max = 1024
         heartbeat_ms = 2000
         flash_policy = "<policy/>"
@@ -149,6 +150,7 @@ fn every_key_can_be_set() {
         admin_listen: "127.0.0.2:1001".parse().unwrap(),
         admin_token_file: Some(PathBuf::from("/etc/warren/token")),
         protocol_fixed: Some(Protocol::Json),
+        proxies: ["192.0.2.0/24", "2001:db8::7"].map(|range| range.parse().unwrap()).into(),
         flash_policy: "<policy/>".to_owned(),
         gateway: GatewaySettings {
             frame_bytes_max: 1024,
@@ -318,6 +320,11 @@ fn values_out_of_range_are_refused_with_the_range() {
             "[websocket]\norigins = [\"example.org\"]",
             "2:11: `websocket.origins` is \"example.org\"; allowed: a list of origins such as \
              `\"https://example.org\"`, or of `\"*\"`",
+        ),
+        (
+            "[protocol]\nproxies = [\"10.0.0.1\", \"proxy.example.org\"]",
+            "2:11: `protocol.proxies` is a list with \"proxy.example.org\"; allowed: a list of at \
+             most 64 addresses or ranges of addresses",
         ),
         (
             "[protocol]\nflash_policy = \"policy.xml\"",
@@ -571,6 +578,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
     assert_eq!(config.upgrade, reactor.upgrade);
     assert_eq!(config.heartbeat_ms, reactor.heartbeat_ms);
     assert_eq!(config.protocol_fixed, reactor.fixed_protocol);
+    assert_eq!(config.proxies.as_slice(), &*reactor.proxies);
     let expected = TlsConfig {
         files: None,
         required: reactor.tls_required,

@@ -157,6 +157,9 @@ pub(super) const SCALARS: &[Scalar] = &[
         turn.net.messages_encoded
     }),
     counter("accepted_connections", "Connections accepted", |turn| turn.net.accepted),
+    counter("proxied_connections", "Connections whose proxies have said whose they are", |turn| {
+        turn.net.proxied
+    }),
     counter("accept_table_full", "Connections turned away because the table was full", |turn| {
         turn.net.accept_table_full
     }),

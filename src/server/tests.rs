@@ -32,6 +32,7 @@ insecure_open = true
 roles = ["bard"]
 [protocol]
 fixed = "binary"
+proxies = ["192.0.2.0/24", "2001:db8::7"]
 frame_bytes_max = 1001
 heartbeat_ms = 1002
 flash_policy = "<a/>"
@@ -132,6 +133,7 @@ fn a_reactor_has_what_the_keys_say() {
             origins: vec!["https://example.org".to_owned()].into(),
         },
         fixed_protocol: Some(Protocol::Binary),
+        proxies: ["192.0.2.0/24", "2001:db8::7"].map(|range| range.parse().unwrap()).into(),
         flash_policy: flash_policy_answer("<a/>"),
         connections_max: 1005,
         send_queue_bytes_max: 10160,

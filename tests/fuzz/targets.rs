@@ -8,6 +8,7 @@ use crate::prng::Prng;
 mod configuration;
 mod detection;
 mod frames;
+mod proxy_header;
 mod records;
 mod server_frames;
 mod tickets;
@@ -53,6 +54,7 @@ pub(crate) const TARGETS: &[Target] = &[
     websocket::SERVER_FRAMES,
     server_frames::TARGET,
     detection::TARGET,
+    proxy_header::TARGET,
     records::DELTA_BATCH,
     records::OBJECT_RECORD,
     tickets::TARGET,

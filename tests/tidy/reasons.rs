@@ -29,6 +29,7 @@ const REASONS: &[Row] = &[
     ("processing-instruction", "net/src/gateway/tests/vectors.rs", "frames_that_are_no_message_have_the_outcome_of_the_vector"),
     ("too-many-fields", "core/src/message/tests.rs", "faulty_bytes_are_refused_by_name"),
     ("unknown-protocol", "tests/integration/bad_input.rs", "first_bytes_of_no_protocol_are_told_so"),
+    ("proxy-invalid", "net/src/reactor/tests/proxied.rs", "a_proxy_that_names_no_client_is_closed"),
     ("upgrade-invalid", "net/src/reactor/tests/websocket.rs", "a_refused_upgrade_is_answered_in_http_and_counted"),
     ("header-too-large", "tests/integration/websocket.rs", "bombs_of_headers_and_fragments_are_refused_beside_a_user"),
     ("origin-refused", "tests/integration/websocket.rs", "pages_of_elsewhere_are_refused"),
@@ -98,6 +99,7 @@ const REASONS: &[Row] = &[
 #[rustfmt::skip]
 const KEYS_HIT: &[Row] = &[
     ("protocol.fixed", "net/src/reactor/tests/limits.rs", "a_fixed_port_speaks_one_protocol"),
+    ("protocol.proxies", "tests/integration/addresses.rs", "clients_behind_a_proxy_are_counted_and_banned_where_they_are"),
     ("protocol.frame_bytes_max", "tests/integration/bad_input.rs", "a_frame_over_the_limit_closes_its_connection_by_name"),
     ("protocol.heartbeat_ms", "net/src/reactor/tests/time.rs", "heartbeats_are_as_far_apart_as_the_settings_say"),
     ("protocol.flash_policy", "tests/integration/xml.rs", "a_flash_player_is_told_the_configured_policy_and_may_then_play"),

@@ -25,6 +25,25 @@ fn ranges_are_read_and_written() {
     assert_eq!("10.0.0.0/255".parse::<AddressRange>(), Err(AddressRangeParseError));
 }
 
+#[test]
+fn a_range_has_the_addresses_that_begin_like_it() {
+    for (range, inside, outside) in [
+        ("10.0.0.0/8", ["10.0.0.0", "10.255.255.255", "::ffff:10.1.2.3"], "11.0.0.0"),
+        ("192.0.2.7", ["192.0.2.7", "192.0.2.7", "::ffff:192.0.2.7"], "192.0.2.6"),
+        ("192.0.2.6/31", ["192.0.2.6", "192.0.2.7", "::ffff:192.0.2.7"], "192.0.2.5"),
+        ("0.0.0.0/0", ["0.0.0.0", "255.255.255.255", "::ffff:1.2.3.4"], "::1"),
+        ("2001:db8::/32", ["2001:db8::", "2001:db8:1::1", "2001:db8:ffff::"], "2001:db9::"),
+        ("::/0", ["::1", "10.0.0.0", "ffff::"], ""),
+    ] {
+        let range: AddressRange = range.parse().unwrap();
+        for address in inside {
+            assert!(range.has(address.parse().unwrap()), "{range} has {address}");
+        }
+        let outside = outside.parse();
+        assert!(!outside.is_ok_and(|address| range.has(address)), "{range} has more");
+    }
+}
+
 #[track_caller]
 fn check_address(bans: &Bans, address: &str, is_banned: bool) {
     assert_eq!(bans.has_address(address.parse().unwrap(), 0), is_banned, "{address}");

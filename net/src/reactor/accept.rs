@@ -75,7 +75,9 @@ impl Reactor {
             self.close(slot, Reason::Draining);
             return;
         }
-        if self.is_banned(slot, now) {
+        // A proxy is not whom it brings.
+        let is_proxied = self.comes_by_proxy(slot);
+        if !is_proxied && self.is_banned(slot, now) {
             self.turn_away(slot, Reason::Banned);
             return;
         }
@@ -89,6 +91,15 @@ impl Reactor {
             self.turn_away(slot, Reason::TooManyUnauthenticated);
             return;
         }
+        if is_proxied {
+            self.connections[slot as usize].phase = Phase::Proxied;
+            return;
+        }
+        self.let_in(slot, intake);
+    }
+
+    /// From where the client comes is known, and it may stay as far as this reactor goes.
+    pub(super) fn let_in(&mut self, slot: u32, intake: &mut Intake<'_>) {
         self.tell_accepted(slot, false, intake);
         let fixed = self.settings.fixed_protocol.filter(|fixed| !fixed.is_always_detected());
         // In TLS or not, its first byte tells.
@@ -97,7 +108,7 @@ impl Reactor {
             let id = self.id_of(slot);
             let connection = &mut self.connections[slot as usize];
             connection.open(id, protocol, &self.settings.gateway, intake.inputs);
-            self.opened(slot, protocol, now);
+            self.opened(slot, protocol, intake.now);
         }
     }
 
@@ -120,7 +131,7 @@ impl Reactor {
                 Phase::Open(_) | Phase::Ended(_) => {
                     inputs.push(ShardInput::Banned { connection: self.id_of(index) });
                 }
-                // One that moves is looked at where it arrives.
+                // One that moves is looked at where it arrives, and a proxy's when its client is known.
                 _ => {}
             }
         }

@@ -123,7 +123,7 @@ impl Reactor {
         let connection = &mut self.connections[index as usize];
         let is_admitted = connection.is_admitted();
         let protocol = match connection.phase {
-            Phase::Undetected => {
+            Phase::Proxied | Phase::Undetected => {
                 self.counters.connections_undetected -= 1;
                 "undetected"
             }

@@ -23,7 +23,9 @@ impl Reactor {
         self.wheel.expire(now.monotonic_ns, EXPIRED_PER_TURN_MAX, &mut due);
         for index in due.drain(..) {
             match self.connections[index as usize].phase {
-                Phase::Undetected | Phase::Open(_) => self.deadline_reached(index, now),
+                Phase::Proxied | Phase::Undetected | Phase::Open(_) => {
+                    self.deadline_reached(index, now);
+                }
                 Phase::Ended(_) => self.close(index, Reason::PeerClosed),
                 // It cannot go before its output has left.
                 Phase::Moving(_) => self.close(index, Reason::SlowConsumer),

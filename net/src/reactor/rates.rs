@@ -36,7 +36,8 @@ impl Reactor {
     pub(super) fn pause_if_over(&mut self, index: u32, now: Now) {
         let rate = self.settings.rates.bytes;
         let connection = &mut self.connections[index as usize];
-        let is_open = matches!(connection.phase, Phase::Undetected | Phase::Open(_));
+        let is_open =
+            matches!(connection.phase, Phase::Proxied | Phase::Undetected | Phase::Open(_));
         if !is_open || !connection.bytes.is_over(rate, now.monotonic_ns) {
             return;
         }

@@ -38,7 +38,7 @@ pub(super) enum HeldWhat {
 pub(super) enum Received<'a> {
     /// In a receive buffer, which is given back.
     Buffer { buffer: BufferId, length: u32 },
-    /// In memory of our own: decrypted, or brought from another shard.
+    /// In memory of our own: decrypted, behind a proxy's header, or brought from another shard.
     Elsewhere(&'a mut [u8]),
 }
 
@@ -236,10 +236,12 @@ impl Reactor {
         connection.receive_armed = false;
         connection.receive_ended = true;
         match connection.phase {
-            Phase::Undetected | Phase::Open(_) if connection.held_count > 0 => {
+            Phase::Proxied | Phase::Undetected | Phase::Open(_) if connection.held_count > 0 => {
                 self.hold(id, HeldWhat::End(reason));
             }
-            Phase::Undetected | Phase::Open(_) => self.peer_ended(id, reason, intake),
+            Phase::Proxied | Phase::Undetected | Phase::Open(_) => {
+                self.peer_ended(id, reason, intake);
+            }
             Phase::Moving(_) if reason == Reason::SocketError => self.leave(id.index, reason),
             Phase::Lingering => self.start_closing(id.index),
             Phase::Closing => self.free_when_idle(id.index),
@@ -284,25 +286,37 @@ impl Reactor {
         self.ring.receive(self.user_data(OperationKind::Receive, index), index);
     }
 
-    /// Decodes received bytes, decrypted before if the connection is in TLS.
+    /// Decodes received bytes, decrypted before if the connection is in TLS, and behind what a proxy
+    /// has to say.
     pub(super) fn feed(
         &mut self,
         id: ConnectionId,
         received: Received<'_>,
         intake: &mut Intake<'_>,
     ) {
-        let first = self.bytes_of(&received).first().copied();
-        if let Err(Fault(reason)) = self.look_for_tls(id.index, first) {
-            self.give_back(&received);
-            self.close(id.index, reason);
-        } else if self.connections[id.index as usize].tls.is_some() {
+        match self.connections[id.index as usize].phase {
+            Phase::Proxied => {
+                self.feed_proxied(id, received, intake);
+                return;
+            }
+            Phase::Undetected => {
+                let first = self.bytes_of(&received).first().copied();
+                if let Err(Fault(reason)) = self.look_for_tls(id.index, first) {
+                    self.give_back(&received);
+                    self.close(id.index, reason);
+                    return;
+                }
+            }
+            _ => {}
+        }
+        if self.connections[id.index as usize].tls.is_some() {
             self.feed_tls(id, received, intake);
         } else {
             self.feed_plain(id, received, intake);
         }
     }
 
-    fn bytes_of<'a>(&'a self, received: &'a Received<'_>) -> &'a [u8] {
+    pub(super) fn bytes_of<'a>(&'a self, received: &'a Received<'_>) -> &'a [u8] {
         match received {
             Received::Buffer { buffer, length } => self.ring.buffers().bytes(*buffer, *length),
             Received::Elsewhere(bytes) => bytes,

@@ -424,7 +424,9 @@ impl Reactor {
         self.counters.send_queue_bytes -= connection.queue_bytes() as u64;
         connection.queue = None;
         match connection.phase {
-            Phase::Undetected | Phase::Open(_) => self.shut_down(index, Shutdown::Both),
+            Phase::Proxied | Phase::Undetected | Phase::Open(_) => {
+                self.shut_down(index, Shutdown::Both)
+            }
             Phase::Ended(_) | Phase::Moving(_) => self.leave(index, Reason::SocketError),
             Phase::Draining => self.start_closing(index),
             Phase::Closing => self.free_when_idle(index),

@@ -9,6 +9,7 @@ mod frames;
 mod hand_over;
 mod limits;
 mod load;
+mod proxied;
 mod rates;
 mod streams;
 mod time;
@@ -21,6 +22,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use warren_core::ids::{ConnectionId, ShardId};
 use warren_core::message::{self, Message, Value};
+use warren_core::peer::PeerAddress;
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput, ShardInputs, ShardOutput, ShardOutputs, Span};
 
@@ -65,8 +67,8 @@ struct Node {
     inputs: ShardInputs,
     outputs: ShardOutputs,
     open: BTreeSet<(u32, u32)>,
-    /// Connections whose address is known.
-    accepted: BTreeSet<(u32, u32)>,
+    /// Connections whose address is known, and which.
+    accepted: BTreeMap<(u32, u32), PeerAddress>,
     /// Connections that came, less those that went: what this node adds to the count of an address.
     address_count: i64,
     /// Whether every connection is one too many of its address.
@@ -118,7 +120,7 @@ impl Node {
             inputs: ShardInputs::default(),
             outputs: ShardOutputs::new(1),
             open: BTreeSet::new(),
-            accepted: BTreeSet::new(),
+            accepted: BTreeMap::new(),
             address_count: 0,
             refuses: false,
             opened_count: 0,
@@ -170,9 +172,9 @@ impl Node {
         self.inputs_max = self.inputs_max.max(count);
         for input in std::mem::take(&mut self.inputs.list) {
             match input {
-                ShardInput::Accepted { connection, has_moved, .. } => {
-                    let new = self.accepted.insert(key(connection));
-                    assert!(new, "accepted once: {connection:?}");
+                ShardInput::Accepted { connection, peer, has_moved } => {
+                    let earlier = self.accepted.insert(key(connection), peer);
+                    assert_eq!(earlier, None, "accepted once: {connection:?}");
                     self.address_count += i64::from(!has_moved);
                     if self.refuses {
                         let reason = Reason::TooManyConnections;
@@ -181,7 +183,10 @@ impl Node {
                 }
                 ShardInput::Departed { connection, has_moved } => {
                     let known = self.accepted.remove(&key(connection));
-                    assert!(known, "departed once, after it was accepted: {connection:?}");
+                    assert!(
+                        known.is_some(),
+                        "departed once, after it was accepted: {connection:?}"
+                    );
                     assert!(!self.open.contains(&key(connection)), "departed after its end");
                     self.address_count -= i64::from(!has_moved);
                 }
@@ -189,7 +194,7 @@ impl Node {
                 ShardInput::Opened { connection, traits } => {
                     self.opened_count += 1;
                     self.moved_count += u64::from(traits.has_moved);
-                    assert!(self.accepted.contains(&key(connection)), "accepted before");
+                    assert!(self.accepted.contains_key(&key(connection)), "accepted before");
                     let new = self.open.insert(key(connection));
                     assert!(new, "opened once: {connection:?}");
                     if self.admits {

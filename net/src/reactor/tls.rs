@@ -48,12 +48,10 @@ impl Reactor {
         self.settings.tls = Some(identity);
     }
 
-    /// Looks at the first byte of a connection.
+    /// Looks at the first byte of a connection whose protocol is not known.
     pub(super) fn look_for_tls(&mut self, index: u32, first: Option<u8>) -> Result<(), Fault> {
         let connection = &mut self.connections[index as usize];
-        let begins = connection.phase == Phase::Undetected
-            && connection.tls.is_none()
-            && connection.partial_bytes() == 0;
+        let begins = connection.tls.is_none() && connection.partial_bytes() == 0;
         if !begins {
             return Ok(());
         }

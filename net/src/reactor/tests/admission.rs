@@ -12,7 +12,7 @@ fn limit_notice(method: &str, reason: Reason, limit: &str) -> Vec<u8> {
     frame(method, &[("status", status), ("error", word), ("limit", limit)])
 }
 
-fn stranger_node(settings: ReactorSettings) -> Node {
+pub(super) fn stranger_node(settings: ReactorSettings) -> Node {
     let mut node = Node::start(settings);
     node.admits = false;
     node

@@ -8,7 +8,7 @@ use super::hand_over::Pair;
 use super::*;
 use crate::gateway::closed_line;
 
-fn bans(ranges: &[&str], until_ms: u64) -> Arc<Bans> {
+pub(super) fn bans(ranges: &[&str], until_ms: u64) -> Arc<Bans> {
     let mut bans = Bans::default();
     for range in ranges {
         bans.ban_addresses(range.parse().unwrap(), until_ms);
@@ -18,13 +18,13 @@ fn bans(ranges: &[&str], until_ms: u64) -> Arc<Bans> {
 
 impl Node {
     /// How many connections the shard is told of.
-    fn set_bans(&mut self, bans: &Arc<Bans>) -> usize {
+    pub(super) fn set_bans(&mut self, bans: &Arc<Bans>) -> usize {
         let before = self.inputs.list.len();
         self.reactor.set_bans(self.now, bans, &mut self.inputs.list);
         self.inputs.list.len() - before
     }
 
-    fn banned_count(&self) -> u64 {
+    pub(super) fn banned_count(&self) -> u64 {
         self.reactor.counters().closes[Reason::Banned as usize]
     }
 }

@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
 use super::hand_over::{Pair, conversation};
+use super::proxied::{CLIENT, behind_proxies, header_of};
 use super::*;
 use crate::gateway::Protocol;
 use crate::tls::TlsIdentity;
@@ -185,6 +186,28 @@ fn handshake_and_messages_may_be_cut_at_every_byte() {
             client.send(&said);
             node.until("the echoes", |_| client.poll().received.len() >= said.len() - 4);
             assert_eq!(client.received, said[4..]);
+            drop(client);
+            ends_empty(&mut node);
+        }
+    }
+}
+
+#[test]
+fn a_proxy_s_header_stands_before_the_handshake() {
+    let authority = Authority::new();
+    for tls_required in [false, true] {
+        let settings = ReactorSettings { tls_required, ..authority.settings() };
+        let mut node = Node::start(behind_proxies(settings));
+        for (round, piece) in [usize::MAX, 1, 27, 29, 100].into_iter().enumerate() {
+            let mut client = authority.client(&node, TLS13);
+            // In one piece with what the client says first, and in many.
+            client.encrypted.extend(header_of(CLIENT));
+            client.piece = piece;
+            client.send(PREAMBLE);
+            client.send(&frame("echo", &[]));
+            node.until("the echo", |_| client.poll().received == frame("echo", &[]));
+            assert_eq!(node.peers(), [CLIENT], "{piece}");
+            assert_eq!(node.reactor.counters().proxied, round as u64 + 1);
             drop(client);
             ends_empty(&mut node);
         }
