@@ -158,6 +158,9 @@ pub(crate) struct World {
     places: Vec<Place>,
     /// At which run each last changed.
     changed: Vec<u32>,
+    /// The section, counted by `section_count`, that each was last told to have left.
+    told_in: Vec<u64>,
+    section_count: u64,
     /// Numbers that are free, for longest first.
     free: VecDeque<u16>,
     by_session: HashMap<u64, u16>,
@@ -198,6 +201,8 @@ impl World {
             packed: Vec::new(),
             places: Vec::new(),
             changed: Vec::new(),
+            told_in: Vec::new(),
+            section_count: 0,
             free: VecDeque::new(),
             by_session: HashMap::with_hasher(seed),
             dirty: Vec::new(),
@@ -294,6 +299,7 @@ impl World {
             self.packed.push([0; PACKED_BYTES_MAX]);
             self.places.push(Place::NOWHERE);
             self.changed.push(0);
+            self.told_in.push(0);
         }
         let at = usize::from(number);
         let known = &mut self.entities[at];

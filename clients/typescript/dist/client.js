@@ -16,7 +16,7 @@ const PROTOCOL_VERSION = 1;
 const CLIENT_NAME = "warren-client-typescript/0.1.0";
 const HEARTBEAT_MS = 10_000;
 /** Methods whose messages no server counts: they belong to a connection. */
-const UNCOUNTED = new Set(["hello", "login", "resume", "ping", "pong", "error", "closed"]);
+const UNCOUNTED = new Set(["hello", "login", "resume", "ping", "pong", "error", "closed", "frame"]);
 /** A connection that is closed for one of these is not opened again. */
 const FINAL = new Set(["displaced", "taken-over", "kicked", "banned", "quit"]);
 /** A session of which a server says this is gone. */

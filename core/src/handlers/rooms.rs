@@ -213,6 +213,7 @@ fn who_is(
     let entity = u16::try_from(entity).map_err(|_| Reason::UnknownObject)?;
     let session = request.worlds.get(id).and_then(|world| world.session_of(entity));
     let session = session.ok_or(Reason::UnknownObject)?;
+    effects.scanned += room.member_count();
     let user = room.members().find(|(_, member)| member.session == session);
     let (user, _) = user.expect("an entity's session is a member's");
     effects.reply(|reply| {

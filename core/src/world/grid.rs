@@ -120,6 +120,12 @@ impl Grid {
         Some(place)
     }
 
+    /// Whether a cell is in both views.
+    pub(super) fn views_overlap(&self, one: [i16; 3], other: [i16; 3]) -> bool {
+        let axes = one.iter().zip(other).take(usize::from(self.dims));
+        axes.into_iter().all(|(one, other)| one.abs_diff(other) <= 2)
+    }
+
     /// How many coordinates of the cell at this place differ from the centre's.
     pub(super) fn steps_off(&self, place: usize) -> u32 {
         let digits = [place % 3, place / 3 % 3, place / 9];
@@ -186,7 +192,6 @@ impl Grid {
         let cell = &mut self.cells[place.cell as usize];
         let gone = cell.entities.swap_remove(place.index as usize);
         assert!(gone == entity, "an entity stands where its place says");
-        cell.left.retain(|left| left.entity != entity);
         cell.left.push_back(Left { entity, run });
         cell.changed = run;
         cell.entities.get(place.index as usize).copied()

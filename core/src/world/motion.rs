@@ -67,7 +67,7 @@ impl Motion {
             square += way * way;
         }
         // Saturates far beyond what any limit lets through.
-        (square as u64).isqrt()
+        u64::try_from((square as u128).isqrt()).unwrap_or(u64::MAX)
     }
 }
 

@@ -85,7 +85,13 @@ impl World {
             }
         }
         if let Some(since) = since {
-            for left in known.left.iter().filter(|left| left.run > since) {
+            // Of who has left more than once, the last time counts.
+            self.section_count += 1;
+            for left in known.left.iter().rev().take_while(|left| left.run > since) {
+                let told_in = &mut self.told_in[usize::from(left.entity)];
+                if core::mem::replace(told_in, self.section_count) == self.section_count {
+                    continue;
+                }
                 // Who has come back is told of as being here.
                 let place = self.places[usize::from(left.entity)];
                 if place.cell == cell {

@@ -266,3 +266,35 @@ fn members_of_a_view_share_one_frame() {
     }
     assert_eq!(world.tick_sections().len(), 9 + 50 * 9);
 }
+
+/// The number of frames that tell so many members, who each stood at one of the places given, that
+/// they are all in one cell now.
+#[track_caller]
+fn check_crossing(count: u32, place_before: impl Fn(u32) -> Motion, frame_count: usize) {
+    let mut world = world(WorldSettings::default());
+    let session_of = |index| session((index % 2) as u16, index);
+    for index in 0..count {
+        world.join(session_of(index), place_before(index));
+    }
+    (0..20).for_each(|_| world.tick());
+    for index in 0..count {
+        world.set_motion(index as u16, session_of(index), at(0.0, 0.0), 0).unwrap();
+    }
+    world.tick();
+    let told: Vec<usize> = world
+        .tick_parts()
+        .flat_map(|part| groups(part.plan).map(|group| group.members().len()).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(told.iter().sum::<usize>(), count as usize);
+    assert_eq!(told.len(), 2 * frame_count, "{told:?}");
+}
+
+#[test]
+fn those_who_cross_a_border_together_share_one_frame() {
+    let cell = WorldSettings::default().cell;
+    check_crossing(40, |_| at(1.5 * cell, 0.0), 1);
+    // From two sides, and a few cells away.
+    check_crossing(40, |index| at(if index % 4 < 2 { 1.5 } else { -1.5 } * cell, 0.0), 2);
+    // From everywhere.
+    check_crossing(40, |index| at((10 + 5 * (index / 2)) as f32 * cell, 0.0), 1);
+}

@@ -20,9 +20,20 @@ const CLASS_MAX: u8 = SLOWEST_PERIOD.ilog2() as u8;
 pub(super) struct Scratch {
     /// Sections of all who are told the same.
     usual: Vec<Span>,
-    /// Sections of one who is not.
+    /// Sections of some who are not.
     special: Vec<Span>,
+    /// Members who come from another centre.
+    newcomers: Vec<Newcomer>,
     plans: Vec<ShardPlan>,
+}
+
+/// A member who sees around another centre than before. Those who come from the same one are told the
+/// same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Newcomer {
+    /// The cell; none where the views have nothing in common.
+    came_from: u32,
+    session: u64,
 }
 
 /// What goes to one shard.
@@ -165,42 +176,62 @@ impl World {
     }
 
     /// Those who come from another centre: cells that they did not see, or not as often, are told
-    /// whole.
+    /// whole. Views that have nothing in common count as one, so there are few groups.
     fn plan_newcomers(&mut self, centre: u32, scratch: &mut Scratch) {
         let at = self.grid.cell(centre).at;
-        for index in 0..self.grid.cell(centre).viewers.len() {
-            let viewer = usize::from(self.grid.cell(centre).viewers[index]);
+        scratch.newcomers.clear();
+        for viewer in &self.grid.cell(centre).viewers {
+            let viewer = usize::from(*viewer);
             let came_from = core::mem::replace(&mut self.seats[viewer].came_from, NO_CELL);
-            if came_from == NO_CELL {
+            if came_from != NO_CELL {
+                let overlaps = self.grid.views_overlap(self.grid.cell(came_from).at, at);
+                let came_from = if overlaps { came_from } else { NO_CELL };
+                let session = self.sessions[viewer];
+                scratch.newcomers.push(Newcomer { came_from, session });
+            }
+        }
+        scratch.newcomers.sort_unstable();
+        let same = |one: &Newcomer, other: &Newcomer| one.came_from == other.came_from;
+        for group in scratch.newcomers.chunk_by(same) {
+            self.newcomers_sections(centre, group[0].came_from, &mut scratch.special);
+            for newcomer in group {
+                plan_of(&mut scratch.plans, newcomer.session).whole.push(newcomer.session);
+            }
+            for plan in &mut scratch.plans {
+                if !plan.whole.is_empty() {
+                    write_group(&mut plan.bytes, (false, at), &scratch.special, &plan.whole);
+                }
+                plan.whole.clear();
+            }
+        }
+    }
+
+    /// What they are told who saw around another centre before; none if that was far away.
+    fn newcomers_sections(&mut self, centre: u32, came_from: u32, out: &mut Vec<Span>) {
+        out.clear();
+        for place in 0..self.grid.neighbour_count() {
+            let view = self.grid.cell(centre);
+            let (cell, class) = (view.neighbours[place], view.classes[place]);
+            if cell == NO_CELL {
                 continue;
             }
-            let mut sections = core::mem::take(&mut scratch.special);
-            sections.clear();
-            for place in 0..self.grid.neighbour_count() {
-                let view = self.grid.cell(centre);
-                let (cell, class) = (view.neighbours[place], view.classes[place]);
-                if cell == NO_CELL {
-                    continue;
-                }
-                let known = self.grid.cell(cell);
+            let known = self.grid.cell(cell);
+            let class_before = (came_from != NO_CELL).then(|| {
                 let before = self.grid.cell(came_from);
                 let place_before = self.grid.place_in_view(known.at, before.at);
-                let (is_due, is_empty) = (known.is_due(class, self.run), known.entities.is_empty());
-                match place_before.map(|place| before.classes[place]) {
-                    // It was told of the cell at least as lately as the new class says.
-                    Some(class_before) if class >= class_before => {
-                        if is_due {
-                            push(&mut sections, self.section(cell, Form::Since(class)));
-                        }
+                place_before.map(|place| before.classes[place])
+            });
+            let (is_due, is_empty) = (known.is_due(class, self.run), known.entities.is_empty());
+            match class_before.flatten() {
+                // They were told of the cell at least as lately as the new class says.
+                Some(class_before) if class >= class_before => {
+                    if is_due {
+                        push(out, self.section(cell, Form::Since(class)));
                     }
-                    None if is_empty => {}
-                    _ => push(&mut sections, self.section(cell, Form::Key)),
                 }
+                None if is_empty => {}
+                _ => push(out, self.section(cell, Form::Key)),
             }
-            let bits = self.sessions[viewer];
-            let plan = plan_of(&mut scratch.plans, bits);
-            write_group(&mut plan.bytes, (false, at), &sections, &[bits]);
-            scratch.special = sections;
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) const LATE_PER_TURN_MAX: usize = 64;
 impl Reactor {
     pub(super) fn encode_outputs(&mut self, now: Now, outputs: &ShardOutputs) {
         let mut rest = &outputs.list[..];
+        // Frames of this turn: beyond a crowd's number they are late.
+        let mut frame_count = 0_u32;
         while let Some((output, mut after)) = rest.split_first() {
             let mut encodings = Encodings::default();
             match *output {
@@ -54,8 +56,11 @@ impl Reactor {
                 }
                 ShardOutput::Frame { recipients, frame } => {
                     let frame = outputs.frame(frame);
+                    frame_count = frame_count.saturating_add(recipients.length);
+                    let is_crowd = frame_count >= CROWD_MIN;
+                    let lane = if is_crowd { Lane::Late } else { Lane::Reliable };
                     for connection in recipients.of(&outputs.recipients) {
-                        self.push_frame(*connection, frame, &mut encodings);
+                        self.push_frame(*connection, lane, frame, &mut encodings);
                     }
                 }
                 ShardOutput::Close { connection, reason } => {
@@ -95,7 +100,13 @@ impl Reactor {
 
     /// Gives a connection a frame of a world, unless what it got before has not left: then it gets no
     /// more of them until it has, and the shard is told both.
-    fn push_frame(&mut self, id: ConnectionId, frame: (&str, &[u8]), encodings: &mut Encodings) {
+    fn push_frame(
+        &mut self,
+        id: ConnectionId,
+        lane: Lane,
+        frame: (&str, &[u8]),
+        encodings: &mut Encodings,
+    ) {
         let Some(connection) = self.connections.get_mut(id.index as usize) else { return };
         if connection.generation != id.generation {
             return;
@@ -110,7 +121,7 @@ impl Reactor {
         }
         let gateway = &self.settings.gateway;
         let bytes = self.egress.frame_encoding(encodings, protocol, gateway, frame);
-        self.push(id.index, Lane::Reliable, bytes);
+        self.push(id.index, lane, bytes);
     }
 
     /// All that waited for a connection has left.
