@@ -36,7 +36,7 @@ use crate::process::server::ServerProcess;
 use crate::progress::Meter;
 use crate::verdict::Verdict;
 use crate::{capacity, clock, memory, runner};
-use warren_net::io::ring::{descriptors_max, descriptors_raise};
+use warren_net::io::descriptor_limit::{descriptors_max, descriptors_raise};
 
 /// Connections of one attacker: well below the usual limit of descriptors.
 const CONNECTIONS_PER_ATTACKER_MAX: u32 = 7_500;

@@ -8,10 +8,11 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use warren_net::io::buffers::BufferId;
+use warren_net::io::descriptor_limit::descriptors_raise;
 use warren_net::io::listener::Listener;
 use warren_net::io::operation::{self, OperationKind, Outcome, UserData};
 use warren_net::io::probe::FeatureMissing;
-use warren_net::io::ring::{ImmediateSend, Ring as NetRing, RingSettings, Wait, descriptors_raise};
+use warren_net::io::ring::{ImmediateSend, Ring as NetRing, RingSettings, Wait};
 
 mod sockets;
 

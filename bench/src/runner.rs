@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use warren_net::io::ring::{descriptors_max, descriptors_raise};
+use warren_net::io::descriptor_limit::{descriptors_max, descriptors_raise};
 use warren_net::reactor::SURPLUS_SLOTS;
 
 use crate::ab::{self, Comparison};

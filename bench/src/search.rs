@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{Write as _, stdout};
 
 use anyhow::{Context as _, Result, ensure};
-use warren_net::io::ring::descriptors_max;
+use warren_net::io::descriptor_limit::descriptors_max;
 
 use self::bracket::{Aim, Bracket};
 use self::report::{Found, HEADER, Most, Step};

@@ -15,9 +15,11 @@
 
 pub mod accepts;
 pub mod buffers;
+pub mod descriptor_limit;
 pub mod listener;
 pub mod operation;
 pub mod probe;
+mod registration;
 pub mod ring;
 mod shutdowns;
 pub mod wake;

@@ -51,12 +51,11 @@ use crate::egress::{Egress, Encodings};
 use crate::gateway::websocket::UpgradeSettings;
 use crate::gateway::{GatewaySettings, Protocol};
 use crate::heartbeat::Wheel;
+use crate::io::descriptor_limit::{descriptors_max, descriptors_raise};
 use crate::io::listener::Listener;
 use crate::io::operation::{Completion, OperationKind, UserData};
 use crate::io::probe::{FeatureMissing, probe};
-use crate::io::ring::{
-    ImmediateSend, Ring, RingSettings, Wait, descriptors_max, descriptors_raise,
-};
+use crate::io::ring::{ImmediateSend, Ring, RingSettings, Wait};
 use crate::tls::TlsIdentity;
 
 use hand_over::ARRIVALS_MAX;

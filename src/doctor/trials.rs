@@ -7,8 +7,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 
+use warren_net::io::descriptor_limit::descriptors_raise;
 use warren_net::io::probe::{Finding, survey};
-use warren_net::io::ring::{Ring, descriptors_raise};
+use warren_net::io::ring::Ring;
 use warren_net::reactor::ring_settings;
 
 use crate::admin::listener::check_unix;

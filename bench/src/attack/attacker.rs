@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use warren_net::io::ring::descriptors_raise;
+use warren_net::io::descriptor_limit::descriptors_raise;
 
 use super::hearing::Hearing;
 use super::scenario::{Scenario, Shape};

@@ -12,8 +12,9 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::descriptor_limit::descriptors_max;
 use super::operation::{Completion, OperationKind, Outcome, UserData};
-use super::ring::{ImmediateSend, Ring, RingSettings, Wait, descriptors_max};
+use super::ring::{ImmediateSend, Ring, RingSettings, Wait};
 
 /// How long a trial may take before its feature counts as missing.
 const TRIAL_TIMEOUT: Duration = Duration::from_millis(500);

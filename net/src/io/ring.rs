@@ -27,8 +27,10 @@ use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
 use super::accepts::AcceptPlaces;
 use super::buffers::{BUFFER_GROUP, BufferRing};
+use super::descriptor_limit::descriptors_max;
 use super::operation::{Completion, OperationKind, Outcome, UserData};
 use super::probe::{Environment, Feature, FeatureMissing, explain};
+use super::registration::{register_descriptor, unregister_descriptor};
 use super::shutdowns::{Shutdowns, Step};
 use super::wake::WakeHandle;
 
@@ -44,9 +46,6 @@ const CANCEL_TIMEOUT: Timespec = Timespec::new().sec(1);
 
 /// Asks the kernel to find a free slot: `IORING_FILE_INDEX_ALLOC`.
 const SLOT_ANY: i32 = -1;
-
-const REGISTER_RING_FDS: libc::c_uint = 20;
-const UNREGISTER_RING_FDS: libc::c_uint = 21;
 
 /// Sizes of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,28 +71,6 @@ impl Default for RingSettings {
             receive_buffer_count: 4096,
             receive_buffer_bytes: 2048,
         }
-    }
-}
-
-/// The soft limit on descriptors, which also bounds a ring's file table.
-#[must_use]
-pub fn descriptors_max() -> u32 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a writable structure of the right type.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    u32::try_from(limit.rlim_cur).unwrap_or(u32::MAX)
-}
-
-/// Raises the soft limit on descriptors to `needed`, if it is lower and the hard limit lets it.
-pub fn descriptors_raise(needed: u32) {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a writable structure of the right type.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    if limit.rlim_cur < libc::rlim_t::from(needed) {
-        limit.rlim_cur = limit.rlim_max.min(libc::rlim_t::from(needed));
-        // SAFETY: the pointer is to an initialised structure. A failure shows when a table of that
-        // size is asked for.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     }
 }
 
@@ -664,41 +641,4 @@ impl Drop for Ring {
             unregister_descriptor(&self.ring, index);
         }
     }
-}
-
-/// The kernel's `io_uring_rsrc_update`.
-#[repr(C)]
-struct DescriptorUpdate {
-    offset: u32,
-    reserved: u32,
-    data: u64,
-}
-
-/// Registers the ring's own descriptor for this thread. The crate's method forgets the index with
-/// the value it was called on, so it is done here.
-fn register_descriptor(ring: &IoUring) -> io::Result<u32> {
-    let data = ring.as_raw_fd() as u64;
-    let mut update = DescriptorUpdate { offset: u32::MAX, reserved: 0, data };
-    register_call(ring, REGISTER_RING_FDS, &mut update)?;
-    Ok(update.offset)
-}
-
-fn unregister_descriptor(ring: &IoUring, index: u32) {
-    let mut update = DescriptorUpdate { offset: index, reserved: 0, data: 0 };
-    // The kernel does it as well when the thread ends.
-    let _ = register_call(ring, UNREGISTER_RING_FDS, &mut update);
-}
-
-fn register_call(
-    ring: &IoUring,
-    operation: libc::c_uint,
-    update: &mut DescriptorUpdate,
-) -> io::Result<()> {
-    let update: *mut DescriptorUpdate = update;
-    // SAFETY: the descriptor is the ring's, and the structure is the one that both operations take,
-    // writable, and alive during the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_io_uring_register, ring.as_raw_fd(), operation, update, 1)
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
