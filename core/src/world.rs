@@ -51,6 +51,9 @@ pub const CELL_WIDTH_MIN: f32 = 0.001;
 pub const CELL_WIDTH_MAX: f32 = 1_000_000.0;
 /// Highest speed limit.
 const SPEED_MAX: f32 = 1e12;
+/// Lowest one, in units per second; below it there is none but 0, which is no limit.
+const SPEED_MIN: f32 = 0.001;
+const _: () = assert!(SPEED_MIN as f64 * SPEED_STEPS_PER_UNIT > 50.0, "it is no matter of a step");
 /// Most ticks in a second.
 pub const TICK_HZ_MAX: u8 = 60;
 /// Ticks between two sections of a cell in the slowest class.
@@ -111,7 +114,7 @@ impl WorldSettings {
             "cell" => float(CELL_WIDTH_MIN, CELL_WIDTH_MAX),
             "dims" => integer(2, 3),
             "tick_hz" => integer(1, i64::from(TICK_HZ_MAX)),
-            "speed_max" => float(0.0, SPEED_MAX),
+            "speed_max" => float(0.0, 0.0).or_else(|_| float(SPEED_MIN, SPEED_MAX)),
             _ => Ok(value),
         }
     }

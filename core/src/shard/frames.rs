@@ -183,6 +183,8 @@ impl Shard {
         if let Some(since_ns) = session.frames_stalled_ns {
             if self.now.monotonic_ns >= since_ns + stall_ns
                 && let Some(connection) = self.hearing.connection(id)
+                // Once: until its connection is gone, more frames miss it.
+                && self.connections.get(connection).is_some()
             {
                 self.counters.world_members_stalled += 1;
                 self.close(connection, Reason::SlowConsumer, outputs);

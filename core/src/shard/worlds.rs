@@ -148,8 +148,9 @@ impl Shard {
         let mut posted = 0;
         for part in world.tick_parts() {
             let batch = &mut outputs.mesh[part.shard.index()];
-            let bytes = batch.size_bytes() + gathered_bytes + sections.len() + part.plan.len();
-            if part.shard != own && bytes > staged_max {
+            // A tick may be larger than all that should be staged: what is there already decides.
+            let is_full = batch.size_bytes() + gathered_bytes >= staged_max && !batch.is_empty();
+            if part.shard != own && is_full {
                 lost.push(part.shard);
                 continue;
             }

@@ -16,7 +16,7 @@ const MARGIN_STEPS: i64 = 1 << (OFFSET_BITS - 3);
 /// Steps of a velocity in a cell's width per second.
 pub const VELOCITY_STEPS: f64 = 128.0;
 /// Steps in which ways are counted against the speed limit.
-pub(super) const SPEED_STEPS_PER_UNIT: f64 = 1024.0;
+pub(super) const SPEED_STEPS_PER_UNIT: f64 = 65_536.0;
 /// Bytes of the longer form of a move.
 pub const MOVE_BYTES_3D: usize = 36;
 /// Bytes of the shorter form.
@@ -59,7 +59,8 @@ impl Motion {
         if is_valid { Ok(()) } else { Err(Reason::FieldInvalid) }
     }
 
-    /// How far it is from there, in steps of the speed limit.
+    /// How far it is from there, in steps of the speed limit: rounded up, since many ways of less than
+    /// a step would be a way for nothing.
     pub(super) fn distance_steps(self, from: Self) -> u64 {
         let mut square = 0.0;
         for (to, from) in self.position.iter().zip(from.position) {
@@ -67,7 +68,9 @@ impl Motion {
             square += way * way;
         }
         // Saturates far beyond what any limit lets through.
-        u64::try_from((square as u128).isqrt()).unwrap_or(u64::MAX)
+        let steps = u64::try_from((square as u128).isqrt()).unwrap_or(u64::MAX);
+        let is_less = (steps as f64) * (steps as f64) < square;
+        steps.saturating_add(u64::from(is_less))
     }
 }
 

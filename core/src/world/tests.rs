@@ -164,6 +164,23 @@ fn who_goes_too_fast_stays_where_it_is() {
 }
 
 #[test]
+fn ways_too_short_to_be_counted_are_not_free() {
+    let speed_max = SPEED_MIN;
+    let mut world = world(WorldSettings { speed_max, cell: 1.0, ..WorldSettings::default() });
+    let ann = session(0, 1);
+    world.join(ann, at(0.0, 0.0));
+    let stride = 0.1 / SPEED_STEPS_PER_UNIT as f32;
+    let mut gone = 0;
+    while gone < 1000 && world.set_motion(0, ann, at((gone + 1) as f32 * stride, 0.0), 0).is_ok() {
+        gone += 1;
+    }
+    assert_eq!(gone, 65);
+    // Who only turns goes nowhere.
+    let turned = Motion { heading: 5.0, ..at(gone as f32 * stride, 0.0) };
+    assert_eq!(world.set_motion(0, ann, turned, 0), Ok(()));
+}
+
+#[test]
 fn numbers_that_are_free_for_longest_are_given_first() {
     let mut world = world(WorldSettings::default());
     for index in 0..3 {

@@ -138,8 +138,16 @@ fn moves_that_cannot_be_are_refused() {
 fn a_world_is_made_as_its_fields_say() {
     let mut world = World::new(Limits::PRODUCTION);
     world.run("1 open ; 1 login user=ann");
-    for field in ["cell=0", "cell=x", "dims=4", "tick_hz=0", "tick_hz=61", "speed_max=-1", "dims=1"]
-    {
+    for field in [
+        "cell=0",
+        "cell=x",
+        "dims=4",
+        "tick_hz=0",
+        "tick_hz=61",
+        "speed_max=-1",
+        "speed_max=0.0009",
+        "dims=1",
+    ] {
         let reply = world.run(&format!("1 create kind=world room=w {field}"));
         assert_eq!(reply, "1: create status=400 error=field-invalid\n", "{field}");
     }
@@ -200,6 +208,69 @@ fn who_takes_no_frames_is_told_all_when_it_can_and_closed_when_it_takes_too_long
     );
     assert_eq!(world.shard.counters().world_members_stalled, 1);
     assert_eq!(world.shard.counters().world_frames_missed, 3);
+}
+
+#[test]
+fn who_takes_no_frames_is_counted_and_closed_once() {
+    let limits = Limits { frame_stall_ns: 200_000_000, ..Limits::PRODUCTION };
+    let mut world = World::new(limits);
+    let object = plaza(&mut world);
+    world.run("1 join room=plaza ; 2 open ; 2 login user=bob ; 2 join room=plaza");
+    world.run("1 stalled");
+    // The connection is not gone before the reactor has told it the reason.
+    let mut heard = String::new();
+    for step in 1..10 {
+        heard += &world.run(&format!("+100 ; 2 fixed {object} {step} 2"));
+    }
+    assert_eq!(heard.matches("1: CLOSE slow-consumer").count(), 1);
+    assert_eq!(world.shard.counters().world_members_stalled, 1);
+}
+
+#[test]
+fn a_tick_larger_than_what_may_be_staged_leaves_when_the_way_is_free() {
+    use crate::ids::SessionId;
+    let limits = Limits { mesh_staging_bytes_max: 64, ..Limits::PRODUCTION };
+    let mut world = World::new(limits.clone());
+    let routing = RoutingTable::even(2, Epoch(1));
+    world.shard = Shard::new(ShardSettings { routing, ..settings(limits) });
+    world.outputs = ShardOutputs::new(2);
+    world.run("1 open ; 1 login user=bob");
+    // The home of this one is here.
+    let reply = world.run("1 create kind=world room=r");
+    let object = reply.split("object=").nth(1).unwrap().split(' ').next().unwrap();
+    let object: ObjectId = object.parse().unwrap();
+    for index in 0..20 {
+        let session = SessionId { shard: ShardId(1), generation: 0, index };
+        let motion = Motion::default();
+        world.shard.world_join(object, (session, index as u16), motion, &mut world.outputs);
+    }
+    let told = |world: &World| {
+        let batch = &world.outputs.mesh[1];
+        let frames = batch.list.iter().filter_map(|message| match message {
+            MeshMessage::WorldFrames { sections, .. } => Some(sections.length),
+            _ => None,
+        });
+        frames.collect::<Vec<_>>()
+    };
+    world.outputs.mesh[1].clear();
+    let session = SessionId { shard: ShardId(1), generation: 0, index: 0 };
+    world.outputs.mesh[1].list.push(MeshMessage::WorldUnseat { world: object, session });
+    world.outputs.mesh[1].bytes.resize(64, 0);
+    world.run("+100");
+    assert_eq!((told(&world), world.shard.counters().world_frames_lost), (vec![], 1));
+    world.outputs.mesh[1].clear();
+    world.run("+100");
+    let [length] = told(&world)[..] else { panic!("{:?}", told(&world)) };
+    assert!(length > 64);
+    // The next waits until this one has left.
+    for index in 0..20 {
+        let session = SessionId { shard: ShardId(1), generation: 0, index };
+        let at = Motion { position: [2.0, 2.0, 0.0], ..Motion::default() };
+        let slot = world.shard.worlds.slot_of(object).unwrap();
+        world.shard.world_move((object, slot, index as u16), session, at, &mut world.outputs);
+    }
+    world.run("+100");
+    assert_eq!((told(&world).len(), world.shard.counters().world_frames_lost), (1, 2));
 }
 
 #[test]
