@@ -165,6 +165,13 @@ pub(crate) struct Session {
     pub(crate) requests: RememberedRequests,
     /// Its place among the detached sessions, while it is one of them.
     pub(crate) detached: Option<u64>,
+    /// What concerns worlds; none while it is in none and its connection takes frames.
+    pub(crate) seated: Option<Box<Seated>>,
+}
+
+/// What concerns worlds of a session: apart, since most sessions are in none.
+#[derive(Debug, Default)]
+pub(crate) struct Seated {
     /// Its entities, one in each world that it is in.
     pub(crate) seats: Vec<Seat>,
     /// Since when its connection takes no frames; none while it takes them.
@@ -205,13 +212,17 @@ impl Session {
             connection_number: 0,
             requests: RememberedRequests::default(),
             detached: None,
-            seats: Vec::new(),
-            frames_stalled_ns: None,
+            seated: None,
         }
     }
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
+    }
+
+    /// Its entities, one in each world that it is in.
+    pub(crate) fn seats(&self) -> &[Seat] {
+        self.seated.as_ref().map_or(&[], |seated| &seated.seats)
     }
 }
 

@@ -233,7 +233,7 @@ impl Shard {
             let cost = costs.0.unwrap_or(0) + costs.1.unwrap_or(0);
             events_left = events_left.saturating_sub(cost);
         }
-        if self.worlds.len() > 0 {
+        if self.is_world_due() {
             // Last, so that everything that was said until now counts.
             self.tick_worlds(outputs);
             self.deliver_own_batch(outputs);
@@ -249,9 +249,6 @@ impl Shard {
         self.counters.replay_log_bytes = self.hearing.log().message_bytes() as u64;
         self.counters.replay_link_bytes = self.hearing.log().link_bytes() as u64;
         self.counters.queued_events = self.queue.len() as u64;
-        self.counters.worlds = self.worlds.len() as u64;
-        self.counters.worlds_slowed = self.worlds.slowed_count() as u64;
-        self.counters.world_entities = self.worlds.entity_count() as u64;
         self.counters.changed_objects = self.changed_object_count() as u64;
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }

@@ -21,8 +21,9 @@ impl Shard {
     pub(super) fn world_seated(&mut self, seat: Seat, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let is_detached = self.hearing.connection(id).is_none();
-        let is_behind = is_detached || session.frames_stalled_ns.is_some();
-        session.seats.push(Seat { awaits_whole: is_behind, ..seat });
+        let seated = session.seated.get_or_insert_default();
+        let is_behind = is_detached || seated.frames_stalled_ns.is_some();
+        seated.seats.push(Seat { awaits_whole: is_behind, ..seat });
         if is_behind {
             self.hearing.set_frame_gap(id, true);
         }
@@ -30,8 +31,11 @@ impl Shard {
 
     /// The session has no entity in the world any more.
     pub(super) fn world_unseated(&mut self, world: ObjectId, id: SessionId) {
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.seats.retain(|seat| seat.world != world);
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(seated) = &mut session.seated else { return };
+        seated.seats.retain(|seat| seat.world != world);
+        if seated.seats.is_empty() && seated.frames_stalled_ns.is_none() {
+            session.seated = None;
         }
     }
 
@@ -82,7 +86,7 @@ impl Shard {
             return Err(Reason::NotLoggedIn);
         };
         open.tokens.confirm();
-        let seat = open.seats.iter().find(|seat| match place {
+        let seat = open.seats().iter().find(|seat| match place {
             Place::Id(world) => seat.world == world,
             Place::Name(name) => *seat.name == *name,
         });
@@ -163,7 +167,7 @@ impl Shard {
     /// The world's name stands before its frame: protocols without object ids tell it.
     fn write_name(&self, world: ObjectId, member: SessionId, outputs: &mut ShardOutputs) {
         let open = self.sessions.get(member);
-        let seat = open.and_then(|open| open.seats.iter().find(|seat| seat.world == world));
+        let seat = open.and_then(|open| open.seats().iter().find(|seat| seat.world == world));
         // A frame may come behind the end of a seat, when both were on their way.
         let name = seat.map_or("", |seat| &*seat.name);
         outputs.bytes.push(name.len() as u8);
@@ -180,7 +184,8 @@ impl Shard {
     ) -> bool {
         let stall_ns = self.settings.limits.frame_stall_ns;
         let Some(session) = self.sessions.get_mut(id) else { return false };
-        if let Some(since_ns) = session.frames_stalled_ns {
+        let Some(seated) = &mut session.seated else { return false };
+        if let Some(since_ns) = seated.frames_stalled_ns {
             if self.now.monotonic_ns >= since_ns + stall_ns
                 && let Some(connection) = self.hearing.connection(id)
                 // Once: until its connection is gone, more frames miss it.
@@ -194,14 +199,14 @@ impl Shard {
         if self.hearing.connection(id).is_none() {
             return false;
         }
-        let Some(seat) = session.seats.iter_mut().find(|seat| seat.world == world) else {
+        let Some(seat) = seated.seats.iter_mut().find(|seat| seat.world == world) else {
             return false;
         };
         if seat.awaits_whole && !is_whole {
             return false;
         }
         seat.awaits_whole = false;
-        if session.seats.iter().all(|seat| !seat.awaits_whole) {
+        if seated.seats.iter().all(|seat| !seat.awaits_whole) {
             self.hearing.set_frame_gap(id, false);
         }
         true
@@ -214,18 +219,19 @@ impl Shard {
         };
         let now_ns = self.now.monotonic_ns;
         if let Some(session) = self.sessions.get_mut(id) {
-            session.frames_stalled_ns = Some(now_ns);
+            session.seated.get_or_insert_default().frames_stalled_ns = Some(now_ns);
         }
         self.miss_frames(id);
     }
 
     /// From here on the session waits for a whole frame of each of its worlds.
     pub(super) fn miss_frames(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        for seat in &mut session.seats {
+        let session = self.sessions.get_mut(id);
+        let Some(seated) = session.and_then(|session| session.seated.as_mut()) else { return };
+        for seat in &mut seated.seats {
             seat.awaits_whole = true;
         }
-        let has_gap = !session.seats.is_empty();
+        let has_gap = !seated.seats.is_empty();
         self.hearing.set_frame_gap(id, has_gap);
     }
 
@@ -239,14 +245,16 @@ impl Shard {
     /// Asks each world of the session for a whole frame.
     pub(super) fn ask_for_whole(&mut self, id: SessionId, outputs: &mut ShardOutputs) {
         let Some(session) = self.sessions.get_mut(id) else { return };
-        session.frames_stalled_ns = None;
-        let seats = core::mem::take(&mut session.seats);
-        for seat in &seats {
+        let Some(mut seated) = session.seated.take() else { return };
+        seated.frames_stalled_ns = None;
+        for seat in &seated.seats {
             let to = self.settings.routing.shard_of(seat.world.partition());
             let resync = MeshMessage::WorldResync { world: seat.world, session: id };
             self.post(to, outputs, resync);
         }
-        self.sessions.get_mut(id).expect("it was there").seats = seats;
+        if !seated.seats.is_empty() {
+            self.sessions.get_mut(id).expect("it was there").seated = Some(seated);
+        }
     }
 }
 

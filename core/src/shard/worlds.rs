@@ -39,6 +39,7 @@ impl Shard {
         assert!(world.join(session, motion) == entity, "the reply has said which");
         let after = world.entity_count();
         self.worlds.count_entities(before, after);
+        self.count_worlds();
         let seat = MeshMessage::WorldSeat { world: id, slot, entity, session, name };
         self.post(session.shard, outputs, seat);
     }
@@ -61,6 +62,7 @@ impl Shard {
         if is_empty {
             self.worlds.put_to_sleep(slot);
         }
+        self.count_worlds();
         let unseat = MeshMessage::WorldUnseat { world: id, session };
         self.post(session.shard, outputs, unseat);
     }
@@ -120,8 +122,16 @@ impl Shard {
             self.tick_world(slot, ticked, outputs);
         }
         if let Some(slot) = self.worlds.balance(now_ns) {
+            self.count_worlds();
             self.tell_tick_rate(slot, outputs);
         }
+    }
+
+    /// Where it changes, so that a turn without worlds does not look.
+    fn count_worlds(&mut self) {
+        self.counters.worlds = self.worlds.len() as u64;
+        self.counters.worlds_slowed = self.worlds.slowed_count() as u64;
+        self.counters.world_entities = self.worlds.entity_count() as u64;
     }
 
     /// Whether a world's tick is due.
