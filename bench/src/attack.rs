@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A server for each scenario, started with what is printed. Attackers share the cores of the
-//! generators, never the server's.
+//! generators, never the server's. No core halts meanwhile.
 
 pub mod attacker;
 mod hearing;
@@ -34,6 +34,7 @@ use crate::pinning::Pinning;
 use crate::process::OwnedChild;
 use crate::process::server::ServerProcess;
 use crate::progress::Meter;
+use crate::spinners::Spinners;
 use crate::verdict::Verdict;
 use crate::{capacity, clock, memory, runner};
 use warren_net::io::descriptor_limit::{descriptors_max, descriptors_raise};
@@ -100,6 +101,9 @@ fn play(
     setup.profile.message_period_ns = u64::from(arguments.period_ms) * 1_000_000;
     let admin = server.admin().context("the server has no admin endpoint")?;
     let (mut baseline, mut attacked) = (Phase::default(), Phase::default());
+    // Attackers leave their cores less time to halt, by which alone latencies would differ.
+    let cores = pinning.all_cores().context("the server under attack is one of ours")?;
+    let _spinners = Spinners::start(&cores)?;
     let mut attack = AttackReport::default();
     let mut reasons = Reasons::default();
     for round in 0..arguments.rounds {

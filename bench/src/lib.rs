@@ -40,6 +40,7 @@ pub mod ring;
 pub mod runner;
 pub mod search;
 pub mod settings;
+pub mod spinners;
 pub mod turn_times;
 pub mod verdict;
 pub mod wire;

@@ -127,6 +127,8 @@ impl Outcome {
 /// CPU of everyone at one moment.
 struct Reading {
     at_ns: u64,
+    /// CPU of this process, in nanoseconds.
+    own_ns: u64,
     server: Option<ProcessReading>,
     machine: MachineReading,
 }
@@ -136,6 +138,7 @@ impl Reading {
         let server = setup.server.map(ProcessReading::take).transpose();
         Ok(Self {
             at_ns: clock::monotonic_ns(),
+            own_ns: clock::process_cpu_ns(),
             server: server.context("reading the server's CPU")?,
             machine: MachineReading::take().context("reading the machine's CPU")?,
         })
@@ -431,7 +434,8 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
     let seconds = series::merged(reports.iter().map(|report| &report.seconds[..]));
     let tallies: Vec<Tally> = reports.into_iter().map(|report| report.tally).collect();
     let server_ns: u64 = server_threads.iter().flatten().map(|thread| thread.cpu_ns).sum();
-    let own_cores = server_ns as f64 / elapsed_ns as f64 + core_shares.values().sum::<f64>();
+    let own_ns = server_ns + after.own_ns - before.own_ns;
+    let own_cores = own_ns as f64 / elapsed_ns as f64 + core_shares.values().sum::<f64>();
     let foreign_cores = setup.pinning.all_cores().map(|cores| {
         let busy_ns = after.machine.busy_ns_since(&before.machine, &cores);
         (busy_ns as f64 / elapsed_ns as f64 - own_cores).max(0.0)

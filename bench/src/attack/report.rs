@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::attacker::AttackReport;
 use super::scenario::Scenario;
 use crate::ab::median;
-use crate::histogram::{Latencies, Percentiles};
+use crate::generator::series::Second;
+use crate::histogram::{Brief, Latencies, Percentiles};
 use crate::machine::Machine;
 use crate::memory::Peak;
 use crate::metrics::Reasons;
@@ -22,8 +23,13 @@ pub const RATIO_MAX: f64 = 1.10;
 /// What the server may need besides what connections may take: buffers of its ring that are touched
 /// for the first time, tables that grow, memory that the allocator keeps.
 const MEMORY_BASE_BYTES: u64 = 64 << 20;
-/// The quantiles of the latency that are compared.
-const QUANTILES: [f64; 3] = [0.9, 0.95, 0.99];
+/// What is compared.
+const MEASURES: [Measure; 4] = [
+    Measure { quantile: 0.9, is_of_a_second: false },
+    Measure { quantile: 0.95, is_of_a_second: false },
+    Measure { quantile: 0.99, is_of_a_second: true },
+    Measure { quantile: 0.99, is_of_a_second: false },
+];
 /// When at a quantile the generators' own lateness, or what it grows by with the attack, is more than
 /// this part of the latency without it, they measure the machine, or who shares their core.
 const LATENESS_MAX: f64 = RATIO_MAX - 1.0;
@@ -32,11 +38,43 @@ const FOREIGN_CORES_MAX: f64 = 0.2;
 /// CPU that a bomb may take to be refused, in microseconds.
 const BOMB_US_MAX: f64 = 1_000.0;
 
-/// One round at each of the quantiles, in nanoseconds.
+/// A quantile of the latency that is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Measure {
+    quantile: f64,
+    /// Of each second, and of those the median: whatever attackers do, they do in every second, and
+    /// a machine that stalls does in some.
+    is_of_a_second: bool,
+}
+
+impl Measure {
+    fn name(self) -> String {
+        let of = if self.is_of_a_second { " by second" } else { "" };
+        format!("p{:.0}{of}", self.quantile * 100.0)
+    }
+
+    /// One hundredth of all is less than what a machine may stall for, so it is told and not judged.
+    fn is_judged(self) -> bool {
+        self.is_of_a_second || self.quantile < 0.99
+    }
+
+    /// Of a round, in microseconds; 0 where there is nothing.
+    fn of(self, all: &Latencies, seconds: &[Second], brief: fn(&Second) -> &Brief) -> f64 {
+        if self.is_of_a_second {
+            let of = |second| brief(second).quantile_us(self.quantile);
+            let seconds: Vec<f64> = seconds.iter().filter_map(of).collect();
+            median(&seconds).unwrap_or_default()
+        } else {
+            all.quantile_ns(self.quantile) as f64 / 1e3
+        }
+    }
+}
+
+/// One round by each measure, in microseconds.
 #[derive(Clone, Debug)]
 struct Round {
-    latency_ns: [f64; QUANTILES.len()],
-    lateness_ns: [f64; QUANTILES.len()],
+    latency_us: [f64; MEASURES.len()],
+    lateness_us: [f64; MEASURES.len()],
 }
 
 /// Legal users in all rounds of one sort.
@@ -60,11 +98,11 @@ impl Phase {
     pub fn add(&mut self, outcome: &Outcome, attack_cores: f64) {
         self.latencies.merge(&outcome.latencies);
         self.lateness.merge(&outcome.lateness);
-        let at_quantiles =
-            |durations: &Latencies| QUANTILES.map(|at| durations.quantile_ns(at) as f64);
+        let (all, late) = (&outcome.latencies, &outcome.lateness);
+        let seconds = &outcome.seconds;
         self.rounds.push(Round {
-            latency_ns: at_quantiles(&outcome.latencies),
-            lateness_ns: at_quantiles(&outcome.lateness),
+            latency_us: MEASURES.map(|of| of.of(all, seconds, |second| &second.latencies)),
+            lateness_us: MEASURES.map(|of| of.of(late, seconds, |second| &second.lateness)),
         });
         let account = &outcome.account;
         self.lost += account.lost
@@ -127,11 +165,11 @@ pub struct PhaseReport {
     pub server_resident_peak_bytes: u64,
 }
 
-/// The latency of legal users at one quantile, with the attack and without.
+/// The latency of legal users by one measure, with the attack and without.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// The quantile.
-    pub quantile: f64,
+    /// Which quantile, of what.
+    measure: Measure,
     /// With the attack to without: of each round.
     pub ratios: Vec<f64>,
     /// Their median; none where nothing was heard in a round.
@@ -146,15 +184,15 @@ impl Comparison {
     fn new(at: usize, baseline: &Phase, attacked: &Phase) -> Self {
         let (mut ratios, mut lateness, mut growths) = (Vec::new(), Vec::new(), Vec::new());
         for (before, after) in baseline.rounds.iter().zip(&attacked.rounds) {
-            let latency_ns = before.latency_ns[at];
-            ratios.push(after.latency_ns[at] / latency_ns);
-            lateness.push(before.lateness_ns[at] / latency_ns);
-            growths.push((after.lateness_ns[at] - before.lateness_ns[at]) / latency_ns);
+            let latency_us = before.latency_us[at];
+            ratios.push(after.latency_us[at] / latency_us);
+            lateness.push(before.lateness_us[at] / latency_us);
+            growths.push((after.lateness_us[at] - before.lateness_us[at]) / latency_us);
         }
         // 0 where nothing was heard with the attack, and no number where nothing was without it.
         let all_heard = ratios.iter().all(|ratio| *ratio > 0.0 && ratio.is_finite());
         Self {
-            quantile: QUANTILES[at],
+            measure: MEASURES[at],
             ratio: median(&ratios).filter(|_| all_heard),
             ratios,
             lateness: median(&lateness).unwrap_or_default(),
@@ -165,10 +203,6 @@ impl Comparison {
     /// Whether it tells of the server, and not of generators and of the machine.
     fn is_of_the_server(&self) -> bool {
         self.lateness.max(self.lateness_growth) <= LATENESS_MAX
-    }
-
-    fn name(&self) -> String {
-        format!("p{:.0}", self.quantile * 100.0)
     }
 }
 
@@ -213,7 +247,7 @@ pub struct ScenarioReport {
     pub baseline: PhaseReport,
     /// With it.
     pub attacked: PhaseReport,
-    /// How latencies compare at 0.9, 0.95 and 0.99.
+    /// How latencies compare, by each measure.
     pub comparisons: Vec<Comparison>,
     /// The most memory that the server may have had.
     pub server_resident_bound_bytes: u64,
@@ -292,7 +326,7 @@ impl ScenarioReport {
         let shape = scenario.shape(users);
         let (baseline, attacked) = (parts.baseline.told(), parts.attacked.told());
         let compare = |at| Comparison::new(at, &parts.baseline, &parts.attacked);
-        let comparisons = (0..QUANTILES.len()).map(compare).collect();
+        let comparisons = (0..MEASURES.len()).map(compare).collect();
         let bound = baseline.server_resident_peak_bytes
             + MEMORY_BASE_BYTES
             + u64::from(shape.connections) * shape.server_bytes_per_connection_max;
@@ -352,8 +386,8 @@ impl ScenarioReport {
         let mut timings = Vec::new();
         let mut is_slow = false;
         let mut is_unjudged = false;
-        for comparison in &self.comparisons {
-            let name = comparison.name();
+        for comparison in self.comparisons.iter().filter(|it| it.measure.is_judged()) {
+            let name = comparison.measure.name();
             match comparison.ratio {
                 None => {
                     is_slow = true;
@@ -442,10 +476,11 @@ impl ScenarioReport {
             let least = ratios.clone().reduce(f64::min).unwrap_or_default();
             let greatest = ratios.reduce(f64::max).unwrap_or_default();
             let (late, grown) = (comparison.lateness, comparison.lateness_growth);
+            let told = if comparison.measure.is_judged() { "" } else { "; not judged" };
             let of_generators = format!("lateness of generators {late:.2}, then {grown:+.2}");
             row(
-                &format!("  ratio of {}", comparison.name()),
-                format!("{ratio} ({least:.2}..{greatest:.2}); {of_generators}"),
+                &format!("  ratio of {}", comparison.measure.name()),
+                format!("{ratio} ({least:.2}..{greatest:.2}); {of_generators}{told}"),
             );
         }
         row("  bound", format!("{RATIO_MAX:.2}, with a lateness of {LATENESS_MAX:.2} at most"));

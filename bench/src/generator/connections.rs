@@ -223,11 +223,13 @@ impl Connections {
         }
         self.checks.tally.sent[seat.user as usize] += 1;
         self.checks.counters.sent += 1;
+        let lateness_ns = now_ns - due.intended_ns;
         if let Some(second) = self.checks.series.at(now_ns) {
             second.sent += 1;
+            second.lateness.record_ns(lateness_ns);
         }
         if measured {
-            self.checks.lateness.record_ns(now_ns - due.intended_ns);
+            self.checks.lateness.record_ns(lateness_ns);
         }
     }
 

@@ -12,6 +12,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub struct Second {
     /// Latency of what was to be said in this second, whenever it was heard.
     pub latencies: Brief,
+    /// How late generators were with what they said in it.
+    pub lateness: Brief,
     /// Messages said in this second.
     pub sent: u64,
     /// Messages heard in it.
@@ -26,6 +28,7 @@ impl Second {
     /// Adds what another process has for the same second.
     pub fn merge(&mut self, other: &Self) {
         self.latencies.merge(&other.latencies);
+        self.lateness.merge(&other.lateness);
         self.sent += other.sent;
         self.heard += other.heard;
         self.bytes_sent += other.bytes_sent;
@@ -110,7 +113,8 @@ mod tests {
         let second = |sent, latency_ns| {
             let mut latencies = Brief::default();
             latencies.record_ns(latency_ns);
-            Second { latencies, sent, heard: 2, bytes_sent: 3, bytes_received: 4 }
+            let lateness = latencies.clone();
+            Second { latencies, lateness, sent, heard: 2, bytes_sent: 3, bytes_received: 4 }
         };
         let one = [second(1, 1_000_000), second(10, 1_000_000)];
         let other = [second(100, 9_000_000)];
@@ -121,6 +125,7 @@ mod tests {
             .collect();
         assert_eq!(sums, [[101, 4, 6, 8], [10, 2, 3, 4]]);
         assert!(merged[0].latencies.quantile_us(1.0).unwrap() >= 9_000.0);
+        assert!(merged[0].lateness.quantile_us(1.0).unwrap() >= 9_000.0);
         assert!(merged[1].latencies.quantile_us(1.0).unwrap() < 1_100.0);
     }
 }

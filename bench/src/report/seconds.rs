@@ -73,7 +73,14 @@ mod tests {
         for latency_ns in [1_000_000, 1_000_000, 8_000_000] {
             latencies.record_ns(latency_ns);
         }
-        let first = Played { latencies, sent: 1, heard: 3, bytes_sent: 70, bytes_received: 300 };
+        let first = Played {
+            latencies,
+            sent: 1,
+            heard: 3,
+            bytes_sent: 70,
+            bytes_received: 300,
+            ..Played::default()
+        };
         let threads = [("shard-0", 500_000_000), ("admin", 1_000_000)]
             .map(|(name, cpu_ns)| ThreadUse { name: name.to_owned(), count: 1, cpu_ns });
         let server = ServerSecond { threads: threads.into(), elapsed_ns: 1_000_000_000 };

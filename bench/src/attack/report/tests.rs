@@ -16,6 +16,7 @@ fn judged(is_alive: bool, change: impl FnOnce(&mut ScenarioReport)) -> ScenarioR
     });
     report.comparisons[2].ratio = Some(1.05);
     report.comparisons.drain(..2);
+    report.comparisons[1].ratio = Some(9.0);
     change(&mut report);
     report.judge(is_alive);
     report
@@ -36,8 +37,8 @@ fn nothing_wrong_is_a_pass() {
 fn every_rule_that_is_broken_is_told() {
     type Change = fn(&mut ScenarioReport);
     let cases: &[(&str, Change)] = &[
-        ("p99 is 1.11", |report| report.comparisons[0].ratio = Some(1.11)),
-        ("p99: nothing", |report| report.comparisons[0].ratio = None),
+        ("p99 by second is 1.11", |report| report.comparisons[0].ratio = Some(1.11)),
+        ("p99 by second: nothing", |report| report.comparisons[0].ratio = None),
         ("lost 1", |report| report.attacked.lost = 1),
         ("1 legal users were cut", |report| report.baseline.disconnects = 1),
         ("refused", |report| {
@@ -82,7 +83,10 @@ fn busy_generators_take_the_word_from_latencies_alone() {
             change(report);
         });
         assert_eq!(report.verdict, Verdict::GeneratorBound);
-        assert_eq!(report.timings, ["p99 tells of generators, which were late themselves"]);
+        assert_eq!(
+            report.timings,
+            ["p99 by second tells of generators, which were late themselves"]
+        );
     }
     let lost = |report: &mut ScenarioReport| {
         busy(report);
@@ -115,13 +119,13 @@ fn the_worst_verdict_is_that_of_all() {
     assert_eq!(verdict_of(&[pass, fail, bound]), Verdict::Fail);
 }
 
-/// A phase with this latency and lateness at the 99th percentile of its rounds, and half of that at
-/// the 90th and 95th.
+/// A phase with this latency and lateness at the 99th percentile of its rounds and their seconds, and
+/// half of that at the 90th and 95th.
 fn phase(rounds: &[[f64; 2]]) -> Phase {
-    let at_quantiles = |p99: f64| [p99 / 2.0, p99 / 2.0, p99];
+    let by_measure = |p99: f64| [p99 / 2.0, p99 / 2.0, p99, p99];
     let rounds = rounds.iter().map(|both| {
-        let [latency_ns, lateness_ns] = both.map(at_quantiles);
-        Round { latency_ns, lateness_ns }
+        let [latency_us, lateness_us] = both.map(by_measure);
+        Round { latency_us, lateness_us }
     });
     Phase { rounds: rounds.collect(), ..Phase::default() }
 }
@@ -148,7 +152,7 @@ fn rounds_are_compared_each_and_the_median_is_judged() {
         phase(&[[1_000.0, 90.0], [9_000.0, 500.0], [1_000.0, 90.0]]),
         phase(&[[1_080.0, 120.0], [1_080.0, 130.0], [30_000.0, 200.0]]),
     );
-    assert_eq!(report.comparisons.len(), 3);
+    assert_eq!(report.comparisons.len(), 4);
     for comparison in &report.comparisons {
         assert_eq!((comparison.ratios.len(), comparison.ratio), (3, Some(1.08)));
         assert!((comparison.lateness - 0.09).abs() < 1e-9, "{comparison:?}");
@@ -163,11 +167,11 @@ fn rounds_are_compared_each_and_the_median_is_judged() {
 #[test]
 fn what_generators_cannot_tell_is_left_out_and_the_rest_is_judged() {
     let mut baseline = phase(&[[1_000.0, 90.0]]);
-    baseline.rounds[0].lateness_ns[2] = 400.0;
+    baseline.rounds[0].lateness_us[2] = 400.0;
     let report = compared(baseline, phase(&[[1_300.0, 90.0]]));
     assert_eq!(report.verdict, Verdict::Fail);
     assert_eq!(report.timings[0], "p90 is 1.30 times that before");
-    assert_eq!(report.timings[2], "p99 tells of generators, which were late themselves");
+    assert_eq!(report.timings[2], "p99 by second tells of generators, which were late themselves");
 }
 
 #[test]
