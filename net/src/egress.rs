@@ -74,6 +74,14 @@ pub(crate) struct Recipient {
     pub(crate) sealed: Option<Span>,
 }
 
+/// One message or run that a recipient gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) is_last_words: bool,
+    pub(crate) is_frame: bool,
+}
+
 /// The arena in which the bytes of a send stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -101,6 +109,8 @@ pub(crate) struct Egress {
     late: VecDeque<u32>,
     /// Those that are being sent to.
     due: Vec<u32>,
+    /// Where frames of worlds stand among the messages, in order.
+    frames: Vec<Span>,
     /// Messages encoded since the start.
     pub(crate) encoded_count: u64,
     /// For protocols that translate frames.
@@ -143,8 +153,15 @@ impl Egress {
             self.encoded_count += 1;
             let scratch = &mut self.frame_scratch;
             encode_frame(protocol, settings, named_frame, scratch, &mut self.messages);
-            Span::since(start, &self.messages)
+            let frame = Span::since(start, &self.messages);
+            self.frames.push(frame);
+            frame
         })
+    }
+
+    /// Whether a piece is a frame of a world, which is left out where it does not fit.
+    fn is_frame(&self, piece: Span) -> bool {
+        self.frames.binary_search_by_key(&piece.start, |frame| frame.start).is_ok()
     }
 
     /// Adds bytes that are no message of a protocol.
@@ -270,15 +287,16 @@ impl Egress {
         self.recipients[entry]
     }
 
-    /// The messages and runs that a recipient gets, in order, and whether each is of its last words.
-    pub(crate) fn messages_of(&self, recipient: Recipient) -> impl Iterator<Item = (&[u8], bool)> {
+    /// The messages and runs that a recipient gets, in order.
+    pub(crate) fn messages_of(&self, recipient: Recipient) -> impl Iterator<Item = Told<'_>> {
         let mut next = recipient.first;
         let mut is_last_words = false;
         std::iter::from_fn(move || {
             let piece = self.pieces.get(next as usize)?;
             is_last_words |= next == recipient.last_words;
             next = piece.next;
-            Some((piece.bytes.of(&self.messages), is_last_words))
+            let bytes = piece.bytes.of(&self.messages);
+            Some(Told { bytes, is_last_words, is_frame: self.is_frame(piece.bytes) })
         })
     }
 
@@ -298,35 +316,37 @@ impl Egress {
     }
 
     /// Appends a recipient's messages to `out` and takes them from it: as many as there is room
-    /// for, but at least one if there `must` be. Returns whether it has no more.
+    /// for, but at least one if there `must` be; otherwise frames for which there is none are left out.
+    /// Returns whether it has no more, and how many frames were left out.
     pub(crate) fn take_messages(
         &mut self,
         entry: usize,
         room: usize,
         must: bool,
         out: &mut Vec<u8>,
-    ) -> bool {
-        let recipient = &mut self.recipients[entry];
+    ) -> (bool, u64) {
         let start = out.len();
-        while recipient.first != NONE {
-            let Piece { bytes, next } = self.pieces[recipient.first as usize];
+        let mut dropped = 0;
+        while self.recipients[entry].first != NONE {
+            let Piece { bytes, next } = self.pieces[self.recipients[entry].first as usize];
             let taken = out.len() - start;
-            if taken + bytes.length as usize > room && (taken > 0 || !must) {
-                return false;
+            if taken + bytes.length as usize <= room || (taken == 0 && must) {
+                out.extend_from_slice(bytes.of(&self.messages));
+            } else if !must && self.is_frame(bytes) {
+                dropped += 1;
+            } else {
+                return (false, dropped);
             }
-            out.extend_from_slice(bytes.of(&self.messages));
-            recipient.first = next;
+            self.recipients[entry].first = next;
         }
-        true
+        (true, dropped)
     }
 
     /// A recipient gets no more messages but its last words, which are appended to `out`.
     pub(crate) fn take_last_words(&mut self, entry: usize, out: &mut Vec<u8>) {
         let recipient = self.recipients[entry];
-        for (message, is_last_words) in self.messages_of(recipient) {
-            if is_last_words {
-                out.extend_from_slice(message);
-            }
+        for told in self.messages_of(recipient).filter(|told| told.is_last_words) {
+            out.extend_from_slice(told.bytes);
         }
         self.drop_messages(entry);
     }
@@ -380,6 +400,7 @@ impl Egress {
                 *arena = Vec::new();
             }
         }
+        self.frames.clear();
         self.pieces.clear();
         self.pieces.shrink_to(2 * PIECES_MAX);
         self.recipients.clear();

@@ -30,7 +30,7 @@ fn pieces_side_by_side_are_sent_as_they_are_and_others_together() {
     assert_eq!(gathered(&mut egress, 1), (Arena::Gathered, b"aaccc".to_vec()));
     assert_eq!(gathered(&mut egress, 2), (Arena::Messages, b"b".to_vec()));
     let recipient = egress.recipient(1);
-    let messages: Vec<&[u8]> = egress.messages_of(recipient).map(|(message, _)| message).collect();
+    let messages: Vec<&[u8]> = egress.messages_of(recipient).map(|told| told.bytes).collect();
     assert_eq!(messages, [b"aa".as_slice(), b"ccc"]);
     egress.end_sending();
     assert_eq!((egress.due_count(), egress.arenas()), (0, [b"".as_slice(), b""]));

@@ -113,10 +113,7 @@ impl Reactor {
         }
         let Some(protocol) = connection.output_protocol() else { return };
         if connection.queue.is_some() {
-            self.counters.frames_dropped += 1;
-            if !std::mem::replace(&mut connection.frames_stalled, true) {
-                self.to_tell_frames.push(ShardInput::FramesStalled { connection: id });
-            }
+            self.frames_stalled(id.index, 1);
             return;
         }
         let gateway = &self.settings.gateway;
@@ -124,8 +121,18 @@ impl Reactor {
         self.push(id.index, lane, bytes);
     }
 
+    /// So many frames were left out for a connection: it gets no more until what waits has left.
+    pub(super) fn frames_stalled(&mut self, index: u32, dropped: u64) {
+        self.counters.frames_dropped += dropped;
+        let connection = &mut self.connections[index as usize];
+        if !std::mem::replace(&mut connection.frames_stalled, true) {
+            let connection = self.id_of(index);
+            self.to_tell_frames.push(ShardInput::FramesStalled { connection });
+        }
+    }
+
     /// All that waited for a connection has left.
-    fn frames_flow(&mut self, index: u32) {
+    pub(super) fn frames_flow(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         if std::mem::take(&mut connection.frames_stalled) {
             let connection = self.id_of(index);
@@ -261,7 +268,7 @@ impl Reactor {
         let recipient = self.egress.recipient(entry as usize);
         let length: usize = match recipient.sealed {
             Some(sealed) => sealed.length as usize,
-            None => self.egress.messages_of(recipient).map(|(message, _)| message.len()).sum(),
+            None => self.egress.messages_of(recipient).map(|told| told.bytes.len()).sum(),
         };
         let sent = match completion.outcome {
             Outcome::Done(sent) => sent as usize,
@@ -292,8 +299,8 @@ impl Reactor {
     }
 
     /// Puts what a recipient gets into its send queue, but for the first `sent` bytes. A message
-    /// that has begun to leave is finished in any case, and last words always fit; another beyond the
-    /// limit ends the connection.
+    /// that has begun to leave is finished in any case, and last words always fit; a frame beyond the
+    /// limit is left out, and anything else ends the connection.
     fn enqueue(&mut self, recipient: Recipient, sent: usize) {
         let index = recipient.index;
         let (mut room, limit) = self.queue_room(index);
@@ -302,21 +309,37 @@ impl Reactor {
         let before = queue.bytes();
         let mut skip = sent;
         let mut overflows = false;
-        for (message, is_last_words) in self.egress.messages_of(recipient) {
-            if skip >= message.len() {
-                skip -= message.len();
+        let mut dropped = 0;
+        for told in self.egress.messages_of(recipient) {
+            if skip >= told.bytes.len() {
+                skip -= told.bytes.len();
                 continue;
             }
-            let rest = &message[skip..];
-            overflows |= skip == 0 && !is_last_words && rest.len() > room;
-            if overflows && !is_last_words {
+            let rest = &told.bytes[skip..];
+            let is_over = skip == 0 && !told.is_last_words && rest.len() > room;
+            if is_over && told.is_frame {
+                dropped += 1;
+                continue;
+            }
+            overflows |= is_over;
+            if overflows && !told.is_last_words {
                 continue;
             }
             queue.waiting.extend_from_slice(rest);
             room = room.saturating_sub(rest.len());
             skip = 0;
         }
+        let is_empty = queue.bytes() == 0;
         self.counters.send_queue_bytes += (queue.bytes() - before) as u64;
+        if dropped > 0 {
+            self.frames_stalled(index, dropped);
+        }
+        if is_empty {
+            // Nothing waits, so nothing will tell that there is room: the next frame tries.
+            self.connections[index as usize].queue = None;
+            self.frames_flow(index);
+            return;
+        }
         if overflows {
             self.close_overflowed(index, limit);
         }

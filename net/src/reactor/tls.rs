@@ -183,7 +183,7 @@ impl Reactor {
         let connection = &mut self.connections[index as usize];
         let has_queue = connection.queue.is_some();
         let mut plaintext = std::mem::take(&mut self.plaintext);
-        let is_all = self.egress.take_messages(entry, room, !has_queue, &mut plaintext);
+        let (is_all, dropped) = self.egress.take_messages(entry, room, !has_queue, &mut plaintext);
         // Its end is decided: of what its queue has no room for it hears the last words.
         let is_cut_short = !is_all && has_queue && !connection.is_alive();
         if is_cut_short {
@@ -222,6 +222,9 @@ impl Reactor {
             }
         }
         self.keep_plaintext(plaintext);
+        if dropped > 0 {
+            self.frames_stalled(index, dropped);
+        }
         !is_all && !has_queue
     }
 

@@ -124,6 +124,46 @@ fn who_takes_frames_too_slowly_misses_some_and_the_neighbour_none() {
     assert_eq!(ticks(&beside.received), (0..ticks_so_far(&beside)).collect::<Vec<_>>());
 }
 
+/// A turn with a long message and then a frame, for one who reads nothing, until the socket stops
+/// within the message: in plain bytes, or within TLS.
+pub(super) fn check_stop_before_a_frame(node: &mut Node, mut read: impl FnMut()) {
+    let message = message::packed("long", &[("text", Value::Text(&"x".repeat(900_000)))]);
+    let world_frame = world_frame(1, 9000);
+    let counters = |node: &Node| node.reactor.counters().clone();
+    let mut tries = 0;
+    while node.frame_news.is_empty() {
+        tries += 1;
+        assert!(tries < 100, "it always stopped within a frame");
+        let waits = counters(node).send_queue_bytes > 0;
+        node.until("room", |node| {
+            if waits {
+                read();
+            }
+            !waits || node.reactor.counters().send_queue_bytes == 0
+        });
+        let message = node.output(&message);
+        node.send_to_all(message);
+        node.frame_to_all(&world_frame);
+        node.turn();
+        node.turn();
+    }
+    assert!(!node.frame_news[0].1, "it cannot take frames");
+    assert!(counters(node).frames_dropped > 0);
+    assert_eq!(counters(node).closes[Reason::SlowConsumer as usize], 0);
+    node.until("the news", |node| {
+        read();
+        node.frame_news.len() == 2
+    });
+    assert!(node.frame_news[1].1);
+}
+
+#[test]
+fn a_frame_behind_a_send_that_stopped_is_left_out_and_nobody_closed() {
+    let mut node = Node::start(ReactorSettings { send_queue_bytes_max: 64 << 10, ..small() });
+    let mut slow = node.binary_client();
+    check_stop_before_a_frame(&mut node, || _ = slow.poll());
+}
+
 /// The frames that are whole.
 fn whole(bytes: &[u8]) -> &[u8] {
     let mut end = 0;

@@ -1,5 +1,6 @@
 //! What becomes of a connection in TLS that is slow, broken or at its end: every byte and every word arrives.
 
+use super::super::frames::check_stop_before_a_frame;
 use super::*;
 
 #[test]
@@ -172,4 +173,13 @@ fn a_client_that_ends_within_tls_gets_its_answers() {
         drop(client);
         ends_empty(&mut node);
     }
+}
+
+#[test]
+fn a_frame_behind_a_send_that_stopped_is_left_out_also_within_tls() {
+    let authority = Authority::new();
+    let settings = ReactorSettings { send_queue_bytes_max: 64 << 10, ..authority.settings() };
+    let mut node = Node::start(settings);
+    let mut slow = authority.binary_client(&mut node);
+    check_stop_before_a_frame(&mut node, || _ = slow.poll());
 }
