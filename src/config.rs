@@ -93,6 +93,10 @@ pub struct LimitsConfig {
     pub gather_ms: u64,
     /// Bytes that a room sends because of one member.
     pub fan_out: Rate,
+    /// Worlds of a shard with somebody in them.
+    pub worlds_max: usize,
+    /// Ticks in a second that a world may have.
+    pub world_tick_hz_max: u8,
     /// Entities of one world.
     pub world_entities_max: usize,
     /// Bytes of frames in a second for one member of a world.
@@ -391,6 +395,8 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
             per_s: limits.fan_out_bytes_per_s().number()?,
             burst: limits.fan_out_burst_bytes().number()?,
         },
+        worlds_max: limits.worlds_max().count()?,
+        world_tick_hz_max: limits.world_tick_hz_max().count()? as u8,
         world_entities_max: limits.world_entities_max().count()?,
         world_bytes_per_s: limits.world_bytes_per_s().count()?,
         frame_stall_ms: limits.frame_stall_ms().number()?,

@@ -593,6 +593,8 @@ fn shard_settings(
             gather_members_min: config.limits.gather_members_min,
             gather_ns: config.limits.gather_ms * 1_000_000,
             fan_out: config.limits.fan_out,
+            worlds_max: config.limits.worlds_max,
+            world_tick_hz_max: config.limits.world_tick_hz_max,
             world_entities_max: config.limits.world_entities_max,
             world_bytes_per_s: config.limits.world_bytes_per_s,
             frame_stall_ns: config.limits.frame_stall_ms * 1_000_000,

@@ -278,6 +278,12 @@ impl Policy {
             }
         }
     }
+
+    /// Whether a member of a world may move in it.
+    pub(crate) fn may_move(&self, subject: Subject<'_>) -> bool {
+        let target = Target::Room { owner: "", is_secret: false, is_member: true };
+        self.authorize(subject, Verb::Call(Method::Move), target).is_ok()
+    }
 }
 
 /// The owner of an object, and whoever may do as if they were.

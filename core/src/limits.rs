@@ -28,6 +28,10 @@ pub struct Limits {
     pub gather_bytes_max: usize,
     /// Bytes that a room sends for one member: each of its messages counts once for every member.
     pub fan_out: Rate,
+    /// Worlds of a shard with somebody in them; one more is answered `too-many-worlds`.
+    pub worlds_max: usize,
+    /// Ticks in a second that a world may ask for.
+    pub world_tick_hz_max: u8,
     /// Entities of one world.
     pub world_entities_max: usize,
     /// Bytes of frames in a second for one member of a world; its far cells are told less often so
@@ -99,6 +103,8 @@ impl Limits {
         gather_ns: 50_000_000,
         gather_bytes_max: 64 << 10,
         fan_out: Rate { per_s: 2 << 20, burst: 32 << 20 },
+        worlds_max: 4096,
+        world_tick_hz_max: 60,
         world_entities_max: 16_384,
         world_bytes_per_s: 64 << 10,
         frame_stall_ns: 10_000_000_000,
@@ -145,6 +151,8 @@ impl Limits {
         gather_ns: 2_000_000,
         gather_bytes_max: 512,
         fan_out: Rate { per_s: 100_000, burst: 4000 },
+        worlds_max: 2,
+        world_tick_hz_max: 20,
         world_entities_max: 4,
         world_bytes_per_s: 600,
         frame_stall_ns: 30_000_000,

@@ -52,6 +52,8 @@ macro_rules! reasons {
                     Self::SlowConsumer => "limits.send_queue_bytes_max",
                     Self::RoomFull => "members_max",
                     Self::WorldFull => "limits.world_entities_max",
+                    Self::TooManyWorlds => "limits.worlds_max",
+                    Self::TickRateTooHigh => "limits.world_tick_hz_max",
                     Self::TooFast => "speed_max",
                     _ => return None,
                 })
@@ -87,6 +89,8 @@ reasons! {
     NestedField = "nested-field", 400, "say it in flat fields";
     /// A needed field is missing.
     FieldMissing = "field-missing", 400, "add the field";
+    /// The world would tick more often than worlds of this server may.
+    TickRateTooHigh = "tick-rate-too-high", 400, "ask for a lower `tick_hz`";
     /// A field's value is not of its type, or out of range.
     FieldInvalid = "field-invalid", 400, "mend the field";
     /// Text holds a control character other than tab, LF and CR.
@@ -208,6 +212,8 @@ reasons! {
     RoomFull = "room-full", 429, "join another room, or try later";
     /// The world has its greatest number of entities.
     WorldFull = "world-full", 429, "join another world, or try later";
+    /// This part of the server has its greatest number of worlds with somebody in them.
+    TooManyWorlds = "too-many-worlds", 429, "join a world that has members, or try later";
     /// The entity would move faster than its world lets it; it stays where it is.
     TooFast = "too-fast", 429, "go on from where the answer says that it is";
     /// The session is in its greatest number of rooms.

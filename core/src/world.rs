@@ -21,6 +21,7 @@ use alloc::vec::Vec;
 
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{ObjectId, SessionId};
+use crate::limits::Limits;
 use crate::message::{Message, Value};
 use crate::rate::{Meter, Rate};
 use crate::reason::Reason;
@@ -73,11 +74,13 @@ pub struct WorldSettings {
     pub tick_hz: u8,
     /// Units in a second that an entity may move; 0: any.
     pub speed_max: f32,
+    /// Where members come in who do not choose.
+    pub spawn: [f32; 3],
 }
 
 impl Default for WorldSettings {
     fn default() -> Self {
-        Self { cell: 64.0, dims: 2, tick_hz: 10, speed_max: 0.0 }
+        Self { cell: 64.0, dims: 2, tick_hz: 10, speed_max: 0.0, spawn: [0.0; 3] }
     }
 }
 
@@ -92,7 +95,35 @@ impl WorldSettings {
             dims: number("dims", f64::from(usual.dims)) as u8,
             tick_hz: number("tick_hz", f64::from(usual.tick_hz)) as u8,
             speed_max: number("speed_max", f64::from(usual.speed_max)) as f32,
+            spawn: ["spawn_x", "spawn_y", "spawn_z"].map(|name| number(name, 0.0) as f32),
         }
+    }
+
+    /// The same with a tick rate that this server runs.
+    pub(crate) fn within(self, limits: &Limits) -> Self {
+        Self { tick_hz: self.tick_hz.min(limits.world_tick_hz_max), ..self }
+    }
+
+    /// Whether a world can be as this record of one says, of which `said` is new.
+    ///
+    /// # Errors
+    /// [`Reason::TickRateTooHigh`]; [`Reason::FieldInvalid`] when who comes in would be in no cell.
+    pub(crate) fn check_record(
+        record: Message<'_>,
+        said: Message<'_>,
+        limits: &Limits,
+    ) -> Result<(), Reason> {
+        let tick_hz = said.get("tick_hz").and_then(Value::as_integer);
+        if tick_hz.is_some_and(|tick_hz| tick_hz > i64::from(limits.world_tick_hz_max)) {
+            return Err(Reason::TickRateTooHigh);
+        }
+        let settings = Self::of(record);
+        settings.entrance().check(settings.cell)
+    }
+
+    /// How a member comes in that does not choose.
+    pub(crate) fn entrance(&self) -> Motion {
+        Motion { position: self.spawn, ..Motion::default() }.in_dims(self.dims)
     }
 
     /// The value of a world's field as it is kept. Fields of other names are the owner's own.
@@ -114,6 +145,7 @@ impl WorldSettings {
             "cell" => float(CELL_WIDTH_MIN, CELL_WIDTH_MAX),
             "dims" => integer(2, 3),
             "tick_hz" => integer(1, i64::from(TICK_HZ_MAX)),
+            "spawn_x" | "spawn_y" | "spawn_z" => float(-f32::MAX, f32::MAX),
             "speed_max" => float(0.0, 0.0).or_else(|_| float(SPEED_MIN, SPEED_MAX)),
             _ => Ok(value),
         }

@@ -480,6 +480,12 @@ sections! {
         fan_out_bytes_per_s: u64 = "2097152", Allowed::Range(0, 1024 * GIB);
         /// Bytes of that at once; a message that comes to more is always refused.
         fan_out_burst_bytes: u64 = "33554432", Allowed::Range(1, 1024 * GIB);
+        /// Worlds of one shard with somebody in them; who would join one more is answered
+        /// `too-many-worlds`.
+        worlds_max: u64 = "4096", Allowed::Range(1, 1_048_576);
+        /// Ticks in a second that a world may have; a `tick_hz` above is answered `tick-rate-too-high`. A
+        /// world that was made with more ticks as often as this.
+        world_tick_hz_max: u64 = "60", Allowed::Range(1, 60);
         /// Entities of one world; the next to join is answered `world-full`.
         world_entities_max: u64 = "16384", Allowed::Range(1, 65_535);
         /// Bytes of frames in a second that one member of a world gets: where more would be to tell,

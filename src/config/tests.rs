@@ -96,6 +96,8 @@ fn every_key_can_be_set() {
         gather_ms = 18
         fan_out_bytes_per_s = 36
         fan_out_burst_bytes = 37
+        worlds_max = 1043
+        world_tick_hz_max = 44
         world_entities_max = 1040
         world_bytes_per_s = 1041
         frame_stall_ms = 1042
@@ -191,6 +193,8 @@ fn every_key_can_be_set() {
             gather_members_min: 12,
             gather_ms: 18,
             fan_out: Rate { per_s: 36, burst: 37 },
+            worlds_max: 1043,
+            world_tick_hz_max: 44,
             world_entities_max: 1040,
             world_bytes_per_s: 1041,
             frame_stall_ms: 1042,
@@ -541,6 +545,8 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         gather_members_min: limits.gather_members_min,
         gather_ms: limits.gather_ns / 1_000_000,
         fan_out: limits.fan_out,
+        worlds_max: limits.worlds_max,
+        world_tick_hz_max: limits.world_tick_hz_max,
         world_entities_max: limits.world_entities_max,
         world_bytes_per_s: limits.world_bytes_per_s,
         frame_stall_ms: limits.frame_stall_ns / 1_000_000,

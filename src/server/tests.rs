@@ -73,6 +73,8 @@ gather_members_min = 1020
 gather_ms = 21
 fan_out_bytes_per_s = 1022
 fan_out_burst_bytes = 1023
+worlds_max = 1043
+world_tick_hz_max = 44
 world_entities_max = 1040
 world_bytes_per_s = 1041
 frame_stall_ms = 1042
@@ -181,6 +183,8 @@ fn a_shard_has_what_the_keys_say() {
         gather_ns: 21_000_000,
         gather_bytes_max: fixed.gather_bytes_max,
         fan_out: Rate { per_s: 1022, burst: 1023 },
+        worlds_max: 1043,
+        world_tick_hz_max: 44,
         world_entities_max: 1040,
         world_bytes_per_s: 1041,
         frame_stall_ns: 1_042_000_000,

@@ -92,6 +92,8 @@ fn draw_limits(prng: &mut Prng) -> Limits {
             per_s: draw(tiny.fan_out.per_s as usize, production.fan_out.per_s as usize) as u64,
             burst: draw(tiny.fan_out.burst as usize, production.fan_out.burst as usize) as u64,
         },
+        worlds_max: production.worlds_max,
+        world_tick_hz_max: production.world_tick_hz_max,
         world_entities_max: production.world_entities_max,
         world_bytes_per_s: production.world_bytes_per_s,
         frame_stall_ns: production.frame_stall_ns,

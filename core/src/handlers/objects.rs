@@ -96,6 +96,10 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
         }
     }
     check_size(request, &record)?;
+    if kind == KIND_WORLD {
+        let record = Message::from_checked(&record);
+        WorldSettings::check_record(record, record, request.limits)?;
+    }
     let object = new_object(request, &record)?;
     watches::notice_created(object, Message::from_checked(&record), effects);
     effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
@@ -152,6 +156,9 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
     }
     let record = changed_record(object.record(), changed);
     check_size(request, &record)?;
+    if object.kind() == KIND_WORLD {
+        WorldSettings::check_record(Message::from_checked(&record), changed, request.limits)?;
+    }
     if record.len() > object.record().as_bytes().len() {
         let more_bytes = record.len() - object.record().as_bytes().len();
         check_memory(request, Share::Other, more_bytes)?;

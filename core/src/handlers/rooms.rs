@@ -13,7 +13,7 @@ use crate::object::{KIND_ROOM, start_record};
 use crate::partition::Partition;
 use crate::reason::Reason;
 use crate::room::Room;
-use crate::world::motion::{Motion, position_of};
+use crate::world::motion::position_of;
 use crate::world::{World, WorldSettings};
 
 /// Whether a room may have this name: no room and no user has it, since `chat` finds both by it.
@@ -230,6 +230,9 @@ fn world_entity(request: &Request<'_>, id: ObjectId, room: &Room) -> Result<Opti
     }
     let entities_max = request.limits.world_entities_max;
     let world = request.worlds.get(id);
+    if world.is_none() && request.worlds.len() >= request.limits.worlds_max {
+        return Err(Reason::TooManyWorlds);
+    }
     if world.is_some_and(|world| world.entity_count() >= entities_max) {
         return Err(Reason::WorldFull);
     }
@@ -237,7 +240,8 @@ fn world_entity(request: &Request<'_>, id: ObjectId, room: &Room) -> Result<Opti
     Ok(Some(entity))
 }
 
-/// Who joins a world gets an entity in it, where the request says.
+/// Who joins a world gets an entity in it: where the request says, unless that would be a way around
+/// what bounds moves.
 fn join_world(
     request: &Request<'_>,
     id: ObjectId,
@@ -249,9 +253,13 @@ fn join_world(
         return Ok(());
     };
     let world = request.worlds.get(id);
-    let WorldSettings { cell, dims, .. } = world.map_or(settings, |world| world.settings);
-    let position = position_of(message)?;
-    let motion = Motion { position, ..Motion::default() }.in_dims(dims);
+    let settings = world.map_or(settings.within(request.limits), |world| world.settings);
+    let WorldSettings { cell, dims, .. } = settings;
+    let mut motion = settings.entrance();
+    if settings.speed_max == 0.0 && request.policy.may_move(request.subject()) {
+        motion.position = position_of(message, motion.position)?;
+    }
+    let motion = motion.in_dims(dims);
     motion.check(cell)?;
     let session = header.origin.session;
     effects.list.push(Effect::WorldJoin { room: id, session, entity, motion });

@@ -116,10 +116,7 @@ impl Shard {
         id: SessionId,
     ) -> Seat {
         let open = self.sessions.get(id).map(|_| self.subject(Some(id)));
-        let verb = Verb::Call(Method::Move);
-        let target = Target::Room { owner: "", is_secret: false, is_member: true };
-        let may_move = open
-            .is_some_and(|subject| self.settings.policy.authorize(subject, verb, target).is_ok());
+        let may_move = open.is_some_and(|subject| self.settings.policy.may_move(subject));
         Seat { world, slot, entity, may_move, awaits_whole: false, name: Box::from(name) }
     }
 

@@ -32,8 +32,9 @@ impl Shard {
         let room = partition.room(id).expect("a joined world exists");
         let settings = room.world.expect("a joined world is one");
         let name = outputs.mesh[session.shard.index()].push_bytes(room.name().as_bytes());
-        let (bytes_per_s, now_ns) = (self.settings.limits.world_bytes_per_s, self.now.monotonic_ns);
-        let slot = self.worlds.wake(id, settings, bytes_per_s, now_ns);
+        let limits = &self.settings.limits;
+        let (bytes_per_s, now_ns) = (limits.world_bytes_per_s, self.now.monotonic_ns);
+        let slot = self.worlds.wake(id, settings.within(limits), bytes_per_s, now_ns);
         let world = self.worlds.world_mut(slot);
         let before = world.entity_count();
         assert!(world.join(session, motion) == entity, "the reply has said which");

@@ -186,16 +186,17 @@ pub fn write_move(world: u64, motion: Motion, dims: u8, out: &mut alloc::vec::Ve
     }
 }
 
-/// The position that a message names. What is missing is 0.
+/// The position that a message names. What is missing is as in `usual`.
 ///
 /// # Errors
 /// [`Reason::FieldInvalid`].
-pub(crate) fn position_of(message: Message<'_>) -> Result<[f32; 3], Reason> {
-    Ok([number_of(message, "x")?, number_of(message, "y")?, number_of(message, "z")?])
+pub(crate) fn position_of(message: Message<'_>, usual: [f32; 3]) -> Result<[f32; 3], Reason> {
+    let [x, y, z] = usual;
+    Ok([number_of(message, "x", x)?, number_of(message, "y", y)?, number_of(message, "z", z)?])
 }
 
-fn number_of(message: Message<'_>, name: &str) -> Result<f32, Reason> {
-    let Some(value) = message.get(name) else { return Ok(0.0) };
+fn number_of(message: Message<'_>, name: &str, usual: f32) -> Result<f32, Reason> {
+    let Some(value) = message.get(name) else { return Ok(usual) };
     let number = value.as_float().ok_or(Reason::FieldInvalid)? as f32;
     if number.is_finite() { Ok(number) } else { Err(Reason::FieldInvalid) }
 }
@@ -208,8 +209,8 @@ pub(crate) fn motion_of(message: Message<'_>) -> Result<Motion, Reason> {
     if message.get("x").is_none() || message.get("y").is_none() {
         return Err(Reason::FieldMissing);
     }
-    let velocity =
-        [number_of(message, "vx")?, number_of(message, "vy")?, number_of(message, "vz")?];
-    let (position, heading) = (position_of(message)?, number_of(message, "heading")?);
+    let number = |name| number_of(message, name, 0.0);
+    let velocity = [number("vx")?, number("vy")?, number("vz")?];
+    let (position, heading) = (position_of(message, [0.0; 3])?, number("heading")?);
     Ok(Motion { position, velocity, heading })
 }

@@ -93,6 +93,13 @@ impl Auditor {
                 let production = Limits::PRODUCTION.world_entities_max;
                 method == "join" && self.limits.world_entities_max < production
             }
+            Reason::TickRateTooHigh => {
+                let asked = integer_of(request, "tick_hz");
+                asked > Some(i64::from(self.limits.world_tick_hz_max))
+            }
+            Reason::TooManyWorlds => {
+                method == "join" && self.limits.worlds_max < Limits::PRODUCTION.worlds_max
+            }
             Reason::TooManyWatches => method == "watch" && self.has_many_watches(conversation),
             Reason::AlreadyWatching => method == "watch" && self.is_watched(conversation, request),
             Reason::NotWatching => method == "unwatch" && !self.is_watched(conversation, request),

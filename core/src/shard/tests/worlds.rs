@@ -151,7 +151,7 @@ fn a_world_is_made_as_its_fields_say() {
         let reply = world.run(&format!("1 create kind=world room=w {field}"));
         assert_eq!(reply, "1: create status=400 error=field-invalid\n", "{field}");
     }
-    let reply = world.run("1 create kind=world room=w cell=8 dims=3 tick_hz=20 speed_max=5 note=x");
+    let reply = world.run("1 create kind=world room=w cell=8 dims=3 tick_hz=20 note=x");
     assert!(reply.starts_with("1: create status=0 "), "{reply}");
     assert_eq!(world.run("1 create kind=room room=w"), "1: create status=409 error=name-taken\n");
     let reply = world.run("1 join room=w x=1 z=9");
@@ -172,6 +172,93 @@ fn a_world_has_a_greatest_number_of_entities() {
         let reply = world.run(&format!("{index} join room=plaza"));
         assert_eq!(reply.contains("error=world-full limit=limits.world_entities_max"), index == 4);
     }
+}
+
+#[test]
+fn a_shard_has_a_greatest_number_of_worlds_with_members() {
+    let limits = Limits { worlds_max: 2, ..Limits::PRODUCTION };
+    let mut world = World::new(limits);
+    world.run("1 open ; 1 login user=ann ; 2 open ; 2 login user=bob");
+    for name in ["a", "b", "c"] {
+        world.run(&format!("1 create kind=world room={name}"));
+    }
+    check_in(
+        &mut world,
+        "
+    1 join room=a ; 1 join room=b ; 1 join room=c
+        1: join status=0 room=a members=1 world=41545.1 entity=0 cell=64 dims=2 tick_hz=10 x=0 y=0
+        1: join status=0 room=b members=1 world=10980.1 entity=0 cell=64 dims=2 tick_hz=10 x=0 y=0
+        1: join status=429 error=too-many-worlds limit=limits.worlds_max
+        1: frame a 0 whole 0,0 | *0,0 0@0,0
+    1 leave room=b
+        1: leave status=0
+",
+    );
+    // A place is free, and who joins a world with members needs none.
+    let heard = world.run("2 join room=c ; 2 join room=a");
+    assert_eq!(heard.matches("2: join status=0").count(), 2, "{heard}");
+}
+
+#[test]
+fn a_world_ticks_as_often_as_worlds_may() {
+    let limits = Limits { world_tick_hz_max: 20, ..Limits::PRODUCTION };
+    let mut world = World::new(limits.clone());
+    world.run("1 open ; 1 login user=ann");
+    let refusal = "status=400 error=tick-rate-too-high limit=limits.world_tick_hz_max\n";
+    let create = |tick_hz: u8| format!("1 create kind=world room=w tick_hz={tick_hz}");
+    assert_eq!(world.run(&create(21)), format!("1: create {refusal}"));
+    let reply = world.run(&create(20));
+    let object = reply.split("object=").nth(1).expect("it was made");
+    let object = object.split(' ').next().unwrap();
+    assert_eq!(
+        world.run(&format!("1 set object={object} tick_hz=21")),
+        format!("1: set {refusal}")
+    );
+    // A server of other settings starts with the same state.
+    while world.store_next_batch() {}
+    let limits = Limits { world_tick_hz_max: 5, ..limits };
+    let mut restored = world.store.restored(limits, world.now);
+    std::mem::swap(&mut world.shard, &mut restored);
+    world.run("1 open ; 1 login user=ann");
+    assert_eq!(world.run(&format!("1 set object={object} note=x")), "1: set status=0 version=2\n");
+    assert!(world.run("1 join room=w").contains(" tick_hz=5 "));
+    world.run("+200");
+    world.run("+200");
+    assert_eq!(
+        (world.shard.counters().world_ticks, world.shard.counters().world_ticks_skipped),
+        (3, 0)
+    );
+}
+
+#[test]
+fn who_may_not_go_where_it_likes_comes_in_at_the_spawn_point() {
+    let mut world = World::new(Limits::PRODUCTION);
+    world.run("1 open ; 1 login user=ann");
+    for bad in
+        ["spawn_x=far", "spawn_x=1e30", "spawn_y=-640001 cell=10 dims=2", "spawn_z=3e8 dims=3"]
+    {
+        let reply = world.run(&format!("1 create kind=world room=w {bad}"));
+        assert_eq!(reply, "1: create status=400 error=field-invalid\n", "{bad}");
+    }
+    let reply =
+        world.run("1 create kind=world room=w spawn_x=5 spawn_y=-7.5 spawn_z=9 speed_max=100");
+    let object = reply.split("object=").nth(1).unwrap().split(' ').next().unwrap();
+    // What is not a number is not looked at either.
+    for place in ["", " x=60", " x=3e8 y=here"] {
+        let reply = world.run(&format!("1 join room=w{place}"));
+        assert!(reply.contains(" x=5 y=-7.5\n"), "{reply}");
+        assert!(world.run(&format!("1 fixed {object} 50 50")).is_empty());
+        world.run("1 leave room=w");
+    }
+    // Without a limit it is where who does not choose comes in.
+    world.run(&format!("1 set object={object} speed_max=0 dims=3"));
+    let reply = world.run("1 join room=w y=60");
+    assert!(reply.contains(" x=5 y=60 z=9\n"), "{reply}");
+    // A grid in which the point has no cell any more.
+    let reply = world.run(&format!("1 set object={object} cell=0.0001"));
+    assert_eq!(reply, "1: set status=400 error=field-invalid\n");
+    let reply = world.run(&format!("1 set object={object} cell=0.001 spawn_x=40"));
+    assert_eq!(reply, "1: set status=400 error=field-invalid\n");
 }
 
 #[test]
@@ -329,7 +416,8 @@ pub(super) fn who_has_no_role_for_it_does_not_move() {
 "
         ),
     );
-    world.run("1 join room=plaza");
+    let reply = world.run("1 join room=plaza x=5");
+    assert!(reply.contains(" x=0 y=0\n"), "{reply}");
     let refused = "1: move status=403 error=forbidden\n";
     assert_eq!(world.run(&format!("1 fixed {object} 1 1")), refused);
     assert_eq!(world.run("1 move room=plaza x=1 y=1"), refused);
