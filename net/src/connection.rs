@@ -458,11 +458,8 @@ impl Connection {
         start: usize,
         decoding: &mut Decoding<'_>,
     ) -> Result<(), Fault> {
-        decoding.answered += 1;
-        if self.messages.take(decoding.rates.messages, 1, decoding.now_ns) {
-            self.refusals = self.refusals.saturating_sub(1);
+        if self.comes_in_time(decoding) {
             decoding.inputs.push_message(id, start);
-            decoding.messages += 1;
             return Ok(());
         }
         decoding.inputs.push_refused(id, start, Reason::MessageRate);
@@ -477,17 +474,25 @@ impl Connection {
         start: usize,
         decoding: &mut Decoding<'_>,
     ) -> Result<(), Fault> {
-        decoding.answered += 1;
-        if self.messages.take(decoding.rates.messages, 1, decoding.now_ns) {
-            self.refusals = self.refusals.saturating_sub(1);
+        if self.comes_in_time(decoding) {
             decoding.inputs.push_move(id, start);
-            decoding.messages += 1;
             return Ok(());
         }
         decoding.inputs.bytes.truncate(start);
         let _ = MessageBuilder::new(&mut decoding.inputs.bytes, "move");
         decoding.inputs.push_refused(id, start, Reason::MessageRate);
         self.count_refusal(decoding)
+    }
+
+    /// Counts what the shard is given, or what is refused instead because too many have come.
+    fn comes_in_time(&mut self, decoding: &mut Decoding<'_>) -> bool {
+        decoding.answered += 1;
+        let in_time = self.messages.take(decoding.rates.messages, 1, decoding.now_ns);
+        if in_time {
+            self.refusals = self.refusals.saturating_sub(1);
+            decoding.messages += 1;
+        }
+        in_time
     }
 
     /// Refuses a frame that is no message. It counts as several, since it is answered too and serves

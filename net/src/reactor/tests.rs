@@ -317,22 +317,20 @@ impl Node {
         self.outputs.bytes.push(b'w');
         self.outputs.bytes.extend_from_slice(frame);
         let frame = Span::since(start, &self.outputs.bytes);
-        let start = self.outputs.recipients.len();
-        let everyone = self.open.iter();
-        self.outputs
-            .recipients
-            .extend(everyone.map(|&(index, generation)| ConnectionId { index, generation }));
-        let recipients = Span::since(start, &self.outputs.recipients);
+        let recipients = self.everyone();
         self.outputs.list.push(ShardOutput::Frame { recipients, frame });
     }
 
-    fn send_to_all(&mut self, message: Span) {
+    fn everyone(&mut self) -> Span {
         let start = self.outputs.recipients.len();
-        let everyone = self.open.iter();
-        self.outputs
-            .recipients
-            .extend(everyone.map(|&(index, generation)| ConnectionId { index, generation }));
-        let recipients = Span::since(start, &self.outputs.recipients);
+        let open = self.open.iter();
+        let open = open.map(|&(index, generation)| ConnectionId { index, generation });
+        self.outputs.recipients.extend(open);
+        Span::since(start, &self.outputs.recipients)
+    }
+
+    fn send_to_all(&mut self, message: Span) {
+        let recipients = self.everyone();
         self.outputs.list.push(ShardOutput::SendMany { recipients, message });
     }
 
