@@ -41,9 +41,12 @@ const FILES: &[PageFile] = &[
     client_module!("connection.js"),
     client_module!("error.js"),
     client_module!("index.js"),
+    client_module!("listeners.js"),
     client_module!("message.js"),
     client_module!("session.js"),
     client_module!("transport.js"),
+    client_module!("view.js"),
+    client_module!("world.js"),
 ];
 
 /// The routes of the page of a server whose clients connect to this address.

@@ -100,3 +100,31 @@ test("everyone whom the README sends meets in the plaza", { timeout: 120_000 }, 
   }
   assert.deepEqual(speakers, ["nc", "nc", "browser", "node", "python"]);
 });
+
+/** The block in a client's README that has to do with a world. */
+function worldBlock(/** @type {string} */ client, /** @type {string} */ game) {
+  const readme = readFileSync(`${root}clients/${client}/README.md`, "utf8");
+  const texts = [...readme.matchAll(/^```\w*\n(.*?)^```$/gms)].map(([, text = ""]) => text);
+  const found = texts.find((text) => text.includes("meadow")) ?? "";
+  return found.replace("127.0.0.1:7171", game).replace('"warren-client"', `"${library}"`);
+}
+
+const library = new URL("../typescript/dist/index.js", import.meta.url);
+
+test("whoever does what the clients' READMEs say walks in one world", { timeout: 120_000 }, async (context) => {
+  const server = await startServer(context);
+  for (const [client, command] of /** @type {const} */ ([
+    ["typescript", "node --input-type=module"],
+    ["python", "PYTHONPATH=clients/python/src python3 -u -"],
+  ])) {
+    const text = worldBlock(client, server.game);
+    const pasted = paste(context, `${command} <<'END'\n${text}END\n`);
+    // Where the entity is at last: the tick comes before, the heading behind.
+    await pasted.printed(client === "python" ? " 5.0 4.0 0.0\n" : " 5 4 0\n");
+  }
+  const host = await connect(`tcp://${server.game}`, { user: "host" });
+  context.after(() => host.close());
+  const world = await host.joinWorld("meadow");
+  const { users } = await host.call("who", { room: world.room });
+  assert.deepEqual([...users].sort(), ["host", "pia", "tess"]);
+});

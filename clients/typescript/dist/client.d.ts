@@ -4,6 +4,7 @@ import { WarrenError } from "./error.js";
 import { type Fields, type Message } from "./message.js";
 import type { Messages, Methods, Reply } from "./methods.js";
 import { type TlsOptions, type WebSocketConstructor } from "./transport.js";
+import { type Position, World } from "./world.js";
 /** How to connect. */
 export interface Options {
     /** Who logs in. May be missing where a ticket says it. */
@@ -82,6 +83,19 @@ export declare class Client {
     call<Method extends string>(method: Method extends keyof Methods ? never : Method, fields?: Fields, options?: {
         readonly timeoutMs?: number;
     }): Promise<Reply>;
+    /**
+     * Sends what has no reply, such as a `move`, on the connection of now. False when there is none:
+     * then it is not sent.
+     *
+     * @throws WarrenError with the server's reason, when it would refuse the message.
+     */
+    send(method: string, fields?: Fields): boolean;
+    /**
+     * Joins a world: a room with positions. Made by `create` with `kind: "world"`.
+     *
+     * @throws WarrenError with the server's reason, or one of the client's.
+     */
+    joinWorld(room: string, at?: Position): Promise<World>;
     /**
      * Hears messages of a method, or the client's own `state` and `lost`. Returns what ends it.
      * Listeners are called in the order of the messages, before the calls that wait for a reply go on.

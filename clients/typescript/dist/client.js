@@ -3,9 +3,11 @@ import { backoffMs } from "./backoff.js";
 import { Calls } from "./calls.js";
 import { Connection, connectFailed } from "./connection.js";
 import { WarrenError } from "./error.js";
+import { Listeners } from "./listeners.js";
 import { encode } from "./message.js";
 import { Session } from "./session.js";
 import { openTransport } from "./transport.js";
+import { World } from "./world.js";
 const CALL_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const CALLS_MAX = 1_000;
@@ -38,7 +40,7 @@ export class Client {
     opened;
     #url;
     #options;
-    #listeners = new Map();
+    #listeners = new Listeners();
     #calls = new Calls();
     #state = { state: "connecting" };
     #connection;
@@ -86,15 +88,34 @@ export class Client {
         const timeoutMs = options.timeoutMs ?? this.#options.callTimeoutMs ?? CALL_TIMEOUT_MS;
         const reply = await this.#calls.add(frame, timeoutMs, () => this.#flush());
         if (reply.status !== 0)
-            throw errorOf(reply);
+            throw WarrenError.of(reply);
         return reply;
     }
+    /**
+     * Sends what has no reply, such as a `move`, on the connection of now. False when there is none:
+     * then it is not sent.
+     *
+     * @throws WarrenError with the server's reason, when it would refuse the message.
+     */
+    send(method, fields = {}) {
+        const frame = encode(method, fields);
+        if (exceeds(frame, this.#frameBytesMax))
+            throw new WarrenError("frame-too-large");
+        if (this.#state.state !== "connected")
+            return false;
+        this.#connection?.send(frame);
+        return true;
+    }
+    /**
+     * Joins a world: a room with positions. Made by `create` with `kind: "world"`.
+     *
+     * @throws WarrenError with the server's reason, or one of the client's.
+     */
+    joinWorld(room, at = {}) {
+        return World.join(this, room, at);
+    }
     on(name, listener) {
-        let listeners = this.#listeners.get(name);
-        if (listeners === undefined)
-            this.#listeners.set(name, (listeners = new Set()));
-        listeners.add(listener);
-        return () => void listeners.delete(listener);
+        return this.#listeners.add(name, listener);
     }
     /** Drops the connection and resumes at once: for when the network is known to be another. */
     reconnect() {
@@ -170,7 +191,7 @@ export class Client {
     #message(message, connection) {
         const { msg, status } = message;
         if (msg === "closed") {
-            connection.drop(errorOf(message));
+            connection.drop(WarrenError.of(message));
             return;
         }
         if (!UNCOUNTED.has(msg))
@@ -179,7 +200,7 @@ export class Client {
         if (msg === "ping" && status === 0)
             this.#session?.settle();
         if (status === undefined)
-            this.#emit(msg, message);
+            this.#listeners.emit(msg, message);
         else if (this.#calls.answer(message))
             this.#flush();
         else if (msg === "hello")
@@ -188,6 +209,9 @@ export class Client {
             this.#loggedIn(message, connection);
         else if (msg === "resume")
             this.#resumed(message, connection);
+        // It is answered only when it is refused, and no call waits for that.
+        else if (msg === "move")
+            this.#listeners.emit(msg, message);
     }
     #count() {
         this.#received += 1;
@@ -200,7 +224,7 @@ export class Client {
     }
     #greeted(reply) {
         if (reply.status !== 0) {
-            this.#end(errorOf(reply));
+            this.#end(WarrenError.of(reply));
             return;
         }
         if (typeof reply.heartbeat_ms === "number")
@@ -210,7 +234,7 @@ export class Client {
     }
     #loggedIn(reply, connection) {
         if (reply.status !== 0) {
-            this.#refused(errorOf(reply), connection);
+            this.#refused(WarrenError.of(reply), connection);
             return;
         }
         const { session = null, token = null, object } = reply;
@@ -221,13 +245,13 @@ export class Client {
         const lost = this.#lost;
         this.#lost = undefined;
         if (lost !== undefined)
-            this.#emit("lost", lost);
+            this.#listeners.emit("lost", lost);
         this.#opening?.resolve();
         this.#opening = undefined;
     }
     #resumed(reply, connection) {
         if (reply.status !== 0) {
-            this.#resumeRefused(errorOf(reply), connection);
+            this.#resumeRefused(WarrenError.of(reply), connection);
             return;
         }
         const { token = null, replayed: missed } = reply;
@@ -304,20 +328,7 @@ export class Client {
     }
     #setState(state) {
         this.#state = state;
-        this.#emit("state", state);
-    }
-    #emit(name, event) {
-        for (const listener of this.#listeners.get(name) ?? []) {
-            try {
-                listener(event);
-            }
-            catch (error) {
-                // Not the client's to handle: it goes where other faults of the application go.
-                queueMicrotask(() => {
-                    throw error;
-                });
-            }
-        }
+        this.#listeners.emit("state", state);
     }
 }
 /** Whether a text has more bytes in UTF-8, with its end, than `bytesMax`. */
@@ -326,8 +337,4 @@ function exceeds(text, bytesMax) {
     if (text.length * 3 < bytesMax)
         return false;
     return new TextEncoder().encode(text).length >= bytesMax;
-}
-function errorOf(message) {
-    const { error, status, limit } = message;
-    return new WarrenError(typeof error === "string" ? error : "malformed", typeof status === "number" ? status : 0, typeof limit === "string" ? limit : undefined);
 }

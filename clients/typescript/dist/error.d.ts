@@ -1,3 +1,4 @@
+import type { Message } from "./message.js";
 /**
  * Why a call failed or the client ended. `reason` is one word: one of the server's, listed in
  * `docs/protocol.md`, or one of the client's own:
@@ -7,6 +8,8 @@
  * - `connect-failed`: the server was not reached, or did not answer in time.
  * - `queue-full`: too many calls wait for their replies.
  * - `client-closed`: the client was closed.
+ * - `no-world`: the room that was to be joined as a world has no space.
+ * - `left`: the client has left the world.
  */
 export declare class WarrenError extends Error {
     readonly name = "WarrenError";
@@ -17,4 +20,6 @@ export declare class WarrenError extends Error {
     /** The configuration key of the limit that was hit. */
     readonly limit: string | undefined;
     constructor(reason: string, status?: number, limit?: string, options?: ErrorOptions);
+    /** @internal What a message of the server's says. */
+    static of({ error, status, limit }: Message): WarrenError;
 }

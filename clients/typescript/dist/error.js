@@ -7,6 +7,8 @@
  * - `connect-failed`: the server was not reached, or did not answer in time.
  * - `queue-full`: too many calls wait for their replies.
  * - `client-closed`: the client was closed.
+ * - `no-world`: the room that was to be joined as a world has no space.
+ * - `left`: the client has left the world.
  */
 export class WarrenError extends Error {
     name = "WarrenError";
@@ -21,5 +23,9 @@ export class WarrenError extends Error {
         this.reason = reason;
         this.status = status;
         this.limit = limit;
+    }
+    /** @internal What a message of the server's says. */
+    static of({ error, status, limit }) {
+        return new WarrenError(typeof error === "string" ? error : "malformed", typeof status === "number" ? status : 0, typeof limit === "string" ? limit : undefined);
     }
 }

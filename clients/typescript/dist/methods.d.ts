@@ -88,10 +88,22 @@ export interface Methods {
     join: {
         fields: {
             room: string;
+            x?: number;
+            y?: number;
+            z?: number;
         };
+        /** What is behind `members`: of a world. See `Client.joinWorld`. */
         reply: Reply & {
             room: string;
             members: number;
+            world?: string;
+            entity?: number;
+            cell?: number;
+            dims?: number;
+            tick_hz?: number;
+            x?: number;
+            y?: number;
+            z?: number;
         };
     };
     leave: {
@@ -101,11 +113,15 @@ export interface Methods {
         reply: Reply;
     };
     who: {
+        /** `entity`: the user of that one, in a world. */
         fields: Page & {
             room: string;
+            entity?: number;
         };
+        /** `entities`: of a world, in the order of the users, as text. */
         reply: Reply & {
             users: readonly string[];
+            entities?: readonly string[];
             after?: string;
         };
     };

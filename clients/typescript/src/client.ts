@@ -4,10 +4,12 @@ import { type Backoff, backoffMs } from "./backoff.js";
 import { Calls } from "./calls.js";
 import { Connection, connectFailed } from "./connection.js";
 import { WarrenError } from "./error.js";
+import { Listeners } from "./listeners.js";
 import { encode, type Fields, type Message } from "./message.js";
 import type { Messages, Methods, Reply } from "./methods.js";
 import { Session } from "./session.js";
 import { openTransport, type TlsOptions, type WebSocketConstructor } from "./transport.js";
+import { type Position, World } from "./world.js";
 
 /** How to connect. */
 export interface Options {
@@ -49,7 +51,6 @@ export interface Notices {
 }
 
 type Events = Messages & Notices;
-type Listener = (event: never) => void;
 
 const CALL_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -88,7 +89,7 @@ export class Client {
   readonly opened: Promise<void>;
   readonly #url: URL;
   readonly #options: Options;
-  readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #listeners = new Listeners();
   readonly #calls = new Calls();
   #state: State = { state: "connecting" };
   #connection: Connection | undefined;
@@ -156,8 +157,31 @@ export class Client {
     if (exceeds(frame, this.#frameBytesMax)) throw new WarrenError("frame-too-large");
     const timeoutMs = options.timeoutMs ?? this.#options.callTimeoutMs ?? CALL_TIMEOUT_MS;
     const reply = await this.#calls.add(frame, timeoutMs, () => this.#flush());
-    if (reply.status !== 0) throw errorOf(reply);
+    if (reply.status !== 0) throw WarrenError.of(reply);
     return reply;
+  }
+
+  /**
+   * Sends what has no reply, such as a `move`, on the connection of now. False when there is none:
+   * then it is not sent.
+   *
+   * @throws WarrenError with the server's reason, when it would refuse the message.
+   */
+  send(method: string, fields: Fields = {}): boolean {
+    const frame = encode(method, fields);
+    if (exceeds(frame, this.#frameBytesMax)) throw new WarrenError("frame-too-large");
+    if (this.#state.state !== "connected") return false;
+    this.#connection?.send(frame);
+    return true;
+  }
+
+  /**
+   * Joins a world: a room with positions. Made by `create` with `kind: "world"`.
+   *
+   * @throws WarrenError with the server's reason, or one of the client's.
+   */
+  joinWorld(room: string, at: Position = {}): Promise<World> {
+    return World.join(this, room, at);
   }
 
   /**
@@ -169,11 +193,8 @@ export class Client {
     name: Name extends keyof Events ? never : Name,
     listener: (message: Message) => void,
   ): () => void;
-  on(name: string, listener: Listener): () => void {
-    let listeners = this.#listeners.get(name);
-    if (listeners === undefined) this.#listeners.set(name, (listeners = new Set()));
-    listeners.add(listener);
-    return () => void listeners.delete(listener);
+  on(name: string, listener: (event: never) => void): () => void {
+    return this.#listeners.add(name, listener);
   }
 
   /** Drops the connection and resumes at once: for when the network is known to be another. */
@@ -254,17 +275,19 @@ export class Client {
   #message(message: Message, connection: Connection): void {
     const { msg, status } = message;
     if (msg === "closed") {
-      connection.drop(errorOf(message));
+      connection.drop(WarrenError.of(message));
       return;
     }
     if (!UNCOUNTED.has(msg)) this.#count();
     // Its replies are told on the connection that asked, and on no other.
     if (msg === "ping" && status === 0) this.#session?.settle();
-    if (status === undefined) this.#emit(msg, message);
+    if (status === undefined) this.#listeners.emit(msg, message);
     else if (this.#calls.answer(message)) this.#flush();
     else if (msg === "hello") this.#greeted(message);
     else if (msg === "login") this.#loggedIn(message, connection);
     else if (msg === "resume") this.#resumed(message, connection);
+    // It is answered only when it is refused, and no call waits for that.
+    else if (msg === "move") this.#listeners.emit(msg, message);
   }
 
   #count(): void {
@@ -277,7 +300,7 @@ export class Client {
 
   #greeted(reply: Message): void {
     if (reply.status !== 0) {
-      this.#end(errorOf(reply));
+      this.#end(WarrenError.of(reply));
       return;
     }
     if (typeof reply.heartbeat_ms === "number") this.#heartbeatMs = reply.heartbeat_ms;
@@ -286,7 +309,7 @@ export class Client {
 
   #loggedIn(reply: Message, connection: Connection): void {
     if (reply.status !== 0) {
-      this.#refused(errorOf(reply), connection);
+      this.#refused(WarrenError.of(reply), connection);
       return;
     }
     const { session = null, token = null, object } = reply;
@@ -296,14 +319,14 @@ export class Client {
     this.#serve(connection, { state: "connected", resumed: false, replayed: 0 });
     const lost = this.#lost;
     this.#lost = undefined;
-    if (lost !== undefined) this.#emit("lost", lost);
+    if (lost !== undefined) this.#listeners.emit("lost", lost);
     this.#opening?.resolve();
     this.#opening = undefined;
   }
 
   #resumed(reply: Message, connection: Connection): void {
     if (reply.status !== 0) {
-      this.#resumeRefused(errorOf(reply), connection);
+      this.#resumeRefused(WarrenError.of(reply), connection);
       return;
     }
     const { token = null, replayed: missed } = reply;
@@ -380,20 +403,7 @@ export class Client {
 
   #setState(state: State): void {
     this.#state = state;
-    this.#emit("state", state);
-  }
-
-  #emit(name: string, event: Message | State | WarrenError): void {
-    for (const listener of this.#listeners.get(name) ?? []) {
-      try {
-        listener(event as never);
-      } catch (error) {
-        // Not the client's to handle: it goes where other faults of the application go.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    this.#listeners.emit("state", state);
   }
 }
 
@@ -402,13 +412,4 @@ function exceeds(text: string, bytesMax: number): boolean {
   // No character of UTF-16 takes more than three.
   if (text.length * 3 < bytesMax) return false;
   return new TextEncoder().encode(text).length >= bytesMax;
-}
-
-function errorOf(message: Message): WarrenError {
-  const { error, status, limit } = message;
-  return new WarrenError(
-    typeof error === "string" ? error : "malformed",
-    typeof status === "number" ? status : 0,
-    typeof limit === "string" ? limit : undefined,
-  );
 }

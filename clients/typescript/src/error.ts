@@ -1,3 +1,5 @@
+import type { Message } from "./message.js";
+
 /**
  * Why a call failed or the client ended. `reason` is one word: one of the server's, listed in
  * `docs/protocol.md`, or one of the client's own:
@@ -7,6 +9,8 @@
  * - `connect-failed`: the server was not reached, or did not answer in time.
  * - `queue-full`: too many calls wait for their replies.
  * - `client-closed`: the client was closed.
+ * - `no-world`: the room that was to be joined as a world has no space.
+ * - `left`: the client has left the world.
  */
 export class WarrenError extends Error {
   override readonly name = "WarrenError";
@@ -22,5 +26,14 @@ export class WarrenError extends Error {
     this.reason = reason;
     this.status = status;
     this.limit = limit;
+  }
+
+  /** @internal What a message of the server's says. */
+  static of({ error, status, limit }: Message): WarrenError {
+    return new WarrenError(
+      typeof error === "string" ? error : "malformed",
+      typeof status === "number" ? status : 0,
+      typeof limit === "string" ? limit : undefined,
+    );
   }
 }

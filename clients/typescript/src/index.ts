@@ -4,3 +4,5 @@ export { WarrenError } from "./error.js";
 export type { Fields, Message, Value } from "./message.js";
 export type { Acknowledgement, Messages, Methods, Reply } from "./methods.js";
 export type { TlsOptions, WebSocketConstructor } from "./transport.js";
+export type { Entity, Frame } from "./view.js";
+export type { Motion, Position, Refusal, World, WorldEvents } from "./world.js";

@@ -31,11 +31,28 @@ export interface Methods {
   };
   watch: { fields: { object: string }; reply: ObjectState };
   unwatch: { fields: { object: string }; reply: Reply };
-  join: { fields: { room: string }; reply: Reply & { room: string; members: number } };
+  join: {
+    fields: { room: string; x?: number; y?: number; z?: number };
+    /** What is behind `members`: of a world. See `Client.joinWorld`. */
+    reply: Reply & {
+      room: string;
+      members: number;
+      world?: string;
+      entity?: number;
+      cell?: number;
+      dims?: number;
+      tick_hz?: number;
+      x?: number;
+      y?: number;
+      z?: number;
+    };
+  };
   leave: { fields: { room: string }; reply: Reply };
   who: {
-    fields: Page & { room: string };
-    reply: Reply & { users: readonly string[]; after?: string };
+    /** `entity`: the user of that one, in a world. */
+    fields: Page & { room: string; entity?: number };
+    /** `entities`: of a world, in the order of the users, as text. */
+    reply: Reply & { users: readonly string[]; entities?: readonly string[]; after?: string };
   };
   rooms: { fields: Page; reply: Reply & { rooms: readonly string[]; after?: string } };
   chat: { fields: { to: string; text: string }; reply: Reply & { seq?: number } };

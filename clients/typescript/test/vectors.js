@@ -2,7 +2,11 @@
 
 import { readFileSync } from "node:fs";
 
-/** @returns {{name: string, direction: string, wire: string, message: [string, ...string[][]]}[]} */
+/**
+ * @typedef {{[entity: string]: [cell: number[], state: string[]]}} WorldView
+ * @typedef {{name: string, protocol: string, direction: string, wire: string, message: [string, ...string[][]], view: WorldView}} Vector
+ * @returns {Vector[]}
+ */
 export function vectors(/** @type {string} */ file) {
   const path = new URL(`../../../tests/vectors/${file}`, import.meta.url);
   return JSON.parse(readFileSync(path, "utf8"));

@@ -14,10 +14,12 @@ from typing import Any, Literal, overload
 from . import methods
 from .backoff import Backoff
 from .calls import Calls
-from .errors import WarrenError, caused
+from .errors import WarrenError, caused, error_of
+from .listeners import Listeners
 from .message import Message, Value, decode, encode
 from .session import Session
 from .transport import Transport, opener
+from .world import World
 
 _PROTOCOL_VERSION = 1
 _CLIENT_NAME = "warren-client-python/0.1.0"
@@ -134,7 +136,7 @@ class Client:
     def __init__(self, url: str, options: Options) -> None:
         self._url = url
         self._options = options
-        self._listeners: dict[str, list[Callable[[Any], object]]] = {}
+        self._listeners = Listeners()
         self._calls = Calls()
         self._state = State("connecting")
         self._transport: Transport | None = None
@@ -196,11 +198,11 @@ class Client:
     @overload
     async def call(self, method: Literal["find"], /, *, kind: str, **fields: Value) -> methods.FindReply: ...
     @overload
-    async def call(self, method: Literal["join"], /, *, room: str) -> methods.JoinReply: ...
+    async def call(self, method: Literal["join"], /, *, room: str, **at: float) -> methods.JoinReply: ...
     @overload
     async def call(self, method: Literal["leave"], /, *, room: str) -> methods.Reply: ...
     @overload
-    async def call(self, method: Literal["who"], /, *, room: str, count: int = ..., after: str = ...) -> methods.WhoReply: ...
+    async def call(self, method: Literal["who"], /, *, room: str, entity: int = ..., count: int = ..., after: str = ...) -> methods.WhoReply: ...
     @overload
     async def call(self, method: Literal["rooms"], /, *, count: int = ..., after: str = ...) -> methods.RoomsReply: ...
     @overload
@@ -224,14 +226,40 @@ class Client:
             raise WarrenError("queue-full")
         if "id" in fields:
             raise WarrenError("reserved-field")
-        frame = encode(method, {**fields, "id": self._calls.id_next})
+        frame = self._encode(method, {**fields, "id": self._calls.id_next})
+        reply = await self._calls.wait(frame, self._options.call_timeout, self._flush)
+        if reply["status"] != 0:
+            raise error_of(reply)
+        return reply
+
+    def send(self, method: str, /, **fields: Value) -> bool:
+        """Sends what has no reply, such as a ``move``, on the connection of now.
+
+        False when there is none: then it is not sent. Raises ``WarrenError`` with the server's
+        reason, when it would refuse the message.
+        """
+        frame = self._encode(method, fields)
+        if self._state.state != "connected" or self._transport is None:
+            return False
+        self._transport.send(frame)
+        return True
+
+    def _encode(self, method: str, fields: Mapping[str, Value]) -> str:
+        frame = encode(method, fields)
         # Its end is counted too.
         if len(frame.encode()) >= self._frame_bytes_max:
             raise WarrenError("frame-too-large")
-        reply = await self._calls.wait(frame, self._options.call_timeout, self._flush)
-        if reply["status"] != 0:
-            raise _error_of(reply)
-        return reply
+        return frame
+
+    async def join_world(self, room: str, **at: float) -> World:
+        """Joins a world, at ``x``, ``y`` and ``z``, or at its spawn point where they are missing.
+
+        In a world with a ``speed_max`` all come in at the spawn point. A world is a room with positions, made by ``create`` with ``kind="world"``. Raises
+        ``WarrenError`` with the server's reason, or one of the client's.
+        """
+        world = World(self, room)
+        await world._join(at)
+        return world
 
     # fmt: off
     @overload
@@ -264,16 +292,7 @@ class Client:
         Listeners are plain functions, called in the order of the messages, before the calls that
         wait for a reply go on; one that has to wait starts a task. Returns what ends it.
         """
-        if inspect.iscoroutinefunction(listener):
-            raise TypeError("a listener is a plain function: one that has to wait starts a task")
-        listeners = self._listeners.setdefault(name, [])
-        listeners.append(listener)
-
-        def off() -> None:
-            if listener in listeners:
-                listeners.remove(listener)
-
-        return off
+        return self._listeners.add(name, listener)
 
     def reconnect(self) -> None:
         """Drops the connection and resumes at once: for when the network is known to be another."""
@@ -414,7 +433,7 @@ class Client:
         """Takes a message. True when there has to be a login."""
         method = message["msg"]
         if method == "closed":
-            raise _Lost(_error_of(message))
+            raise _Lost(error_of(message))
         if method not in _UNCOUNTED:
             self._received += 1
             if self._replaying > 0:
@@ -423,7 +442,7 @@ class Client:
         if method == "ping" and message.get("status") == 0 and self._session is not None:
             self._session.settle()
         if "status" not in message:
-            self._emit(method, message)
+            self._listeners.emit(method, message)
         elif self._calls.answer(message):
             pass
         elif method == "hello":
@@ -432,12 +451,15 @@ class Client:
             self._logged_in(message, transport)
         elif method == "resume" and self._session is not None:
             return self._resumed(message, self._session, transport)
+        elif method == "move":
+            # It is answered only when it is refused, and no call waits for that.
+            self._listeners.emit(method, message)
         self._flush()
         return False
 
     def _greeted(self, reply: Message) -> None:
         if reply["status"] != 0:
-            raise _Lost(_error_of(reply), is_final=True)
+            raise _Lost(error_of(reply), is_final=True)
         self._heartbeat = reply.get("heartbeat_ms", _HEARTBEAT * 1_000) / 1_000
         self._frame_bytes_max = reply.get("frame_bytes_max", self._frame_bytes_max)
 
@@ -450,13 +472,13 @@ class Client:
         self._serve(transport, State("connected"))
         lost, self._lost = self._lost, None
         if lost is not None:
-            self._emit("lost", lost)
+            self._listeners.emit("lost", lost)
         if not self._opened.done():
             self._opened.set_result(None)
 
     def _resumed(self, reply: Message, session: Session, transport: Transport) -> bool:
         if reply["status"] != 0:
-            error = _error_of(reply)
+            error = error_of(reply)
             if error.reason not in _SESSION_GONE:
                 raise _refused(reply)
             other = session.show_other() if error.reason == "session-unknown" else None
@@ -505,7 +527,7 @@ class Client:
 
     def _set_state(self, state: State) -> None:
         self._state = state
-        self._emit("state", state)
+        self._listeners.emit("state", state)
 
     def _end(self, error: WarrenError) -> None:
         if self._state.state == "closed":
@@ -515,25 +537,9 @@ class Client:
         if not self._opened.done():
             self._opened.set_exception(error)
 
-    def _emit(self, name: str, event: object) -> None:
-        for listener in list(self._listeners.get(name, ())):
-            try:
-                listener(event)
-            except Exception as fault:
-                # Not the client's to handle: it goes where other faults of the application go.
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": f"a listener of {name!r} failed", "exception": fault}
-                )
-
 
 def _refused(reply: Message) -> _Lost:
     """A login or resume was refused: later it may not be, or it always will."""
-    error = _error_of(reply)
+    error = error_of(reply)
     may_change = error.status in (408, 429) or error.status >= 500
     return _Lost(error, is_final=not may_change)
-
-
-def _error_of(message: Message) -> WarrenError:
-    return WarrenError(
-        message.get("error", "malformed"), message.get("status", 0), message.get("limit")
-    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class WarrenError(Exception):
     """A refusal by the server, or a fault of which the client tells.
@@ -13,6 +16,8 @@ class WarrenError(Exception):
     - ``connect-failed``: the server was not reached, or did not answer in time.
     - ``queue-full``: too many calls wait for their replies.
     - ``client-closed``: the client was closed.
+    - ``no-world``: the room that was to be joined as a world has no space.
+    - ``left``: the client has left the world.
 
     ``status`` is the server's code, HTTP's where one fits; 0 when the client itself tells of the
     fault. ``limit`` is the configuration key of the limit that was hit.
@@ -30,3 +35,10 @@ def caused(reason: str, cause: BaseException | str) -> WarrenError:
     error = WarrenError(reason)
     error.__cause__ = cause if isinstance(cause, BaseException) else ConnectionError(cause)
     return error
+
+
+def error_of(message: Mapping[str, Any]) -> WarrenError:
+    """What a message of the server's says."""
+    return WarrenError(
+        message.get("error", "malformed"), message.get("status", 0), message.get("limit")
+    )

@@ -51,9 +51,22 @@ class FindReply(_Found, total=False):
     after: str
 
 
-class JoinReply(Reply):
+class _Joined(Reply):
     room: str
     members: int
+
+
+class JoinReply(_Joined, total=False):
+    """What is behind ``members``: of a world. See ``Client.join_world``."""
+
+    world: str
+    entity: int
+    cell: float
+    dims: int
+    tick_hz: float
+    x: float
+    y: float
+    z: float
 
 
 class _Users(Reply):
@@ -61,6 +74,9 @@ class _Users(Reply):
 
 
 class WhoReply(_Users, total=False):
+    """``entities``: of a world, in the order of the users, as text."""
+
+    entities: list[str]
     after: str
 
 

@@ -1,0 +1,75 @@
+"""What a member of a world knows by its frames."""
+
+from __future__ import annotations
+
+import unittest
+from collections import defaultdict
+from typing import Any
+
+from vectors import vectors
+
+from warren_client.message import decode
+from warren_client.view import Frame, View
+
+
+class ViewTest(unittest.TestCase):
+    def test_vectors_are_applied(self) -> None:
+        views: dict[str, View] = defaultdict(View)
+        frames = [
+            vector
+            for vector in vectors("world.json")
+            if vector["protocol"] == "json" and "view" in vector
+        ]
+        self.assertGreaterEqual(len(frames), 9)
+        for vector in frames:
+            with self.subTest(vector["name"]):
+                message = decode(vector["wire"])
+                view = views[message["room"]]
+                before = set(view.entities)
+                frame = view.apply(message)
+                known = {
+                    str(each.id): [
+                        list(each.cell),
+                        [each.x, each.y, each.z, each.vx, each.vy, each.vz, each.heading],
+                    ]
+                    for each in view.entities.values()
+                }
+                expected = {
+                    entity: [cell, _in_space([float(number) for number in state])]
+                    for entity, (cell, state) in vector["view"].items()
+                }
+                self.assertEqual(known, expected)
+                self.assertEqual(frame.tick, message["tick"])
+                self.assertEqual(frame.is_whole, message.get("whole", False))
+                self.assertEqual(frame.gone, before - set(view.entities))
+                told = {each.id for each in view.entities.values() if each.tick == frame.tick}
+                self.assertEqual(frame.updated, told)
+
+    def test_what_is_no_frame_is_refused(self) -> None:
+        whole = {"msg": "frame", "tick": 1, "cell": "0:0", "cells": ["*0:0 1:2:3:0:0:90"]}
+        View().apply(whole)
+        wrongs: list[dict[str, Any]] = [
+            {"tick": None},
+            {"cell": ""},
+            {"cell": "0:x"},
+            {"cells": None},
+            {"cells": [""]},
+            {"cells": ["*0:0 1:2:3"]},
+            {"cells": ["*0:0 -1:0:0:2"]},
+        ]
+        for wrong in wrongs:
+            with self.subTest(wrong), self.assertRaises(ValueError):
+                View().apply(whole | wrong)
+
+    def test_frames_that_are_brought_as_one_say_what_both_say(self) -> None:
+        first = Frame(1, (0, 0), True, frozenset({1, 2}), frozenset({3, 4}))
+        later = Frame(2, (1, 0), False, frozenset({3}), frozenset({2}))
+        both = Frame(2, (1, 0), True, frozenset({1, 3}), frozenset({2, 4}))
+        self.assertEqual(first.then(later), both)
+
+
+def _in_space(state: list[float]) -> list[float]:
+    if len(state) == 7:
+        return state
+    x, y, vx, vy, heading = state
+    return [x, y, 0.0, vx, vy, 0.0, heading]

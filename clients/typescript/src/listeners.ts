@@ -1,0 +1,30 @@
+/** Who hears of what, by name. */
+
+type Listener = (event: never) => void;
+
+/** The listeners of a client, or of a world. */
+export class Listeners {
+  readonly #listeners = new Map<string, Set<Listener>>();
+
+  /** Adds a listener. Returns what takes it away. */
+  add(name: string, listener: Listener): () => void {
+    let listeners = this.#listeners.get(name);
+    if (listeners === undefined) this.#listeners.set(name, (listeners = new Set()));
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
+  }
+
+  /** Calls those who hear of that name, in the order in which they came. */
+  emit(name: string, event: unknown): void {
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        listener(event as never);
+      } catch (error) {
+        // Not the client's to handle: it goes where other faults of the application go.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}
