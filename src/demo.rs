@@ -1,6 +1,6 @@
-//! The demo world: bots that talk in rooms and one that paints a ball, over the same port and
-//! protocol as anyone else, and what to type to join them. What they make is stored in a folder of
-//! the user's, so that it is there again the next time.
+//! The demo world: bots that talk in rooms, one that paints a ball and some that walk in a world, over
+//! the same port and protocol as anyone else, and what to type to join them. What they make is stored
+//! in a folder of the user's, so that it is there again the next time.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::config::Endpoint;
 
@@ -34,6 +35,19 @@ const LINES: [&str; 8] = [
 const PAINTER: &str = "gail";
 const BALL_PARTITION: u16 = 171;
 const COLOURS: [&str; 4] = ["red", "yellow", "green", "blue"];
+
+/// The world, and who walks in it.
+const WORLD: &str = "meadow";
+const WALKERS: [&str; 6] = ["hana", "ivo", "juna", "kaj", "lena", "milo"];
+/// Width of its cells, and ticks in a second.
+const WORLD_CELL: u32 = 64;
+const WORLD_TICK_HZ: u32 = 10;
+/// How far from the middle walkers go, in units: so that whoever comes in there sees them.
+const WALK_RADIUS: f64 = 44.0;
+/// Time in which a walker goes once around, in seconds: about 4 units a second.
+const WALK_S: f64 = 75.0;
+/// Time between two moves of a walker.
+const MOVE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Time between two lines in a room.
 const LINE_INTERVAL: Duration = Duration::from_secs(4);
@@ -69,10 +83,17 @@ pub fn print_invitation(
         || "Nothing is stored: there is no folder for it (--data DIR)".to_owned(),
         |data| format!("Stored in {}", data.display()),
     );
+    let pages = match admin {
+        Endpoint::Tcp(address) => format!(
+            "\nIn a browser: a world to walk in, http://{address}/demo/world\n              \
+             and a chat, http://{address}/demo\n"
+        ),
+        Endpoint::Unix(_) => String::new(),
+    };
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        r#"
+        r#"{pages}
 Six bots talk in the rooms `plaza` and `harbour`. Join them from another terminal:
 
     nc {host} {port}
@@ -126,7 +147,65 @@ pub async fn run_bots(listen: SocketAddr) {
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
     });
+    for (turn, name) in WALKERS.into_iter().enumerate() {
+        bots.spawn(async move {
+            loop {
+                if let Err(error) = run_walker(listen, name, turn).await {
+                    tracing::debug!(name, %error, "a bot lost its connection");
+                }
+                tokio::time::sleep(RETRY_INTERVAL).await;
+            }
+        });
+    }
     while bots.join_next().await.is_some() {}
+}
+
+/// A walker's life: it makes the world unless that is there, joins it, and goes round and round.
+async fn run_walker(listen: SocketAddr, name: &str, turn: usize) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(listen).await?;
+    let (input, mut output) = stream.split();
+    let mut heard = BufReader::new(input).lines();
+    let start = tokio::time::Instant::now();
+    let phase = turn as f64 / WALKERS.len() as f64;
+    let [x, y, ..] = walk(phase, 0.0);
+    for request in [
+        json!({"msg": "login", "user": name}),
+        json!({"msg": "create", "kind": "world", "room": WORLD, "cell": WORLD_CELL,
+            "tick_hz": WORLD_TICK_HZ}),
+        json!({"msg": "join", "room": WORLD, "x": x, "y": y}),
+    ] {
+        output.write_all(format!("{request}\n").as_bytes()).await?;
+    }
+    let mut beat = tokio::time::interval(MOVE_INTERVAL);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            now = beat.tick() => {
+                let [x, y, vx, vy] = walk(phase, (now - start).as_secs_f64());
+                let heading = vy.atan2(vx).to_degrees();
+                let moved = json!({"msg": "move", "room": WORLD, "x": x, "y": y, "vx": vx, "vy": vy,
+                    "heading": heading});
+                output.write_all(format!("{moved}\n").as_bytes()).await?;
+            }
+            // What others do is read and let go.
+            frame = heard.next_line() => if frame?.is_none() { return Ok(()) },
+        }
+    }
+}
+
+/// Where a walker is after so many seconds, and how fast it goes: x, y, vx, vy. `phase` is its share
+/// of the way around by which it is ahead. Each goes along an eight of its own.
+fn walk(phase: f64, seconds: f64) -> [f64; 4] {
+    let rate = std::f64::consts::TAU / WALK_S;
+    let angle = rate * seconds + std::f64::consts::TAU * phase;
+    let [(sine, cosine), (sine_twice, cosine_twice)] =
+        [(angle + phase).sin_cos(), (2.0 * angle).sin_cos()];
+    [
+        WALK_RADIUS * cosine,
+        WALK_RADIUS * 0.6 * sine_twice,
+        -WALK_RADIUS * rate * sine,
+        WALK_RADIUS * 1.2 * rate * cosine_twice,
+    ]
 }
 
 /// The painter's life: finds the ball, or makes it, and gives it one colour after the other.

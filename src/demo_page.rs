@@ -1,5 +1,5 @@
-//! The demo's page: a chat over the client library, embedded in the binary and served under `/demo`
-//! of the admin endpoint. The browser loads the client's modules as they are, so nothing has to be
+//! The demo's pages: a chat, and a world to walk in, over the client library, embedded in the binary
+//! and served under `/demo` of the admin endpoint. The browser loads the client's modules as they are, so nothing has to be
 //! built for it.
 
 use std::net::SocketAddr;
@@ -35,6 +35,12 @@ const FILES: &[PageFile] = &[
     ("/demo/style.css", "text/css; charset=utf-8", include_str!("demo_page/style.css")),
     ("/demo/icon.svg", "image/svg+xml", include_str!("demo_page/icon.svg")),
     ("/demo/page.js", SCRIPT, include_str!("demo_page/page.js")),
+    ("/demo/door.mjs", SCRIPT, include_str!("demo_page/door.mjs")),
+    ("/demo/world", "text/html; charset=utf-8", include_str!("demo_page/world.html")),
+    ("/demo/world.css", "text/css; charset=utf-8", include_str!("demo_page/world.css")),
+    ("/demo/world.js", SCRIPT, include_str!("demo_page/world.js")),
+    ("/demo/scene.mjs", SCRIPT, include_str!("demo_page/scene.mjs")),
+    ("/demo/steering.mjs", SCRIPT, include_str!("demo_page/steering.mjs")),
     client_module!("backoff.js"),
     client_module!("calls.js"),
     client_module!("client.js"),

@@ -1,47 +1,15 @@
 // The demo's page: one room, over the client library.
 
-import { connect } from "/demo/client/index.js";
+import { connectHere, element, openDoor, showState } from "./door.mjs";
 
-/** How long a connection that is cut here stays so. */
-const CUT_MS = 5_000;
 /** Older lines go. */
 const LINES_MAX = 500;
 
-/**
- * @template {HTMLElement} Kind
- * @param {string} id
- * @param {new () => Kind} kind
- */
-function element(id, kind) {
-  const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new TypeError(`the page has no ${id}`);
-  return found;
-}
-
-const door = element("door", HTMLElement);
 const chat = element("chat", HTMLElement);
-const state = element("state", HTMLElement);
-const nameInput = element("name", HTMLInputElement);
-const roomInput = element("room", HTMLInputElement);
-const refusal = element("refusal", HTMLElement);
 const textInput = element("text", HTMLInputElement);
 const lines = element("lines", HTMLElement);
 const memberList = element("members", HTMLElement);
 const count = element("count", HTMLElement);
-const cutButton = element("cut", HTMLButtonElement);
-
-let cutUntilMs = 0;
-/** @type {WebSocket | undefined} */
-let socket;
-
-/** A connection that this page can cut, to show what happens then. */
-class CutWebSocket extends WebSocket {
-  constructor(/** @type {string} */ url, /** @type {string} */ protocols) {
-    super(url, protocols);
-    socket = this;
-    if (performance.now() < cutUntilMs) this.close();
-  }
-}
 
 function addLine(/** @type {string} */ kind, /** @type {string} */ text, from = "") {
   const isAtEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
@@ -73,32 +41,23 @@ function showMembers(/** @type {number} */ number) {
   );
 }
 
-function showState(/** @type {import("/demo/client/index.js").State} */ now) {
-  state.dataset.state = now.state;
-  switch (now.state) {
-    case "connecting":
-      state.textContent = "connecting";
-      break;
-    case "connected":
-      state.textContent = now.resumed ? "connected, resumed" : "connected";
-      if (now.resumed) addLine("note", `Resumed. Missed meanwhile: ${now.replayed}.`);
-      break;
-    case "reconnecting":
-      // Told once, however often it is tried.
-      if (state.textContent !== "reconnecting") addLine("note", "The connection is lost.");
-      state.textContent = "reconnecting";
-      break;
-    case "closed":
-      state.textContent = `closed: ${now.error.reason}`;
-      addLine("fault", `The server said: ${now.error.reason}. Load the page again to come back.`);
+let isLost = false;
+
+function hearState(/** @type {import("/demo/client/index.js").State} */ now) {
+  showState(now);
+  if (now.state === "connected" && now.resumed) {
+    addLine("note", `Resumed. Missed meanwhile: ${now.replayed}.`);
+  } else if (now.state === "reconnecting" && !isLost) {
+    // Told once, however often it is tried.
+    addLine("note", "The connection is lost.");
+  } else if (now.state === "closed") {
+    addLine("fault", `The server said: ${now.error.reason}. Load the page again to come back.`);
   }
+  isLost = now.state === "reconnecting";
 }
 
 async function start(/** @type {string} */ user, /** @type {string} */ room) {
-  const { port } = await (await fetch("/demo/config.json")).json();
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const url = `${scheme}://${location.hostname}:${port}/`;
-  const client = await connect(url, { user, WebSocket: CutWebSocket });
+  const client = await connectHere(user);
 
   async function join() {
     members.clear();
@@ -120,12 +79,12 @@ async function start(/** @type {string} */ user, /** @type {string} */ room) {
     addLine("note", `${message.user} left.`);
   });
   client.on("members", (message) => showMembers(message.count));
-  client.on("state", showState);
+  client.on("state", hearState);
   client.on("lost", ({ reason }) => {
     addLine("fault", `A new session (${reason}): something may have been missed.`);
     join().catch((error) => addLine("fault", `Not in the room: ${error.reason}.`));
   });
-  showState(client.state);
+  hearState(client.state);
   try {
     await join();
   } catch (error) {
@@ -141,29 +100,8 @@ async function start(/** @type {string} */ user, /** @type {string} */ room) {
       addLine("fault", `Not said (${error.reason}): ${text}`);
     });
   });
-  cutButton.addEventListener("click", () => {
-    cutUntilMs = performance.now() + CUT_MS;
-    cutButton.disabled = true;
-    setTimeout(() => (cutButton.disabled = false), CUT_MS);
-    socket?.close();
-  });
   element("where", HTMLElement).textContent = room;
   document.title = `${room} · Warren`;
 }
 
-nameInput.value = `guest${Math.floor(Math.random() * 10_000)}`;
-element("enter", HTMLFormElement).addEventListener("submit", async (event) => {
-  event.preventDefault();
-  refusal.textContent = "";
-  try {
-    await start(nameInput.value, roomInput.value);
-    door.hidden = true;
-    chat.hidden = false;
-    textInput.focus();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    refusal.textContent = `That did not work: ${reason}.`;
-    showState({ state: "connecting" });
-    state.textContent = "not connected";
-  }
-});
+openDoor(chat, start, () => textInput.focus());

@@ -14,18 +14,20 @@ if (BINARIES === undefined) throw new Error("WARREN_BINARIES names no folder: ru
 export const binary = (/** @type {string} */ name) => join(BINARIES, name);
 
 /**
- * Starts `warren serve` with two shards, on ports that are free, until the test ends.
+ * Starts `warren serve`, or `demo`, with two shards, on ports that are free, until the test ends.
  *
  * @param {import("node:test").TestContext} context
- * @param {{config?: string}} options
+ * @param {{config?: string, command?: "serve" | "demo"}} options
  */
-export async function startServer(context, { config = "" } = {}) {
+export async function startServer(context, { config = "", command = "serve" } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "warren-client-"));
   const file = join(folder, "warren.toml");
   writeFileSync(file, `${config}[log]\nlevel = "warn"\n`);
   const listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "2"];
-  const server = spawn(binary("warren"), ["serve", "--config", file, ...listen], {
+  const server = spawn(binary("warren"), [command, "--config", file, ...listen], {
     stdio: ["ignore", "pipe", "inherit"],
+    // A demo stores what it makes in a folder of the user's.
+    env: { ...process.env, XDG_DATA_HOME: folder },
   });
   const exited = once(server, "exit");
   context.after(async () => {
