@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::attack::parse_setting;
 use crate::attack::scenario::Scenario;
-use crate::profile::{Profile, chat, crowd, idle};
+use crate::profile::{Profile, chat, crowd, idle, open_world, walk};
 use crate::wire::Protocol;
 
 /// Most users that room and user names of one length have numbers for.
@@ -81,6 +81,10 @@ pub enum ProfileName {
     Chat,
     /// One room with everyone; each user says 64 bytes every 100 s
     Crowd,
+    /// Worlds of 50, all in view; each user moves ten times a second
+    Walk,
+    /// One world with everyone, about 60 in view; each user moves ten times a second
+    OpenWorld,
 }
 
 /// The load, of `run` and of `floor`.
@@ -98,7 +102,7 @@ pub struct LoadArguments {
     /// Seconds of the same load before that
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(0..=3600))]
     pub warm_up: u32,
-    /// Users in a room, for `chat` [default: 8]
+    /// Users in a room, for `chat` [default: 8], or in a world, for `walk` [default: 50]
     #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
     pub room_size: Option<u32>,
     /// Milliseconds between two heartbeats: of servers that are started, or as the server has it
@@ -363,6 +367,10 @@ impl LoadArguments {
                 chat::profile(self.room_size.unwrap_or(chat::ROOM_SIZE), heartbeat_ns)
             }
             ProfileName::Crowd => crowd::profile(self.users, heartbeat_ns),
+            ProfileName::Walk => {
+                walk::profile(self.room_size.unwrap_or(walk::WORLD_SIZE), heartbeat_ns)
+            }
+            ProfileName::OpenWorld => open_world::profile(self.users, heartbeat_ns),
         }
     }
 
@@ -372,10 +380,27 @@ impl LoadArguments {
     /// The option, in words.
     pub fn check(&self) -> Result<()> {
         ensure!(
-            self.room_size.is_none() || self.profile == ProfileName::Chat,
-            "--room-size is for chat: other profiles have no choice of rooms"
+            self.room_size.is_none()
+                || matches!(self.profile, ProfileName::Chat | ProfileName::Walk),
+            "--room-size is for chat and walk: other profiles have no choice of rooms"
         );
+        let has_worlds = matches!(self.profile, ProfileName::Walk | ProfileName::OpenWorld);
+        ensure!(
+            !has_worlds || self.protocol == Protocol::Binary,
+            "worlds are played over binary alone"
+        );
+        let users_max = self.profile_users_max();
+        ensure!(self.users <= users_max, "one world has {users_max} users at most");
         Ok(())
+    }
+
+    /// The most users that the profile can have.
+    #[must_use]
+    pub fn profile_users_max(&self) -> u32 {
+        match self.profile {
+            ProfileName::OpenWorld => open_world::USERS_MAX,
+            _ => USERS_MAX as u32,
+        }
     }
 
     /// Number of generator processes: no more than users.

@@ -9,6 +9,7 @@
 
 mod hall;
 mod mesh;
+mod worlds;
 
 use std::io::{Write as _, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -98,6 +99,7 @@ impl Shard {
             self.mesh.take(self.shard, &mut words);
             words.drain(..).for_each(|word| self.hall.told(word));
             self.hall.beat(now_ns);
+            self.hall.tick(now_ns);
             for index in self.unarmed.drain(..) {
                 if self.hall.is_open(index) {
                     self.ring.receive(index);
@@ -110,9 +112,12 @@ impl Shard {
                 self.ring.send_now(arena);
                 self.hall.turn_end();
             }
-            let wait = self.hall.beat_next_ns().map_or(TIMEOUT, |due_ns| {
-                TIMEOUT.min(Duration::from_nanos(due_ns.saturating_sub(now_ns)))
-            });
+            let until = |due_ns: u64| Duration::from_nanos(due_ns.saturating_sub(now_ns));
+            let wait =
+                self.hall.beat_next_ns().map_or(TIMEOUT, |due_ns| TIMEOUT.min(until(due_ns)));
+            // Ticks that are due within a turn are run at its end.
+            let tick = self.hall.tick_next_ns().map(|due_ns| until(due_ns).max(TURN_INTERVAL));
+            let wait = tick.map_or(wait, |tick| wait.min(tick));
             self.ring.turn(Turn::Gathering(TURN_INTERVAL), wait, &mut completions);
         }
     }

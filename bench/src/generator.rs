@@ -3,11 +3,15 @@
 //! JSON. Its users are spread over the rooms, so that rooms span generators.
 
 pub mod beats;
+mod checks;
 pub mod connections;
 pub mod control;
 mod engine;
 pub mod series;
 mod tls;
+mod walkers;
+mod watcher;
+mod worlds;
 
 use std::io::{BufRead as _, BufReader, stdin};
 use std::sync::mpsc;

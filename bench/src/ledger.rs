@@ -156,6 +156,36 @@ impl Tally {
     }
 }
 
+/// What one generator process counted of frames of worlds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorldTally {
+    /// Frames.
+    pub frames: u64,
+    /// Of those, such as say all there is.
+    pub whole_frames: u64,
+    /// Entities that they told of.
+    pub entities: u64,
+    /// Ticks of which a member was told nothing.
+    pub frames_missing: u64,
+    /// Entities in view of a watched member that it did not know, or knew as they were longer ago
+    /// than the bound; each look counts.
+    pub stale: u64,
+    /// Members that were watched.
+    pub watched: u64,
+}
+
+impl WorldTally {
+    /// Adds what another process counted.
+    pub fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.whole_frames += other.whole_frames;
+        self.entities += other.entities;
+        self.frames_missing += other.frames_missing;
+        self.stale += other.stale;
+        self.watched += other.watched;
+    }
+}
+
 /// The sum over all processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Account {
@@ -215,6 +245,24 @@ impl Account {
             account.rooms_disagreeing += tally.rooms_disagreeing;
         }
         account
+    }
+
+    /// The account of users in worlds: a delivery is an entity that a frame told of. What later moves
+    /// replaced before a tick is told by these, so how many there are to be is known only by what is missing.
+    #[must_use]
+    pub fn of_worlds(tallies: &[Tally], worlds: &WorldTally) -> Self {
+        let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum::<u64>();
+        let lost = worlds.frames_missing + worlds.stale;
+        Self {
+            sent: sum(|tally| tally.sent.iter().copied().map(u64::from).sum()),
+            expected: worlds.entities + lost,
+            delivered: worlds.entities,
+            lost,
+            duplicated: sum(|tally| tally.duplicated),
+            corrupted: sum(|tally| tally.corrupted),
+            out_of_order: sum(|tally| tally.out_of_order),
+            rooms_disagreeing: sum(|tally| tally.rooms_disagreeing),
+        }
     }
 
     /// Whether every message reached every member once, whole and in one order.

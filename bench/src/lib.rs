@@ -29,6 +29,7 @@ pub mod memory;
 pub mod metrics;
 pub mod objects;
 pub mod pacing;
+pub mod path;
 pub mod payload;
 pub mod phase;
 pub mod pinning;

@@ -31,6 +31,25 @@ pub struct Counts {
     pub turns: u64,
 }
 
+/// What the shards of a server have counted of worlds. All 0 of one without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WorldCounts {
+    /// Moves that were taken.
+    pub moves: u64,
+    /// Ticks that were run.
+    pub ticks: u64,
+    /// Of those, such as were late by more than half of the time between two.
+    pub ticks_late: u64,
+    /// Ticks that were not run.
+    pub ticks_skipped: u64,
+    /// Frames handed to connections.
+    pub frames: u64,
+    /// Frames left out for members who take them too slowly.
+    pub frames_missed: u64,
+    /// Frames that did not reach a shard.
+    pub frames_lost: u64,
+}
+
 /// What a server tells of its objects. All 0 of one that tells nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StateCounts {
@@ -53,6 +72,7 @@ pub struct Reading {
     counts: Counts,
     turn_times: TurnTimes,
     state: StateCounts,
+    worlds: WorldCounts,
     tls_connections: u64,
 }
 
@@ -67,6 +87,8 @@ pub struct Work {
     pub turn_times: TurnTimes,
     /// Objects and deletions that were stored in between.
     pub stored: u64,
+    /// What was counted of worlds in between.
+    pub worlds: WorldCounts,
     /// Connections in TLS at the end.
     pub tls_connections: u64,
 }
@@ -83,6 +105,7 @@ impl Reading {
             counts: Counts::parse(&text)?,
             turn_times: TurnTimes::parse(&text),
             state: StateCounts::parse(&text),
+            worlds: WorldCounts::parse(&text),
             tls_connections: sum(&text, "warren_tls_connections").unwrap_or(0),
         })
     }
@@ -115,6 +138,33 @@ impl Counts {
             deliveries: self.deliveries.checked_sub(earlier.deliveries)?,
             turns: self.turns.checked_sub(earlier.turns)?,
         })
+    }
+}
+
+impl WorldCounts {
+    fn parse(text: &str) -> Self {
+        let sum = |name| sum(text, name).unwrap_or(0);
+        Self {
+            moves: sum("warren_world_moves_total"),
+            ticks: sum("warren_world_ticks_total"),
+            ticks_late: sum("warren_world_ticks_late_total"),
+            ticks_skipped: sum("warren_world_ticks_skipped_total"),
+            frames: sum("warren_world_frames_total"),
+            frames_missed: sum("warren_world_frames_missed_total"),
+            frames_lost: sum("warren_world_frames_lost_total"),
+        }
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            moves: self.moves.saturating_sub(earlier.moves),
+            ticks: self.ticks.saturating_sub(earlier.ticks),
+            ticks_late: self.ticks_late.saturating_sub(earlier.ticks_late),
+            ticks_skipped: self.ticks_skipped.saturating_sub(earlier.ticks_skipped),
+            frames: self.frames.saturating_sub(earlier.frames),
+            frames_missed: self.frames_missed.saturating_sub(earlier.frames_missed),
+            frames_lost: self.frames_lost.saturating_sub(earlier.frames_lost),
+        }
     }
 }
 
@@ -210,6 +260,7 @@ impl Work {
             counts,
             elapsed_ns: after.at_ns.saturating_sub(before.at_ns),
             turn_times: after.turn_times.since(&before.turn_times),
+            worlds: after.worlds.since(&before.worlds),
             stored: after.state.stored.saturating_sub(before.state.stored),
             tls_connections: after.tls_connections,
         })

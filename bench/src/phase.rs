@@ -9,13 +9,13 @@ use crate::cpu::{MachineReading, ProcessReading, ThreadUse};
 use crate::generator::control::{Command, Counters, Event, Plan, Progress, Report};
 use crate::generator::series::{self, Second};
 use crate::histogram::Latencies;
-use crate::ledger::{Account, Tally};
+use crate::ledger::{Account, Tally, WorldTally};
 use crate::memory;
 use crate::metrics::{self, Work};
 use crate::pacing::Schedule;
 use crate::pinning::Pinning;
 use crate::process::generators::Generators;
-use crate::profile::{Profile, Rooms};
+use crate::profile::{Activity, Profile, Rooms};
 use crate::progress::{Meter, Stage};
 use crate::report::seconds::ServerSecond;
 use crate::verdict::Evidence;
@@ -64,6 +64,8 @@ pub struct Setup {
 pub struct Outcome {
     /// Who said what and who heard it.
     pub account: Account,
+    /// What frames of worlds told.
+    pub worlds: WorldTally,
     /// Latency of measured messages.
     pub latencies: Latencies,
     /// Lateness of measured sends.
@@ -111,6 +113,7 @@ impl Outcome {
         let both = |latencies: &Latencies| [0.5, 0.99].map(|at| latencies.quantile_ns(at));
         Evidence {
             account: self.account.clone(),
+            ticks_skipped: self.server_work.as_ref().map_or(0, |work| work.worlds.ticks_skipped),
             disconnects: self.counters.disconnects,
             faults: self.counters.faults,
             heartbeats_missing: self.counters.heartbeats_missing,
@@ -231,7 +234,7 @@ pub fn play_beside(
     let plans = plans(setup);
     let mut generators = Generators::start(&plans).context("starting the generators")?;
     let mut standing = Standing::new(plans.len());
-    let ready_ns = ramp(setup, &generators, &mut standing, meter)
+    let (ready_ns, entities) = ramp(setup, &generators, &mut standing, meter)
         .map_err(|error| error.context(EntryFailed))?;
     let memory_connected = memory_now(setup);
     begin()?;
@@ -244,7 +247,7 @@ pub fn play_beside(
         end_ns: measure_from_ns + setup.duration_ns,
         period_ns: setup.profile.message_period_ns,
     };
-    generators.command(Command::Start(schedule))?;
+    generators.command(Command::Start { schedule, entities })?;
     meter.begin(Stage::WarmUp, setup.warm_up_ns);
     watch(&generators, &mut standing, meter, (start_ns, measure_from_ns), None)?;
     let counts_before = server_counts(setup);
@@ -320,24 +323,28 @@ impl Standing {
     }
 }
 
-/// Waits until all users are in their rooms, and tells when that was.
+/// Waits until all users are in their rooms, and tells when that was, and which entities users of worlds are.
 fn ramp(
     setup: &Setup,
     generators: &Generators,
     standing: &mut Standing,
     meter: &mut Meter,
-) -> Result<u64> {
+) -> Result<(u64, Vec<(u32, u16)>)> {
     meter.begin(Stage::Ramp, u64::from(setup.users));
     let wait_ns = RAMP_WAIT_NS + u64::from(setup.users) * RAMP_WAIT_PER_USER_NS;
     let until_ns = clock::monotonic_ns() + wait_ns;
     let mut ready = 0;
+    let mut entities = Vec::new();
     while ready < standing.progress.len() {
         let Some((number, event)) = generators.event_before(until_ns)? else {
             let joined = standing.sum().joined;
             bail!("only {joined} of {} users came into their rooms in time", setup.users);
         };
         match standing.take(number, event) {
-            Some(Event::Ready) => ready += 1,
+            Some(Event::Ready { entities: more }) => {
+                ready += 1;
+                entities.extend(more);
+            }
             Some(_) => bail!("generator {number} told what does not belong to a ramp"),
             None => {
                 let sum = standing.sum();
@@ -345,7 +352,7 @@ fn ramp(
             }
         }
     }
-    Ok(clock::monotonic_ns())
+    Ok((clock::monotonic_ns(), entities))
 }
 
 /// Shows progress from one moment until another, and lets the server's CPU be read meanwhile.
@@ -424,11 +431,13 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
     let mut latencies = Latencies::default();
     let mut lateness = Latencies::default();
     let mut counters = Counters::default();
+    let mut worlds = WorldTally::default();
     let mut core_shares: BTreeMap<usize, f64> = BTreeMap::new();
     for (report, core) in reports.iter().zip(&setup.pinning.generators) {
         latencies.merge(&report.latencies);
         lateness.merge(&report.lateness);
         counters.add(&report.counters);
+        worlds.add(&report.worlds);
         *core_shares.entry(*core).or_default() += report.cpu_ns as f64 / report.elapsed_ns as f64;
     }
     let seconds = series::merged(reports.iter().map(|report| &report.seconds[..]));
@@ -441,7 +450,11 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
         (busy_ns as f64 / elapsed_ns as f64 - own_cores).max(0.0)
     });
     Outcome {
-        account: Account::reconcile(Rooms::new(setup.users, setup.profile.room_size), &tallies),
+        account: match setup.profile.activity {
+            Activity::Move => Account::of_worlds(&tallies, &worlds),
+            _ => Account::reconcile(Rooms::new(setup.users, setup.profile.room_size), &tallies),
+        },
+        worlds,
         latencies,
         lateness,
         counters,

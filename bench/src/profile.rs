@@ -3,6 +3,8 @@
 pub mod chat;
 pub mod crowd;
 pub mod idle;
+pub mod open_world;
+pub mod walk;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,12 @@ pub enum Activity {
     /// They ping, in no room, and are to be answered. In the ledger that is a message of a room of
     /// one.
     Ping,
+    /// They move in a world, and the others in view are to see it.
+    Move,
 }
+
+/// Bytes of frames in a second that a server tells one member of a world by default.
+pub const WORLD_BYTES_PER_S: u32 = 65_536;
 
 /// What one user does and what has to be held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +40,10 @@ pub struct Profile {
     pub room_size: u32,
     /// Ticks a second, where there are ticks.
     pub tick_hz: Option<u32>,
+    /// Cells on each side of the square in which users move, where they do.
+    pub side_cells: Option<u32>,
+    /// Whether there is a floor to compare with.
+    pub has_floor: bool,
     /// Time between two signs of life, of the server or of the client, in nanoseconds.
     pub heartbeat_ns: u64,
     /// Longest median latency, in nanoseconds, where there is a bound.
@@ -54,10 +65,13 @@ impl Profile {
         user.is_multiple_of(self.active_one_in)
     }
 
-    /// How many others hear what a user says.
+    /// How many others hear what a user says, or have a user in view, on average.
     #[must_use]
     pub fn neighbours(&self) -> u32 {
-        self.room_size - 1
+        match self.side_cells {
+            Some(side_cells) => open_world::neighbours(self.room_size, side_cells),
+            None => self.room_size - 1,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod html;
 pub mod seconds;
 mod table;
+pub mod worlds;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use self::seconds::{Second, seconds};
+use self::worlds::WorldsReport;
 use crate::cpu::ThreadUse;
 use crate::histogram::Percentiles;
 use crate::machine::Machine;
@@ -121,6 +123,8 @@ pub struct Report {
     pub server_counts_missing: Option<String>,
     /// How long turns took: ends of buckets in microseconds, none of the last, and the turns in each.
     pub server_turn_times: Vec<(Option<f64>, u64)>,
+    /// What members of worlds were told, where there are worlds.
+    pub worlds: Option<WorldsReport>,
     /// The measured part second by second.
     pub seconds: Vec<Second>,
     /// What users cost in memory.
@@ -230,6 +234,7 @@ pub fn played(circumstances: &Circumstances) -> Vec<(&'static str, String)> {
             "neighbours",
             match profile.neighbours() {
                 0 if profile.payload_bytes == 0 => "none: users ping, and are answered".to_owned(),
+                count if profile.side_cells.is_some() => format!("{count} others in view"),
                 count => format!("{count} others hear each message"),
             },
         ),
@@ -302,10 +307,11 @@ impl Report {
             tick_hz: profile.tick_hz,
             bound_ms: profile.bound_p99_ns as f64 / 1e6,
             bound_p50_ms: profile.bound_p50_ns.map(|bound_ns| bound_ns as f64 / 1e6),
-            profile: profile.name,
+            worlds: WorldsReport::new(&profile, users, circumstances.duration_s, outcome),
+            profile: profile.name.clone(),
             latency_us: outcome.latencies.percentiles_us(),
             latency_curve_us: outcome.latencies.curve_us(),
-            latency_sample: 1.0,
+            latency_sample: worlds::latency_sample(&profile, users, outcome),
             server_cpu_us_per_user_s: server_cpu,
             users_per_core,
             limited_by,

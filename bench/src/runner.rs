@@ -34,7 +34,7 @@ pub fn run(arguments: &RunArguments) -> Result<Verdict> {
     let load = &load;
     let mut circumstances = prepare(load)?;
     circumstances.shards = shards;
-    let floor = if arguments.no_floor {
+    let floor = if arguments.no_floor || !circumstances.profile.has_floor {
         None
     } else {
         let outcome = floor_phase(load, &circumstances.pinning)?;
@@ -53,6 +53,10 @@ pub fn run(arguments: &RunArguments) -> Result<Verdict> {
 /// When the run cannot be made.
 pub fn floor(load: &LoadArguments) -> Result<Verdict> {
     ensure!(!load.tls, "--tls is for servers: the floor has no TLS");
+    ensure!(
+        load.profile().has_floor,
+        "there is no floor of this profile: only a server knows who is in view"
+    );
     let circumstances = prepare(load)?;
     let outcome = floor_phase(load, &circumstances.pinning)?;
     finish(Report::new("floor", circumstances, &outcome, None), load, &outcome)
@@ -149,7 +153,12 @@ pub(crate) fn listed(items: impl Iterator<Item = String>) -> String {
 /// What a server of this program is set up for: those keys that it knows.
 pub(crate) fn size(load: &LoadArguments, program: &Path) -> Result<Size> {
     let mut size = bare_size(load)?;
-    size.settings = settings::known(program, settings::WANTED)?;
+    let entities = load.users.max(settings::WORLD_ENTITIES_MAX).to_string();
+    let entities = [("limits.world_entities_max", entities.as_str())];
+    let has_world =
+        load.users > settings::WORLD_ENTITIES_MAX && load.profile().side_cells.is_some();
+    let more = if has_world { &entities[..] } else { &[] };
+    size.settings = settings::known(program, &[settings::WANTED, more].concat())?;
     Ok(size)
 }
 

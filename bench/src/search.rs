@@ -69,7 +69,8 @@ pub fn run(arguments: &SearchArguments) -> Result<Verdict> {
 
 /// What bounds the number of users before anything was tried.
 fn bounds(arguments: &SearchArguments, load: &LoadArguments) -> Vec<Most> {
-    let mut bounds = vec![Most { users: arguments.users_max, limit: Limit::UsersMax }];
+    let users_max = arguments.users_max.min(load.profile_users_max());
+    let mut bounds = vec![Most { users: users_max, limit: Limit::UsersMax }];
     let mut bound = |users| bounds.push(Most { users, limit: Limit::Descriptors });
     if arguments.target.connect.is_none() {
         bound(capacity::users_max(load.shards, runner::shard_places_max()));

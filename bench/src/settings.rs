@@ -14,6 +14,9 @@ pub const WANTED: &[(&str, &str)] = &[
     ("limits.logins_per_minute_per_address", "0"),
 ];
 
+/// What `limits.world_entities_max` is by default.
+pub const WORLD_ENTITIES_MAX: u32 = 16_384;
+
 /// The same for those that load objects as fast as the server takes them.
 pub const LOADING: &[(&str, &str)] = &[("limits.messages_per_s", "0"), ("limits.bytes_per_s", "0")];
 

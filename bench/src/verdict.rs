@@ -55,6 +55,8 @@ pub enum Limit {
     Integrity,
     /// Messages took longer than the bound.
     Latency,
+    /// The server skipped ticks.
+    Ticks,
     /// The generator.
     Generator,
     /// The number was held, but on how many cores is not known: the server is somebody else's.
@@ -78,6 +80,7 @@ impl Limit {
         match self {
             Self::Integrity => "integrity",
             Self::Latency => "latency",
+            Self::Ticks => "ticks",
             Self::Generator => "generator",
             Self::ServerUnknown => "server-unknown",
             Self::Entry => "entry",
@@ -94,6 +97,8 @@ impl Limit {
 pub struct Evidence {
     /// Who heard what.
     pub account: Account,
+    /// Ticks of worlds that the server has skipped.
+    pub ticks_skipped: u64,
     /// Connections lost.
     pub disconnects: u64,
     /// Frames that are none of the protocol.
@@ -132,16 +137,22 @@ pub fn judge(profile: &Profile, evidence: &Evidence) -> Judgement {
     let integrity = broken_integrity(evidence);
     let generator = generator_faults(profile, evidence);
     let latency = broken_bounds(profile, evidence);
+    let ticks = match evidence.ticks_skipped {
+        0 => Vec::new(),
+        count => vec![format!("{count} ticks skipped")],
+    };
     let (verdict, limited_by) = if !integrity.is_empty() {
         (Verdict::Fail, Some(Limit::Integrity))
     } else if !generator.is_empty() {
         (Verdict::GeneratorBound, Some(Limit::Generator))
+    } else if !ticks.is_empty() {
+        (Verdict::Fail, Some(Limit::Ticks))
     } else if !latency.is_empty() {
         (Verdict::Fail, Some(Limit::Latency))
     } else {
         (Verdict::Pass, None)
     };
-    Judgement { verdict, limited_by, reasons: [integrity, generator, latency].concat() }
+    Judgement { verdict, limited_by, reasons: [integrity, generator, ticks, latency].concat() }
 }
 
 fn broken_integrity(evidence: &Evidence) -> Vec<String> {

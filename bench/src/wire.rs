@@ -6,13 +6,17 @@ mod connserver;
 pub mod floor;
 mod json;
 mod websocket;
+pub mod world;
 mod xml;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use warren_core::message::{Message, Value, packed};
+use warren_core::world::motion::Motion;
 use warren_net::gateway::{self, GatewaySettings};
 
+use self::world::WorldFrame;
+use crate::path::{CELL_WIDTH, Told};
 use crate::payload::{PAYLOAD_BYTES_MIN, Payload};
 
 /// What is spoken with the server.
@@ -66,6 +70,8 @@ pub enum Wire {
 pub enum Request {
     /// To log in.
     Login,
+    /// To make the world.
+    Create,
     /// To enter the room.
     Join,
     /// To say something.
@@ -75,7 +81,7 @@ pub enum Request {
 }
 
 /// A frame from the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Frame<'a> {
     /// Somebody said something in a room.
     Heard {
@@ -95,6 +101,15 @@ pub enum Frame<'a> {
         /// The reason when the status is not 0.
         reason: &'a str,
     },
+    /// The user is in its world.
+    Entered {
+        /// What moves name, and frames.
+        world: u64,
+        /// The user's entity there.
+        entity: u16,
+    },
+    /// What is around a user in its world.
+    World(WorldFrame<'a>),
     /// A sign of life that nobody asked for.
     Heartbeat,
     /// Someone came or went, without a number.
@@ -135,7 +150,7 @@ pub struct Place<'a> {
 }
 
 /// What stands at the beginning of received bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decoded<'a> {
     /// No whole frame yet.
     Incomplete,
@@ -238,6 +253,62 @@ impl Wire {
             Self::Server(Protocol::Xml) => xml::request("join", "room", &room, out),
             Self::Floor(_) => floor::request(floor::KIND_JOIN, out),
         });
+    }
+
+    /// Whether worlds have to be made before anybody can enter.
+    #[must_use]
+    pub fn makes_worlds(self) -> bool {
+        matches!(self, Self::Server(_))
+    }
+
+    /// Appends the request to make the user's world.
+    ///
+    /// # Panics
+    /// Over protocols other than binary: worlds are played over no other.
+    pub fn create(self, seat: Seat, tick_hz: u32, out: &mut Vec<u8>) {
+        assert_eq!(self, Self::Server(Protocol::Binary), "worlds are played over binary");
+        let room = room_name(seat.room);
+        let (kind, room) = (("kind", Value::Text("world")), ("room", Value::Text(&room)));
+        let cell = ("cell", Value::Float(f64::from(CELL_WIDTH)));
+        let tick_hz = ("tick_hz", Value::Integer(i64::from(tick_hz)));
+        binary::message("create", &[kind, room, cell, tick_hz], out);
+    }
+
+    /// Appends the request to enter the user's world, at this place.
+    ///
+    /// # Panics
+    /// As [`create`](Self::create).
+    pub fn enter(self, seat: Seat, place: Motion, tick_hz: u32, out: &mut Vec<u8>) {
+        match self {
+            Self::Server(protocol) => {
+                assert_eq!(protocol, Protocol::Binary, "worlds are played over binary");
+                let room = room_name(seat.room);
+                let [x, y, _] = place.position.map(|axis| Value::Float(f64::from(axis)));
+                let fields = [("room", Value::Text(&room)), ("x", x), ("y", y)];
+                binary::message("join", &fields, out);
+            }
+            Self::Floor(_) => floor::enter(tick_hz, out),
+        }
+    }
+
+    /// Appends a move of the user's entity: to the floor as it is to be told.
+    ///
+    /// # Panics
+    /// As [`create`](Self::create).
+    pub fn walk(
+        self,
+        (world, entity): (u64, u16),
+        motion: impl FnOnce() -> Motion,
+        told: impl FnOnce() -> Told,
+        out: &mut Vec<u8>,
+    ) {
+        match self {
+            Self::Server(protocol) => {
+                assert_eq!(protocol, Protocol::Binary, "worlds are played over binary");
+                binary::walk(world, motion(), out);
+            }
+            Self::Floor(_) => floor::walk(entity, told().state, out),
+        }
     }
 
     /// Appends a message to the room.
@@ -351,6 +422,7 @@ fn classify<'a>(
 ) -> Frame<'a> {
     let request = match method {
         "login" => Some(Request::Login),
+        "create" => Some(Request::Create),
         "join" => Some(Request::Join),
         "chat" | "say" => Some(Request::Say),
         "ping" => Some(Request::Ping),

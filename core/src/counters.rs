@@ -17,6 +17,8 @@ pub struct ShardCounters {
     pub world_moves: u64,
     /// Ticks of worlds whose home is here.
     pub world_ticks: u64,
+    /// Ticks that were run late by more than half of the time between two, or after skipped ones.
+    pub world_ticks_late: u64,
     /// Ticks that were due and were not run, because the shard was late.
     pub world_ticks_skipped: u64,
     /// Frames handed to connections of this shard.
@@ -94,6 +96,7 @@ impl Default for ShardCounters {
             deliveries: 0,
             world_moves: 0,
             world_ticks: 0,
+            world_ticks_late: 0,
             world_ticks_skipped: 0,
             world_frames: 0,
             world_frames_missed: 0,

@@ -56,6 +56,9 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("world_entities", "Entities in worlds", |turn| turn.shard.world_entities),
     counter("world_moves", "Moves taken by worlds", |turn| turn.shard.world_moves),
     counter("world_ticks", "Ticks of worlds", |turn| turn.shard.world_ticks),
+    counter("world_ticks_late", "Ticks run late by more than half of their period", |turn| {
+        turn.shard.world_ticks_late
+    }),
     counter("world_ticks_skipped", "Ticks not run because the shard was late", |turn| {
         turn.shard.world_ticks_skipped
     }),

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::mesh::Word;
+use super::worlds::{Ticks, World};
 use crate::wire::floor::{self, ClientFrame, Lengths};
+use crate::wire::world::UPDATE_BYTES;
 
 /// Rooms that a thread has place for: more than there can be users.
 const ROOMS_MAX: u32 = 1 << 20;
@@ -20,6 +22,8 @@ struct Room {
     elsewhere: Vec<usize>,
     /// At its home: the number of its last message.
     sequence: u64,
+    /// If it is one.
+    world: Option<World>,
 }
 
 /// A user, in the slot of its socket.
@@ -27,6 +31,8 @@ struct Room {
 struct Connection {
     open: bool,
     room: Option<u32>,
+    /// In the room's world.
+    entity: Option<u16>,
     lengths: Lengths,
     partial: Vec<u8>,
     output: Output,
@@ -65,6 +71,7 @@ pub(super) struct Hall {
     parts: Vec<Part>,
     /// When connections get their next heartbeat: one period for all, so in order of time.
     beats: VecDeque<(u64, u32)>,
+    ticks: Ticks,
     /// What this turn has for other threads, by thread.
     staged: Vec<Vec<Word>>,
 }
@@ -80,6 +87,7 @@ impl Hall {
             arena: Vec::new(),
             parts: Vec::new(),
             beats: VecDeque::new(),
+            ticks: Ticks::default(),
             staged: (0..shard_count).map(|_| Vec::new()).collect(),
         }
     }
@@ -100,6 +108,11 @@ impl Hall {
     /// When a heartbeat is due next.
     pub(super) fn beat_next_ns(&self) -> Option<u64> {
         self.beats.front().map(|(due_ns, _)| due_ns.next_multiple_of(BEAT_SLOT_NS))
+    }
+
+    /// When a world ticks next.
+    pub(super) fn tick_next_ns(&self) -> Option<u64> {
+        self.ticks.next_ns()
     }
 
     pub(super) fn open(&mut self, index: u32) {
@@ -141,6 +154,8 @@ impl Hall {
                 }
                 ClientFrame::Ask { kind } => self.reply(index, kind),
                 ClientFrame::Say { text } => self.say(index, text)?,
+                ClientFrame::Enter { tick_hz } => self.enter(index, tick_hz, now_ns)?,
+                ClientFrame::Move { update } => self.walk(index, update)?,
             }
         }
         Some(position)
@@ -210,6 +225,47 @@ impl Hall {
             let output = &mut connections[member as usize].output;
             if output.add(range.clone(), parts) {
                 waiting.push(member);
+            }
+        }
+    }
+
+    /// A room on this thread is entered as a world.
+    fn enter(&mut self, index: u32, tick_hz: u16, now_ns: u64) -> Option<()> {
+        let room = self.connections[index as usize].room?;
+        let tick_hz = u8::try_from(tick_hz).ok().filter(|hz| *hz > 0)?;
+        if self.home(room) != self.shard {
+            return None;
+        }
+        let Self { rooms, ticks, connections, arena, waiting, parts, .. } = self;
+        let world = &mut rooms[room as usize].world;
+        let world = world.get_or_insert_with(|| ticks.begin(room, tick_hz, now_ns));
+        let entity = world.enter()?;
+        let connection = &mut connections[index as usize];
+        connection.entity = Some(entity);
+        let start = arena.len();
+        floor::entered(u64::from(room), entity, arena);
+        if connection.output.add(start..arena.len(), parts) {
+            waiting.push(index);
+        }
+        Some(())
+    }
+
+    fn walk(&mut self, index: u32, update: &[u8; UPDATE_BYTES]) -> Option<()> {
+        let Connection { room, entity, .. } = self.connections[index as usize];
+        self.rooms[room? as usize].world.as_mut()?.walk(entity?, update);
+        Some(())
+    }
+
+    /// Runs the ticks that are due: each is one frame for all members.
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        while let Some(room) = self.ticks.next_room(now_ns) {
+            let start = self.arena.len();
+            let world = self.rooms[room as usize].world.as_mut().expect("a world ticks");
+            let Some(tick) = self.ticks.advance(world, now_ns) else { return };
+            let moved = world.take_moved();
+            if !moved.is_empty() {
+                floor::world((u64::from(room), tick), moved, &mut self.arena);
+                self.deliver(room, start..self.arena.len());
             }
         }
     }

@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 
 use super::beats::Beats;
+use super::checks::Checks;
 use super::control::{Counters, Plan, Report};
 use super::series::Series;
-use crate::histogram::Latencies;
+use super::worlds::Worlds;
 use crate::ledger::{Listener, Places, Tally};
 use crate::pacing::{Due, Schedule};
 use crate::payload::Payload;
@@ -17,12 +18,15 @@ use crate::wire::{Decoded, Frame, Place, Request, Seat, name_number};
 const RETRY_NS: u64 = 20_000_000;
 /// The status with which a server says that it is busy.
 const STATUS_BUSY: u16 = 503;
+/// The status with which it says that a world is there already.
+const STATUS_TAKEN: u16 = 409;
 
 /// How far a user has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Unconnected,
     LoggingIn,
+    Creating,
     Joining,
     Joined,
     Gone,
@@ -64,24 +68,13 @@ pub struct Connections {
     schedule: Option<Schedule>,
     places: Places,
     list: Vec<Connection>,
+    /// Where users move.
+    worlds: Option<Worlds>,
     /// Connections with output, each once.
     waiting: Vec<u32>,
     /// Logins and joins to be tried again, by time.
     retries: VecDeque<(u64, u32)>,
     checks: Checks,
-}
-
-/// What was counted and measured.
-struct Checks {
-    tally: Tally,
-    latencies: Latencies,
-    lateness: Latencies,
-    counters: Counters,
-    series: Series,
-    joined: u32,
-    /// Answers to pings that are yet to come.
-    awaited: u64,
-    latency_max_ns: u64,
 }
 
 impl Connections {
@@ -103,25 +96,18 @@ impl Connections {
                 awaited: VecDeque::new(),
             }
         });
-        let checks = Checks {
-            tally: Tally::new(plan.users, rooms),
-            latencies: Latencies::default(),
-            lateness: Latencies::default(),
-            counters: Counters::default(),
-            series: Series::default(),
-            joined: 0,
-            awaited: 0,
-            latency_max_ns: 0,
-        };
+        let list: Vec<Connection> = list.collect();
+        let seats = list.iter().map(|connection| connection.seat);
         Self {
-            list: list.collect(),
+            worlds: Worlds::new(&plan.profile, plan.run, seats),
+            checks: Checks::new(Tally::new(plan.users, rooms)),
+            list,
             plan,
             rooms,
             schedule: None,
             places: Places::default(),
             waiting: Vec::new(),
             retries: VecDeque::new(),
-            checks,
         }
     }
 
@@ -148,8 +134,21 @@ impl Connections {
         std::mem::take(&mut self.checks.latency_max_ns)
     }
 
-    /// From now on, messages are expected to be those of this schedule.
-    pub fn start(&mut self, schedule: Schedule) {
+    /// In worlds: the entity of each user here.
+    #[must_use]
+    pub fn entities(&self) -> Vec<(u32, u16)> {
+        let users = self.list.iter().map(|connection| connection.seat.user);
+        users.zip(self.worlds.iter().flat_map(Worlds::entities)).collect()
+    }
+
+    /// From now on, messages are expected to be those of this schedule. In worlds it is told which
+    /// entities the users of all generators are.
+    pub fn start(&mut self, schedule: Schedule, entities: &[(u32, u16)]) {
+        if let Some(worlds) = &mut self.worlds {
+            let rooms = self.rooms;
+            let seat = |user| Seat { user, room: rooms.of(user) };
+            worlds.start(schedule, entities.iter().map(|(user, entity)| (seat(*user), *entity)));
+        }
         self.schedule = Some(schedule);
         self.checks.series = Series::new(schedule);
         let profile = &self.plan.profile;
@@ -220,6 +219,7 @@ impl Connections {
         match self.plan.profile.activity {
             Activity::Say => self.say(seat.user, due, now_ns),
             Activity::Ping => self.ping(index, Some(due.number), now_ns),
+            Activity::Move => self.walk(due, now_ns),
         }
         self.checks.tally.sent[seat.user as usize] += 1;
         self.checks.counters.sent += 1;
@@ -238,6 +238,25 @@ impl Connections {
         let text = payload.to_text(self.plan.run, self.plan.profile.payload_bytes);
         let wire = self.plan.wire;
         self.output(due.index as u32, now_ns, |seat, out| wire.say(seat, &text, out));
+    }
+
+    fn walk(&mut self, due: Due, now_ns: u64) {
+        let worlds = self.worlds.as_ref().expect("users move in worlds");
+        let (wire, connection) = (self.plan.wire, &mut self.list[due.index]);
+        let output = connection.begin_output(due.index as u32, now_ns, &mut self.waiting);
+        worlds.walk(wire, due.index, due.number, output);
+    }
+
+    /// Asks to come into the room, or first to make the world.
+    fn come_in(&mut self, index: u32, now_ns: u64) {
+        let (wire, connection) = (self.plan.wire, &mut self.list[index as usize]);
+        let Connection { seat, state, .. } = *connection;
+        let output = connection.begin_output(index, now_ns, &mut self.waiting);
+        match (&self.worlds, state) {
+            (None, _) => wire.join(seat, output),
+            (Some(worlds), State::Creating) => worlds.create(wire, seat, output),
+            (Some(worlds), _) => worlds.enter(wire, index as usize, seat, output),
+        }
     }
 
     /// Pings, whether or not it is in the schedule.
@@ -271,7 +290,7 @@ impl Connections {
             self.retries.pop_front();
             match self.list[index as usize].state {
                 State::LoggingIn => self.output(index, now_ns, |seat, out| wire.login(seat, out)),
-                State::Joining => self.output(index, now_ns, |seat, out| wire.join(seat, out)),
+                State::Creating | State::Joining => self.come_in(index, now_ns),
                 _ => {}
             }
         }
@@ -347,11 +366,8 @@ impl Connections {
 
     fn output(&mut self, index: u32, now_ns: u64, encode: impl FnOnce(Seat, &mut Vec<u8>)) {
         let connection = &mut self.list[index as usize];
-        if connection.output.is_empty() {
-            self.waiting.push(index);
-        }
-        encode(connection.seat, &mut connection.output);
-        connection.sent_last_ns = now_ns;
+        let seat = connection.seat;
+        encode(seat, connection.begin_output(index, now_ns, &mut self.waiting));
     }
 
     /// Takes in what a connection received.
@@ -397,9 +413,12 @@ impl Connections {
     fn frame(&mut self, index: u32, frame: Frame<'_>, now_ns: u64) -> Result<(), Fault> {
         let counters = &mut self.checks.counters;
         match frame {
+            Frame::World(frame) => match &mut self.worlds {
+                Some(worlds) => worlds.frame(index as usize, &frame, now_ns, &mut self.checks),
+                None => self.checks.tally.corrupted += 1,
+            },
             Frame::Heard { sequence, place, text } => {
-                counters.heard += 1;
-                self.checks.count_heard(now_ns);
+                self.checks.count_heard(1, now_ns);
                 if !self.heard(index, sequence, place, text, now_ns) {
                     self.checks.tally.corrupted += 1;
                 }
@@ -410,7 +429,17 @@ impl Connections {
                     *counters.refused.entry(describe(status, reason)).or_default() += 1;
                 }
             }
-            Frame::Reply { request: Request::Login | Request::Join, status, reason } => {
+            Frame::Entered { world, entity } => {
+                if let Some(worlds) = &mut self.worlds {
+                    worlds.entered(index as usize, world, entity);
+                }
+                return self.entered(index, 0, "", now_ns);
+            }
+            Frame::Reply {
+                request: Request::Login | Request::Create | Request::Join,
+                status,
+                reason,
+            } => {
                 return self.entered(index, status, reason, now_ns);
             }
             Frame::Reply { request: Request::Ping, status, reason } => {
@@ -440,29 +469,34 @@ impl Connections {
 
     /// The login or the join was answered.
     fn entered(&mut self, index: u32, status: u16, reason: &str, now_ns: u64) -> Result<(), Fault> {
-        let wire = self.plan.wire;
         let connection = &mut self.list[index as usize];
         if connection.state == State::LoggingIn {
             connection.beats.answered(now_ns);
         }
+        let makes_worlds = self.worlds.is_some() && self.plan.wire.makes_worlds();
         match (connection.state, status) {
             (State::LoggingIn, 0) if self.plan.profile.activity == Activity::Ping => {
                 connection.state = State::Joined;
                 self.checks.joined += 1;
             }
-            (State::LoggingIn, 0) => {
+            (State::LoggingIn, 0) if makes_worlds => {
+                connection.state = State::Creating;
+                self.come_in(index, now_ns);
+            }
+            // Whoever asks first makes the world.
+            (State::LoggingIn, 0) | (State::Creating, 0 | STATUS_TAKEN) => {
                 connection.state = State::Joining;
-                self.output(index, now_ns, |seat, out| wire.join(seat, out));
+                self.come_in(index, now_ns);
             }
             (State::Joining, 0) => {
                 connection.state = State::Joined;
                 self.checks.joined += 1;
             }
-            (State::LoggingIn | State::Joining, STATUS_BUSY) => {
+            (State::LoggingIn | State::Creating | State::Joining, STATUS_BUSY) => {
                 self.checks.counters.ramp_retries += 1;
                 self.retries.push_back((now_ns + RETRY_NS, index));
             }
-            (State::LoggingIn | State::Joining, _) => {
+            (State::LoggingIn | State::Creating | State::Joining, _) => {
                 return Err(Fault::Refused(describe(status, reason)));
             }
             _ => return Err(Fault::Protocol),
@@ -483,8 +517,7 @@ impl Connections {
             return;
         };
         let user = seat.user;
-        self.checks.counters.heard += 1;
-        self.checks.count_heard(now_ns);
+        self.checks.count_heard(1, now_ns);
         self.checks.tally.delivered[user as usize] += 1;
         self.checks.measure(schedule, schedule.intended_ns(user, number), now_ns);
     }
@@ -527,6 +560,11 @@ impl Connections {
     pub fn report(&self, now_ns: u64, cpu_ns: u64, elapsed_ns: u64) -> Report {
         let mut tally = self.checks.tally.clone();
         let mut counters = self.checks.counters.clone();
+        let mut worlds = self.checks.worlds;
+        if let Some(played) = &self.worlds {
+            worlds.watched = played.watched();
+            worlds.stale += played.finish(now_ns);
+        }
         for connection in &self.list {
             tally.note_digest(connection.seat.room, connection.listener.digest());
             if connection.state == State::Joined {
@@ -535,6 +573,7 @@ impl Connections {
         }
         Report {
             tally,
+            worlds,
             latencies: self.checks.latencies.clone(),
             lateness: self.checks.lateness.clone(),
             counters,
@@ -557,24 +596,14 @@ impl Connections {
     }
 }
 
-impl Checks {
-    /// Records a latency, unless what it is of was warm-up.
-    fn measure(&mut self, schedule: Schedule, intended_ns: u64, now_ns: u64) {
-        if schedule.is_measured(intended_ns) {
-            let latency_ns = now_ns.saturating_sub(intended_ns);
-            self.latencies.record_ns(latency_ns);
-            self.latency_max_ns = self.latency_max_ns.max(latency_ns);
-            if let Some(second) = self.series.at(intended_ns) {
-                second.latencies.record_ns(latency_ns);
-            }
+impl Connection {
+    /// Where to append what it sends; it is among those that wait from now on.
+    fn begin_output(&mut self, index: u32, now_ns: u64, waiting: &mut Vec<u32>) -> &mut Vec<u8> {
+        if self.output.is_empty() {
+            waiting.push(index);
         }
-    }
-
-    /// A message was heard, right or not.
-    fn count_heard(&mut self, now_ns: u64) {
-        if let Some(second) = self.series.at(now_ns) {
-            second.heard += 1;
-        }
+        self.sent_last_ns = now_ns;
+        &mut self.output
     }
 }
 

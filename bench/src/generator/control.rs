@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::series::Second;
 use crate::histogram::Latencies;
-use crate::ledger::Tally;
+use crate::ledger::{Tally, WorldTally};
 use crate::pacing::Schedule;
-use crate::profile::{Profile, Rooms};
+use crate::profile::{Activity, Profile, Rooms};
 use crate::wire::{Seat, Wire};
 
 /// The first line: what to play.
@@ -53,7 +53,9 @@ impl Plan {
     /// turn when there are fewer rooms than addresses.
     #[must_use]
     pub fn address(&self, seat: Seat) -> SocketAddrV4 {
-        let few = (self.rooms().count() as usize) < self.addresses.len();
+        // The floor has a world on one thread.
+        let may_span = self.profile.activity != Activity::Move;
+        let few = may_span && (self.rooms().count() as usize) < self.addresses.len();
         let number = if few { seat.user } else { seat.room };
         self.addresses[number as usize % self.addresses.len()]
     }
@@ -72,10 +74,15 @@ impl Plan {
 }
 
 /// A later line: what to do now.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// Begin to speak at these times.
-    Start(Schedule),
+    Start {
+        /// Which.
+        schedule: Schedule,
+        /// In worlds: the entity of each user of all generators.
+        entities: Vec<(u32, u16)>,
+    },
 }
 
 /// What a generator tells.
@@ -84,7 +91,10 @@ pub enum Event {
     /// Once a second.
     Progress(Progress),
     /// All users are in their rooms.
-    Ready,
+    Ready {
+        /// In worlds: the entity of each user.
+        entities: Vec<(u32, u16)>,
+    },
     /// The end, without success.
     Failed {
         /// Why.
@@ -177,6 +187,8 @@ impl Counters {
 pub struct Report {
     /// Who said what and who heard it.
     pub tally: Tally,
+    /// What was counted of frames of worlds.
+    pub worlds: WorldTally,
     /// Intended send to hearing, of measured messages.
     pub latencies: Latencies,
     /// Intended send to the send itself, of measured messages.

@@ -20,6 +20,10 @@ const PROGRESS_NS: u64 = 1_000_000_000;
 const IDLE_WAIT_NS: u64 = 5_000_000;
 /// How long a message may take before it counts as lost, after the last was said.
 const DRAIN_NS_MAX: u64 = 10_000_000_000;
+/// How long frames may take to tell of the last moves: several times the bound.
+const WORLD_DRAIN_NS: u64 = 1_000_000_000;
+/// In worlds, what comes within this time is dealt with together: as servers do.
+const TURN_INTERVAL_NS: u64 = 1_000_000;
 
 /// One socket, by connection.
 #[derive(Default)]
@@ -81,6 +85,11 @@ impl Engine {
     /// Connects everyone, speaks by the schedule that comes, and listens until all was heard.
     pub(super) fn run(&mut self, commands: &Receiver<Command>) -> Result<Report> {
         let mut completions = Vec::new();
+        let turn_is_gathered = self.plan.profile.activity == Activity::Move;
+        let turn = match turn_is_gathered {
+            true => Turn::Gathering(Duration::from_nanos(TURN_INTERVAL_NS)),
+            false => Turn::AtOnce,
+        };
         loop {
             let now_ns = clock::monotonic_ns();
             self.obey(commands)?;
@@ -93,8 +102,12 @@ impl Engine {
                 break;
             }
             self.flush(now_ns);
-            let wait_ns = self.deadline_ns(now_ns).saturating_sub(clock::monotonic_ns());
-            self.ring.turn(Turn::AtOnce, Duration::from_nanos(wait_ns), &mut completions);
+            let mut wait_ns = self.deadline_ns(now_ns).saturating_sub(clock::monotonic_ns());
+            if turn_is_gathered {
+                // Moves are due so often that each would get a turn of its own.
+                wait_ns = wait_ns.max(TURN_INTERVAL_NS);
+            }
+            self.ring.turn(turn, Duration::from_nanos(wait_ns), &mut completions);
             // What is taken now was there before now.
             let now_ns = clock::monotonic_ns();
             for completion in completions.drain(..) {
@@ -108,8 +121,8 @@ impl Engine {
 
     fn obey(&mut self, commands: &Receiver<Command>) -> Result<()> {
         match commands.try_recv() {
-            Ok(Command::Start(schedule)) => {
-                self.connections.start(schedule);
+            Ok(Command::Start { schedule, entities }) => {
+                self.connections.start(schedule, &entities);
                 let profile = &self.plan.profile;
                 let users = || {
                     let user = |index| (index as usize, self.plan.user(index));
@@ -159,7 +172,7 @@ impl Engine {
         }
         if self.connections.joined() == self.plan.user_count() {
             self.ready = true;
-            Event::Ready.write()?;
+            Event::Ready { entities: self.connections.entities() }.write()?;
         }
         Ok(())
     }
@@ -221,6 +234,7 @@ impl Engine {
         match self.plan.profile.activity {
             Activity::Say => DRAIN_NS_MAX,
             Activity::Ping => DRAIN_NS_MAX.min(self.plan.profile.heartbeat_ns),
+            Activity::Move => WORLD_DRAIN_NS,
         }
     }
 

@@ -18,6 +18,8 @@ pub struct Second {
     pub sent: u64,
     /// Messages heard in it.
     pub heard: u64,
+    /// Frames of worlds that came in it.
+    pub frames: u64,
     /// Bytes that left users in it.
     pub bytes_sent: u64,
     /// Bytes that reached them.
@@ -31,6 +33,7 @@ impl Second {
         self.lateness.merge(&other.lateness);
         self.sent += other.sent;
         self.heard += other.heard;
+        self.frames += other.frames;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
     }
@@ -114,7 +117,9 @@ mod tests {
             let mut latencies = Brief::default();
             latencies.record_ns(latency_ns);
             let lateness = latencies.clone();
-            Second { latencies, lateness, sent, heard: 2, bytes_sent: 3, bytes_received: 4 }
+            let (heard, frames) = (2, 5);
+            let (bytes_sent, bytes_received) = (3, 4);
+            Second { latencies, lateness, sent, heard, frames, bytes_sent, bytes_received }
         };
         let one = [second(1, 1_000_000), second(10, 1_000_000)];
         let other = [second(100, 9_000_000)];

@@ -13,6 +13,14 @@ warren_ring_enters_total{shard=\"0\"} 40
 warren_ring_enters_total_of_others{shard=\"0\"} 999
 warren_messages_decoded_total{shard=\"0\"} 20
 warren_deliveries_total 160
+warren_world_moves_total{shard=\"0\"} 1
+warren_world_moves_total{shard=\"1\"} 10
+warren_world_ticks_total{shard=\"0\"} 2
+warren_world_ticks_late_total{shard=\"0\"} 3
+warren_world_ticks_skipped_total{shard=\"0\"} 4
+warren_world_frames_total{shard=\"0\"} 5
+warren_world_frames_missed_total{shard=\"0\"} 6
+warren_world_frames_lost_total{shard=\"0\"} 7
 warren_tls_connections{shard=\"0\"} 3
 warren_tls_connections{shard=\"1\"} 4
 # EOF
@@ -65,6 +73,24 @@ fn objects_are_those_of_all_shards_and_none_where_nothing_is_told() {
     };
     assert_eq!(StateCounts::parse(text), expected);
     assert_eq!(StateCounts::parse(METRICS), StateCounts::default());
+}
+
+#[test]
+fn what_is_counted_of_worlds_is_that_of_all_shards_in_between() {
+    let counts = WorldCounts::parse(METRICS);
+    let expected = WorldCounts {
+        moves: 11,
+        ticks: 2,
+        ticks_late: 3,
+        ticks_skipped: 4,
+        frames: 5,
+        frames_missed: 6,
+        frames_lost: 7,
+    };
+    assert_eq!(counts, expected);
+    assert_eq!(counts.since(&WorldCounts::default()), expected);
+    assert_eq!(counts.since(&expected), WorldCounts::default());
+    assert_eq!(WorldCounts::parse("warren_turns_total 1"), WorldCounts::default());
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub fn profile(room_size: u32, heartbeat_ns: u64) -> Profile {
         payload_bytes: PAYLOAD_BYTES,
         room_size,
         tick_hz: None,
+        side_cells: None,
+        has_floor: true,
         heartbeat_ns,
         bound_p50_ns: Some(BOUND_P50_NS),
         bound_p99_ns: BOUND_P99_NS,

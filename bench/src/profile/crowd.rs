@@ -21,6 +21,8 @@ pub fn profile(users: u32, heartbeat_ns: u64) -> Profile {
         payload_bytes: PAYLOAD_BYTES,
         room_size: users,
         tick_hz: None,
+        side_cells: None,
+        has_floor: true,
         heartbeat_ns,
         bound_p50_ns: None,
         bound_p99_ns: BOUND_P99_NS,

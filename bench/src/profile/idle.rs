@@ -22,6 +22,8 @@ pub fn profile(protocol: Protocol, heartbeat_ns: u64) -> Profile {
         payload_bytes: 0,
         room_size: 1,
         tick_hz: None,
+        side_cells: None,
+        has_floor: true,
         heartbeat_ns,
         bound_p50_ns: None,
         bound_p99_ns: BOUND_P99_NS,

@@ -23,6 +23,8 @@ pub struct Second {
     pub sent: u64,
     /// Messages heard in it.
     pub heard: u64,
+    /// Frames of worlds that came in it.
+    pub frames: u64,
     /// Bytes that left users.
     pub bytes_sent: u64,
     /// Bytes that reached them.
@@ -51,6 +53,7 @@ pub fn seconds(played: &[Played], server: &[ServerSecond]) -> Vec<Second> {
         Second {
             sent: played.sent,
             heard: played.heard,
+            frames: played.frames,
             bytes_sent: played.bytes_sent,
             bytes_received: played.bytes_received,
             p50_us: quantile(0.5),
@@ -77,6 +80,7 @@ mod tests {
             latencies,
             sent: 1,
             heard: 3,
+            frames: 2,
             bytes_sent: 70,
             bytes_received: 300,
             ..Played::default()
@@ -87,8 +91,8 @@ mod tests {
         let found = seconds(&[first, Played::default()], &[server]);
         let [first, last] = &found[..] else { panic!("{found:?}") };
         assert_eq!(
-            [first.sent, first.heard, first.bytes_sent, first.bytes_received],
-            [1, 3, 70, 300]
+            [first.sent, first.heard, first.frames, first.bytes_sent, first.bytes_received],
+            [1, 3, 2, 70, 300]
         );
         assert_eq!(first.server_cpu_cores["shard-0"], 0.5);
         assert_eq!(first.server_cpu_cores["admin"], 0.001);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Report;
+use super::worlds::WorldsReport;
 use crate::histogram::Percentiles;
 use crate::verdict::Limit;
 
@@ -58,7 +59,7 @@ pub(super) fn played_rows(report: &Report) -> Vec<(&'static str, String)> {
 }
 
 pub(super) fn result_rows(report: &Report) -> Vec<(&'static str, String)> {
-    vec![
+    let rows = vec![
         ("latency", percentiles(report.latency_us)),
         (
             "deliveries",
@@ -89,7 +90,9 @@ pub(super) fn result_rows(report: &Report) -> Vec<(&'static str, String)> {
                 report.heartbeats_surplus
             ),
         ),
-    ]
+    ];
+    let worlds = report.worlds.iter().flat_map(WorldsReport::rows);
+    rows.into_iter().chain(worlds).collect()
 }
 
 pub(super) fn cost_rows(report: &Report) -> Vec<(&'static str, String)> {

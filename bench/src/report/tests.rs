@@ -1,7 +1,8 @@
 use super::*;
 use crate::generator::control::Counters;
 use crate::histogram::Latencies;
-use crate::ledger::Account;
+use crate::ledger::{Account, WorldTally};
+use crate::metrics::WorldCounts;
 use crate::profile::{chat, crowd, idle};
 use crate::turn_times::TurnTimes;
 use crate::wire::Protocol;
@@ -60,6 +61,7 @@ fn outcome() -> Outcome {
     latencies.record_ns(1_000_000);
     let thread = ThreadUse { name: "shard".to_owned(), count: 2, cpu_ns: 5_000_000_000 };
     Outcome {
+        worlds: WorldTally { watched: 500, frames_missing: 3, ..WorldTally::default() },
         account: Account { sent: 10, expected: 80, delivered: 80, ..Account::default() },
         latencies,
         lateness: Latencies::default(),
@@ -80,6 +82,7 @@ fn outcome() -> Outcome {
             elapsed_ns: 10_000_000_000,
             turn_times: TurnTimes::default(),
             stored: 0,
+            worlds: WorldCounts { ticks: 70, ..WorldCounts::default() },
             tls_connections: 999,
         }),
         memory: Ok(memory::Course {
@@ -364,4 +367,33 @@ fn the_page_has_turns_by_their_length_and_many_shards_in_one_colour() {
         assert!(page.contains(text), "{text} in\n{page}");
     }
     assert!(!page.contains("</i>shard-1</span>"), "{page}");
+}
+
+#[test]
+fn worlds_are_told_by_member_and_second() {
+    let profile = crate::profile::walk::profile(50, 10_000_000_000);
+    let circumstances = Circumstances { profile, duration_s: 2, ..circumstances() };
+    let mut outcome = outcome();
+    for second in &mut outcome.seconds {
+        (second.frames, second.heard, second.bytes_received) = (10_000, 490_000, 4_800_000);
+    }
+    outcome.server_work.as_mut().unwrap().worlds.ticks_skipped = 2;
+    let report = Report::new("server", circumstances, &outcome, None);
+    let worlds = report.worlds.as_ref().unwrap();
+    assert_eq!(worlds.frames_per_member_s, 10.0);
+    assert_eq!(worlds.entities_per_member_s, 490.0);
+    assert_eq!(worlds.bytes_per_member_s, 4_800.0);
+    assert_eq!((worlds.frames_missing, worlds.members_watched), (3, 500));
+    assert_eq!((report.latency_sample, report.neighbours), (0.5, 49));
+    assert_eq!(worlds.server.unwrap().ticks, 70);
+    assert_eq!(report.limited_by, Some(Limit::Ticks));
+    let table = report.to_table();
+    for text in [
+        "10.00 frames, 490.0 entities, 4800 bytes (at most 65536)",
+        "2 skipped",
+        "49 others in view",
+    ] {
+        assert!(table.contains(text), "{text} in {table}");
+        assert!(report.to_html().contains(text), "{text}");
+    }
 }

@@ -50,6 +50,16 @@ fn any_fault_in_the_messages_fails() {
 }
 
 #[test]
+fn a_skipped_tick_fails() {
+    check(
+        |evidence| evidence.ticks_skipped = 3,
+        Verdict::Fail,
+        Some(Limit::Ticks),
+        "3 ticks skipped",
+    );
+}
+
+#[test]
 fn a_latency_above_either_bound_fails() {
     let limit = Some(Limit::Latency);
     check(|evidence| evidence.latency_ns[0] += 1, Verdict::Fail, limit, "median");

@@ -1,11 +1,17 @@
 //! The binary protocol, by the client's side of the gateway.
 
 use warren_core::message::{Message, Value, packed};
+use warren_core::world::motion::Motion;
 use warren_net::gateway::binary::{
-    PREAMBLE, ServerFrame, decode_server_frame, encode_request, encode_say,
+    LENGTH_BYTES, PREAMBLE, ServerFrame, decode_server_frame, encode_move, encode_request,
+    encode_say,
 };
 
+use super::world::WorldFrame;
 use super::{Decoded, FRAME_BYTES_MAX, Frame, Place, classify};
+
+/// The kind of frames of worlds.
+const KIND_FRAME: u8 = 5;
 
 pub(super) fn greet(out: &mut Vec<u8>) {
     out.extend_from_slice(PREAMBLE);
@@ -14,7 +20,15 @@ pub(super) fn greet(out: &mut Vec<u8>) {
 pub(super) fn request(method: &str, fields: &[(&str, &str)], out: &mut Vec<u8>) {
     let fields: Vec<(&str, Value<'_>)> =
         fields.iter().map(|(name, text)| (*name, Value::Text(text))).collect();
-    encode_request(Message::from_checked(&packed(method, &fields)), out);
+    message(method, &fields, out);
+}
+
+pub(super) fn message(method: &str, fields: &[(&str, Value<'_>)], out: &mut Vec<u8>) {
+    encode_request(Message::from_checked(&packed(method, fields)), out);
+}
+
+pub(super) fn walk(world: u64, motion: Motion, out: &mut Vec<u8>) {
+    encode_move(world, motion, 2, out);
 }
 
 pub(super) fn say(room: &str, text: &str, out: &mut Vec<u8>) {
@@ -22,10 +36,24 @@ pub(super) fn say(room: &str, text: &str, out: &mut Vec<u8>) {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
+    if let Some(decoded) = world(bytes) {
+        return decoded;
+    }
     let Some((frame, consumed)) = decode_server_frame(bytes) else {
         return if bytes.len() > FRAME_BYTES_MAX { Decoded::Fault } else { Decoded::Incomplete };
     };
     read(frame).map_or(Decoded::Fault, |frame| Decoded::Frame { consumed, frame })
+}
+
+/// A whole frame of a world, if one stands there: what comes most often where there are worlds.
+fn world(bytes: &[u8]) -> Option<Decoded<'_>> {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let [KIND_FRAME, payload @ ..] = rest.get(..length)? else { return None };
+    Some(WorldFrame::read(payload).map_or(Decoded::Fault, |frame| Decoded::Frame {
+        consumed: LENGTH_BYTES + length,
+        frame: Frame::World(frame),
+    }))
 }
 
 /// Sorts a frame; nothing for one that no server should send.
@@ -51,6 +79,12 @@ fn classify_message(message: Message<'_>) -> Frame<'_> {
         }
         _ => None,
     };
+    let entered = (integer("entity"), message.get("world").and_then(Value::as_object));
+    if let ("join", Some(0), (Some(entity), Some(world))) = (message.method(), status, entered)
+        && let Ok(entity) = u16::try_from(entity)
+    {
+        return Frame::Entered { world: world.0, entity };
+    }
     classify(message.method(), status, text("error").unwrap_or_default(), heard).numbered(
         status,
         sequence,

@@ -5,16 +5,22 @@
 //! frame    = u32 length of the rest, u8 kind, payload          little-endian
 //! announce = u32 room, u16 heard, reply, ping reply, beat bytes to the server, once, first
 //! join     =                                                   to the server
+//! enter    = u16 ticks a second                                to the server
+//! move     = an update, padding                                to the server
 //! ping     = padding                                           to the server
 //! say      = u16 text length, text, padding                    to the server
 //! heard    = u64 sequence, u16 text length, text, padding      to each member
 //! reply    = u8 kind of the request, padding                   to who asked
+//! entered  = u64 world, u16 entity                             to who asked to enter
+//! world    = a frame of a world, as in the binary protocol     to each member, each tick
 //! beat     = padding                                           to each, if it is not 0 bytes
 //! ```
 
 use serde::{Deserialize, Serialize};
 
+use super::world::{UPDATE_BYTES, WorldFrame, write_frame, write_update};
 use super::{Decoded, FRAME_BYTES_MAX, Frame, Request};
+use crate::path::CELL_WIDTH;
 
 /// The first frame of a connection: which room it is in, and how long the frames are.
 pub const KIND_ANNOUNCE: u8 = 1;
@@ -30,6 +36,17 @@ pub const KIND_HEARD: u8 = 5;
 pub const KIND_REPLY: u8 = 6;
 /// A sign of life of the server.
 pub const KIND_BEAT: u8 = 7;
+
+/// In place of the second where rooms are worlds.
+pub const KIND_ENTER: u8 = 8;
+/// The answer to it.
+pub const KIND_ENTERED: u8 = 9;
+/// A move.
+pub const KIND_MOVE: u8 = 10;
+/// What has moved in a tick.
+pub const KIND_WORLD: u8 = 11;
+/// Length of a move's frame: that of the binary protocol.
+pub const MOVE_FRAME_BYTES: usize = 33;
 
 /// Lengths of whole frames, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +108,16 @@ pub enum ClientFrame<'a> {
         /// The text.
         text: &'a str,
     },
+    /// Enters the room as a world.
+    Enter {
+        /// Ticks a second.
+        tick_hz: u16,
+    },
+    /// A move.
+    Move {
+        /// As it is told.
+        update: &'a [u8; UPDATE_BYTES],
+    },
 }
 
 /// The bytes are no frame of the floor.
@@ -120,6 +147,33 @@ pub(super) fn say(text: &str, lengths: Lengths, out: &mut Vec<u8>) {
     let start = begin(KIND_SAY, out);
     push_text(text, out);
     end(start, usize::from(lengths.say), out);
+}
+
+pub(super) fn enter(tick_hz: u32, out: &mut Vec<u8>) {
+    let start = begin(KIND_ENTER, out);
+    out.extend_from_slice(&(tick_hz as u16).to_le_bytes());
+    end(start, 0, out);
+}
+
+pub(super) fn walk(entity: u16, state: u64, out: &mut Vec<u8>) {
+    let start = begin(KIND_MOVE, out);
+    write_update(entity, state, out);
+    end(start, MOVE_FRAME_BYTES, out);
+}
+
+/// Appends the answer to who has entered a world.
+pub fn entered(world: u64, entity: u16, out: &mut Vec<u8>) {
+    let start = begin(KIND_ENTERED, out);
+    out.extend_from_slice(&world.to_le_bytes());
+    out.extend_from_slice(&entity.to_le_bytes());
+    end(start, 0, out);
+}
+
+/// Appends what has moved in a tick.
+pub fn world(world: (u64, u32), updates: &[[u8; UPDATE_BYTES]], out: &mut Vec<u8>) {
+    let start = begin(KIND_WORLD, out);
+    write_frame(world, CELL_WIDTH, updates, out);
+    end(start, 0, out);
 }
 
 /// Appends a message of the room, at least `length` bytes long.
@@ -201,6 +255,11 @@ pub fn decode_client(bytes: &[u8]) -> Result<Option<(ClientFrame<'_>, usize)>, N
         }
         KIND_JOIN | KIND_PING => ClientFrame::Ask { kind },
         KIND_SAY => ClientFrame::Say { text: split_text(payload).ok_or(NotAFrame)? },
+        KIND_ENTER => {
+            let tick_hz = payload.first_chunk().ok_or(NotAFrame)?;
+            ClientFrame::Enter { tick_hz: u16::from_le_bytes(*tick_hz) }
+        }
+        KIND_MOVE => ClientFrame::Move { update: payload.first_chunk().ok_or(NotAFrame)? },
         _ => return Err(NotAFrame),
     };
     Ok(Some((frame, consumed)))
@@ -226,6 +285,14 @@ fn decode_payload(kind: u8, payload: &[u8]) -> Option<Frame<'_>> {
         let (sequence, rest) = payload.split_first_chunk()?;
         let sequence = u64::from_le_bytes(*sequence);
         return Some(Frame::Heard { sequence, place: None, text: split_text(rest)? });
+    }
+    if kind == KIND_WORLD {
+        return WorldFrame::read(payload).map(Frame::World);
+    }
+    if kind == KIND_ENTERED {
+        let (world, entity) = payload.split_first_chunk()?;
+        let entity = u16::from_le_bytes(*entity.first_chunk()?);
+        return Some(Frame::Entered { world: u64::from_le_bytes(*world), entity });
     }
     let request = match (kind, payload.first()?) {
         (KIND_REPLY, &KIND_ANNOUNCE) => Request::Login,

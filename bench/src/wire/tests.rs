@@ -355,3 +355,73 @@ fn what_is_sent_over_websocket_is_an_upgrade_and_masked_frames() {
         assert_eq!(methods, ["login", "join", "chat", "ping"], "{protocol:?}");
     }
 }
+
+#[test]
+fn what_worlds_are_played_with_is_said_as_servers_read_it() {
+    let wire = Wire::Server(Protocol::Binary);
+    let seat = Seat { user: 3, room: 1 };
+    let motion = Motion { position: [1.5, 2.25, 0.0], velocity: [3.0, -0.5, 0.0], heading: 90.0 };
+    let said = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        bytes
+    };
+    let room = ("room", Value::Text("r000001"));
+    let (kind, cell) = (("kind", Value::Text("world")), ("cell", Value::Float(64.0)));
+    let create = said(&|out| wire.create(seat, 10, out));
+    let fields = [kind, room, cell, ("tick_hz", Value::Integer(10))];
+    assert_eq!(create, binary_message("create", &fields));
+    let enter = said(&|out| wire.enter(seat, motion, 10, out));
+    let fields = [room, ("x", Value::Float(1.5)), ("y", Value::Float(2.25))];
+    assert_eq!(enter, binary_message("join", &fields));
+    let told = || Told { cell: [0; 2], state: 0 };
+    let walk = said(&|out| wire.walk((9, 2), || motion, told, out));
+    assert_eq!(walk.len(), floor::MOVE_FRAME_BYTES);
+    assert_eq!(warren_core::world::motion::read_move(&walk[5..]), Ok((9, motion)));
+}
+
+#[test]
+fn frames_of_worlds_are_read_as_the_server_writes_them() {
+    use warren_core::world::frame::FrameHeader;
+    let wire = Wire::Server(Protocol::Binary);
+    let centre = [-1, 2, 0];
+    let header = FrameHeader { world: 9, tick: 7, cell: 64.0, dims: 2, is_whole: true, centre };
+    let mut payload = Vec::new();
+    header.write(&mut payload);
+    // The cell -1, 2 as a key: one update, one leave.
+    payload.extend_from_slice(&[0xff, 0xff, 2, 0, 1, 1, 0, 1, 0]);
+    payload.extend_from_slice(&[5, 1, 1, 2, 3, 4, 5, 6, 7]);
+    payload.extend_from_slice(&[6, 1, 0xfe, 0xff, 2, 0, 8, 9, 10, 11, 12, 13, 14]);
+    let checked = warren_core::world::frame::Frame::parse(&payload).unwrap();
+    let frame = WorldFrame::read(&payload).unwrap();
+    check(wire, &binary(5, &payload), Frame::World(frame));
+    assert_eq!((frame.world, frame.tick, frame.cell_width), (9, 7, 64.0));
+    assert_eq!((frame.is_whole, frame.centre), (true, [-1, 2]));
+    let sections: Vec<_> = frame.sections().map(Result::unwrap).collect();
+    let [section] = &sections[..] else { panic!("{sections:?}") };
+    assert_eq!((section.cell, section.is_key), ([-1, 2], true));
+    assert_eq!(checked.sections().next().unwrap().updates().next().unwrap().entity, 0x105);
+    assert_eq!(world::read_update(&section.updates[0]), (0x105, 0x07_06_05_04_03_02_01));
+    let leave = world::read_leave(&section.leaves[0]);
+    assert_eq!(leave, (0x106, [-2, 2], 0x0e_0d_0c_0b_0a_09_08));
+    for length in 22..payload.len() {
+        let cut = WorldFrame::read(&payload[..length]).unwrap();
+        assert!(cut.sections().any(|section| section.is_err()), "{length}");
+    }
+    payload[21 + 4] = 2;
+    assert!(WorldFrame::read(&payload).unwrap().sections().any(|section| section.is_err()));
+    payload[16] = 3;
+    assert_eq!(wire.decode(&binary(5, &payload)), Decoded::Fault);
+}
+
+#[test]
+fn who_enters_a_world_is_told_its_entity() {
+    let wire = Wire::Server(Protocol::Binary);
+    let (zero, entity) = (("status", Value::Integer(0)), ("entity", Value::Integer(3)));
+    let world = ("world", Value::Object(warren_core::ids::ObjectId(9)));
+    let entered = Frame::Entered { world: 9, entity: 3 };
+    check(wire, &binary_message("join", &[zero, world, entity]), entered);
+    check(wire, &binary_message("join", &[zero]), reply(Request::Join, 0, ""));
+    let taken = [("status", Value::Integer(409)), ("error", Value::Text("name-taken"))];
+    check(wire, &binary_message("create", &taken), reply(Request::Create, 409, "name-taken"));
+}

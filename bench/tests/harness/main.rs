@@ -8,6 +8,7 @@ mod objects;
 mod profiles;
 mod search;
 mod tls;
+mod worlds;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

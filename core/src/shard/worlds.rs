@@ -147,6 +147,7 @@ impl Shard {
         let (own, staged_max) = (staging.own, staging.bytes_max);
         let gathered_bytes = staging.gathered_bytes;
         let world = self.worlds.world_mut(slot);
+        self.counters.world_ticks_late += u64::from(ticked.is_late(world.clock.period_ns()));
         world.tick();
         let header = TickHeader {
             world: world.id.0,

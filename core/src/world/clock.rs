@@ -16,6 +16,14 @@ pub struct Ticked {
     pub late_ns: u64,
 }
 
+impl Ticked {
+    /// Whether it came too late to be told in time, where so much is between two ticks.
+    #[must_use]
+    pub fn is_late(&self, period_ns: u64) -> bool {
+        self.skipped > 0 || self.late_ns > period_ns / 2
+    }
+}
+
 /// A world's intended times: tick n is at `base_ns + n / hz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TickClock {

@@ -246,7 +246,7 @@ impl Overload {
     /// A tick was run.
     fn note(&mut self, ticked: Ticked, period_ns: u64) {
         self.ticks += 1;
-        self.late += u64::from(ticked.skipped > 0 || ticked.late_ns > period_ns / 2);
+        self.late += u64::from(ticked.is_late(period_ns));
     }
 
     /// At the end of a window: what is to be done, if anything is.

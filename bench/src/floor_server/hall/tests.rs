@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
 
+use warren_core::world::motion::Motion;
+
 use super::*;
+use crate::path::{Path, Square, Told};
+use crate::wire::world::write_update;
 use crate::wire::{Decoded, Frame, Request, Seat, Wire};
 
 const LENGTHS: Lengths =
@@ -214,4 +218,69 @@ fn a_room_on_two_threads_has_one_order_that_its_home_gives() {
     let home = sent(&mut halls[0]);
     assert_eq!(decode_all(&home[&0]), [heard(1, "a"), reply, heard(2, "b")]);
     assert_eq!(decode_all(&home[&1]), [heard(1, "a"), heard(2, "b")]);
+}
+
+/// Frames of worlds that connections are sent, by connection: tick, and the updates.
+fn told(sent: &BTreeMap<u32, Vec<u8>>) -> BTreeMap<u32, (u32, Vec<[u8; 9]>)> {
+    let told = sent.iter().map(|(index, bytes)| match &decode_all(bytes)[..] {
+        [(_, Frame::World(frame))] => {
+            let updates = frame.sections().flat_map(|section| section.unwrap().updates.to_vec());
+            (*index, (frame.tick, updates.collect()))
+        }
+        other => panic!("{other:?}"),
+    });
+    told.collect()
+}
+
+#[test]
+fn at_each_tick_members_of_a_world_are_told_who_has_moved() {
+    let mut hall = hall(3);
+    let enter_world =
+        bytes(|out| WIRE.enter(Seat { user: 0, room: 7 }, Motion::default(), 10, out));
+    for (index, entity) in [(0, 0), (1, 1)] {
+        enter(&mut hall, index, 7);
+        assert!(hall.received(index, &enter_world, 0));
+        let entered = Frame::Entered { world: 7, entity };
+        assert_eq!(decode_all(&sent(&mut hall)[&index]), [(15, entered)]);
+    }
+    let square = Square::new(1);
+    let path = Path::new(1, 2, square);
+    let walk = |entity, number| {
+        let motion = || path.motion(square, number);
+        bytes(|out| WIRE.walk((7, entity), motion, || path.told(square, number), out))
+    };
+    assert_eq!(walk(0, 1).len(), 33, "as long as in the binary protocol");
+    for (index, number) in [(1, 1), (0, 1), (1, 2)] {
+        assert!(hall.received(index, &walk(index as u16, number), 0));
+    }
+    let due_ns = hall.tick_next_ns().unwrap();
+    assert_eq!(due_ns, 0);
+    hall.tick(due_ns);
+    let update = |entity, number| -> [u8; 9] {
+        let mut update = Vec::new();
+        write_update(entity, path.told(square, number).state, &mut update);
+        update.try_into().unwrap()
+    };
+    let updates = vec![update(1, 2), update(0, 1)];
+    assert_eq!(told(&sent(&mut hall)), [(0, (0, updates.clone())), (1, (0, updates))].into());
+    // Nobody has moved, and then one has, before its time and at a tick that comes late.
+    hall.tick(SECOND_NS / 10);
+    assert!(!hall.has_output());
+    assert!(hall.received(0, &walk(0, 3), 0));
+    hall.tick(SECOND_NS / 5 - 1);
+    assert!(!hall.has_output());
+    hall.tick(SECOND_NS / 2 + 1);
+    assert_eq!(told(&sent(&mut hall))[&1], (5, vec![update(0, 3)]));
+    assert_eq!(hall.tick_next_ns(), Some(SECOND_NS / 10 * 6));
+}
+
+#[test]
+fn moves_of_who_is_in_no_world_are_not_taken() {
+    let told = || Told { cell: [0; 2], state: 1 };
+    let walk = bytes(|out| WIRE.walk((7, 0), Motion::default, told, out));
+    let mut hall = hall(1);
+    assert!(!hall.received(0, &walk, 0));
+    let mut hall = hall_of(0, 1, 1);
+    enter(&mut hall, 0, 7);
+    assert!(!hall.received(0, &walk, 0));
 }

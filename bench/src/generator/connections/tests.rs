@@ -1,7 +1,7 @@
 use warren_core::message::{Value, packed};
 
 use super::*;
-use crate::profile::{Profile, chat, crowd, idle};
+use crate::profile::{Profile, chat, crowd, idle, walk};
 use crate::wire::{Protocol, Wire, room_name, user_name};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -61,7 +61,7 @@ fn joined(users: u32) -> Connections {
     }
     assert_eq!(connections.joined(), users);
     output(&mut connections);
-    connections.start(schedule());
+    connections.start(schedule(), &[]);
     connections
 }
 
@@ -237,7 +237,7 @@ fn pinging(connections: &mut Connections) -> Vec<u32> {
 #[test]
 fn only_those_who_were_silent_for_long_ping_and_only_where_somebody_has_to() {
     let mut connections = joined_binary(3, chat::profile(2, HEARTBEAT_NS));
-    connections.start(schedule());
+    connections.start(schedule(), &[]);
     connections.act(Due { index: 1, number: 0, intended_ns: 0 }, 60 * SECOND_NS);
     pinging(&mut connections);
     connections.closed(2);
@@ -253,7 +253,7 @@ fn only_those_who_were_silent_for_long_ping_and_only_where_somebody_has_to() {
 #[test]
 fn who_speaks_seldom_gives_signs_of_life_and_misses_those_that_nobody_answers() {
     let mut connections = joined_binary(2, crowd::profile(2, HEARTBEAT_NS));
-    connections.start(schedule());
+    connections.start(schedule(), &[]);
     assert!(connections.signs_are_due());
     for index in [0, 1] {
         connections.sign(Due { index, number: 0, intended_ns: 0 }, 105 * SECOND_NS);
@@ -288,7 +288,7 @@ fn the_answer_to_a_ping_is_measured_from_its_intended_time() {
     assert!(!connections.signs_are_due(), "its pings are signs of life");
     // A sign of life from before the start, not answered yet.
     connections.ping_silent(99 * SECOND_NS);
-    connections.start(schedule());
+    connections.start(schedule(), &[]);
     assert_eq!(connections.deliveries_expected(), 4);
     let due = |number| Due { index: 1, number, intended_ns: schedule().intended_ns(1, number) };
     connections.act(due(0), due(0).intended_ns);
@@ -318,7 +318,7 @@ fn where_the_server_beats_one_user_in_ten_pings() {
     connections.opened(3, SECOND_NS);
     receive(&mut connections, 3, "msg:login\nstatus:0\n\0").unwrap();
     assert_eq!(connections.joined(), 1, "there is no room to join");
-    connections.start(schedule());
+    connections.start(schedule(), &[]);
     let pings = |user| u64::from(schedule().message_count(user));
     assert_eq!(connections.deliveries_expected(), pings(0) + pings(10));
 }
@@ -389,4 +389,38 @@ fn the_measured_part_is_counted_second_by_second() {
         let latency_us = second.latencies.quantile_us(1.0);
         assert_eq!(latency_us.is_some(), index == at, "second {index}: {latency_us:?}");
     }
+}
+
+#[test]
+fn a_user_makes_its_world_unless_it_is_there_and_then_enters_it() {
+    let wire = Wire::Server(Protocol::Binary);
+    let mut connections = connections_of(4, walk::profile(2, HEARTBEAT_NS), wire);
+    let reply = |method: &str, fields: &[(&str, Value<'_>)]| {
+        let message = packed(method, fields);
+        let length = u32::try_from(message.len() + 1).unwrap();
+        [&length.to_le_bytes(), &[1][..], &message].concat()
+    };
+    let status = |status| ("status", Value::Integer(status));
+    let text = |output: Vec<u8>| String::from_utf8_lossy(&output).into_owned();
+    for (index, created) in [(2, 0), (3, 409)] {
+        connections.opened(index, SECOND_NS);
+        connections.take_output(index);
+        connections.received(index, &reply("login", &[status(0)]), SECOND_NS).unwrap();
+        let asked = text(connections.take_output(index));
+        assert!(asked.contains("create") && asked.contains("r000001"), "{asked}");
+        let busy = [status(503), ("error", Value::Text("busy"))];
+        connections.received(index, &reply("create", &busy), SECOND_NS).unwrap();
+        connections.retry(SECOND_NS + RETRY_NS);
+        assert!(text(connections.take_output(index)).contains("create"));
+        connections.received(index, &reply("create", &[status(created)]), SECOND_NS).unwrap();
+        assert!(text(connections.take_output(index)).contains("join"));
+        let world = ("world", Value::Object(warren_core::ids::ObjectId(9)));
+        let entity = ("entity", Value::Integer(i64::from(index) - 2));
+        let entered = reply("join", &[status(0), world, entity]);
+        connections.received(index, &entered, SECOND_NS).unwrap();
+    }
+    assert_eq!(connections.joined(), 2);
+    assert_eq!(connections.entities(), [(0, 0), (1, 0), (2, 0), (3, 1)]);
+    let refused = connections.received(3, &reply("create", &[status(400)]), SECOND_NS);
+    assert_eq!(refused, Err(Fault::Protocol));
 }

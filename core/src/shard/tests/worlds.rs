@@ -437,12 +437,15 @@ fn a_shard_that_is_late_skips_ticks_and_halves_the_rate_until_it_is_not() {
     assert!(slowed.starts_with("1: tick-rate room=plaza tick_hz=5 seq="), "{slowed}");
     let skipped = world.shard.counters().world_ticks_skipped;
     assert!(skipped >= 5, "{skipped}");
+    let late = world.shard.counters().world_ticks_late;
+    assert!(late >= 5, "{late}");
     assert_eq!(world.shard.counters().worlds_slowed, 1);
     heard.clear();
     for _ in 0..4000 {
         heard += &world.run("+10");
     }
     assert_eq!(world.shard.counters().world_ticks_skipped, skipped);
+    assert_eq!(world.shard.counters().world_ticks_late, late);
     assert!(heard.contains("1: tick-rate room=plaza tick_hz=10 seq="), "{heard}");
     assert_eq!(world.shard.counters().worlds_slowed, 0);
 }

@@ -1,0 +1,231 @@
+//! Users in worlds: what they say, and the check of every frame that they get. Of every frame the layout,
+//! the tick, and each update bit for bit; of some members, the watched, also latency and what they do not
+//! know. Pure: bytes and times in, bytes out.
+
+use super::checks::Checks;
+use super::walkers::{Moment, Walkers};
+use super::watcher::Watcher;
+use crate::pacing::Schedule;
+use crate::path::{BEFORE_FIRST, CELL_WIDTH, Path, Square};
+use crate::profile::Profile;
+use crate::wire::world::{Section, WorldFrame, read_leave, read_update};
+use crate::wire::{Seat, Wire};
+
+/// All members are watched of so many, and of more one in so many.
+const WATCHED_ALL_MAX: u32 = 1_000;
+const WATCHED_ONE_IN: u32 = 8;
+/// In a second watched members look for so many entities, so that it takes a few per cent of a core.
+const LOOKS_PER_S: u64 = 1_000_000;
+
+/// A user's place in its world.
+#[derive(Debug)]
+struct Place {
+    room: u32,
+    path: Path,
+    /// What it is told when it comes in.
+    world: u64,
+    entity: u16,
+    /// Of the last frame.
+    tick: Option<u32>,
+    watcher: Option<usize>,
+}
+
+/// All users of a generator, in their worlds.
+#[derive(Debug)]
+pub(super) struct Worlds {
+    run: u64,
+    square: Square,
+    tick_hz: u32,
+    bound_ns: u64,
+    /// By connection.
+    places: Vec<Place>,
+    watchers: Vec<Watcher>,
+    /// Watched members look around with one in so many frames.
+    look_every: u32,
+    /// By room, from the start on.
+    walkers: Vec<Walkers>,
+    schedule: Option<Schedule>,
+}
+
+impl Worlds {
+    /// These users, in the order of their connections; nothing where they do not move.
+    pub(super) fn new(
+        profile: &Profile,
+        run: u64,
+        seats: impl ExactSizeIterator<Item = Seat>,
+    ) -> Option<Self> {
+        let square = Square::new(profile.side_cells?);
+        let one_in = if seats.len() as u32 <= WATCHED_ALL_MAX { 1 } else { WATCHED_ONE_IN };
+        let mut watched = 0;
+        let places: Vec<Place> = (0_u32..)
+            .zip(seats)
+            .map(|(index, seat)| Place {
+                room: seat.room,
+                path: Path::new(run, seat.user, square),
+                world: 0,
+                entity: 0,
+                tick: None,
+                watcher: index.is_multiple_of(one_in).then(|| {
+                    watched += 1;
+                    watched - 1
+                }),
+            })
+            .collect();
+        let tick_hz = profile.tick_hz.expect("worlds tick");
+        let looks_per_s = watched as u64 * u64::from(tick_hz) * u64::from(profile.room_size);
+        let look_every = looks_per_s.div_ceil(LOOKS_PER_S).max(1);
+        Some(Self {
+            run,
+            square,
+            tick_hz,
+            bound_ns: profile.bound_p99_ns,
+            places,
+            watchers: (0..watched).map(|_| Watcher::default()).collect(),
+            look_every: u32::try_from(look_every).unwrap_or(u32::MAX),
+            walkers: Vec::new(),
+            schedule: None,
+        })
+    }
+
+    /// How many members are watched.
+    pub(super) fn watched(&self) -> u64 {
+        self.watchers.len() as u64
+    }
+
+    /// Appends the request to make a user's world.
+    pub(super) fn create(&self, wire: Wire, seat: Seat, out: &mut Vec<u8>) {
+        wire.create(seat, self.tick_hz, out);
+    }
+
+    /// Appends the request to enter it, where the user's way begins.
+    pub(super) fn enter(&self, wire: Wire, index: usize, seat: Seat, out: &mut Vec<u8>) {
+        let place = self.places[index].path.motion(self.square, BEFORE_FIRST);
+        wire.enter(seat, place, self.tick_hz, out);
+    }
+
+    /// The user is in.
+    pub(super) fn entered(&mut self, index: usize, world: u64, entity: u16) {
+        self.places[index].world = world;
+        self.places[index].entity = entity;
+    }
+
+    /// The entity of each connection.
+    pub(super) fn entities(&self) -> impl Iterator<Item = u16> {
+        self.places.iter().map(|place| place.entity)
+    }
+
+    /// From now on users move by this schedule. Who is which entity is told for users of all generators,
+    /// with their rooms.
+    pub(super) fn start(
+        &mut self,
+        schedule: Schedule,
+        entities: impl Iterator<Item = (Seat, u16)>,
+    ) {
+        self.schedule = Some(schedule);
+        for (seat, entity) in entities {
+            let rooms = self.walkers.len().max(seat.room as usize + 1);
+            self.walkers.resize_with(rooms, || Walkers::new(schedule, self.square));
+            self.walkers[seat.room as usize].add(entity, seat.user, self.run);
+        }
+    }
+
+    /// Appends the user's move of this number.
+    pub(super) fn walk(&self, wire: Wire, index: usize, number: u32, out: &mut Vec<u8>) {
+        let Place { path, world, entity, .. } = &self.places[index];
+        let number = i32::try_from(number).expect("a run ends");
+        let motion = || path.motion(self.square, number);
+        wire.walk((*world, *entity), motion, || path.told(self.square, number), out);
+    }
+
+    /// Takes in a frame.
+    pub(super) fn frame(
+        &mut self,
+        index: usize,
+        frame: &WorldFrame<'_>,
+        now_ns: u64,
+        checks: &mut Checks,
+    ) {
+        let place = &mut self.places[index];
+        if frame.world != place.world || frame.cell_width != CELL_WIDTH {
+            checks.tally.corrupted += 1;
+            return;
+        }
+        let tick_before = place.tick.replace(frame.tick);
+        checks.worlds.whole_frames += u64::from(frame.is_whole);
+        let watcher = place.watcher.map(|watcher| &mut self.watchers[watcher]);
+        let Some(schedule) = self.schedule else {
+            if let Some(watcher) = watcher {
+                watcher.settle(frame);
+            }
+            return;
+        };
+        if let Some(before) = tick_before {
+            count_tick(schedule, before, frame.tick, now_ns, checks);
+        }
+        let moment = Moment::new(schedule, now_ns);
+        let walkers = &self.walkers[place.room as usize];
+        let mut entities = 0;
+        for section in frame.sections() {
+            let Ok(section) = section else {
+                checks.tally.corrupted += 1;
+                break;
+            };
+            entities += section.updates.len() + section.leaves.len();
+            checks.tally.corrupted += check_section(&section, walkers, moment);
+        }
+        checks.count_frame(entities as u64, now_ns);
+        let Some(watcher) = watcher else { return };
+        watcher.begin(frame);
+        for section in frame.sections().map_while(Result::ok) {
+            watcher.section(&section, frame.tick, walkers, moment, checks);
+        }
+        if watcher.is_to_look(self.look_every) {
+            let lost = watcher.look(place.entity, walkers, moment, self.bound_ns);
+            checks.worlds.stale += lost;
+        }
+    }
+
+    /// The end: all that was said has been told, to each watched member.
+    pub(super) fn finish(&self, now_ns: u64) -> u64 {
+        let Some(schedule) = self.schedule else { return 0 };
+        let moment = Moment::new(schedule, now_ns);
+        let watched = self.places.iter().filter_map(|place| Some((place, place.watcher?)));
+        let lost = watched.map(|(place, watcher)| {
+            let walkers = &self.walkers[place.room as usize];
+            self.watchers[watcher].look(place.entity, walkers, moment, self.bound_ns)
+        });
+        lost.sum()
+    }
+}
+
+/// A frame of each tick is to come while everyone moves.
+fn count_tick(schedule: Schedule, before: u32, tick: u32, now_ns: u64, checks: &mut Checks) {
+    let skipped = tick.wrapping_sub(before).wrapping_sub(1);
+    // All have moved, and for long enough that it was told.
+    let moving = schedule.start_ns + 3 * schedule.period_ns..schedule.end_ns;
+    if skipped > i32::MAX as u32 {
+        checks.tally.out_of_order += 1;
+    } else if moving.contains(&now_ns) {
+        checks.worlds.frames_missing += u64::from(skipped);
+    }
+}
+
+/// Counts what is not as some user said it.
+fn check_section(section: &Section<'_>, walkers: &Walkers, moment: Moment) -> u64 {
+    let mut corrupted = 0;
+    for update in section.updates {
+        let (entity, state) = read_update(update);
+        corrupted += u64::from(walkers.number(entity, section.cell, state, moment).is_none());
+    }
+    for leave in section.leaves {
+        let (entity, cell, state) = read_leave(leave);
+        // Nobody leaves the world, and who has come back is told of by an update.
+        let is_right =
+            cell != section.cell && walkers.number(entity, cell, state, moment).is_some();
+        corrupted += u64::from(!is_right);
+    }
+    corrupted
+}
+
+#[cfg(test)]
+mod tests;

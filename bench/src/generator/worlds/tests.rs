@@ -1,0 +1,199 @@
+use super::*;
+use crate::ledger::Tally;
+use crate::profile::{Rooms, walk};
+use crate::wire::floor;
+use crate::wire::world::write_update;
+
+const RUN: u64 = 77;
+const USERS: u32 = 4;
+const WORLD: u64 = 9;
+const PERIOD_NS: u64 = 100_000_000;
+const SCHEDULE: Schedule = Schedule {
+    start_ns: 50_000_000_000,
+    measure_from_ns: 50_000_000_000,
+    end_ns: 60_000_000_000,
+    period_ns: PERIOD_NS,
+};
+
+/// Four users in one world, entities 0 to 3, and what is counted.
+struct Fixture {
+    worlds: Worlds,
+    checks: Checks,
+}
+
+/// What is counted of frames, as far as tests look at it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    corrupted: u64,
+    duplicated: u64,
+    out_of_order: u64,
+    frames_missing: u64,
+    stale: u64,
+    measured: u64,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let profile = walk::profile(USERS, 10_000_000_000);
+        let seats = (0..USERS).map(|user| Seat { user, room: 0 });
+        let mut worlds = Worlds::new(&profile, RUN, seats.clone()).unwrap();
+        for index in 0..USERS as usize {
+            worlds.entered(index, WORLD, index as u16);
+        }
+        assert_eq!(worlds.entities().collect::<Vec<u16>>(), [0, 1, 2, 3]);
+        worlds.start(SCHEDULE, seats.zip(0..));
+        Self { worlds, checks: Checks::new(Tally::new(USERS, Rooms::new(USERS, USERS))) }
+    }
+
+    /// User 0 gets these updates at this tick.
+    fn tick(&mut self, tick: u32, now_ns: u64, updates: &[[u8; 9]]) {
+        let mut bytes = Vec::new();
+        floor::world((WORLD, tick), updates, &mut bytes);
+        self.receive(&bytes[5..], now_ns);
+    }
+
+    fn receive(&mut self, payload: &[u8], now_ns: u64) {
+        let frame = WorldFrame::read(payload).unwrap();
+        self.worlds.frame(0, &frame, now_ns, &mut self.checks);
+    }
+
+    fn counts(&self) -> Counts {
+        let Checks { tally, worlds, latencies, .. } = &self.checks;
+        Counts {
+            corrupted: tally.corrupted,
+            duplicated: tally.duplicated,
+            out_of_order: tally.out_of_order,
+            frames_missing: worlds.frames_missing,
+            stale: worlds.stale,
+            measured: latencies.count(),
+        }
+    }
+
+    /// Everyone's move of this number, right after the last of them, and so on to another.
+    fn play(&mut self, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            self.tick(
+                number,
+                all_moved_ns(number),
+                &(0..USERS).map(|user| update(user, number)).collect::<Vec<_>>(),
+            );
+        }
+    }
+}
+
+/// When all have made the move of this number.
+fn all_moved_ns(number: u32) -> u64 {
+    (0..USERS).map(|user| SCHEDULE.intended_ns(user, number)).max().unwrap()
+}
+
+fn update(user: u32, number: u32) -> [u8; 9] {
+    let square = Square::new(1);
+    let told = Path::new(RUN, user, square).told(square, number as i32);
+    let mut bytes = Vec::new();
+    write_update(user as u16, told.state, &mut bytes);
+    bytes.try_into().unwrap()
+}
+
+#[test]
+fn what_is_as_it_was_said_counts_as_nothing_else() {
+    let mut fixture = Fixture::new();
+    fixture.play(0..40);
+    // The first of each is where it begins, and has no latency.
+    let measured = u64::from(USERS) * 39;
+    assert_eq!(fixture.counts(), Counts { measured, ..Counts::default() });
+    assert_eq!((fixture.checks.worlds.frames, fixture.checks.worlds.entities), (40, 160));
+    // The last was read when the last of the users had just moved.
+    let longest_ns =
+        all_moved_ns(39) - (0..USERS).map(|user| SCHEDULE.intended_ns(user, 39)).min().unwrap();
+    let found_ns = fixture.checks.latencies.quantile_ns(1.0);
+    assert!(found_ns.abs_diff(longest_ns) < longest_ns / 500, "{found_ns} of {longest_ns}");
+}
+
+#[test]
+fn a_move_that_another_replaced_is_seen_with_it() {
+    let mut fixture = Fixture::new();
+    fixture.play(0..10);
+    let before = fixture.counts().measured;
+    let updates: Vec<[u8; 9]> = (0..USERS).map(|user| update(user, 11)).collect();
+    fixture.tick(10, all_moved_ns(11), &updates);
+    let measured = before + 2 * u64::from(USERS);
+    assert_eq!(fixture.counts(), Counts { measured, ..Counts::default() });
+}
+
+#[test]
+fn each_fault_is_counted_as_what_it_is() {
+    let whole = |number: u32| (0..USERS).map(move |user| update(user, number)).collect::<Vec<_>>();
+    let none = Counts::default;
+    type Change = fn(&mut Vec<[u8; 9]>);
+    let cases: [(&str, u32, u32, Change, Counts); 6] = [
+        ("nothing", 10, 10, |_| {}, none()),
+        ("a bit", 10, 10, |updates| updates[1][8] ^= 4, Counts { corrupted: 1, ..none() }),
+        (
+            "another's entity",
+            10,
+            10,
+            |updates| updates[1][0] = 2,
+            Counts { corrupted: 1, ..none() },
+        ),
+        ("no such entity", 10, 10, |updates| updates[1][0] = 4, Counts { corrupted: 1, ..none() }),
+        ("a tick missing", 11, 10, |_| {}, Counts { frames_missing: 1, ..none() }),
+        ("an earlier tick", 8, 10, |_| {}, Counts { out_of_order: 1, ..none() }),
+    ];
+    for (name, tick, number, change, expected) in cases {
+        let mut fixture = Fixture::new();
+        fixture.play(0..10);
+        let mut updates = whole(number);
+        change(&mut updates);
+        fixture.tick(tick, all_moved_ns(number), &updates);
+        assert_eq!(Counts { measured: 0, ..fixture.counts() }, expected, "{name}");
+    }
+}
+
+#[test]
+fn who_is_not_told_of_is_missed_when_the_copy_is_older_than_the_bound() {
+    let mut fixture = Fixture::new();
+    fixture.play(0..10);
+    let mut stale = Vec::new();
+    for number in 10..13 {
+        let updates: Vec<[u8; 9]> = (0..USERS - 1).map(|user| update(user, number)).collect();
+        fixture.tick(number, all_moved_ns(number), &updates);
+        stale.push(fixture.counts().stale);
+    }
+    // The move of number 10 is older than 150 ms two ticks later.
+    assert_eq!(stale, [0, 0, 1]);
+    // An older state again is told too late, and out of order.
+    fixture.tick(
+        13,
+        all_moved_ns(13),
+        &[update(0, 12), update(1, 13), update(2, 13), update(3, 8)],
+    );
+    let Counts { duplicated, out_of_order, corrupted, .. } = fixture.counts();
+    assert_eq!((duplicated, out_of_order, corrupted), (1, 1, 0));
+}
+
+#[test]
+fn at_the_end_all_watched_have_to_know_the_last_move_of_all() {
+    let mut fixture = Fixture::new();
+    fixture.play(0..99);
+    let end_ns = SCHEDULE.end_ns + 1_000_000_000;
+    // The others of the four have got no frame at all: each misses itself and three others, and is nowhere.
+    let others = 3 * (u64::from(USERS) + 1);
+    assert_eq!(fixture.worlds.finish(end_ns) - others, u64::from(USERS));
+    fixture.play(99..100);
+    assert_eq!(fixture.worlds.finish(end_ns) - others, 0);
+}
+
+#[test]
+fn frames_of_another_world_or_grid_are_none_of_ours() {
+    let mut fixture = Fixture::new();
+    let mut bytes = Vec::new();
+    floor::world((WORLD, 1), &[], &mut bytes);
+    for at in [5, 5 + 14] {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        fixture.receive(&bytes[5..], SCHEDULE.start_ns);
+    }
+    // Half a section.
+    fixture.receive(&bytes[5..bytes.len() - 1], SCHEDULE.start_ns);
+    assert_eq!(fixture.counts().corrupted, 3);
+}
