@@ -27,8 +27,10 @@ use crate::rate::{Meter, Rate};
 use crate::reason::Reason;
 
 pub mod clock;
+mod departures;
 pub mod frame;
 mod grid;
+mod lists;
 pub mod motion;
 mod plan;
 mod section;
@@ -300,7 +302,7 @@ impl World {
         seat.needs_whole = true;
         seat.came_from = NO_CELL;
         let cell = self.places[usize::from(entity)].cell;
-        self.seat_in(entity, cell);
+        self.seat_in(entity, cell, self.run + 1);
         entity
     }
 
@@ -313,8 +315,10 @@ impl World {
         if self.shards[at].count == 0 {
             self.shards.swap_remove(at);
         }
-        self.unseat(entity);
+        let centre = self.seats[usize::from(entity)].centre;
+        self.unseat(entity, self.run + 1);
         self.despawn(entity);
+        self.grid.free_if_unused(centre, self.run + 1);
         true
     }
 
@@ -335,6 +339,7 @@ impl World {
             self.places.push(Place::NOWHERE);
             self.changed.push(0);
             self.told_in.push(0);
+            self.grid.reserve(self.entities.len());
         }
         let at = usize::from(number);
         let known = &mut self.entities[at];
@@ -356,23 +361,27 @@ impl World {
         let at = usize::from(number);
         self.entities[at].is_there = false;
         self.sessions[at] = NOBODY;
-        let place = self.places[at];
-        if let Some(moved) = self.grid.exit(place, number, self.run + 1) {
+        let (place, run) = (self.places[at], self.run + 1);
+        // Who came after the last tick comes with the next.
+        let was_told = self.changed[at] != run;
+        if let Some(moved) = self.grid.exit(place, number, run, was_told) {
             self.places[usize::from(moved)].index = place.index;
         }
+        self.grid.free_if_unused(place.cell, run);
         self.places[at] = Place::NOWHERE;
         self.free.push_back(number);
     }
 
-    fn seat_in(&mut self, entity: u16, cell: u32) {
+    fn seat_in(&mut self, entity: u16, cell: u32, run: u32) {
         let seat = &mut self.seats[usize::from(entity)];
         seat.centre = cell;
         seat.place = self.grid.add_viewer(cell, entity);
+        self.grid.note_news(cell, run);
     }
 
-    fn unseat(&mut self, entity: u16) {
+    fn unseat(&mut self, entity: u16, run: u32) {
         let Seat { centre, place, .. } = self.seats[usize::from(entity)];
-        if let Some(moved) = self.grid.remove_viewer(centre, place) {
+        if let Some(moved) = self.grid.remove_viewer(centre, place, run) {
             self.seats[usize::from(moved)].place = place;
         }
     }
@@ -413,15 +422,26 @@ impl World {
     /// A member is told everything anew at the next tick: it has missed something.
     pub(crate) fn resync(&mut self, session: SessionId) {
         if let Some(entity) = self.entity_of(session) {
-            self.seats[usize::from(entity)].needs_whole = true;
+            let seat = &mut self.seats[usize::from(entity)];
+            seat.needs_whole = true;
+            self.grid.note_news(seat.centre, self.run + 1);
         }
     }
 
     /// All members on a shard are told everything anew: a tick's message for it was lost.
     pub(crate) fn resync_shard(&mut self, shard: crate::ids::ShardId) {
         for (session, seat) in self.sessions.iter().zip(&mut self.seats) {
-            seat.needs_whole |= *session != NOBODY && SessionId::from_bits(*session).shard == shard;
+            if *session != NOBODY && SessionId::from_bits(*session).shard == shard {
+                seat.needs_whole = true;
+                self.grid.note_news(seat.centre, self.run + 1);
+            }
         }
+    }
+
+    /// Halves its rate, or doubles it: a tick has room for more or less than before.
+    pub(crate) fn set_halvings(&mut self, halvings: u8) {
+        self.clock.set_halvings(halvings);
+        self.grid.activate_all(self.run + 1);
     }
 
     /// The first half of a tick: everything that has moved is where it is now.
@@ -440,13 +460,13 @@ impl World {
                 continue;
             }
             self.packed[at] = packed.bytes;
-            self.changed[at] = self.run;
+            let was_told = core::mem::replace(&mut self.changed[at], self.run) != self.run;
             if packed.cell == cell {
                 self.places[at].steps = packed.steps;
                 self.grid.touch(place.cell, self.run);
             } else {
                 let to = self.grid.cell_at(packed.cell);
-                if let Some(moved) = self.grid.exit(place, number, self.run) {
+                if let Some(moved) = self.grid.exit(place, number, self.run, was_told) {
                     self.places[usize::from(moved)].index = place.index;
                 }
                 self.places[at] = self.grid.enter(to, number, packed.steps);
@@ -466,8 +486,8 @@ impl World {
         if centre == place.cell || place.is_near(self.grid.cell(centre).at, self.settings.dims) {
             return;
         }
-        self.unseat(entity);
-        self.seat_in(entity, place.cell);
+        self.unseat(entity, self.run);
+        self.seat_in(entity, place.cell, self.run);
         self.seats[at].came_from = centre;
     }
 }

@@ -313,8 +313,9 @@ fn a_warm_shard_allocates_nothing_per_move_and_tick() {
     let after = moves(3 * ROUNDS);
     let (allocations, count) = (after - before, ROUNDS * MEMBERS as u64);
     println!("{allocations} allocations for {count} moves");
-    // A list of a cell still grows when more enter or leave at one tick than ever before, which is chance
-    // here. It doubles then: so this is no allocation per move, per tick or per frame.
+    // Memory that all cells share, and buffers of a tick, still grow when more happens at one tick than
+    // ever before, which is chance here. They double then: so this is no allocation per move, per tick
+    // or per frame.
     assert!(allocations * 100 < count, "{allocations} allocations for {count} moves");
     server.stop();
 }

@@ -1,9 +1,18 @@
 //! The grid: cells that have something in them, or had a moment ago, or around which somebody sees.
+//!
+//! A cell is *active* for a while after anything of it has changed: so long that whoever sees it has
+//! been told in the slowest class, and that its views have chosen their classes. A tick looks at active
+//! cells alone, so one in which nothing has happened costs nothing.
+//!
+//! Cells in use are at most [`CELLS_PER_ENTITY_MAX`] for each entity that the world ever had at once:
+//! one in which it is, one around which it sees, and one for each time that it has left a cell within
+//! the slowest class's period. Nobody needs to hear that somebody left who came since the last tick.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::SLOWEST_PERIOD;
+use super::departures::{Departures, NEVER};
+use super::lists::Lists;
 use super::motion::Place;
 use crate::hashing::{HashMap, HashSeed};
 
@@ -12,12 +21,11 @@ pub(super) const NO_CELL: u32 = u32::MAX;
 /// Cells of a view in 3D.
 pub(super) const NEIGHBOURS_MAX: usize = 27;
 
-/// An entity that has gone from a cell.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Left {
-    pub(super) entity: u16,
-    pub(super) run: u32,
-}
+/// Cells in use for each entity, at most.
+pub(super) const CELLS_PER_ENTITY_MAX: usize = 2 + SLOWEST_PERIOD as usize;
+/// So many runs a cell is active: until its slowest class has been told, and until its views have
+/// chosen classes and taken them over.
+const ACTIVE_RUNS: u32 = 2 * SLOWEST_PERIOD;
 
 /// How often a view's cells are told, as powers of two, by the cell's place in the view.
 pub(super) type Classes = [u8; NEIGHBOURS_MAX];
@@ -27,8 +35,8 @@ pub(super) type Classes = [u8; NEIGHBOURS_MAX];
 pub(super) struct Cell {
     pub(super) at: [i16; 3],
     pub(super) entities: Vec<u16>,
-    /// Who went within the last ticks, each once.
-    pub(super) left: VecDeque<Left>,
+    /// The last departure from it.
+    left: u64,
     /// The latest run at which anything of it changed.
     pub(super) changed: u32,
     /// Members whose centre it is.
@@ -39,8 +47,16 @@ pub(super) struct Cell {
     pub(super) classes: Classes,
     /// How often it is going to be told.
     pub(super) wanted: Classes,
-    /// Where it stands in the list of cells.
-    listed_at: u32,
+    /// Some of its viewers are to be told something else than the others.
+    pub(super) has_news: bool,
+    /// At which run its view was looked at last.
+    planned: u32,
+    /// It is in use.
+    is_used: bool,
+    /// It stands in the list of active cells.
+    is_active: bool,
+    /// The last run at which it is active.
+    active_until: u32,
 }
 
 impl Cell {
@@ -48,13 +64,17 @@ impl Cell {
         Self {
             at,
             entities: Vec::new(),
-            left: VecDeque::new(),
+            left: NEVER,
             changed: 0,
             viewers: Vec::new(),
             neighbours: [NO_CELL; NEIGHBOURS_MAX],
             classes: [0; NEIGHBOURS_MAX],
             wanted: [0; NEIGHBOURS_MAX],
-            listed_at: 0,
+            has_news: false,
+            planned: 0,
+            is_used: true,
+            is_active: false,
+            active_until: 0,
         }
     }
 
@@ -76,9 +96,11 @@ pub(super) struct Grid {
     dims: u8,
     cells: Vec<Cell>,
     by_coordinates: HashMap<[i16; 3], u32>,
-    /// Cells in use, in an order that depends on nothing but what happened.
-    listed: Vec<u32>,
+    /// Cells of which something may be to tell, in an order that depends on nothing but what happened.
+    active: Vec<u32>,
     free: Vec<u32>,
+    departures: Departures,
+    lists: Lists,
 }
 
 impl Grid {
@@ -87,8 +109,10 @@ impl Grid {
             dims,
             cells: Vec::new(),
             by_coordinates: HashMap::with_hasher(seed),
-            listed: Vec::new(),
+            active: Vec::new(),
             free: Vec::new(),
+            departures: Departures::default(),
+            lists: Lists::default(),
         }
     }
 
@@ -100,9 +124,64 @@ impl Grid {
         &mut self.cells[index as usize]
     }
 
-    /// Cells in use.
-    pub(super) fn listed(&self) -> &[u32] {
-        &self.listed
+    /// Number of cells in use.
+    pub(super) fn used_count(&self) -> usize {
+        self.by_coordinates.len()
+    }
+
+    /// Number of cells at which a tick looks.
+    #[cfg(test)]
+    pub(super) fn active_count(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Makes room for what so many entities may do between two ticks.
+    pub(super) fn reserve(&mut self, entities: usize) {
+        self.departures.reserve(SLOWEST_PERIOD as usize * entities);
+    }
+
+    /// Who has left a cell after that run, the last first; some more than once.
+    pub(super) fn departed_since(&self, cell: u32, since: u32) -> impl Iterator<Item = u16> {
+        let departed = self.departures.of(self.cells[cell as usize].left);
+        departed.take_while(move |departed| departed.run > since).map(|departed| departed.entity)
+    }
+
+    /// Appends the centres, with somebody who sees around them, in whose views are active cells.
+    pub(super) fn collect_centres(&mut self, run: u32, out: &mut Vec<u32>) {
+        for at in 0..self.active.len() {
+            for place in 0..self.neighbour_count() {
+                let centre = self.cells[self.active[at] as usize].neighbours[place];
+                let Some(cell) = self.cells.get_mut(centre as usize) else { continue };
+                if cell.planned != run && !cell.viewers.is_empty() {
+                    cell.planned = run;
+                    out.push(centre);
+                }
+            }
+        }
+    }
+
+    /// The cell is looked at by the next ticks.
+    pub(super) fn activate(&mut self, index: u32, run: u32) {
+        let cell = &mut self.cells[index as usize];
+        cell.active_until = run + ACTIVE_RUNS;
+        if !core::mem::replace(&mut cell.is_active, true) {
+            self.active.push(index);
+        }
+    }
+
+    /// So are all cells.
+    pub(super) fn activate_all(&mut self, run: u32) {
+        for index in 0..self.cells.len() as u32 {
+            if self.cells[index as usize].is_used {
+                self.activate(index, run);
+            }
+        }
+    }
+
+    /// One who sees around this cell is to be told something else than the others.
+    pub(super) fn note_news(&mut self, index: u32, run: u32) {
+        self.cells[index as usize].has_news = true;
+        self.activate(index, run);
     }
 
     /// Number of cells of a view.
@@ -143,6 +222,8 @@ impl Grid {
                 let cell = &mut self.cells[index as usize];
                 cell.at = at;
                 cell.changed = 0;
+                cell.left = NEVER;
+                cell.is_used = true;
                 cell.classes = [0; NEIGHBOURS_MAX];
                 cell.wanted = [0; NEIGHBOURS_MAX];
                 index
@@ -153,8 +234,6 @@ impl Grid {
             }
         };
         self.by_coordinates.insert(at, index);
-        self.cells[index as usize].listed_at = self.listed.len() as u32;
-        self.listed.push(index);
         self.link(index);
         index
     }
@@ -182,72 +261,87 @@ impl Grid {
     /// Puts an entity into a cell.
     pub(super) fn enter(&mut self, cell: u32, entity: u16, steps: [i32; 3]) -> Place {
         let entities = &mut self.cells[cell as usize].entities;
-        entities.push(entity);
+        self.lists.push(entities, entity);
         Place { cell, index: entities.len() as u32 - 1, steps }
     }
 
-    /// Takes an entity out of its cell. Returns the one that stands in its place now, if another
-    /// does.
-    pub(super) fn exit(&mut self, place: Place, entity: u16, run: u32) -> Option<u16> {
+    /// Takes an entity out of its cell. Who sees that has to hear of it if it `was_told` of the entity.
+    /// Returns the one that stands in its place now, if another does.
+    pub(super) fn exit(
+        &mut self,
+        place: Place,
+        entity: u16,
+        run: u32,
+        was_told: bool,
+    ) -> Option<u16> {
         let cell = &mut self.cells[place.cell as usize];
-        let gone = cell.entities.swap_remove(place.index as usize);
+        let gone = self.lists.swap_remove(&mut cell.entities, place.index);
         assert!(gone == entity, "an entity stands where its place says");
-        cell.left.push_back(Left { entity, run });
-        cell.changed = run;
-        cell.entities.get(place.index as usize).copied()
+        if was_told {
+            cell.left = self.departures.push(entity, run, cell.left);
+        }
+        let moved = cell.entities.get(place.index as usize).copied();
+        self.touch(place.cell, run);
+        moved
     }
 
     /// Something of the cell has changed.
     pub(super) fn touch(&mut self, cell: u32, run: u32) {
         self.cells[cell as usize].changed = run;
+        self.activate(cell, run);
     }
 
     /// A member sees around this cell. Returns where it stands.
     pub(super) fn add_viewer(&mut self, cell: u32, entity: u16) -> u32 {
         let viewers = &mut self.cells[cell as usize].viewers;
-        viewers.push(entity);
+        self.lists.push(viewers, entity);
         viewers.len() as u32 - 1
     }
 
     /// Takes a member out of its centre. Returns the one that stands in its place now.
-    pub(super) fn remove_viewer(&mut self, cell: u32, place: u32) -> Option<u16> {
+    pub(super) fn remove_viewer(&mut self, cell: u32, place: u32, run: u32) -> Option<u16> {
         let viewers = &mut self.cells[cell as usize].viewers;
-        viewers.swap_remove(place as usize);
-        viewers.get(place as usize).copied()
+        self.lists.swap_remove(viewers, place);
+        let moved = viewers.get(place as usize).copied();
+        self.activate(cell, run);
+        moved
     }
 
-    /// After a run: forgets who left so long ago that every class was told, and cells without
-    /// anything.
+    /// After a run: forgets who left so long ago that every class was told, cells without anything, and
+    /// which are active no more.
     pub(super) fn tidy(&mut self, run: u32) {
+        self.departures.forget(run);
         let mut at = 0;
-        while let Some(&index) = self.listed.get(at) {
+        while let Some(&index) = self.active.get(at) {
+            self.free_if_unused(index, run);
             let cell = &mut self.cells[index as usize];
-            while cell.left.front().is_some_and(|left| left.run + SLOWEST_PERIOD <= run + 1) {
-                cell.left.pop_front();
-            }
-            let is_idle = cell.entities.is_empty() && cell.viewers.is_empty();
-            if is_idle && cell.left.is_empty() {
-                self.unlist(index);
-            } else {
+            if cell.is_used && run < cell.active_until {
                 at += 1;
+            } else {
+                cell.is_active = false;
+                self.active.swap_remove(at);
             }
         }
     }
 
-    fn unlist(&mut self, index: u32) {
+    /// Frees a cell, if nothing is in it, nobody sees around it and all have heard who has left.
+    pub(super) fn free_if_unused(&mut self, index: u32, run: u32) {
         let cell = &mut self.cells[index as usize];
+        let is_empty = cell.entities.is_empty() && cell.viewers.is_empty();
+        if !cell.is_used || !is_empty || self.departures.has(cell.left) {
+            return;
+        }
+        cell.is_used = false;
+        cell.has_news = false;
         self.by_coordinates.remove(&cell.at);
-        let listed_at = cell.listed_at as usize;
         let neighbours = core::mem::replace(&mut cell.neighbours, [NO_CELL; NEIGHBOURS_MAX]);
         for (place, neighbour) in neighbours.iter().enumerate().take(self.neighbour_count()) {
             let opposite = self.neighbour_count() - 1 - place;
             if *neighbour != NO_CELL && *neighbour != index {
                 self.cells[*neighbour as usize].neighbours[opposite] = NO_CELL;
+                // Its view has become smaller, and may be told more often.
+                self.activate(*neighbour, run);
             }
-        }
-        self.listed.swap_remove(listed_at);
-        if let Some(moved) = self.listed.get(listed_at) {
-            self.cells[*moved as usize].listed_at = listed_at as u32;
         }
         self.free.push(index);
     }

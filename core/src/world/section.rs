@@ -87,23 +87,23 @@ impl World {
         if let Some(since) = since {
             // Of who has left more than once, the last time counts.
             self.section_count += 1;
-            for left in known.left.iter().rev().take_while(|left| left.run > since) {
-                let told_in = &mut self.told_in[usize::from(left.entity)];
+            for entity in self.grid.departed_since(cell, since) {
+                let told_in = &mut self.told_in[usize::from(entity)];
                 if core::mem::replace(told_in, self.section_count) == self.section_count {
                     continue;
                 }
                 // Who has come back is told of as being here.
-                let place = self.places[usize::from(left.entity)];
+                let place = self.places[usize::from(entity)];
                 if place.cell == cell {
                     continue;
                 }
                 if place.cell == NO_CELL {
                     let mut gone = [0; PACKED_BYTES_MAX];
-                    gone[..2].copy_from_slice(&left.entity.to_le_bytes());
+                    gone[..2].copy_from_slice(&entity.to_le_bytes());
                     write_leave(&gone, known.at, dims, out);
                 } else {
                     let now_in = self.grid.cell(place.cell).at;
-                    write_leave(&self.packed[usize::from(left.entity)], now_in, dims, out);
+                    write_leave(&self.packed[usize::from(entity)], now_in, dims, out);
                 }
                 leaves += 1;
             }

@@ -284,6 +284,69 @@ fn members_of_a_view_share_one_frame() {
     assert_eq!(world.tick_sections().len(), 9 + 50 * 9);
 }
 
+/// Many members far from each other, who have been there for a while.
+fn at_rest(count: u32) -> World {
+    let mut world = world(WorldSettings::default());
+    for index in 0..count {
+        world.join(session(0, index), at((index * 300) as f32, 0.0));
+    }
+    (0..20).for_each(|_| world.tick());
+    world
+}
+
+#[test]
+fn a_tick_looks_at_what_has_changed_alone() {
+    let mut world = at_rest(1000);
+    assert_eq!(world.grid.active_count(), 0);
+    world.set_motion(7, session(0, 7), at(7.0 * 300.0, 1.0), 0).unwrap();
+    world.tick();
+    assert_eq!((world.grid.active_count(), frames(&world).len()), (1, 1));
+    (0..20).for_each(|_| world.tick());
+    assert_eq!(world.grid.active_count(), 0);
+    // What concerns a member alone makes its view looked at, and a new rate makes all.
+    world.resync(session(0, 8));
+    world.tick();
+    let told = told(&world, session(0, 8)).unwrap();
+    assert!(told.0 && world.grid.active_count() == 1);
+    world.set_halvings(1);
+    assert_eq!(world.grid.active_count(), 1000);
+    (0..20).for_each(|_| world.tick());
+    assert_eq!(world.grid.active_count(), 0);
+}
+
+#[test]
+fn cells_are_bounded_by_entities() {
+    let mut world = at_rest(10);
+    for step in 1..200_u32 {
+        for index in 0..10 {
+            let place = at((step * 200) as f32, (index * 200) as f32);
+            world.set_motion(index as u16, session(0, index), place, 0).unwrap();
+        }
+        world.tick();
+    }
+    assert_eq!(world.grid.used_count(), 10 * SLOWEST_PERIOD as usize);
+    // Who comes and goes between two ticks leaves no trace, wherever it was.
+    let used = world.grid.used_count();
+    for index in 0..5000_u32 {
+        let guest = session(1, index);
+        world.join(guest, at((index * 130) as f32, -999.0));
+        world.leave(guest);
+    }
+    assert_eq!(world.grid.used_count(), used);
+    world.tick();
+    assert!(frames(&world).iter().all(|(_, bytes)| {
+        Frame::parse(bytes)
+            .unwrap()
+            .sections()
+            .all(|section| section.leaves().all(|leave| leave.entity < 10))
+    }));
+    for index in 0..10 {
+        world.leave(session(0, index));
+    }
+    (0..20).for_each(|_| world.tick());
+    assert_eq!((world.grid.used_count(), world.grid.active_count()), (0, 0));
+}
+
 /// The number of frames that tell so many members, who each stood at one of the places given, that
 /// they are all in one cell now.
 #[track_caller]

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::frame::update_bytes;
-use super::grid::NO_CELL;
+use super::grid::{CELLS_PER_ENTITY_MAX, NO_CELL};
 use super::plan::write_group;
 use super::section::Form;
 use super::{SLOWEST_PERIOD, World};
@@ -25,6 +25,8 @@ pub(super) struct Scratch {
     /// Members who come from another centre.
     newcomers: Vec<Newcomer>,
     plans: Vec<ShardPlan>,
+    /// Centres in whose views something may be to tell.
+    centres: Vec<u32>,
 }
 
 /// A member who sees around another centre than before. Those who come from the same one are told the
@@ -63,19 +65,17 @@ impl World {
         self.settle();
         self.sections.clear();
         self.start_plans();
-        for at in 0..self.grid.listed().len() {
-            let centre = self.grid.listed()[at];
-            if !self.grid.cell(centre).viewers.is_empty() {
-                self.plan_view(centre);
-            }
+        let mut centres = core::mem::take(&mut self.scratch.centres);
+        self.grid.collect_centres(self.run, &mut centres);
+        for centre in &centres {
+            self.plan_view(*centre);
         }
-        for at in 0..self.grid.listed().len() {
-            let centre = self.grid.listed()[at];
-            if !self.grid.cell(centre).viewers.is_empty() {
-                self.adopt_classes(centre);
-            }
+        for centre in centres.drain(..) {
+            self.adopt_classes(centre);
         }
+        self.scratch.centres = centres;
         self.grid.tidy(self.run);
+        assert!(self.grid.used_count() <= CELLS_PER_ENTITY_MAX * self.entities.len());
     }
 
     /// The sections of the last tick, of which its parts name ranges.
@@ -110,6 +110,35 @@ impl World {
     /// Plans what those around a centre are told.
     fn plan_view(&mut self, centre: u32) {
         let mut scratch = core::mem::take(&mut self.scratch);
+        if core::mem::take(&mut self.grid.cell_mut(centre).has_news) {
+            self.plan_mixed_view(centre, &mut scratch);
+        } else {
+            self.usual_sections(centre, &mut scratch.usual);
+            // Where nothing has changed, nothing is told.
+            if !scratch.usual.is_empty() {
+                for viewer in &self.grid.cell(centre).viewers {
+                    let bits = self.sessions[usize::from(*viewer)];
+                    plan_of(&mut scratch.plans, bits).usual.push(bits);
+                }
+                self.write_usual(centre, &mut scratch);
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    /// Tells all who were collected for it what has changed, if anything has.
+    fn write_usual(&self, centre: u32, scratch: &mut Scratch) {
+        let what = (false, self.grid.cell(centre).at);
+        for plan in &mut scratch.plans {
+            if !plan.usual.is_empty() && !scratch.usual.is_empty() {
+                write_group(&mut plan.bytes, what, &scratch.usual, &plan.usual);
+            }
+            plan.usual.clear();
+        }
+    }
+
+    /// The same where some are told something else than the others.
+    fn plan_mixed_view(&mut self, centre: u32, scratch: &mut Scratch) {
         let at = self.grid.cell(centre).at;
         let mut has_special = false;
         for viewer in &self.grid.cell(centre).viewers {
@@ -127,14 +156,7 @@ impl World {
         }
         if scratch.plans.iter().any(|plan| !plan.usual.is_empty()) {
             self.usual_sections(centre, &mut scratch.usual);
-            for plan in &mut scratch.plans {
-                // Where nothing has changed, nothing is told.
-                if !plan.usual.is_empty() && !scratch.usual.is_empty() {
-                    let what = (false, at);
-                    write_group(&mut plan.bytes, what, &scratch.usual, &plan.usual);
-                }
-                plan.usual.clear();
-            }
+            self.write_usual(centre, scratch);
         }
         if scratch.plans.iter().any(|plan| !plan.whole.is_empty()) {
             self.whole_sections(centre, &mut scratch.special);
@@ -147,9 +169,8 @@ impl World {
             }
         }
         if has_special {
-            self.plan_newcomers(centre, &mut scratch);
+            self.plan_newcomers(centre, scratch);
         }
-        self.scratch = scratch;
     }
 
     /// What has changed in the cells that are due.

@@ -173,13 +173,13 @@ impl Worlds {
             }
         };
         let slot = chosen?.0 as u32;
-        let clock = &mut self.world_mut(slot).clock;
-        let halvings = clock.halvings();
+        let world = self.world_mut(slot);
+        let halvings = world.clock.halvings();
         let (halvings, was_halved) = match verdict {
             Verdict::TooMuch => (halvings + 1, true),
             Verdict::Calm => (halvings - 1, false),
         };
-        clock.set_halvings(halvings);
+        world.set_halvings(halvings);
         match (was_halved, halvings) {
             (true, 1) => self.slowed_count += 1,
             (false, 0) => self.slowed_count -= 1,

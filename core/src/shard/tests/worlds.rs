@@ -57,13 +57,13 @@ fn members_of_a_world_are_told_what_is_around_them() {
         2: join status=0 room=plaza members=2 world={object} entity=1 cell=64 dims=2 tick_hz=10 x=-1 y=0
         1: joined room=plaza user=bob entity=1 seq=1
     +100
-        1: frame plaza 1 0,0 | -1,0 1@-1,0
         2: frame plaza 1 whole -1,0 | *-1,0 1@-1,0 | *0,0 0@3,4.5
+        1: frame plaza 1 0,0 | -1,0 1@-1,0
     +100
     2 move room=plaza x=1 y=1 heading=90 id=7 ; 1 fixed {object} 10 20 ; 1 fixed {object} 11 20
     +100
-        1: frame plaza 3 0,0 | -1,0 -1>0,0 | 0,0 0@11,20 1@1,1
         2: frame plaza 3 -1,0 | -1,0 -1>0,0 | 0,0 0@11,20 1@1,1
+        1: frame plaza 3 0,0 | -1,0 -1>0,0 | 0,0 0@11,20 1@1,1
     1 who room=plaza
         1: who status=0 users=ann|bob entities=0|1
     1 who room=plaza entity=1
