@@ -228,7 +228,7 @@ pub fn encode(
 }
 
 /// Appends a frame of the world of this name. `frame` is in the layout of the binary protocol, which
-/// the others translate; `scratch` is theirs.
+/// the others translate, into several messages where it is very long; `scratch` is theirs.
 pub fn encode_frame(
     protocol: Protocol,
     settings: &GatewaySettings,
@@ -239,7 +239,7 @@ pub fn encode_frame(
     match protocol {
         Protocol::Binary => binary::encode_frame(frame, out),
         Protocol::WebSocketBinary => websocket::encode_frame(frame, out),
-        _ => encode(protocol, settings, scratch.translate(world, frame), out),
+        _ => scratch.translate(world, frame, |message| encode(protocol, settings, message, out)),
     }
 }
 

@@ -1,10 +1,23 @@
 //! Frames of worlds for protocols without a binary form: a message with flat fields, as
-//! `docs/protocol.md` describes it under "Worlds".
+//! `docs/protocol.md` describes it under "Worlds". A frame that would be too long for one message is
+//! told in several: its sections stand for themselves, and the rest of one is no key.
 
 use std::fmt::Write;
 
-use warren_core::message::{Message, MessageBuilder, Value};
-use warren_core::world::frame::{Frame, Section, Update};
+use warren_core::message::{MESSAGE_BYTES_MAX, Message, MessageBuilder, Value};
+use warren_core::world::frame::{Frame, FrameHeader, Leave, Section, Update};
+
+/// Text of a message's sections beyond which what follows stands in another.
+const TEXT_BYTES_MAX: usize = 256 << 10;
+// In packed form a section has a length before its text, which is shorter than any text twice.
+const _: () = assert!(3 * TEXT_BYTES_MAX < MESSAGE_BYTES_MAX);
+
+/// Writing to a string does not fail.
+macro_rules! put {
+    ($($argument:tt)*) => {
+        write!($($argument)*).expect("a string takes all text")
+    };
+}
 
 /// What is kept from frame to frame for its memory.
 #[derive(Debug, Default)]
@@ -16,25 +29,62 @@ pub struct FrameScratch {
 }
 
 impl FrameScratch {
-    /// The frame as a message.
-    pub(super) fn translate(&mut self, world: &str, frame: &[u8]) -> Message<'_> {
+    /// Tells the frame in messages: in one, unless it is very long.
+    pub(super) fn translate(&mut self, world: &str, frame: &[u8], tell: impl FnMut(Message<'_>)) {
+        self.translate_within(TEXT_BYTES_MAX, (world, frame), tell);
+    }
+
+    /// The same with messages of about so much text.
+    fn translate_within(
+        &mut self,
+        text_bytes_max: usize,
+        (world, frame): (&str, &[u8]),
+        mut tell: impl FnMut(Message<'_>),
+    ) {
         let frame = Frame::from_checked(frame);
-        let dims = usize::from(frame.header.dims);
-        let Self { text, ends, message } = self;
-        text.clear();
-        ends.clear();
-        message.clear();
-        write_cell(text, &frame.header.centre[..dims]);
-        ends.push(text.len());
+        let mut header = frame.header;
+        let dims = usize::from(header.dims);
+        self.begin(&header);
         for section in frame.sections() {
-            write_section(text, &section, dims);
-            ends.push(text.len());
+            if self.text.len() > text_bytes_max {
+                tell(self.message(world, &header));
+                header.is_whole = false;
+                self.begin(&header);
+            }
+            write_head(&mut self.text, &section, dims, section.is_key);
+            let updates = section.updates().map(Told::Here);
+            for (at, told) in updates.chain(section.leaves().map(Told::Gone)).enumerate() {
+                if at > 0 && self.text.len() > text_bytes_max {
+                    self.ends.push(self.text.len());
+                    tell(self.message(world, &header));
+                    header.is_whole = false;
+                    self.begin(&header);
+                    write_head(&mut self.text, &section, dims, false);
+                }
+                told.write(&mut self.text, dims);
+            }
+            self.ends.push(self.text.len());
         }
+        tell(self.message(world, &header));
+    }
+
+    /// Begins a message.
+    fn begin(&mut self, header: &FrameHeader) {
+        self.text.clear();
+        self.ends.clear();
+        write_cell(&mut self.text, &header.centre[..usize::from(header.dims)]);
+        self.ends.push(self.text.len());
+    }
+
+    /// The message with the sections that were written.
+    fn message(&mut self, world: &str, header: &FrameHeader) -> Message<'_> {
+        let Self { text, ends, message } = self;
+        message.clear();
         let mut builder = MessageBuilder::new(message, "frame");
         builder.field("room", Value::Text(world));
-        builder.field("tick", Value::Integer(i64::from(frame.header.tick)));
+        builder.field("tick", Value::Integer(i64::from(header.tick)));
         builder.field("cell", Value::Text(&text[..ends[0]]));
-        if frame.header.is_whole {
+        if header.is_whole {
             builder.field("whole", Value::Boolean(true));
         }
         builder.list("cells", ends.windows(2).map(|ends| &text[ends[0]..ends[1]]));
@@ -42,11 +92,29 @@ impl FrameScratch {
     }
 }
 
-/// Writing to a string does not fail.
-macro_rules! put {
-    ($($argument:tt)*) => {
-        write!($($argument)*).expect("a string takes all text")
-    };
+/// A part of a section.
+enum Told {
+    Here(Update),
+    Gone(Leave),
+}
+
+impl Told {
+    fn write(&self, text: &mut String, dims: usize) {
+        match self {
+            Self::Here(update) => {
+                put!(text, " {}", update.entity);
+                write_state(text, update, dims);
+            }
+            Self::Gone(leave) => {
+                put!(text, " -{}", leave.entity);
+                if let Some((cell, update)) = &leave.now {
+                    text.push(':');
+                    write_cell(text, &cell[..dims]);
+                    write_state(text, update, dims);
+                }
+            }
+        }
+    }
 }
 
 fn write_cell(text: &mut String, cell: &[i16]) {
@@ -56,23 +124,11 @@ fn write_cell(text: &mut String, cell: &[i16]) {
     }
 }
 
-fn write_section(text: &mut String, section: &Section<'_>, dims: usize) {
-    if section.is_key {
+fn write_head(text: &mut String, section: &Section<'_>, dims: usize, is_key: bool) {
+    if is_key {
         text.push('*');
     }
     write_cell(text, &section.cell[..dims]);
-    for update in section.updates() {
-        put!(text, " {}", update.entity);
-        write_state(text, &update, dims);
-    }
-    for leave in section.leaves() {
-        put!(text, " -{}", leave.entity);
-        if let Some((cell, update)) = leave.now {
-            text.push(':');
-            write_cell(text, &cell[..dims]);
-            write_state(text, &update, dims);
-        }
-    }
 }
 
 fn write_state(text: &mut String, update: &Update, dims: usize) {
@@ -81,3 +137,6 @@ fn write_state(text: &mut String, update: &Update, dims: usize) {
     }
     put!(text, ":{}", update.heading);
 }
+
+#[cfg(test)]
+mod tests;
