@@ -99,6 +99,10 @@ pub struct LimitsConfig {
     pub world_tick_hz_max: u8,
     /// Entities of one world.
     pub world_entities_max: usize,
+    /// NPCs of one world.
+    pub world_npcs_max: usize,
+    /// NPCs of all worlds of one shard.
+    pub npcs_max: usize,
     /// Bytes of frames in a second for one member of a world.
     pub world_bytes_per_s: usize,
     /// Milliseconds for which a member of a world may take no frames.
@@ -197,6 +201,8 @@ pub struct ServerConfig {
     pub limits: LimitsConfig,
     /// Milliseconds for which a session without a connection waits to be resumed.
     pub session_grace_ms: u64,
+    /// Microseconds of a turn for moving NPCs.
+    pub npc_turn_us: u64,
     /// The rings.
     pub reactor: ReactorConfig,
     /// Milliseconds after which a changed object is handed over to be stored.
@@ -296,6 +302,7 @@ impl ServerConfig {
             heartbeat_ms: file.protocol.heartbeat_ms().number()?,
             tls: tls_config(&file)?,
             limits: limits_config(&file)?,
+            npc_turn_us: file.worlds.npc_turn_us().number()?,
             session_grace_ms: file.session.grace_ms().number()?,
             reactor: ReactorConfig {
                 turn_interval_us: file.reactor.turn_interval_us().number()?,
@@ -398,6 +405,8 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         worlds_max: limits.worlds_max().count()?,
         world_tick_hz_max: limits.world_tick_hz_max().count()? as u8,
         world_entities_max: limits.world_entities_max().count()?,
+        world_npcs_max: limits.world_npcs_max().count()?,
+        npcs_max: limits.npcs_max().count()?,
         world_bytes_per_s: limits.world_bytes_per_s().count()?,
         frame_stall_ms: limits.frame_stall_ms().number()?,
         object_bytes_max: limits.object_bytes_max().count()?,

@@ -190,6 +190,8 @@ impl ShardThread {
             drain = self.advance_drain(drain, now.monotonic_ns);
             let is_draining = drain != Drain::NotAsked;
             let published = self.turn.turn(now, is_draining, &mut self.port);
+            let clock = self.clock;
+            self.turn.think(|| clock.monotonic_ns());
             counters.mesh_batches_published += published.batches;
             counters.mesh_staged_bytes = published.staged_bytes;
             self.hand_over_snapshot(now);

@@ -4,7 +4,7 @@
 use warren_core::ids::ShardId;
 use warren_core::shard::Shard;
 use warren_core::snapshot::SnapshotBatch;
-use warren_core::turn::{Now, ShardInputs, ShardOutputs};
+use warren_core::turn::{Now, ShardInputs, ShardOutputs, Thought};
 
 use crate::mesh::{MeshPorts, Published};
 
@@ -59,6 +59,17 @@ impl ShardTurn {
         let sum = self.mesh.publish(&mut self.outputs, |peer| clients.wake(peer));
         clients.send(now, &self.outputs);
         sum
+    }
+
+    /// Moves NPCs, if some are due: after the turn, so that nobody waits for them. The clock says how
+    /// long it took, in nanoseconds.
+    pub fn think(&mut self, read_clock_ns: impl Fn() -> u64) {
+        if !self.shard.has_npcs_due() {
+            return;
+        }
+        let began_ns = read_clock_ns();
+        let updates = self.shard.think();
+        self.inputs.thought = Some(Thought { updates, took_ns: read_clock_ns() - began_ns });
     }
 
     /// The next batch of the snapshot, when it is due.

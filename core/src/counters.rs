@@ -29,6 +29,16 @@ pub struct ShardCounters {
     pub world_frames_lost: u64,
     /// Members closed because they took no frames for too long.
     pub world_members_stalled: u64,
+    /// Times that an NPC was moved.
+    pub npc_updates: u64,
+    /// Times that an NPC was not moved before a tick for which it was due.
+    pub npc_carried_over: u64,
+    /// Times that a behaviour moved an NPC to where nobody can be.
+    pub npc_moves_invalid: u64,
+    /// Gauge: NPCs of worlds whose home is here.
+    pub npcs: u64,
+    /// Gauge: NPCs that fit into the time that a turn has for them.
+    pub npcs_per_turn: u64,
     /// Gauge: worlds with members whose home is here.
     pub worlds: u64,
     /// Gauge: those of them whose tick rate is halved.
@@ -102,6 +112,11 @@ impl Default for ShardCounters {
             world_frames_missed: 0,
             world_frames_lost: 0,
             world_members_stalled: 0,
+            npc_updates: 0,
+            npc_carried_over: 0,
+            npc_moves_invalid: 0,
+            npcs: 0,
+            npcs_per_turn: 0,
             worlds: 0,
             worlds_slowed: 0,
             world_entities: 0,

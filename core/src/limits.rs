@@ -34,6 +34,12 @@ pub struct Limits {
     pub world_tick_hz_max: u8,
     /// Entities of one world.
     pub world_entities_max: usize,
+    /// NPCs of one world.
+    pub world_npcs_max: usize,
+    /// NPCs of all worlds of a shard.
+    pub npcs_max: usize,
+    /// How long NPCs may be moved in one turn, in nanoseconds; the others wait for the next.
+    pub npc_turn_ns: u64,
     /// Bytes of frames in a second for one member of a world; its far cells are told less often so
     /// that it gets no more.
     pub world_bytes_per_s: usize,
@@ -106,6 +112,9 @@ impl Limits {
         worlds_max: 4096,
         world_tick_hz_max: 60,
         world_entities_max: 16_384,
+        world_npcs_max: 10_000,
+        npcs_max: 100_000,
+        npc_turn_ns: 250_000,
         world_bytes_per_s: 64 << 10,
         frame_stall_ns: 10_000_000_000,
         object_bytes_max: 64 << 10,
@@ -154,6 +163,9 @@ impl Limits {
         worlds_max: 2,
         world_tick_hz_max: 20,
         world_entities_max: 4,
+        world_npcs_max: 2,
+        npcs_max: 3,
+        npc_turn_ns: 500,
         world_bytes_per_s: 600,
         frame_stall_ns: 30_000_000,
         object_bytes_max: 96,

@@ -54,6 +54,8 @@ macro_rules! reasons {
                     Self::WorldFull => "limits.world_entities_max",
                     Self::TooManyWorlds => "limits.worlds_max",
                     Self::TickRateTooHigh => "limits.world_tick_hz_max",
+                    Self::TooManyNpcs => "limits.world_npcs_max",
+                    Self::NpcsFull => "limits.npcs_max",
                     Self::TooFast => "speed_max",
                     _ => return None,
                 })
@@ -214,6 +216,10 @@ reasons! {
     WorldFull = "world-full", 429, "join another world, or try later";
     /// This part of the server has its greatest number of worlds with somebody in them.
     TooManyWorlds = "too-many-worlds", 429, "join a world that has members, or try later";
+    /// The world would have more NPCs than a world may have.
+    TooManyNpcs = "too-many-npcs", 413, "ask for fewer NPCs";
+    /// This part of the server has its greatest number of NPCs, and the world would wake with more.
+    NpcsFull = "npcs-full", 503, "join again later";
     /// The entity would move faster than its world lets it; it stays where it is.
     TooFast = "too-fast", 429, "go on from where the answer says that it is";
     /// The session is in its greatest number of rooms.

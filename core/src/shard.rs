@@ -16,7 +16,8 @@
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/worlds.rs` worlds at their home, `shard/frames.rs` worlds where their members are,
 //! `shard/snapshots.rs` from changes to what is stored and back, `shard/crowds.rs` rooms with many
-//! members, `shard/pages.rs` pages of `rooms`, `shard/control.rs` the operator's commands.
+//! members, `shard/npcs.rs` when NPCs are moved, `shard/pages.rs` pages of `rooms`,
+//! `shard/control.rs` the operator's commands.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -46,7 +47,7 @@ use crate::routing::RoutingTable;
 use crate::session::{Connections, Detached, Sessions};
 use crate::token::{TokenSeed, TokenSource};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
-use crate::world::Worlds;
+use crate::world::{Pace, Worlds};
 
 mod admission;
 mod control;
@@ -54,6 +55,7 @@ mod crowds;
 mod deliver;
 mod events;
 mod frames;
+mod npcs;
 mod pages;
 mod reply;
 mod requests;
@@ -132,6 +134,9 @@ pub struct Shard {
     room_expiries: VecDeque<(u64, ObjectId)>,
     crowds: Crowds,
     worlds: Worlds,
+    /// Worlds with NPCs that are due, by their places: whose turn it is first.
+    thinkers: VecDeque<(u32, ObjectId)>,
+    npc_pace: Pace,
     pages: Pages,
     bans: Arc<Bans>,
     effects: Effects,
@@ -178,6 +183,8 @@ impl Shard {
             room_expiries: VecDeque::new(),
             crowds: Crowds::default(),
             worlds: Worlds::new(seed),
+            thinkers: VecDeque::new(),
+            npc_pace: Pace::default(),
             pages: Pages::default(),
             bans: Arc::default(),
             effects: Effects::default(),
@@ -199,6 +206,9 @@ impl Shard {
         assert!(now.monotonic_ns >= self.now.monotonic_ns, "time does not go back");
         assert!(outputs.mesh.len() == usize::from(self.settings.routing.shard_count()));
         self.now = now;
+        if let Some(thought) = inputs.thought {
+            self.note_thought(thought);
+        }
         let staged_bytes = outputs.size_bytes();
         self.relays.forget_listed();
         self.watch_relays.forget_listed();
@@ -253,11 +263,11 @@ impl Shard {
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
-    /// Whether events, pages, logins or ends of sessions wait for the next turn.
+    /// Whether events, pages, NPCs, logins or ends of sessions wait for the next turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
         let is_overdue = self.detached.first_overdue(self.now.monotonic_ns).is_some();
-        let waits = is_overdue || self.waiting_logins.len() > 0;
+        let waits = is_overdue || self.waiting_logins.len() > 0 || self.has_npcs_due();
         waits || self.is_world_due() || self.queue.len() > 0 || !self.pages.is_empty()
     }
 

@@ -4,6 +4,8 @@
 //! ```text
 //! move ──► entities ──tick──► grid ──► sections, each encoded once ──► plan: who gets which
 //!          motion.rs          grid.rs  section.rs                      view.rs, plan.rs
+//!             ▲
+//!          NPCs, between ticks: npcs.rs, behaviours.rs, pace.rs
 //! ```
 //!
 //! A *section* tells of one cell; a *view* is the 3x3 (in 3D 3x3x3) cells around a centre, with the
@@ -26,12 +28,15 @@ use crate::message::{Message, Value};
 use crate::rate::{Meter, Rate};
 use crate::reason::Reason;
 
+pub mod behaviours;
 pub mod clock;
 mod departures;
 pub mod frame;
 mod grid;
 mod lists;
 pub mod motion;
+pub(crate) mod npcs;
+mod pace;
 mod plan;
 mod section;
 mod view;
@@ -40,6 +45,8 @@ mod worlds;
 pub(crate) use clock::{TickClock, Ticked};
 use grid::{Grid, NO_CELL};
 use motion::{Motion, PACKED_BYTES_MAX, Place, SPEED_STEPS_PER_UNIT, pack};
+use npcs::Npcs;
+pub(crate) use pace::Pace;
 pub use plan::TickHeader;
 pub(crate) use plan::groups;
 use section::Sections;
@@ -109,7 +116,8 @@ impl WorldSettings {
     /// Whether a world can be as this record of one says, of which `said` is new.
     ///
     /// # Errors
-    /// [`Reason::TickRateTooHigh`]; [`Reason::FieldInvalid`] when who comes in would be in no cell.
+    /// [`Reason::TickRateTooHigh`]; [`Reason::FieldInvalid`] when who comes in would be in no cell, or an
+    /// NPC; [`Reason::TooManyNpcs`], [`Reason::WorldFull`].
     pub(crate) fn check_record(
         record: Message<'_>,
         said: Message<'_>,
@@ -120,7 +128,10 @@ impl WorldSettings {
             return Err(Reason::TickRateTooHigh);
         }
         let settings = Self::of(record);
-        settings.entrance().check(settings.cell)
+        settings.entrance().check(settings.cell)?;
+        // What is said of NPCs has to fit the grid. It is not looked at anew for other fields.
+        let is_said = ["npcs", "cell", "dims"].iter().any(|name| said.get(name).is_some());
+        if is_said { npcs::check(record, limits) } else { Ok(()) }
     }
 
     /// How a member comes in that does not choose.
@@ -149,6 +160,10 @@ impl WorldSettings {
             "tick_hz" => integer(1, i64::from(TICK_HZ_MAX)),
             "spawn_x" | "spawn_y" | "spawn_z" => float(-f32::MAX, f32::MAX),
             "speed_max" => float(0.0, 0.0).or_else(|_| float(SPEED_MIN, SPEED_MAX)),
+            // What it says has to fit the other fields: `npcs::check`.
+            "npcs" if !matches!(value, Value::Text(_) | Value::List(_)) => {
+                Err(Reason::FieldInvalid)
+            }
             _ => Ok(value),
         }
     }
@@ -201,6 +216,7 @@ pub(crate) struct World {
     /// Numbers that are free, for longest first.
     free: VecDeque<u16>,
     by_session: HashMap<u64, u16>,
+    npcs: Npcs,
     dirty: Vec<u16>,
     grid: Grid,
     sections: Sections,
@@ -242,6 +258,7 @@ impl World {
             section_count: 0,
             free: VecDeque::new(),
             by_session: HashMap::with_hasher(seed),
+            npcs: Npcs::default(),
             dirty: Vec::new(),
             grid: Grid::new(settings.dims, seed),
             sections: Sections::default(),
@@ -256,7 +273,7 @@ impl World {
         self.by_session.len()
     }
 
-    /// Number of entities, members among them.
+    /// Number of entities, members and NPCs.
     pub(crate) fn entity_count(&self) -> usize {
         self.entities.len() - self.free.len()
     }

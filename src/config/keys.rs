@@ -488,6 +488,11 @@ sections! {
         world_tick_hz_max: u64 = "60", Allowed::Range(1, 60);
         /// Entities of one world; the next to join is answered `world-full`.
         world_entities_max: u64 = "16384", Allowed::Range(1, 65_535);
+        /// NPCs of one world; a field `npcs` that asks for more is answered `too-many-npcs`.
+        world_npcs_max: u64 = "10000", Allowed::Range(0, 65_535);
+        /// NPCs of all worlds of one shard; who joins a world that would wake with more is answered
+        /// `npcs-full`.
+        npcs_max: u64 = "100000", Allowed::Range(0, 16_777_216);
         /// Bytes of frames in a second that one member of a world gets: where more would be to tell,
         /// the far cells of its view are told at every second, fourth or eighth tick, and then the
         /// near ones. A view that is too full even so gets more.
@@ -542,6 +547,11 @@ sections! {
         /// sessions end with their connections, and nothing is kept to be told again.
         grace_ms: u64 = "30000", Allowed::Range(0, DAY_MS);
     }
+    WorldsSection = "worlds" {
+        /// Time in one turn of a shard for moving NPCs, in microseconds. It comes after everything else
+        /// in the turn; NPCs for which it is too short are moved in the next.
+        npc_turn_us: u64 = "250", Allowed::Range(1, 100_000);
+    }
     ReactorSection = "reactor" {
         /// Longest time between two turns of a shard that has work, in microseconds.
         turn_interval_us: u64 = "1200", Allowed::Range(10, 100_000);
@@ -576,6 +586,7 @@ pub(super) struct ConfigFile {
     pub(super) tls: TlsSection,
     pub(super) limits: LimitsSection,
     pub(super) session: SessionSection,
+    pub(super) worlds: WorldsSection,
     pub(super) reactor: ReactorSection,
     pub(super) storage: StorageSection,
     pub(super) log: LogSection,

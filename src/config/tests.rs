@@ -99,6 +99,8 @@ fn every_key_can_be_set() {
         worlds_max = 1043
         world_tick_hz_max = 44
         world_entities_max = 1040
+        world_npcs_max = 1043
+        npcs_max = 1044
         world_bytes_per_s = 1041
         frame_stall_ms = 1042
         object_bytes_max = 1016
@@ -121,6 +123,8 @@ fn every_key_can_be_set() {
         join_creates_rooms = false
         [session]
         grace_ms = 33
+        [worlds]
+        npc_turn_us = 34
         [reactor]
         turn_interval_us = 21
         receive_buffers = 32
@@ -196,6 +200,8 @@ fn every_key_can_be_set() {
             worlds_max: 1043,
             world_tick_hz_max: 44,
             world_entities_max: 1040,
+            world_npcs_max: 1043,
+            npcs_max: 1044,
             world_bytes_per_s: 1041,
             frame_stall_ms: 1042,
             object_bytes_max: 1016,
@@ -218,6 +224,7 @@ fn every_key_can_be_set() {
             join_creates_rooms: false,
         },
         session_grace_ms: 33,
+        npc_turn_us: 34,
         reactor: ReactorConfig {
             turn_interval_us: 21,
             receive_buffers: 32,
@@ -548,6 +555,8 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         worlds_max: limits.worlds_max,
         world_tick_hz_max: limits.world_tick_hz_max,
         world_entities_max: limits.world_entities_max,
+        world_npcs_max: limits.world_npcs_max,
+        npcs_max: limits.npcs_max,
         world_bytes_per_s: limits.world_bytes_per_s,
         frame_stall_ms: limits.frame_stall_ns / 1_000_000,
         object_bytes_max: limits.object_bytes_max,
@@ -570,6 +579,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         join_creates_rooms: true,
     };
     assert_eq!(config.limits, expected);
+    assert_eq!(config.npc_turn_us, limits.npc_turn_ns / 1000);
     assert_eq!(config.session_grace_ms, limits.session_grace_ns / 1_000_000);
     assert_eq!(limits.resume_bytes_max, config.limits.send_queue_bytes_max / 2);
     assert_eq!(limits.replay_alone.burst, limits.resume_bytes_max as u64);

@@ -54,6 +54,17 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("worlds", "Worlds with members, whose home is on this shard", |turn| turn.shard.worlds),
     gauge("worlds_slowed", "Worlds whose tick rate is halved", |turn| turn.shard.worlds_slowed),
     gauge("world_entities", "Entities in worlds", |turn| turn.shard.world_entities),
+    gauge("npcs", "NPCs in worlds", |turn| turn.shard.npcs),
+    gauge("npcs_per_turn", "NPCs that fit into the time of a turn for them", |turn| {
+        turn.shard.npcs_per_turn
+    }),
+    counter("npc_updates", "Times that an NPC was moved", |turn| turn.shard.npc_updates),
+    counter("npc_carried_over", "Times that an NPC was not moved before the tick", |turn| {
+        turn.shard.npc_carried_over
+    }),
+    counter("npc_moves_invalid", "Moves of NPCs to where nobody can be", |turn| {
+        turn.shard.npc_moves_invalid
+    }),
     counter("world_moves", "Moves taken by worlds", |turn| turn.shard.world_moves),
     counter("world_ticks", "Ticks of worlds", |turn| turn.shard.world_ticks),
     counter("world_ticks_late", "Ticks run late by more than half of their period", |turn| {

@@ -14,8 +14,17 @@ use super::*;
 use crate::config::{EffectiveConfig, Overrides, Source};
 
 /// Sections that shards and reactors have to do with.
-const SECTIONS: &[&str] =
-    &["auth.", "methods.", "protocol.", "websocket.", "tls.", "limits.", "session.", "reactor."];
+const SECTIONS: &[&str] = &[
+    "auth.",
+    "methods.",
+    "protocol.",
+    "websocket.",
+    "tls.",
+    "limits.",
+    "session.",
+    "worlds.",
+    "reactor.",
+];
 
 /// A value of its own for each key, so that no two can be mixed up.
 const TEXT: &str = r#"
@@ -76,6 +85,8 @@ fan_out_burst_bytes = 1023
 worlds_max = 1043
 world_tick_hz_max = 44
 world_entities_max = 1040
+world_npcs_max = 1043
+npcs_max = 1044
 world_bytes_per_s = 1041
 frame_stall_ms = 1042
 object_bytes_max = 100024
@@ -94,6 +105,8 @@ replay_bytes_per_s = 1039
 join_creates_rooms = false
 [session]
 grace_ms = 1035
+[worlds]
+npc_turn_us = 1045
 [reactor]
 turn_interval_us = 1036
 receive_buffers = 32
@@ -186,6 +199,9 @@ fn a_shard_has_what_the_keys_say() {
         worlds_max: 1043,
         world_tick_hz_max: 44,
         world_entities_max: 1040,
+        world_npcs_max: 1043,
+        npcs_max: 1044,
+        npc_turn_ns: 1_045_000,
         world_bytes_per_s: 1041,
         frame_stall_ns: 1_042_000_000,
         object_bytes_max: 100_024,

@@ -246,6 +246,45 @@ fn members_on_all_shards_and_of_both_protocols_see_the_same_world() {
 }
 
 #[test]
+fn npcs_move_and_members_hear_of_it_in_json() {
+    const NPCS: u64 = 500;
+    let server = TestServer::start(1);
+    let mut ann = Client::log_in(server.listen, "ann");
+    ann.send(
+        "{\"msg\":\"create\",\"kind\":\"world\",\"room\":\"w\",\"tick_hz\":60,\
+         \"npcs\":[\"patrol:400:8:0:0:50\",\"flock:100:8:0:0:50\"]}\n",
+    );
+    assert_eq!(ann.reply("create")["status"], 0);
+    ann.send("{\"msg\":\"join\",\"room\":\"w\"}\n");
+    let join = ann.reply("join");
+    assert_eq!((&join["members"], &join["entity"]), (&1.into(), &0.into()));
+    let mut surroundings = Surroundings::default();
+    surroundings.hear_json(&ann.heard("frame"));
+    let before = surroundings.positions();
+    assert_eq!(before.len() as u64, NPCS + 1);
+    let mut moved = |rounds: usize| {
+        for _ in 0..rounds {
+            surroundings.hear_json(&ann.heard("frame"));
+        }
+        let now = surroundings.positions();
+        assert_eq!(now.len() as u64, NPCS + 1);
+        now.iter().filter(|(entity, place)| before[*entity] != **place).count() as u64
+    };
+    // All but the member.
+    while moved(1) < NPCS {}
+    moved(60);
+    assert_eq!(server.metric("warren_npcs", ""), NPCS);
+    assert!(server.metric("warren_npc_updates_total", "") > 30 * NPCS);
+    ann.send("{\"msg\":\"who\",\"room\":\"w\",\"entity\":500}\n");
+    let who = ann.reply("who");
+    assert_eq!((&who["users"], &who["behaviour"]), (&serde_json::json!([]), &"flock".into()));
+    ann.send("{\"msg\":\"leave\",\"room\":\"w\"}\n");
+    assert_eq!(ann.reply("leave")["status"], 0);
+    server.metric_becomes("warren_npcs", "", 0);
+    server.stop();
+}
+
+#[test]
 fn whoever_resumes_is_told_the_whole_world_once() {
     let server = TestServer::start(1);
     let mut ann = Client::connect(server.listen);

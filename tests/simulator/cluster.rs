@@ -2,6 +2,7 @@
 //! cross the mesh, which client does something, all from the seed. What clients do is in
 //! `cluster/acts.rs`.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -137,6 +138,12 @@ impl Cluster {
             self.check_at_rest();
         }
         let shards = self.shards.iter().map(|shard| shard.shard().counters());
+        if shards.clone().any(|counters| counters.npc_updates > 0) {
+            self.auditor.reached.insert(("npc".into(), "moved"), 1);
+        }
+        if shards.clone().any(|counters| counters.npc_carried_over > 0) {
+            self.auditor.reached.insert(("npc".into(), "put-off"), 1);
+        }
         if shards.into_iter().any(|counters| counters.room_messages_gathered > 0) {
             self.auditor.reached.insert(("gather".into(), "gathered"), 1);
         }
@@ -219,8 +226,12 @@ impl Cluster {
         let shard = &mut self.shards[index];
         let published = shard.turn(now, false, &mut self.clients.port(index));
         self.peaks[index].note_input(&self.clients.taken_lengths);
+        // What moving NPCs takes is anything.
+        let (clock_ns, took_ns) = (Cell::new(0), 50 << (self.turns % 8));
+        shard.think(|| clock_ns.replace(clock_ns.get() + took_ns));
         let outputs = shard.outputs();
         self.trace.mix_number(index as u64);
+        self.trace.mix_number(shard.shard().counters().npc_updates);
         self.trace.mix_number(published.batches << 32 | published.staged_bytes);
         for output in &outputs.list {
             mix_output(&mut self.trace, output);

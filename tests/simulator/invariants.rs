@@ -144,6 +144,8 @@ pub(crate) fn check_empty(shards: &[ShardTurn], oracle: &Oracle) {
         assert!(shard.shard().relay_count() == 0, "rooms are relayed to nobody");
         assert!(shard.shard().watch_relay_count() == 0, "objects are relayed to nobody");
         assert!(counters.watches == 0, "nobody watches");
+        assert!(counters.npcs == 0 && counters.world_entities == 0, "worlds are awake for nobody");
+        assert!(counters.npc_moves_invalid == 0, "NPCs go astray");
         assert!(shard.shard().next_deadline_ns().is_none(), "a room is looked at for ever");
         assert!(shard.shard().gathered_bytes() == 0 && !shard.shard().owes_crowds());
         assert!(!shard.has_staged() && !shard.has_work());

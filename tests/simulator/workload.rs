@@ -29,6 +29,16 @@ pub(crate) struct Workload {
     prng: Prng,
 }
 
+/// NPCs of worlds: in the cell in which everybody is, from where they do not get out.
+const NPCS: &[&str] = &[
+    "wander:1:9:30:30:4",
+    "patrol:2:5:30:30:9",
+    "seek:2:3:20:20:19",
+    "flee:1:3:30:30:20|flock:1:9:30:30:5",
+    "flock:3:9:30:30:5",
+    "wander:40:9:30:30:9",
+];
+
 /// What kinds of request there are, each as often as it stands here.
 const KINDS: &[(u64, Kind)] = &[
     (30, Kind::RoomTalk),
@@ -191,7 +201,11 @@ impl Workload {
                 let [_, room, members, _] = fields;
                 let kind = ("kind", Value::Text("world"));
                 let tick_hz = ("tick_hz", Value::Integer(60));
-                let fields = [kind, room, tick_hz, members];
+                let npcs = ("npcs", Value::Text(self.prng.pick::<&str>(NPCS)));
+                let fields = match self.prng.chance(50) {
+                    true => [kind, room, tick_hz, npcs, members],
+                    false => [kind, room, tick_hz, members, npcs],
+                };
                 let count = self.prng.between(3, 4) as usize;
                 return build("create", id, &fields[..count]);
             }

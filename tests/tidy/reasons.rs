@@ -81,6 +81,8 @@ const REASONS: &[Row] = &[
     ("room-full", "core/src/shard/tests.rs", "a_room_that_was_created_stays_and_keeps_its_settings"),
     ("world-full", "core/src/shard/tests/worlds.rs", "a_world_has_a_greatest_number_of_entities"),
     ("too-many-worlds", "core/src/shard/tests/worlds.rs", "a_shard_has_a_greatest_number_of_worlds_with_members"),
+    ("too-many-npcs", "core/src/shard/tests/npcs.rs", "npcs_are_bounded_in_a_world_and_on_a_shard"),
+    ("npcs-full", "core/src/shard/tests/npcs.rs", "npcs_are_bounded_in_a_world_and_on_a_shard"),
     ("too-fast", "core/src/shard/tests/worlds.rs", "moves_that_cannot_be_are_refused"),
     ("too-many-rooms", "core/src/shard/tests.rs", "limits_are_answered_by_name"),
     ("too-many-watches", "core/src/shard/tests/objects.rs", "a_session_watches_a_bounded_number_of_objects"),
@@ -141,6 +143,8 @@ const KEYS_HIT: &[Row] = &[
     ("limits.worlds_max", "core/src/shard/tests/worlds.rs", "a_shard_has_a_greatest_number_of_worlds_with_members"),
     ("limits.world_tick_hz_max", "core/src/shard/tests/worlds.rs", "a_world_ticks_as_often_as_worlds_may"),
     ("limits.world_entities_max", "core/src/shard/tests/worlds.rs", "a_world_has_a_greatest_number_of_entities"),
+    ("limits.world_npcs_max", "core/src/shard/tests/npcs.rs", "npcs_are_bounded_in_a_world_and_on_a_shard"),
+    ("limits.npcs_max", "core/src/shard/tests/npcs.rs", "npcs_are_bounded_in_a_world_and_on_a_shard"),
     ("limits.world_bytes_per_s", "core/src/world/tests.rs", "a_budget_slows_the_far_cells_first_and_starves_none"),
     ("limits.frame_stall_ms", "core/src/shard/tests/worlds.rs", "who_takes_no_frames_is_told_all_when_it_can_and_closed_when_it_takes_too_long"),
     ("limits.object_bytes_max", "core/src/shard/tests.rs", "limits_are_answered_by_name"),
@@ -157,11 +161,12 @@ const KEYS_HIT: &[Row] = &[
     ("limits.replay_links_max", "core/src/shard/tests/sessions.rs", "who_missed_more_than_is_kept_is_told_so_and_may_log_in_anew"),
     ("limits.replay_bytes_per_s", "core/src/shard/tests/sessions.rs", "who_asks_for_much_takes_no_resume_from_the_others"),
     ("limits.join_creates_rooms", "core/src/shard/tests/refusals.rs", "where_joining_makes_no_rooms_they_are_created"),
+    ("worlds.npc_turn_us", "core/src/shard/tests/npcs.rs", "npcs_that_do_not_fit_wait_and_nobody_waits_for_them"),
     ("session.grace_ms", "core/src/shard/tests/sessions.rs", "without_a_grace_time_sessions_end_with_their_connections"),
 ];
 
 /// Sections of the configuration that hold limits, or what a client notices.
-const SECTIONS: &[&str] = &["limits.", "protocol.", "session.", "websocket.", "tls."];
+const SECTIONS: &[&str] = &["limits.", "protocol.", "session.", "websocket.", "tls.", "worlds."];
 
 fn findings(wanted: &[&str], rows: &[Row], sources: &[Source]) -> Vec<String> {
     let rowless = |word: &&&str| !rows.iter().any(|(hit, ..)| hit == *word);

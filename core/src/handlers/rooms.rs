@@ -14,7 +14,7 @@ use crate::partition::Partition;
 use crate::reason::Reason;
 use crate::room::Room;
 use crate::world::motion::position_of;
-use crate::world::{World, WorldSettings};
+use crate::world::{World, WorldSettings, npcs};
 
 /// Whether a room may have this name: no room and no user has it, since `chat` finds both by it.
 pub(super) fn check_free(partition: &Partition, name: &str) -> Result<(), Reason> {
@@ -202,7 +202,7 @@ fn entity_of(world: &World, room: &Room, user: &str) -> u16 {
     world.entity_of(member.session).expect("a world's member has an entity")
 }
 
-/// `who` with `entity`: the user of that one.
+/// `who` with `entity`: the user of that one, or the behaviour of an NPC.
 fn who_is(
     request: &Request<'_>,
     (id, room): (ObjectId, &Room),
@@ -211,8 +211,16 @@ fn who_is(
 ) -> Result<(), Reason> {
     let entity = entity.as_integer().ok_or(Reason::FieldInvalid)?;
     let entity = u16::try_from(entity).map_err(|_| Reason::UnknownObject)?;
-    let session = request.worlds.get(id).and_then(|world| world.session_of(entity));
-    let session = session.ok_or(Reason::UnknownObject)?;
+    let world = request.worlds.get(id).ok_or(Reason::UnknownObject)?;
+    if let Some(behaviour) = world.npc_behaviour(entity) {
+        effects.reply(|reply| {
+            reply.list("users", [].into_iter());
+            reply.list("entities", [&*entity.to_string()].into_iter());
+            reply.field("behaviour", Value::Text(behaviour));
+        });
+        return Ok(());
+    }
+    let session = world.session_of(entity).ok_or(Reason::UnknownObject)?;
     effects.scanned += room.member_count();
     let user = room.members().find(|(_, member)| member.session == session);
     let (user, _) = user.expect("an entity's session is a member's");
@@ -230,14 +238,27 @@ fn world_entity(request: &Request<'_>, id: ObjectId, room: &Room) -> Result<Opti
     }
     let entities_max = request.limits.world_entities_max;
     let world = request.worlds.get(id);
-    if world.is_none() && request.worlds.len() >= request.limits.worlds_max {
-        return Err(Reason::TooManyWorlds);
+    if world.is_none() {
+        check_waking(request, id)?;
     }
     if world.is_some_and(|world| world.entity_count() >= entities_max) {
         return Err(Reason::WorldFull);
     }
     let entity = world.map_or(Some(0), World::next_entity).ok_or(Reason::WorldFull)?;
     Ok(Some(entity))
+}
+
+/// Whether the shard has room for a world that is going to wake, and for its NPCs.
+fn check_waking(request: &Request<'_>, id: ObjectId) -> Result<(), Reason> {
+    if request.worlds.len() >= request.limits.worlds_max {
+        return Err(Reason::TooManyWorlds);
+    }
+    let object = request.partition.object(id).expect("a world has an object");
+    let entries = npcs::entries(object.record()).expect("it was checked when it was set");
+    // A server that lets worlds have fewer than when it was set makes no more than that.
+    let count = npcs::count_of(&entries).min(request.limits.world_npcs_max);
+    let are_too_many = request.worlds.npc_count() + count > request.limits.npcs_max;
+    if count > 0 && are_too_many { Err(Reason::NpcsFull) } else { Ok(()) }
 }
 
 /// Who joins a world gets an entity in it: where the request says, unless that would be a way around

@@ -25,6 +25,7 @@ mod control;
 mod crowd;
 mod fan_out;
 mod logins;
+mod npcs;
 mod objects;
 mod pages;
 mod refusals;

@@ -32,14 +32,22 @@ impl Shard {
         let room = partition.room(id).expect("a joined world exists");
         let settings = room.world.expect("a joined world is one");
         let name = outputs.mesh[session.shard.index()].push_bytes(room.name().as_bytes());
+        let npcs = self.npcs_waking_in(id);
         let limits = &self.settings.limits;
         let (bytes_per_s, now_ns) = (limits.world_bytes_per_s, self.now.monotonic_ns);
         let slot = self.worlds.wake(id, settings.within(limits), bytes_per_s, now_ns);
         let world = self.worlds.world_mut(slot);
         let before = world.entity_count();
         assert!(world.join(session, motion) == entity, "the reply has said which");
+        if let Some(npcs) = npcs {
+            let limits = &self.settings.limits;
+            let most = limits.world_npcs_max.min(limits.world_entities_max - 1);
+            world.populate(&npcs, most, self.settings.seed);
+        }
         let after = world.entity_count();
         self.worlds.count_entities(before, after);
+        // Besides the member there are the NPCs of a world that has just woken.
+        self.worlds.count_npcs(0, after - before - 1);
         self.count_worlds();
         let seat = MeshMessage::WorldSeat { world: id, slot, entity, session, name };
         self.post(session.shard, outputs, seat);
@@ -59,7 +67,10 @@ impl Shard {
             return;
         }
         let (after, is_empty) = (world.entity_count(), world.member_count() == 0);
-        self.worlds.count_entities(before, after);
+        // NPCs are there as long as somebody is.
+        let gone = if is_empty { world.npc_count() } else { 0 };
+        self.worlds.count_npcs(gone, 0);
+        self.worlds.count_entities(before, after - gone);
         if is_empty {
             self.worlds.put_to_sleep(slot);
         }
@@ -133,6 +144,7 @@ impl Shard {
         self.counters.worlds = self.worlds.len() as u64;
         self.counters.worlds_slowed = self.worlds.slowed_count() as u64;
         self.counters.world_entities = self.worlds.entity_count() as u64;
+        self.counters.npcs = self.worlds.npc_count() as u64;
     }
 
     /// Whether a world's tick is due.
@@ -149,6 +161,11 @@ impl Shard {
         let world = self.worlds.world_mut(slot);
         self.counters.world_ticks_late += u64::from(ticked.is_late(world.clock.period_ns()));
         world.tick();
+        let put_off = world.expect_npcs();
+        self.counters.npc_carried_over += put_off as u64;
+        if put_off == 0 && world.npcs_due() > 0 {
+            self.thinkers.push_back((slot, world.id));
+        }
         let header = TickHeader {
             world: world.id.0,
             tick: ticked.tick as u32,

@@ -55,6 +55,12 @@ impl TickClock {
         self.time_of(self.next)
     }
 
+    /// The next tick.
+    #[must_use]
+    pub fn next_tick(&self) -> u64 {
+        self.next
+    }
+
     /// Nanoseconds between two ticks.
     #[must_use]
     pub fn period_ns(&self) -> u64 {

@@ -9,15 +9,15 @@ mod oracle;
 
 const NO_BUDGET: usize = usize::MAX >> 16;
 
-fn session(shard: u16, index: u32) -> SessionId {
+pub(super) fn session(shard: u16, index: u32) -> SessionId {
     SessionId { shard: ShardId(shard), generation: 3, index }
 }
 
-fn at(x: f32, y: f32) -> Motion {
+pub(super) fn at(x: f32, y: f32) -> Motion {
     Motion { position: [x, y, 0.0], ..Motion::default() }
 }
 
-fn world(settings: WorldSettings) -> World {
+pub(super) fn world(settings: WorldSettings) -> World {
     let clock = TickClock::new(0, settings.tick_hz, 0);
     World::new(ObjectId(7), settings, clock, NO_BUDGET, HashSeed(1, 2))
 }
@@ -49,7 +49,7 @@ fn frames(world: &World) -> Vec<(SessionId, Vec<u8>)> {
 type Told = (bool, Vec<u16>, Vec<u16>);
 
 /// What a tick tells a member: whether it is all there is, and the sections.
-fn told(world: &World, session: SessionId) -> Option<(bool, Vec<Told>)> {
+pub(super) fn told(world: &World, session: SessionId) -> Option<(bool, Vec<Told>)> {
     let frames = frames(world);
     let mut own = frames.iter().filter(|(member, _)| *member == session);
     let (_, bytes) = own.next()?;

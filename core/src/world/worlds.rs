@@ -44,6 +44,7 @@ pub(crate) struct Worlds {
     due: BinaryHeap<Reverse<Due>>,
     woken: u32,
     entity_count: usize,
+    npc_count: usize,
     slowed_count: usize,
     overload: Overload,
     seed: HashSeed,
@@ -58,6 +59,7 @@ impl Worlds {
             due: BinaryHeap::new(),
             woken: 0,
             entity_count: 0,
+            npc_count: 0,
             slowed_count: 0,
             overload: Overload::default(),
             seed,
@@ -197,6 +199,16 @@ impl Worlds {
     /// Entities of all worlds changed from one number to another.
     pub(crate) fn count_entities(&mut self, before: usize, after: usize) {
         self.entity_count = self.entity_count + after - before;
+    }
+
+    /// NPCs of a world changed from one number to another.
+    pub(crate) fn count_npcs(&mut self, before: usize, after: usize) {
+        self.npc_count = self.npc_count + after - before;
+    }
+
+    /// NPCs of all worlds.
+    pub(crate) fn npc_count(&self) -> usize {
+        self.npc_count
     }
 
     /// Entities of all worlds.

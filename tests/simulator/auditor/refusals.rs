@@ -7,6 +7,7 @@ use warren_core::message::{Message, Value};
 use warren_core::object::is_room_kind;
 use warren_core::reason::Reason;
 
+use super::worlds::npc_count;
 use super::{Auditor, Fate, Pending, integer_of, text_of};
 use crate::oracle::ObjectFacts;
 
@@ -99,6 +100,13 @@ impl Auditor {
             }
             Reason::TooManyWorlds => {
                 method == "join" && self.limits.worlds_max < Limits::PRODUCTION.worlds_max
+            }
+            Reason::TooManyNpcs => {
+                let npcs = text_of(request, "npcs").map_or(0, npc_count);
+                method == "create" && npcs > self.limits.world_npcs_max
+            }
+            Reason::NpcsFull => {
+                method == "join" && self.limits.npcs_max < Limits::PRODUCTION.npcs_max
             }
             Reason::TooManyWatches => method == "watch" && self.has_many_watches(conversation),
             Reason::AlreadyWatching => method == "watch" && self.is_watched(conversation, request),

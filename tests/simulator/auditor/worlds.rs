@@ -1,11 +1,16 @@
-//! What members of worlds see. Everybody stands in one cell here, so who has seen all of a world knows of
-//! as many entities as it has members.
+//! What members of worlds see. Everybody is in one cell here, NPCs too, so who has seen all of a world
+//! knows of as many entities as it has members and NPCs.
 
 use std::collections::BTreeSet;
 
 use warren_core::world::frame::Frame;
 
 use super::Auditor;
+
+/// How many NPCs a world has that was made with these.
+pub(super) fn npc_count(npcs: &str) -> usize {
+    npcs.split('|').map(|entry| entry.split(':').nth(1).unwrap().parse::<usize>().unwrap()).sum()
+}
 
 impl Auditor {
     /// A client has got a frame. The first that it gets on a line, and the next after one that it did not
@@ -55,10 +60,12 @@ impl Auditor {
                 if self.oracle.objects[&room].kind != "world" {
                     continue;
                 }
-                let members = self.oracle.rooms[&room].members.len();
+                let fields = self.oracle.objects[&room].history.last().expect("it was made");
+                let npcs = fields.get("npcs").map_or(0, |npcs| npc_count(npcs));
+                let entities = self.oracle.rooms[&room].members.len() + npcs;
                 let known = view.seen.get(&room).map_or(0, BTreeSet::len);
-                if known != members {
-                    return Some((conversation, room, known, members));
+                if known != entities {
+                    return Some((conversation, room, known, entities));
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! cargo test --release -p warren-core oracle` walks with more seeds than the tests do.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::vec::Vec;
 use std::string::ToString;
 
@@ -123,8 +124,11 @@ impl Walk {
         // In bytes a second: enough for everything, or for a few entities a tick.
         let budget = if is_prompt { NO_BUDGET } else { 200 + dice.below(2000) as usize };
         let clock = TickClock::new(0, settings.tick_hz, 0);
-        let world = World::new(ObjectId(9), settings, clock, budget, HashSeed(seed, 1));
+        let mut world = World::new(ObjectId(9), settings, clock, budget, HashSeed(seed, 1));
         let extent = settings.cell * (1.0 + dice.below(4) as f32);
+        if dice.one_in(2) {
+            world.populate(&npcs(settings, extent), usize::MAX, HashSeed(seed, 2));
+        }
         let (clients, walkers) = (BTreeMap::new(), BTreeMap::new());
         let history = VecDeque::new();
         Self { dice, world, clients, walkers, history, is_prompt, next_session: 0, extent }
@@ -154,8 +158,10 @@ impl Walk {
         self.clients.remove(&bits);
     }
 
-    /// Everybody walks, some jump, some come and go.
+    /// Everybody walks, some jump, some come and go. NPCs are moved, but not always all of them.
     fn act(&mut self) {
+        let updates_max = self.dice.below(60) as usize;
+        self.world.think(updates_max);
         if (self.walkers.len() as u64) < MEMBERS_MAX && self.dice.one_in(3) {
             self.join();
         }
@@ -187,7 +193,10 @@ impl Walk {
     /// A tick, whose frames reach everybody but those of a shard to which the way is full, and those
     /// who take theirs too slowly.
     fn tick(&mut self) {
+        let due_ns = self.world.clock.due_ns();
+        self.world.clock.advance(due_ns).expect("it is due");
         self.world.tick();
+        self.world.expect_npcs();
         let lost = self.dice.one_in(30).then(|| ShardId(self.dice.below(SHARDS) as u16));
         let mut missed = Vec::new();
         for (session, bytes) in frames(&self.world) {
@@ -224,8 +233,11 @@ impl Walk {
     /// Notes where everybody is, by the world's rules for rounding and by nothing else of it.
     fn note_truth(&mut self) {
         let settings = self.world.settings;
-        let truth = self.walkers.values().map(|(entity, motion)| {
-            let packed = pack(*entity, *motion, settings);
+        let npcs = (0..self.world.entities.len() as u16)
+            .filter(|number| self.world.npc_behaviour(*number).is_some())
+            .map(|number| (number, self.world.entities[usize::from(number)].motion));
+        let truth = self.walkers.values().copied().chain(npcs).map(|(entity, motion)| {
+            let packed = pack(entity, motion, settings);
             let header = super::super::frame::FrameHeader {
                 world: 9,
                 tick: 0,
@@ -244,7 +256,7 @@ impl Walk {
             );
             let frame = Frame::parse(&bytes).unwrap();
             let update = frame.sections().next().unwrap().updates().next().unwrap();
-            (*entity, Known { cell: packed.cell, update })
+            (entity, Known { cell: packed.cell, update })
         });
         self.history.push_front(truth.collect());
         self.history.truncate(SLOWEST_PERIOD as usize + 1);
@@ -314,8 +326,22 @@ impl Walk {
     }
 
     fn walker(&self, entity: u16) -> Motion {
+        if self.world.npc_behaviour(entity).is_some() {
+            return self.world.entities[usize::from(entity)].motion;
+        }
         self.walkers.values().find(|(known, _)| *known == entity).expect("it is there").1
     }
+}
+
+/// NPCs of every behaviour, all over the world.
+fn npcs(settings: WorldSettings, extent: f32) -> Vec<npcs::Entry> {
+    let dims = ("dims", Value::Integer(i64::from(settings.dims)));
+    let cell = ("cell", Value::Float(f64::from(settings.cell)));
+    let home = ["0:0", "0:0:0"][usize::from(settings.dims) - 2];
+    let names = behaviours::ALL.iter().map(|behaviour| behaviour.name());
+    let entries = names.map(|name| format!("{name}:6:{}:{home}:{extent}", settings.cell / 2.0));
+    let text = entries.collect::<Vec<_>>().join("|");
+    npcs::tests::entries_of(&[dims, cell, ("npcs", Value::Text(&text))]).unwrap()
 }
 
 fn seeds() -> u64 {

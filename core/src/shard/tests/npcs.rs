@@ -1,0 +1,197 @@
+//! NPCs of a shard: where they come from, what of them is told, and when they are moved.
+
+use alloc::string::ToString;
+
+use super::*;
+use crate::turn::Thought;
+
+/// A shard whose NPCs are moved after each turn, each in so many nanoseconds.
+struct Thinking {
+    world: World,
+    update_ns: u64,
+    thought: Option<Thought>,
+    /// The object of `w`.
+    object: String,
+}
+
+impl Thinking {
+    /// One where ann has made the world `w` with these fields.
+    fn new(limits: Limits, update_ns: u64, fields: &str) -> Self {
+        let mut this =
+            Self { world: World::new(limits), update_ns, thought: None, object: String::new() };
+        this.run("1 open ; 1 login user=ann");
+        let reply = this.run(&format!("1 create kind=world room=w {fields}"));
+        let (_, object) = reply.split_once("object=").expect("it was made");
+        this.object = object.split(' ').next().unwrap().to_string();
+        this
+    }
+
+    fn run(&mut self, line: &str) -> String {
+        let mut inputs = ShardInputs { thought: self.thought.take(), ..ShardInputs::default() };
+        for step in line.split(" ; ") {
+            self.world.step(step, &mut inputs);
+        }
+        let heard = self.world.turn(&inputs);
+        let shard = &mut self.world.shard;
+        if shard.has_npcs_due() {
+            let updates = shard.think();
+            self.thought = Some(Thought { updates, took_ns: updates * self.update_ns });
+        }
+        heard
+    }
+
+    fn counters(&self) -> &crate::counters::ShardCounters {
+        self.world.shard.counters()
+    }
+}
+
+/// How many entities the frames of some lines tell of.
+fn updates(heard: &str) -> usize {
+    heard.matches('@').count()
+}
+
+#[test]
+fn npcs_are_there_while_somebody_is() {
+    let mut shard = Thinking::new(Limits::PRODUCTION, 100, "npcs=patrol:3:4:0:0:10|seek:2:1:0:0:9");
+    assert_eq!(shard.counters().npcs, 0);
+    let heard = shard.run("1 join room=w x=50 y=50");
+    assert!(heard.contains(" members=1 ") && heard.contains(" entity=0 "), "{heard}");
+    assert_eq!((shard.counters().npcs, shard.counters().world_entities), (5, 6));
+    // The world's first tick is at once.
+    assert_eq!(updates(&heard), 6, "all there is");
+    // The patrols go, the others stand: nobody is in their circle.
+    assert_eq!(updates(&shard.run("+100")), 3);
+    assert_eq!(shard.counters().npc_updates, 10);
+    assert_eq!(shard.counters().npc_carried_over, 0);
+    for (asked, told) in [
+        ("1 who room=w", "1: who status=0 users=ann entities=0\n"),
+        ("1 who room=w entity=0", "1: who status=0 users=ann entities=0\n"),
+        ("1 who room=w entity=3", "1: who status=0 users= entities=3 behaviour=patrol\n"),
+        ("1 who room=w entity=5", "1: who status=0 users= entities=5 behaviour=seek\n"),
+        ("1 who room=w entity=6", "1: who status=404 error=unknown-object\n"),
+    ] {
+        assert_eq!(shard.run(asked), told);
+    }
+    shard.run("2 open ; 2 login user=bob");
+    let heard = shard.run("2 join room=w");
+    assert!(heard.contains("2: join status=0 room=w members=2 ") && heard.contains(" entity=6 "));
+    shard.run("1 leave room=w");
+    assert_eq!(shard.counters().npcs, 5);
+    shard.run("2 leave room=w");
+    assert_eq!((shard.counters().npcs, shard.counters().world_entities), (0, 0));
+    shard.run("+100");
+    assert!(!shard.world.shard.has_work());
+}
+
+#[test]
+fn what_is_said_of_npcs_is_checked_and_holds_when_the_world_wakes() {
+    let mut shard = Thinking::new(Limits::PRODUCTION, 100, "npcs=wander:3:4:0:0:10");
+    for field in ["wander:1:1:0:0", "dance:1:1:0:0:1", "wander:0:1:0:0:1", "wander:1:1:0:0:1|"] {
+        let reply = shard.run(&format!("1 create kind=world room=v npcs={field}"));
+        assert_eq!(reply, "1: create status=400 error=field-invalid\n", "{field}");
+    }
+    let object = shard.object.clone();
+    let mut set = |fields: &str| {
+        let reply = shard.run(&format!("1 set object={object} {fields}"));
+        reply.trim().strip_prefix("1: set ").unwrap().to_string()
+    };
+    // They have to fit the other fields, whichever is set.
+    assert_eq!(set("dims=3"), "status=400 error=field-invalid");
+    assert_eq!(set("cell=0.001 npcs=wander:3:4:0:0:100"), "status=400 error=field-invalid");
+    assert_eq!(set("note=x"), "status=0 version=2");
+    assert_eq!(set("dims=3 npcs=wander:2:4:0:0:0:10"), "status=0 version=3");
+    shard.run("1 join room=w");
+    assert_eq!(shard.counters().npcs, 2);
+    assert!(shard.run(&format!("1 set object={object} npcs=")).contains("status=0"));
+    assert_eq!(shard.counters().npcs, 2);
+    shard.run("1 leave room=w");
+    shard.run("1 join room=w");
+    assert_eq!(shard.counters().npcs, 0);
+}
+
+#[test]
+fn npcs_are_bounded_in_a_world_and_on_a_shard() {
+    let limits =
+        Limits { world_npcs_max: 4, npcs_max: 6, world_entities_max: 4, ..Limits::PRODUCTION };
+    let mut shard = Thinking::new(limits.clone(), 100, "npcs=wander:3:1:0:0:9");
+    assert_eq!(
+        shard.run("1 create kind=world room=v npcs=wander:4:1:0:0:9|flee:1:1:0:0:9"),
+        "1: create status=413 error=too-many-npcs limit=limits.world_npcs_max\n"
+    );
+    // There would be no room for a member.
+    assert_eq!(
+        shard.run("1 create kind=world room=v npcs=wander:4:1:0:0:9"),
+        "1: create status=429 error=world-full limit=limits.world_entities_max\n"
+    );
+    for room in ["v", "u", "t"] {
+        shard.run(&format!("1 create kind=world room={room} npcs=wander:3:1:0:0:9"));
+    }
+    shard.run("1 create kind=world room=s");
+    shard.run("1 join room=w");
+    assert!(shard.run("1 join room=v").contains("status=0"));
+    assert_eq!(
+        shard.run("1 join room=u"),
+        "1: join status=503 error=npcs-full limit=limits.npcs_max\n"
+    );
+    assert!(shard.run("1 join room=s").contains("status=0"));
+    shard.run("1 leave room=w");
+    assert!(shard.run("1 join room=u").contains("status=0"));
+    shard.run("2 open ; 2 login user=bob");
+    assert!(shard.run("2 join room=u").contains("error=world-full"));
+    assert_eq!(shard.counters().npcs, 6);
+    // A server with lower limits makes no more of them than it allows.
+    while shard.world.store_next_batch() {}
+    let limits = Limits { world_npcs_max: 2, ..limits };
+    let restored = shard.world.store.restored(limits, shard.world.now);
+    shard.world.shard = restored;
+    shard.run("1 open ; 1 login user=ann");
+    assert!(shard.run("1 join room=w").contains("status=0"));
+    assert_eq!(shard.counters().npcs, 2);
+}
+
+#[test]
+fn npcs_that_do_not_fit_wait_and_nobody_waits_for_them() {
+    let limits = Limits { npc_turn_ns: 5000, ..Limits::PRODUCTION };
+    let fields = "tick_hz=10 npcs=wander:60:4:0:0:10|patrol:40:4:0:0:10";
+    let mut shard = Thinking::new(limits, 1000, fields);
+    shard.run("1 create kind=world room=v npcs=wander:3:4:0:0:10");
+    shard.run("1 join room=w ; 1 join room=v");
+    // Until it is known how long they take.
+    for _ in 0..200 {
+        shard.run("+10");
+    }
+    assert_eq!(shard.counters().npcs_per_turn, 5);
+    let before = (shard.counters().npc_updates, shard.counters().npc_carried_over);
+    let mut answered = 0;
+    for _ in 0..1000 {
+        // Turns are 10 ms apart: 50 updates a tick, for 103 NPCs.
+        let heard = shard.run("+10 ; 1 time");
+        answered += usize::from(heard.contains("1: time status=0"));
+    }
+    assert_eq!(answered, 1000);
+    let updates = shard.counters().npc_updates - before.0;
+    let put_off = shard.counters().npc_carried_over - before.1;
+    assert!((4900..=5000).contains(&updates), "{updates}");
+    // Of what was due at each tick everything is either moved or put off.
+    assert!((updates + put_off).abs_diff(100 * 103) < 110, "{updates} and {put_off}");
+    assert_eq!(shard.counters().world_ticks_skipped, 0);
+    // The small world is not behind the large one.
+    let id = |name: &str| {
+        let partition = shard.world.shard.partition(PartitionId::of_name(name)).unwrap();
+        partition.room_named(name).unwrap().0
+    };
+    for (name, least) in [("w", 45), ("v", 0)] {
+        let world = shard.world.shard.worlds.get(id(name)).unwrap();
+        assert!((least..=100).contains(&world.npcs_due()), "{name}: {}", world.npcs_due());
+    }
+    // With time enough all are moved in time again.
+    shard.update_ns = 1;
+    for _ in 0..2000 {
+        shard.run("+10");
+    }
+    let put_off = shard.counters().npc_carried_over;
+    for _ in 0..100 {
+        shard.run("+10");
+    }
+    assert_eq!(shard.counters().npc_carried_over, put_off);
+}

@@ -1,0 +1,282 @@
+//! NPCs: entities of a world without a session, each moved by a behaviour (`behaviours.rs`).
+//!
+//! ```text
+//! field npcs ──wake──► bands ──tick──► due ──think, as much as fits into a turn──► motions ──tick──► frames
+//! ```
+//!
+//! A *band* is what one entry of the field has made. At each tick every NPC becomes due; until the
+//! next tick each is moved once, for where it is going to be at that tick. Those who are not reached in
+//! time are first afterwards, and are moved for the time that has passed, so none starves.
+
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use core::ops::Range;
+
+use super::behaviours::vector::{Vector, random, random_place};
+use super::behaviours::{Batch, Behaviour, Manner, Surroundings, behaviour};
+use super::motion::{CELLS_FROM_ZERO_MAX, Motion};
+use super::{NOBODY, World, WorldSettings};
+use crate::hashing::HashSeed;
+use crate::limits::Limits;
+use crate::message::{Message, Value};
+use crate::reason::Reason;
+
+/// Most entries of the field.
+pub(crate) const NPC_ENTRIES_MAX: usize = 64;
+/// Longest time for which one is moved at once, in seconds.
+pub(crate) const THINK_S_MAX: f32 = 1.0;
+
+/// An entry of a world's field `npcs`: `behaviour:count:speed:x:y:radius`, with `z` in 3D.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    behaviour: &'static dyn Behaviour,
+    pub(crate) count: usize,
+    manner: Manner,
+}
+
+impl Entry {
+    fn parse(text: &str, settings: WorldSettings) -> Result<Self, Reason> {
+        let axes = usize::from(settings.dims);
+        let mut parts = text.split(':');
+        let name = parts.next().and_then(behaviour).ok_or(Reason::FieldInvalid)?;
+        let count = parts.next().and_then(|part| part.parse::<u16>().ok());
+        let count = count.filter(|count| *count > 0).ok_or(Reason::FieldInvalid)?;
+        let mut numbers = [0.0_f32; 5];
+        for number in &mut numbers[..axes + 2] {
+            let parsed = parts.next().and_then(|part| part.parse::<f32>().ok());
+            *number = parsed.filter(|number| number.is_finite()).ok_or(Reason::FieldInvalid)?;
+        }
+        let (speed, radius) = (numbers[0], numbers[axes + 1]);
+        let mut home = [0.0; 3];
+        home[..axes].copy_from_slice(&numbers[1..=axes]);
+        // They may be outside of the circle for a moment: there have to be cells too, one to spare for
+        // what is rounded.
+        let reach = radius + 2.0 * THINK_S_MAX * speed;
+        let edge = (CELLS_FROM_ZERO_MAX - 1) as f32 * settings.cell;
+        let is_in_grid = home.iter().all(|axis| axis.abs() + reach < edge);
+        if parts.next().is_some() || speed < 0.0 || radius < 0.0 || !is_in_grid {
+            return Err(Reason::FieldInvalid);
+        }
+        let manner = Manner { speed, home, radius, dims: settings.dims };
+        Ok(Self { behaviour: name, count: usize::from(count), manner })
+    }
+}
+
+/// The entries of a world's record. In text protocols they stand in one text, with `|` between them.
+///
+/// # Errors
+/// [`Reason::FieldInvalid`] when one is none, or does not fit the world's other fields.
+pub(crate) fn entries(record: Message<'_>) -> Result<Vec<Entry>, Reason> {
+    let settings = WorldSettings::of(record);
+    let parse = |text| Entry::parse(text, settings);
+    let entries: Vec<Entry> = match record.get("npcs") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Text(text)) => text.split('|').map(parse).collect::<Result<_, _>>()?,
+        Some(Value::List(texts)) => texts.iter().map(parse).collect::<Result<_, _>>()?,
+        Some(_) => return Err(Reason::FieldInvalid),
+    };
+    if entries.len() <= NPC_ENTRIES_MAX { Ok(entries) } else { Err(Reason::FieldInvalid) }
+}
+
+/// How many NPCs the entries ask for.
+pub(crate) fn count_of(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.count).sum()
+}
+
+/// Whether a world may have this record.
+///
+/// # Errors
+/// [`Reason::FieldInvalid`], [`Reason::TooManyNpcs`], and [`Reason::WorldFull`] when there would be no
+/// room for a member.
+pub(crate) fn check(record: Message<'_>, limits: &Limits) -> Result<(), Reason> {
+    let count = count_of(&entries(record)?);
+    if count > limits.world_npcs_max {
+        return Err(Reason::TooManyNpcs);
+    }
+    if count >= limits.world_entities_max {
+        return Err(Reason::WorldFull);
+    }
+    Ok(())
+}
+
+/// What one entry has made, as structures of arrays.
+#[derive(Debug)]
+struct Band {
+    behaviour: &'static dyn Behaviour,
+    manner: Manner,
+    /// Ascending.
+    numbers: Vec<u16>,
+    positions: Vec<Vector>,
+    velocities: Vec<Vector>,
+    headings: Vec<f32>,
+    states: Vec<u64>,
+    /// For which tick each was moved.
+    moved_for: Vec<u64>,
+}
+
+/// The NPCs of a world: a ring of bands.
+#[derive(Debug, Default)]
+pub(super) struct Npcs {
+    bands: Vec<Band>,
+    /// Whose turn it is: which band, and where in it.
+    next: (usize, usize),
+    count: usize,
+    /// How many are due, from there on and round.
+    due: usize,
+    /// Kept for its memory.
+    seconds: Vec<f32>,
+}
+
+/// What came of thinking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Thought {
+    /// NPCs that were moved.
+    pub(crate) updates: usize,
+    /// Those of them whose behaviour moved them to where nobody can be, and which stay.
+    pub(crate) invalid: usize,
+}
+
+impl World {
+    /// NPCs come into being: as many as the entries say, but no more than this. Only once, when the
+    /// world has woken. One seed puts them to the same places.
+    pub(crate) fn populate(&mut self, entries: &[Entry], count_max: usize, seed: HashSeed) {
+        assert!(self.npcs.bands.is_empty());
+        // Through a hash, so that nothing that is told leads back to the seed.
+        let mut state = seed.hash_one(self.id);
+        let tick = self.clock.next_tick();
+        for entry in entries {
+            let Manner { home, radius, dims, .. } = entry.manner;
+            let count = entry.count.min(count_max - self.npcs.count);
+            if count == 0 {
+                break;
+            }
+            let mut band = Band::new(entry, count);
+            for _ in 0..count {
+                let position = random_place(&mut state, home, radius, dims);
+                let number = self.spawn(NOBODY, Motion { position, ..Motion::default() });
+                band.push(number, position, random(&mut state), tick);
+            }
+            self.npcs.count += count;
+            self.npcs.bands.push(band);
+        }
+    }
+
+    /// Number of NPCs.
+    pub(crate) fn npc_count(&self) -> usize {
+        self.npcs.count
+    }
+
+    /// The behaviour of an NPC.
+    pub(crate) fn npc_behaviour(&self, number: u16) -> Option<&'static str> {
+        let is_in = |band: &&Band| band.numbers.binary_search(&number).is_ok();
+        self.npcs.bands.iter().find(is_in).map(|band| band.behaviour.name())
+    }
+
+    /// After a tick all NPCs are due. Returns how many still were: they are put off beyond their tick.
+    pub(crate) fn expect_npcs(&mut self) -> usize {
+        core::mem::replace(&mut self.npcs.due, self.npcs.count)
+    }
+
+    /// NPCs that are due.
+    pub(crate) fn npcs_due(&self) -> usize {
+        self.npcs.due
+    }
+
+    /// Moves as many of those that are due, those that wait for longest first.
+    pub(crate) fn think(&mut self, updates_max: usize) -> Thought {
+        let mut npcs = core::mem::take(&mut self.npcs);
+        let mut thought = Thought::default();
+        while npcs.due > 0 && thought.updates < updates_max {
+            let (at, start) = npcs.next;
+            let band = &mut npcs.bands[at];
+            let left = npcs.due.min(updates_max - thought.updates);
+            let end = band.numbers.len().min(start + left);
+            thought.invalid += band.think(start..end, self, &mut npcs.seconds);
+            thought.updates += end - start;
+            npcs.due -= end - start;
+            let is_over = end == band.numbers.len();
+            npcs.next = if is_over { ((at + 1) % npcs.bands.len(), 0) } else { (at, end) };
+        }
+        self.npcs = npcs;
+        thought
+    }
+}
+
+impl Band {
+    fn new(entry: &Entry, count: usize) -> Self {
+        Self {
+            behaviour: entry.behaviour,
+            manner: entry.manner,
+            numbers: Vec::with_capacity(count),
+            positions: Vec::with_capacity(count),
+            velocities: Vec::with_capacity(count),
+            headings: Vec::with_capacity(count),
+            states: Vec::with_capacity(count),
+            moved_for: Vec::with_capacity(count),
+        }
+    }
+
+    fn push(&mut self, number: u16, position: Vector, state: u64, tick: u64) {
+        self.numbers.push(number);
+        self.positions.push(position);
+        self.velocities.push([0.0; 3]);
+        self.headings.push(0.0);
+        self.states.push(state);
+        self.moved_for.push(tick);
+    }
+
+    /// Moves these. Returns how many of them could not be moved.
+    fn think(&mut self, range: Range<usize>, world: &mut World, seconds: &mut Vec<f32>) -> usize {
+        let tick = world.clock.next_tick();
+        let hz = f32::from(world.settings.tick_hz);
+        seconds.clear();
+        seconds.extend(self.moved_for[range.clone()].iter_mut().map(|moved_for| {
+            let ticks = tick - core::mem::replace(moved_for, tick);
+            (ticks as f32 / hz).min(THINK_S_MAX)
+        }));
+        let mut batch = Batch {
+            manner: self.manner,
+            tick,
+            numbers: &self.numbers[range.clone()],
+            seconds,
+            positions: &mut self.positions[range.clone()],
+            velocities: &mut self.velocities[range.clone()],
+            headings: &mut self.headings[range.clone()],
+            states: &mut self.states[range.clone()],
+        };
+        self.behaviour.think(&mut batch, &Surroundings::new(world, tick));
+        let mut invalid = 0;
+        for at in range {
+            let (position, velocity) = (self.positions[at], self.velocities[at]);
+            let motion = Motion { position, velocity, heading: self.headings[at] };
+            if let Some(stays) = world.move_npc(self.numbers[at], motion) {
+                (self.positions[at], self.velocities[at]) = (stays.position, [0.0; 3]);
+                self.headings[at] = stays.heading;
+                invalid += 1;
+            }
+        }
+        invalid
+    }
+}
+
+impl World {
+    /// An NPC is going to be told so. Returns how it stays if it cannot.
+    fn move_npc(&mut self, number: u16, motion: Motion) -> Option<Motion> {
+        let known = &mut self.entities[usize::from(number)];
+        if motion == known.motion {
+            return None;
+        }
+        let motion = motion.in_dims(self.settings.dims);
+        if motion.check(self.settings.cell).is_err() {
+            return Some(known.motion);
+        }
+        known.motion = motion;
+        if !core::mem::replace(&mut known.is_dirty, true) {
+            self.dirty.push(number);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
