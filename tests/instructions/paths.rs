@@ -6,6 +6,7 @@ use crate::callgrind::end_of_path;
 mod gateways;
 mod reactor;
 mod shard;
+mod worlds;
 
 /// Something that a server does for an event.
 pub(crate) struct Path {
@@ -34,6 +35,8 @@ pub(crate) const PATHS: &[Path] = &[
     Path::new("decode/binary", gateways::EVENTS, gateways::decode),
     Path::new("decode/websocket-json", gateways::EVENTS, gateways::decode),
     Path::new("decode/websocket-binary", gateways::EVENTS, gateways::decode),
+    // A move in the fixed layout.
+    Path::new("decode/binary-move", gateways::EVENTS, gateways::decode_move),
     // What a room's member hears of it, from the packed message to bytes.
     Path::new("encode/connserver-a", gateways::EVENTS, gateways::encode),
     Path::new("encode/connserver-b", gateways::EVENTS, gateways::encode),
@@ -50,6 +53,13 @@ pub(crate) const PATHS: &[Path] = &[
     Path::new("shard/chat-to-1000", 20, |path| shard::chat(path, 1000)),
     // One turn in which each of 64 rooms hears something: what a turn has to do once shows less.
     Path::new("shard/chat-to-8-in-64-rooms", 64 * 20, shard::chat_in_rooms),
+    // A tick of a world at its home, with 50 entities in one cell and with 1,000 over a hundred cells, all
+    // of which have moved; what the shard of all members makes of it; and a tick at which nobody has moved.
+    Path::new("world/tick-50-in-a-cell", 100, |path| worlds::crowd(path, worlds::Part::Tick)),
+    Path::new("world/tick-1000-spread", 20, |path| worlds::spread(path, worlds::Part::Tick)),
+    Path::new("world/tick-idle", 100, worlds::idle),
+    Path::new("world/frames-50-in-a-cell", 100, |path| worlds::crowd(path, worlds::Part::Frames)),
+    Path::new("world/frames-1000-spread", 20, |path| worlds::spread(path, worlds::Part::Frames)),
     // The reactor sends what the shard has put out, to sockets, with io_uring: encoded once, put
     // together for each connection, submitted. The kernel's part is not counted.
     Path::new("reactor/nothing", 1000, reactor::nothing),

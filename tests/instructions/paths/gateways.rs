@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use warren_core::message::{Message, Value, packed};
-use warren_net::gateway::binary::encode_say;
+use warren_core::world::motion::{Motion, read_move};
+use warren_net::gateway::binary::{encode_move, encode_say};
 use warren_net::gateway::websocket::Opcode;
 use warren_net::gateway::websocket::client::encode_frame;
 use warren_net::gateway::{DecodeState, Frame, GatewaySettings, Protocol, decode as decode_frame};
@@ -50,6 +51,34 @@ pub(super) fn decode(path: &Path) {
         assert_eq!(messages, EVENTS);
         let first = Message::parse(&out[..out.len() / EVENTS as usize]).expect("a message");
         assert_eq!((first.method(), first.text("text")), ("chat", Ok(TEXT)));
+    }
+}
+
+pub(super) fn decode_move(_: &Path) {
+    let (settings, mut out) = (GatewaySettings::default(), Vec::new());
+    let motion = Motion { position: [1.0, 2.0, 0.0], velocity: [3.0, 4.0, 0.0], heading: 5.0 };
+    for is_warm in [false, true] {
+        let mut bytes = Vec::new();
+        (0..EVENTS).for_each(|_| encode_move(7, motion, 2, &mut bytes));
+        let mut state = DecodeState::default();
+        let (mut at, mut moves) = (0, 0);
+        out.clear();
+        let mut decode_all = || {
+            while at < bytes.len() {
+                let rest = &mut bytes[at..];
+                match decode_frame(Protocol::Binary, &settings, rest, &mut state, &mut out) {
+                    Frame::Move { consumed } => at += consumed,
+                    other => panic!("{other:?}"),
+                }
+                moves += 1;
+            }
+        };
+        if is_warm {
+            measured(&mut decode_all)
+        } else {
+            decode_all()
+        }
+        assert_eq!((moves, read_move(&out[..28])), (EVENTS, Ok((7, motion))));
     }
 }
 

@@ -112,7 +112,7 @@ impl Rooms {
     }
 }
 
-fn connection(index: u32) -> ConnectionId {
+pub(super) fn connection(index: u32) -> ConnectionId {
     ConnectionId { index, generation: 1 }
 }
 
@@ -120,7 +120,7 @@ fn room_name(room: u32) -> String {
     format!("room-{room:06}")
 }
 
-fn settings() -> ShardSettings {
+pub(super) fn settings() -> ShardSettings {
     ShardSettings {
         shard: ShardId(0),
         routing: RoutingTable::even(1, Epoch(1)),
