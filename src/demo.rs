@@ -42,6 +42,14 @@ const WALKERS: [&str; 6] = ["hana", "ivo", "juna", "kaj", "lena", "milo"];
 /// Width of its cells, and ticks in a second.
 const WORLD_CELL: u32 = 64;
 const WORLD_TICK_HZ: u32 = 10;
+/// Who else is there, moved by the server: `behaviour:count:speed:x:y:radius`.
+const NPCS: [&str; 5] = [
+    "wander:80:2.5:0:0:110",
+    "flock:30:6:-30:30:70",
+    "patrol:12:7:0:0:60",
+    "flee:10:10:40:-40:50",
+    "seek:4:3:-50:-50:60",
+];
 /// How far from the middle walkers go, in units: so that whoever comes in there sees them.
 const WALK_RADIUS: f64 = 44.0;
 /// Time in which a walker goes once around, in seconds: about 4 units a second.
@@ -171,7 +179,7 @@ async fn run_walker(listen: SocketAddr, name: &str, turn: usize) -> std::io::Res
     for request in [
         json!({"msg": "login", "user": name}),
         json!({"msg": "create", "kind": "world", "room": WORLD, "cell": WORLD_CELL,
-            "tick_hz": WORLD_TICK_HZ}),
+            "tick_hz": WORLD_TICK_HZ, "npcs": NPCS}),
         json!({"msg": "join", "room": WORLD, "x": x, "y": y}),
     ] {
         output.write_all(format!("{request}\n").as_bytes()).await?;
