@@ -162,11 +162,15 @@ fn npcs_that_do_not_fit_wait_and_nobody_waits_for_them() {
     }
     assert_eq!(shard.counters().npcs_per_turn, 5);
     let before = (shard.counters().npc_updates, shard.counters().npc_carried_over);
-    let mut answered = 0;
+    let partition = shard.world.shard.partition(PartitionId::of_name("v")).unwrap();
+    let (small, _) = partition.room_named("v").unwrap();
+    let (mut answered, mut turns_behind) = (0, 0);
     for _ in 0..1000 {
         // Turns are 10 ms apart: 50 updates a tick, for 103 NPCs.
         let heard = shard.run("+10 ; 1 time");
         answered += usize::from(heard.contains("1: time status=0"));
+        let small = shard.world.shard.worlds.get(small).unwrap();
+        turns_behind += usize::from(small.npcs_due() > 0);
     }
     assert_eq!(answered, 1000);
     let updates = shard.counters().npc_updates - before.0;
@@ -176,14 +180,7 @@ fn npcs_that_do_not_fit_wait_and_nobody_waits_for_them() {
     assert!((updates + put_off).abs_diff(100 * 103) < 110, "{updates} and {put_off}");
     assert_eq!(shard.counters().world_ticks_skipped, 0);
     // The small world is not behind the large one.
-    let id = |name: &str| {
-        let partition = shard.world.shard.partition(PartitionId::of_name(name)).unwrap();
-        partition.room_named(name).unwrap().0
-    };
-    for (name, least) in [("w", 45), ("v", 0)] {
-        let world = shard.world.shard.worlds.get(id(name)).unwrap();
-        assert!((least..=100).contains(&world.npcs_due()), "{name}: {}", world.npcs_due());
-    }
+    assert!(turns_behind < 400, "{turns_behind}");
     // With time enough all are moved in time again.
     shard.update_ns = 1;
     for _ in 0..2000 {
