@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::attack::parse_setting;
 use crate::attack::scenario::Scenario;
-use crate::profile::{Profile, chat, crowd, idle, open_world, walk};
+use crate::profile::{Profile, chat, crowd, idle, open_world, storm, walk};
 use crate::wire::Protocol;
 
 /// Most users that room and user names of one length have numbers for.
@@ -85,6 +85,8 @@ pub enum ProfileName {
     Walk,
     /// One world with everyone, about 60 in view; each user moves ten times a second
     OpenWorld,
+    /// As chat, and all are cut at one moment and come back within 3 s
+    Storm,
 }
 
 /// The load, of `run` and of `floor`.
@@ -102,7 +104,7 @@ pub struct LoadArguments {
     /// Seconds of the same load before that
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(0..=3600))]
     pub warm_up: u32,
-    /// Users in a room, for `chat` [default: 8], or in a world, for `walk` [default: 50]
+    /// Users in a room, for `chat` and `storm` [default: 8], or in a world, for `walk` [default: 50]
     #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
     pub room_size: Option<u32>,
     /// Milliseconds between two heartbeats: of servers that are started, or as the server has it
@@ -371,6 +373,9 @@ impl LoadArguments {
                 walk::profile(self.room_size.unwrap_or(walk::WORLD_SIZE), heartbeat_ns)
             }
             ProfileName::OpenWorld => open_world::profile(self.users, heartbeat_ns),
+            ProfileName::Storm => {
+                storm::profile(self.room_size.unwrap_or(chat::ROOM_SIZE), heartbeat_ns)
+            }
         }
     }
 
@@ -379,10 +384,16 @@ impl LoadArguments {
     /// # Errors
     /// The option, in words.
     pub fn check(&self) -> Result<()> {
+        let chooses =
+            matches!(self.profile, ProfileName::Chat | ProfileName::Storm | ProfileName::Walk);
         ensure!(
-            self.room_size.is_none()
-                || matches!(self.profile, ProfileName::Chat | ProfileName::Walk),
-            "--room-size is for chat and walk: other profiles have no choice of rooms"
+            self.room_size.is_none() || chooses,
+            "--room-size is for chat, storm and walk: other profiles have no choice of rooms"
+        );
+        ensure!(
+            self.profile != ProfileName::Storm || self.duration >= storm::DURATION_S_MIN,
+            "storm takes --duration {} at least: all are to be back before the end",
+            storm::DURATION_S_MIN
         );
         let has_worlds = matches!(self.profile, ProfileName::Walk | ProfileName::OpenWorld);
         ensure!(
@@ -522,8 +533,18 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_takes_long_enough_for_all_to_come_back() {
+        for (duration, good) in [(7, false), (8, true)] {
+            let line = format!("warren-bench run storm --users 8 --duration {duration}");
+            let Action::Run(run) = parse(&line).unwrap().action else { panic!("not run") };
+            assert_eq!(run.load.check().is_ok(), good, "{duration}");
+        }
+    }
+
+    #[test]
     fn the_size_of_rooms_is_for_chat() {
-        for (profile, good) in [("chat", true), ("idle", false), ("crowd", false)] {
+        for (profile, good) in [("chat", true), ("storm", true), ("idle", false), ("crowd", false)]
+        {
             let line = format!("warren-bench floor {profile} --users 8 --room-size 4");
             let Action::Floor(load) = parse(&line).unwrap().action else { panic!("not floor") };
             assert_eq!(load.check().is_ok(), good, "{profile}");

@@ -1,9 +1,12 @@
 //! One phase of a run: the load against one server, from the first connect to the last delivery.
 
+pub mod storm;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 
+use self::storm::{Around, Weathered, watch_storm};
 use crate::clock;
 use crate::cpu::{MachineReading, ProcessReading, ThreadUse};
 use crate::generator::control::{Command, Counters, Event, Plan, Progress, Report};
@@ -91,6 +94,8 @@ pub struct Outcome {
     pub foreign_cores: Option<f64>,
     /// From the first connect until all were in their rooms, in nanoseconds.
     pub ramp_ns: u64,
+    /// How users came back, if they were cut.
+    pub storm: Option<Weathered>,
 }
 
 impl Outcome {
@@ -123,6 +128,7 @@ impl Outcome {
             latency_ns: both(&self.latencies),
             lateness_ns: both(&self.lateness),
             generator_cpu: self.generator_cpu,
+            storm: self.storm_evidence(),
         }
     }
 }
@@ -249,13 +255,23 @@ pub fn play_beside(
     };
     generators.command(Command::Start { schedule, entities })?;
     meter.begin(Stage::WarmUp, setup.warm_up_ns);
-    watch(&generators, &mut standing, meter, (start_ns, measure_from_ns), None)?;
+    let never = |_: &Standing| false;
+    watch(&generators, &mut standing, meter, (start_ns, measure_from_ns), None, never)?;
     let counts_before = server_counts(setup);
     let before = Reading::take(setup)?;
     meter.begin(Stage::Measure, setup.duration_ns);
     let mut sampler = Sampler::new(setup.server, &before, measure_from_ns);
-    let measured = (measure_from_ns, schedule.end_ns);
-    watch(&generators, &mut standing, meter, measured, Some(&mut sampler))?;
+    let around = match setup.profile.storm {
+        Some(storm) => {
+            let when = (storm, &schedule);
+            Some(watch_storm(setup, when, &generators, &mut standing, meter, &mut sampler)?)
+        }
+        None => {
+            let measured = (measure_from_ns, schedule.end_ns);
+            watch(&generators, &mut standing, meter, measured, Some(&mut sampler), never)?;
+            None
+        }
+    };
     let after = Reading::take(setup)?;
     sampler.sample();
     let server_work = counts_before.and_then(|before| {
@@ -270,7 +286,7 @@ pub fn play_beside(
     });
     let ramp_ns = ready_ns - begun_ns;
     let server_seconds = sampler.seconds;
-    let measured = Measured { before, after, server_seconds, server_work, memory, ramp_ns };
+    let measured = Measured { before, after, server_seconds, server_work, memory, ramp_ns, around };
     Ok(outcome(setup, measured, reports))
 }
 
@@ -297,19 +313,28 @@ fn plans(setup: &Setup) -> Vec<Plan> {
 struct Standing {
     progress: Vec<Progress>,
     reports: Vec<Option<Report>>,
+    /// Generators all of whose users are back after a cut.
+    back: usize,
 }
 
 impl Standing {
     fn new(generator_count: usize) -> Self {
         let reports = (0..generator_count).map(|_| None).collect();
-        Self { progress: vec![Progress::default(); generator_count], reports }
+        Self { progress: vec![Progress::default(); generator_count], reports, back: 0 }
     }
 
     /// Takes in an event; what is not progress is given back.
     fn take(&mut self, number: usize, event: Event) -> Option<Event> {
-        let Event::Progress(progress) = event else { return Some(event) };
-        self.progress[number] = progress;
+        match event {
+            Event::Progress(progress) => self.progress[number] = progress,
+            Event::Back => self.back += 1,
+            event => return Some(event),
+        }
         None
+    }
+
+    fn all_back(&self) -> bool {
+        self.back == self.progress.len()
     }
 
     fn sum(&self) -> Progress {
@@ -355,15 +380,17 @@ fn ramp(
     Ok((clock::monotonic_ns(), entities))
 }
 
-/// Shows progress from one moment until another, and lets the server's CPU be read meanwhile.
+/// Shows progress from one moment until another, or until something is over, and lets the server's CPU
+/// be read meanwhile.
 fn watch(
     generators: &Generators,
     standing: &mut Standing,
     meter: &mut Meter,
     (from_ns, until_ns): (u64, u64),
     mut sampler: Option<&mut Sampler>,
+    over: fn(&Standing) -> bool,
 ) -> Result<()> {
-    loop {
+    while !over(standing) {
         let wake_ns = sampler.as_ref().map_or(until_ns, |sampler| sampler.next_ns.min(until_ns));
         let told = generators.event_before(wake_ns)?;
         if let Some(sampler) = &mut sampler {
@@ -419,10 +446,12 @@ struct Measured {
     server_work: Result<Work, String>,
     memory: Result<memory::Course, String>,
     ramp_ns: u64,
+    around: Option<Around>,
 }
 
 fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
-    let Measured { before, after, server_seconds, server_work, memory, ramp_ns } = measured;
+    let Measured { before, after, server_seconds, server_work, memory, ramp_ns, around } = measured;
+    let storm = around.map(|around| Weathered::new(setup, around, &reports));
     let elapsed_ns = after.at_ns - before.at_ns;
     let server_threads = match (&after.server, &before.server) {
         (Some(after), Some(before)) => Some(after.since(before)),
@@ -467,5 +496,6 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
         memory,
         foreign_cores,
         ramp_ns,
+        storm,
     }
 }

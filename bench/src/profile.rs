@@ -4,6 +4,7 @@ pub mod chat;
 pub mod crowd;
 pub mod idle;
 pub mod open_world;
+pub mod storm;
 pub mod walk;
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ pub struct Profile {
     pub has_floor: bool,
     /// Time between two signs of life, of the server or of the client, in nanoseconds.
     pub heartbeat_ns: u64,
+    /// When all users are cut and come back, if they are.
+    pub storm: Option<storm::Storm>,
     /// Longest median latency, in nanoseconds, where there is a bound.
     pub bound_p50_ns: Option<u64>,
     /// Longest 99th percentile of the latency, in nanoseconds.

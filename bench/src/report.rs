@@ -2,6 +2,7 @@
 
 mod html;
 pub mod seconds;
+pub mod storm;
 mod table;
 pub mod worlds;
 
@@ -13,6 +14,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use self::seconds::{Second, seconds};
+use self::storm::StormReport;
 use self::worlds::WorldsReport;
 use crate::cpu::ThreadUse;
 use crate::histogram::Percentiles;
@@ -138,6 +140,8 @@ pub struct Report {
     pub foreign_cpu_cores: Option<f64>,
     /// From the first connect until all were in their rooms, in seconds.
     pub ramp_s: f64,
+    /// How users came back, if they were cut.
+    pub storm: Option<StormReport>,
     /// Which cores were whose.
     pub pinning: Pinning,
     /// What it was measured on.
@@ -242,7 +246,16 @@ pub fn played(circumstances: &Circumstances) -> Vec<(&'static str, String)> {
         ("tick rate", profile.tick_hz.map_or("no ticks".to_owned(), |hz| format!("{hz} Hz"))),
         (
             "latency bound",
-            format!("{}p99 {} ms", median.unwrap_or_default(), ms(profile.bound_p99_ns)),
+            match profile.storm {
+                Some(storm) => format!(
+                    "all back within {} s of a cut, a resume p99 {} ms",
+                    ms(storm.bound_all_back_ns) / 1e3,
+                    ms(profile.bound_p99_ns)
+                ),
+                None => {
+                    format!("{}p99 {} ms", median.unwrap_or_default(), ms(profile.bound_p99_ns))
+                }
+            },
         ),
         (
             "machine",
@@ -289,8 +302,7 @@ impl Report {
         let Circumstances { profile, users, shards, pinning, .. } = circumstances;
         let Judgement { verdict, limited_by, reasons } = judge(&profile, &outcome.evidence());
         let server_cpu = outcome.server_cpu_us_per_user_s(users);
-        let cores = server_cores(&pinning, shards);
-        let users_per_core = server_users_per_core(verdict, users, cores, outcome);
+        let users_per_core = server_users_per_core(verdict, users, (&pinning, shards), outcome);
         let unknown = verdict == Verdict::Pass && users_per_core.is_none();
         let limited_by = if unknown { Some(Limit::ServerUnknown) } else { limited_by };
         let work = outcome.server_work.as_ref();
@@ -352,6 +364,7 @@ impl Report {
             server_threads: outcome.server_threads.clone().unwrap_or_default(),
             foreign_cpu_cores: outcome.foreign_cores,
             ramp_s: outcome.ramp_ns as f64 / 1e9,
+            storm: StormReport::of(profile.storm, outcome.storm.as_ref()),
             pinning,
             machine: circumstances.machine,
             played,
@@ -398,10 +411,10 @@ fn server_cores(pinning: &Pinning, shards: Option<u16>) -> Option<usize> {
 fn server_users_per_core(
     verdict: Verdict,
     users: u32,
-    server_cores: Option<usize>,
+    (pinning, shards): (&Pinning, Option<u16>),
     outcome: &Outcome,
 ) -> Option<f64> {
-    let cores = server_cores.filter(|cores| *cores > 0)?;
+    let cores = server_cores(pinning, shards).filter(|cores| *cores > 0)?;
     let known = verdict == Verdict::Pass && outcome.server_threads.is_some();
     known.then(|| f64::from(users) / cores as f64)
 }

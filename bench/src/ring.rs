@@ -1,10 +1,10 @@
 //! The ring of a generator, or of a thread of the floor's server: the same `warren_net::io` that
-//! the server runs on, in terms of connections. A connection is the slot of its socket, and no slot
-//! is used twice: users do not come back in a run.
+//! the server runs on, in terms of connections. A connection is the slot of its socket. A slot is used
+//! again only when it was closed, after everything that was under way there had ended.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use warren_net::io::buffers::BufferId;
@@ -26,6 +26,10 @@ const COMPLETION_ENTRIES: u32 = 65_536;
 /// `reactor.receive_buffer_bytes`.
 const RECEIVE_BUFFER_COUNT: u16 = 4_096;
 const RECEIVE_BUFFER_BYTES: u32 = 2_048;
+
+/// Connections from one address, if nothing else matters: a good part below the 28,232 ports that
+/// Linux hands out for one.
+pub const CONNECTIONS_PER_ADDRESS: u32 = 4_096;
 
 /// What the kernel has done.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +90,17 @@ pub struct Ring {
     ring: NetRing,
     completions: Vec<operation::Completion>,
     sends: Vec<ImmediateSend>,
+    /// Slots were closed since the last time that the kernel was told everything.
+    closing: bool,
+}
+
+/// How a connection ends when its slot is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// As the kernel closes any socket: in order.
+    Close,
+    /// By a reset, without what was not sent yet.
+    Reset,
 }
 
 impl Ring {
@@ -102,7 +117,12 @@ impl Ring {
             receive_buffer_count: RECEIVE_BUFFER_COUNT,
             receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
         };
-        Ok(Self { ring: NetRing::new(&settings)?, completions: Vec::new(), sends: Vec::new() })
+        Ok(Self {
+            ring: NetRing::new(&settings)?,
+            completions: Vec::new(),
+            sends: Vec::new(),
+            closing: false,
+        })
     }
 
     /// Accepts until it fails.
@@ -119,10 +139,52 @@ impl Ring {
         index: u32,
         source: Ipv4Addr,
         address: SocketAddrV4,
+        leave: Leave,
     ) -> io::Result<()> {
-        self.ring.install(index, sockets::connect_from(source, address)?)?;
+        let socket = sockets::connect_from(source, address)?;
+        self.begin(index, socket, leave)
+    }
+
+    /// Begins to connect and never waits: what is sent and received waits for the connection. A server
+    /// that does not take it is an [`Ended`](Completion::Ended).
+    ///
+    /// # Errors
+    /// When this machine has no more of something.
+    pub fn connect_begun(
+        &mut self,
+        index: u32,
+        source: Ipv4Addr,
+        address: SocketAddrV4,
+        leave: Leave,
+    ) -> io::Result<()> {
+        let socket = sockets::connect_begun(source, address, None)?;
+        sockets::wait_in_ring(&socket)?;
+        self.begin(index, socket, leave)
+    }
+
+    fn begin(&mut self, index: u32, socket: OwnedFd, leave: Leave) -> io::Result<()> {
+        if leave == Leave::Reset {
+            sockets::reset_when_closed(&socket)?;
+        }
+        if std::mem::take(&mut self.closing) {
+            // A slot is filled at once: what closes it must not come behind.
+            self.ring.submit();
+        }
+        self.ring.install(index, socket)?;
         self.receive(index);
         Ok(())
+    }
+
+    /// Ends the receive; its `Ended` tells when.
+    pub fn stop_receiving(&mut self, index: u32) {
+        let receive = UserData::new(OperationKind::Receive, 0, index);
+        self.ring.cancel(UserData::new(OperationKind::Cancel, 0, index), receive);
+    }
+
+    /// Frees a slot of which nothing is under way, and so closes its connection.
+    pub fn close(&mut self, index: u32) {
+        self.ring.close(UserData::new(OperationKind::Close, 0, index), index);
+        self.closing = true;
     }
 
     /// Receives until the end, as long as there are buffers.
@@ -231,10 +293,8 @@ fn translate(ring: &mut NetRing, completion: operation::Completion) -> Option<Co
 /// The loopback source address of a connection: addresses are rotated, because one has only as many
 /// ports as the kernel hands out.
 #[must_use]
-pub fn source_address(connection: u32) -> Ipv4Addr {
-    /// A good part below the 28,232 ports that Linux hands out for one address.
-    const CONNECTIONS_PER_ADDRESS: u32 = 4_096;
-    let block = connection / CONNECTIONS_PER_ADDRESS;
+pub fn source_address(connection: u32, per_address: u32) -> Ipv4Addr {
+    let block = connection / per_address;
     Ipv4Addr::new(127, 1, (block / 250) as u8, (block % 250 + 1) as u8)
 }
 

@@ -55,7 +55,8 @@ pub fn floor(load: &LoadArguments) -> Result<Verdict> {
     ensure!(!load.tls, "--tls is for servers: the floor has no TLS");
     ensure!(
         load.profile().has_floor,
-        "there is no floor of this profile: only a server knows who is in view"
+        "there is no floor of this profile: only a server knows who is in view, or has sessions to \
+         come back to"
     );
     let circumstances = prepare(load)?;
     let outcome = floor_phase(load, &circumstances.pinning)?;
@@ -158,7 +159,10 @@ pub(crate) fn size(load: &LoadArguments, program: &Path) -> Result<Size> {
     let has_world =
         load.users > settings::WORLD_ENTITIES_MAX && load.profile().side_cells.is_some();
     let more = if has_world { &entities[..] } else { &[] };
-    size.settings = settings::known(program, &[settings::WANTED, more].concat())?;
+    size.settings = settings::known(
+        program,
+        &[settings::wanted(load.profile().storm.is_some()), more].concat(),
+    )?;
     Ok(size)
 }
 

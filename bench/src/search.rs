@@ -15,6 +15,7 @@ use self::bracket::{Aim, Bracket};
 use self::report::{Found, HEADER, Most, Step};
 use crate::arguments::{LoadArguments, SearchArguments, Target};
 use crate::phase::EntryFailed;
+use crate::profile::storm::SOCKETS_PER_USER;
 use crate::report::Circumstances;
 use crate::verdict::{Limit, Verdict};
 use crate::{capacity, clock, memory, runner};
@@ -76,7 +77,8 @@ fn bounds(arguments: &SearchArguments, load: &LoadArguments) -> Vec<Most> {
         bound(capacity::users_max(load.shards, runner::shard_places_max()));
     }
     if let Some(generators) = load.generators {
-        bound(descriptors_max().saturating_mul(u32::from(generators)));
+        let sockets = load.profile().storm.map_or(1, |_| SOCKETS_PER_USER);
+        bound((descriptors_max() / sockets).saturating_mul(u32::from(generators)));
     }
     bounds
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result};
 
 /// Keys and values, in the order in which they are told.
-pub const WANTED: &[(&str, &str)] = &[
+const WANTED: &[(&str, &str)] = &[
     ("limits.unauthenticated_max", "1048576"),
     ("limits.login_ms", "600000"),
     ("limits.connections_per_address_max", "268435456"),
@@ -16,6 +16,12 @@ pub const WANTED: &[(&str, &str)] = &[
 
 /// What `limits.world_entities_max` is by default.
 pub const WORLD_ENTITIES_MAX: u32 = 16_384;
+
+/// What a server is set up for besides: nothing where it has to stand the load as it is by default.
+#[must_use]
+pub fn wanted(is_storm: bool) -> &'static [(&'static str, &'static str)] {
+    if is_storm { &[] } else { WANTED }
+}
 
 /// The same for those that load objects as fast as the server takes them.
 pub const LOADING: &[(&str, &str)] = &[("limits.messages_per_s", "0"), ("limits.bytes_per_s", "0")];
@@ -43,4 +49,15 @@ pub fn known(program: &Path, wanted: &[(&str, &str)]) -> Result<Vec<(String, Str
         }
     }
     Ok(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_stands_a_storm_as_it_is_by_default() {
+        assert!(wanted(true).is_empty());
+        assert_eq!(wanted(false), WANTED);
+    }
 }

@@ -92,6 +92,17 @@ impl Limit {
     }
 }
 
+/// What a verdict on a storm is given on besides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StormEvidence {
+    /// Users who did not come back.
+    pub missing: u32,
+    /// From the cut until the last was back, in nanoseconds.
+    pub all_back_ns: u64,
+    /// The highest share of a core that generators took meanwhile.
+    pub generator_cpu: f64,
+}
+
 /// What a verdict is given on.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
@@ -117,6 +128,8 @@ pub struct Evidence {
     pub lateness_ns: [u64; 2],
     /// The highest share of a core that generators took.
     pub generator_cpu: f64,
+    /// How users came back, if they were cut.
+    pub storm: Option<StormEvidence>,
 }
 
 /// A verdict, and what it rests on.
@@ -173,6 +186,9 @@ fn broken_integrity(evidence: &Evidence) -> Vec<String> {
     for (reason, count) in &evidence.refused {
         reasons.push(format!("{count} messages refused: {reason}"));
     }
+    if let Some(StormEvidence { missing: missing @ 1.., .. }) = evidence.storm {
+        reasons.push(format!("{missing} users did not come back"));
+    }
     if evidence.measured == 0 {
         reasons.push("nothing was measured".to_owned());
     }
@@ -191,12 +207,15 @@ fn generator_faults(profile: &Profile, evidence: &Evidence) -> Vec<String> {
             ));
         }
     }
-    if evidence.generator_cpu > GENERATOR_CPU_MAX {
-        reasons.push(format!(
-            "the generator took {:.0} % of its core, at most {:.0} %",
-            evidence.generator_cpu * 100.0,
-            GENERATOR_CPU_MAX * 100.0,
-        ));
+    let storm = evidence.storm.map(|storm| (" until all were back", storm.generator_cpu));
+    for (when, share) in [("", evidence.generator_cpu)].into_iter().chain(storm) {
+        if share > GENERATOR_CPU_MAX {
+            reasons.push(format!(
+                "the generator took {:.0} % of its core{when}, at most {:.0} %",
+                share * 100.0,
+                GENERATOR_CPU_MAX * 100.0,
+            ));
+        }
     }
     reasons
 }
@@ -212,6 +231,13 @@ fn bounded(
 }
 
 fn broken_bounds(profile: &Profile, evidence: &Evidence) -> Vec<String> {
+    let storm = profile.storm.zip(evidence.storm);
+    let late = storm.filter(|(storm, seen)| seen.all_back_ns > storm.bound_all_back_ns);
+    let late = late.map(|(storm, seen)| {
+        let [seen_s, bound_s] =
+            [seen.all_back_ns, storm.bound_all_back_ns].map(|span_ns| span_ns as f64 / 1e9);
+        format!("all were back {seen_s:.2} s after the cut, bound {bound_s} s")
+    });
     bounded(profile, evidence.latency_ns)
         .filter(|(_, latency_ns, bound_ns)| latency_ns > bound_ns)
         .map(|(name, latency_ns, bound_ns)| {
@@ -221,6 +247,7 @@ fn broken_bounds(profile: &Profile, evidence: &Evidence) -> Vec<String> {
                 bound_ns as f64 / 1e6,
             )
         })
+        .chain(late)
         .collect()
 }
 

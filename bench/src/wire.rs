@@ -5,6 +5,7 @@ mod binary;
 mod connserver;
 pub mod floor;
 mod json;
+pub mod resume;
 mod websocket;
 pub mod world;
 mod xml;
@@ -15,6 +16,7 @@ use warren_core::message::{Message, Value, packed};
 use warren_core::world::motion::Motion;
 use warren_net::gateway::{self, GatewaySettings};
 
+use self::resume::Pass;
 use self::world::WorldFrame;
 use crate::path::{CELL_WIDTH, Told};
 use crate::payload::{PAYLOAD_BYTES_MIN, Payload};
@@ -72,6 +74,8 @@ pub enum Request {
     Login,
     /// To make the world.
     Create,
+    /// To go on with a session.
+    Resume,
     /// To enter the room.
     Join,
     /// To say something.
@@ -110,6 +114,18 @@ pub enum Frame<'a> {
     },
     /// What is around a user in its world.
     World(WorldFrame<'a>),
+    /// The answer to a login or a resume that was granted, with what the next resume needs.
+    Session {
+        /// To which.
+        request: Request,
+        /// What it needs.
+        pass: Pass<'a>,
+    },
+    /// The server ends the connection, or says what was wrong with what it got.
+    Closed {
+        /// Why.
+        reason: &'a str,
+    },
     /// A sign of life that nobody asked for.
     Heartbeat,
     /// Someone came or went, without a number.
@@ -122,8 +138,10 @@ pub enum Frame<'a> {
         /// The room's name, when it says so.
         room: Option<&'a str>,
     },
-    /// Anything else.
+    /// Anything else that sessions count.
     Other,
+    /// What they do not count: of WebSocket itself, of worlds, and greetings.
+    Aside,
 }
 
 impl<'a> Frame<'a> {
@@ -313,14 +331,21 @@ impl Wire {
 
     /// Appends a message to the room.
     pub fn say(self, seat: Seat, text: &str, out: &mut Vec<u8>) {
+        self.say_with_id(seat, text, 0, out);
+    }
+
+    /// The same with an `id`, unless it is 0: who says it again by that id does not say it twice.
+    pub fn say_with_id(self, seat: Seat, text: &str, id: u32, out: &mut Vec<u8>) {
         let room = room_name(seat.room);
         self.request(out, |out| match self {
             Self::Server(Protocol::Binary | Protocol::WebsocketBinary) => {
-                binary::say(&room, text, out)
+                binary::say(&room, text, id, out)
             }
-            Self::Server(Protocol::Connserver) => connserver::say(&room, text, out),
-            Self::Server(Protocol::Json | Protocol::WebsocketJson) => json::say(&room, text, out),
-            Self::Server(Protocol::Xml) => xml::say(&room, text, out),
+            Self::Server(Protocol::Connserver) => connserver::say(&room, text, id, out),
+            Self::Server(Protocol::Json | Protocol::WebsocketJson) => {
+                json::say(&room, text, id, out)
+            }
+            Self::Server(Protocol::Xml) => xml::say(&room, text, id, out),
             Self::Floor(lengths) => floor::say(text, lengths, out),
         });
     }
@@ -423,6 +448,7 @@ fn classify<'a>(
     let request = match method {
         "login" => Some(Request::Login),
         "create" => Some(Request::Create),
+        "resume" => Some(Request::Resume),
         "join" => Some(Request::Join),
         "chat" | "say" => Some(Request::Say),
         "ping" => Some(Request::Ping),
@@ -430,6 +456,8 @@ fn classify<'a>(
     };
     match (request, status, heard) {
         (_, _, _) if method == "pong" => Frame::Heartbeat,
+        (_, _, _) if matches!(method, "closed" | "error") => Frame::Closed { reason },
+        (_, _, _) if matches!(method, "hello" | "frame") => Frame::Aside,
         (_, _, _) if matches!(method, "joined" | "left") => Frame::Presence,
         (Some(request), Some(status), _) => Frame::Reply { request, status, reason },
         (Some(Request::Say), None, Some((sequence, place, text))) => {

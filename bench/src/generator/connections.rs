@@ -1,8 +1,11 @@
 //! The users that a generator plays, one connection each: what they send, and the check of all
 //! that they hear. Pure: bytes and times in, bytes out; the engine has the sockets.
 
+mod storm;
+
 use std::collections::VecDeque;
 
+use self::storm::Returns;
 use super::beats::Beats;
 use super::checks::Checks;
 use super::control::{Counters, Plan, Report};
@@ -29,6 +32,9 @@ enum State {
     Creating,
     Joining,
     Joined,
+    /// Cut, or refused for a while: the user will come back.
+    Away,
+    Resuming,
     Gone,
 }
 
@@ -59,6 +65,8 @@ pub enum Fault {
     Tls(String),
     /// The server has said that it says no more.
     Ended,
+    /// The user leaves it.
+    Left,
 }
 
 /// All users of a generator.
@@ -74,6 +82,8 @@ pub struct Connections {
     waiting: Vec<u32>,
     /// Logins and joins to be tried again, by time.
     retries: VecDeque<(u64, u32)>,
+    /// How users come back, if they are cut.
+    returns: Option<Returns>,
     checks: Checks,
 }
 
@@ -102,6 +112,7 @@ impl Connections {
             worlds: Worlds::new(&plan.profile, plan.run, seats),
             checks: Checks::new(Tally::new(plan.users, rooms)),
             list,
+            returns: plan.profile.storm.map(|storm| Returns::new(storm, plan.user_count())),
             plan,
             rooms,
             schedule: None,
@@ -193,11 +204,17 @@ impl Connections {
     }
 
     /// The connection is lost, or never came to be.
-    pub fn closed(&mut self, index: u32) {
+    pub fn closed(&mut self, index: u32, now_ns: u64) {
         let connection = &mut self.list[index as usize];
+        if connection.state == State::Resuming {
+            return self.return_broken(index, now_ns);
+        }
         if connection.state == State::Joined {
             self.checks.joined -= 1;
             self.checks.counters.disconnects += 1;
+            if let Some(returns) = &mut self.returns {
+                returns.lost(index);
+            }
         }
         self.checks.awaited -= connection.awaited.len() as u64;
         connection.awaited = VecDeque::new();
@@ -212,20 +229,26 @@ impl Connections {
         let schedule = self.schedule.expect("what is due is of a schedule");
         let measured = schedule.is_measured(due.intended_ns);
         let Connection { seat, state, .. } = self.list[index];
+        if self.holds(due) {
+            return;
+        }
         if state != State::Joined {
             self.checks.counters.unsent += 1;
             return;
         }
         match self.plan.profile.activity {
-            Activity::Say => self.say(seat.user, due, now_ns),
-            Activity::Ping => self.ping(index, Some(due.number), now_ns),
-            Activity::Move => self.walk(due, now_ns),
+            Activity::Say => self.line(seat.user, due, now_ns),
+            Activity::Ping => {
+                self.ping(index, Some(due.number), now_ns);
+                self.count_sent(seat.user, now_ns);
+            }
+            Activity::Move => {
+                self.walk(due, now_ns);
+                self.count_sent(seat.user, now_ns);
+            }
         }
-        self.checks.tally.sent[seat.user as usize] += 1;
-        self.checks.counters.sent += 1;
         let lateness_ns = now_ns - due.intended_ns;
         if let Some(second) = self.checks.series.at(now_ns) {
-            second.sent += 1;
             second.lateness.record_ns(lateness_ns);
         }
         if measured {
@@ -233,11 +256,30 @@ impl Connections {
         }
     }
 
+    /// Says a line for the first time.
+    fn line(&mut self, user: u32, due: Due, now_ns: u64) {
+        if let Some(returns) = &mut self.returns {
+            returns.line_said(due);
+        }
+        self.say(user, due, now_ns);
+        self.count_sent(user, now_ns);
+    }
+
+    fn count_sent(&mut self, user: u32, now_ns: u64) {
+        self.checks.tally.sent[user as usize] += 1;
+        self.checks.counters.sent += 1;
+        if let Some(second) = self.checks.series.at(now_ns) {
+            second.sent += 1;
+        }
+    }
+
     fn say(&mut self, user: u32, due: Due, now_ns: u64) {
         let payload = Payload { user, number: due.number, intended_ns: due.intended_ns };
         let text = payload.to_text(self.plan.run, self.plan.profile.payload_bytes);
         let wire = self.plan.wire;
-        self.output(due.index as u32, now_ns, |seat, out| wire.say(seat, &text, out));
+        // Who may have to say it again needs an id for it.
+        let id = if self.returns.is_some() { due.number + 1 } else { 0 };
+        self.output(due.index as u32, now_ns, |seat, out| wire.say_with_id(seat, &text, id, out));
     }
 
     fn walk(&mut self, due: Due, now_ns: u64) {
@@ -411,6 +453,14 @@ impl Connections {
     }
 
     fn frame(&mut self, index: u32, frame: Frame<'_>, now_ns: u64) -> Result<(), Fault> {
+        self.take_frame(index, frame, now_ns)?;
+        if self.returns.is_some() && frame.is_counted() {
+            self.count(index, now_ns);
+        }
+        Ok(())
+    }
+
+    fn take_frame(&mut self, index: u32, frame: Frame<'_>, now_ns: u64) -> Result<(), Fault> {
         let counters = &mut self.checks.counters;
         match frame {
             Frame::World(frame) => match &mut self.worlds {
@@ -428,6 +478,9 @@ impl Connections {
                 if status != 0 {
                     *counters.refused.entry(describe(status, reason)).or_default() += 1;
                 }
+                if let Some(returns) = &mut self.returns {
+                    returns.line_answered(index);
+                }
             }
             Frame::Entered { world, entity } => {
                 if let Some(worlds) = &mut self.worlds {
@@ -441,6 +494,23 @@ impl Connections {
                 reason,
             } => {
                 return self.entered(index, status, reason, now_ns);
+            }
+            Frame::Reply { request: Request::Resume, status, reason } => {
+                return self.resume_refused(index, status, reason, now_ns);
+            }
+            Frame::Session { request: Request::Resume, pass } => {
+                return self.resumed(index, pass, now_ns);
+            }
+            Frame::Session { pass, .. } => {
+                if let Some(returns) = &mut self.returns {
+                    returns.logged_in(index, pass)?;
+                }
+                return self.entered(index, 0, "", now_ns);
+            }
+            Frame::Closed { reason } => {
+                if let Some(returns) = &mut self.returns {
+                    returns.told(index, reason);
+                }
             }
             Frame::Reply { request: Request::Ping, status, reason } => {
                 if status != 0 {
@@ -462,7 +532,7 @@ impl Connections {
                     self.checks.tally.corrupted += 1;
                 }
             }
-            Frame::Other => {}
+            Frame::Other | Frame::Aside => {}
         }
         Ok(())
     }
@@ -551,7 +621,10 @@ impl Connections {
         let checks = &mut self.checks;
         let place = self.places.of(said.user, said.number);
         listener.note(&mut checks.tally, sequence, place, said.user, said.number);
-        checks.measure(schedule, said.intended_ns, now_ns);
+        match &mut self.returns {
+            None => checks.measure(schedule, said.intended_ns, now_ns),
+            Some(returns) => returns.measure_line(index, schedule, said, now_ns),
+        }
         true
     }
 
@@ -571,9 +644,11 @@ impl Connections {
                 self.count_beats(connection, now_ns, &mut counters);
             }
         }
+        counters.unsent += self.returns.as_ref().map_or(0, Returns::unsaid);
         Report {
             tally,
             worlds,
+            storm: self.returns.as_ref().map(Returns::report),
             latencies: self.checks.latencies.clone(),
             lateness: self.checks.lateness.clone(),
             counters,

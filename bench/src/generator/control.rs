@@ -95,6 +95,8 @@ pub enum Event {
         /// In worlds: the entity of each user.
         entities: Vec<(u32, u16)>,
     },
+    /// All users that were cut are back.
+    Back,
     /// The end, without success.
     Failed {
         /// Why.
@@ -201,6 +203,46 @@ pub struct Report {
     pub cpu_ns: u64,
     /// How long that was.
     pub elapsed_ns: u64,
+    /// How users came back, if they were cut.
+    pub storm: Option<StormReport>,
+}
+
+/// How users came back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StormReport {
+    /// Resumes that were granted.
+    pub back: u32,
+    /// When the last of them was, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub back_last_ns: u64,
+    /// Resumes that were refused, and connections that ended before an answer, by reason.
+    pub refusals: BTreeMap<String, u64>,
+    /// Messages that were told again.
+    pub replayed: u64,
+    /// Lines that were due while their speakers were away, and said when they were back.
+    pub lines_held: u64,
+    /// Lines that had no answer at the cut, and were said again.
+    pub lines_said_again: u64,
+    /// Intended send to hearing, of lines that were neither held nor told again.
+    pub line_latencies: Latencies,
+    /// CPU of this process from the cut until its last user was back, in nanoseconds.
+    pub cpu_ns: u64,
+    /// How long that was.
+    pub elapsed_ns: u64,
+}
+
+impl StormReport {
+    /// Adds those of another generator; CPU and time are each generator's own.
+    pub fn add(&mut self, other: &Self) {
+        self.back += other.back;
+        self.back_last_ns = self.back_last_ns.max(other.back_last_ns);
+        self.replayed += other.replayed;
+        self.lines_held += other.lines_held;
+        self.lines_said_again += other.lines_said_again;
+        self.line_latencies.merge(&other.line_latencies);
+        for (reason, count) in &other.refusals {
+            *self.refusals.entry(reason.clone()).or_default() += count;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The sockets and the clock of a generator: one ring, one thread, no wait but the ring's.
 
-use std::net::Ipv4Addr;
+mod storm;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
@@ -12,7 +14,11 @@ use super::tls::{Tls, TlsClient};
 use crate::clock;
 use crate::pacing::{Pacer, Schedule};
 use crate::profile::Activity;
-use crate::ring::{Completion, ReceivedBytes, Ring, Turn, source_address};
+use crate::profile::storm::{SOCKETS_PER_USER, USERS_PER_ADDRESS};
+use crate::ring::{
+    CONNECTIONS_PER_ADDRESS, Completion, Leave, ReceivedBytes, Ring, Turn, source_address,
+};
+use crate::wire::Seat;
 
 /// Time between two events of progress.
 const PROGRESS_NS: u64 = 1_000_000_000;
@@ -25,12 +31,22 @@ const WORLD_DRAIN_NS: u64 = 1_000_000_000;
 /// In worlds, what comes within this time is dealt with together: as servers do.
 const TURN_INTERVAL_NS: u64 = 1_000_000;
 
-/// One socket, by connection.
+/// One socket, by slot.
 #[derive(Default)]
 struct Socket {
     open: bool,
     sending: bool,
+    /// A receive is under way.
+    receiving: bool,
+    /// There is a socket in the slot, though it may be left.
+    taken: bool,
     tls: Option<Box<Tls>>,
+}
+
+impl Socket {
+    fn opened(tls: Option<Box<Tls>>) -> Self {
+        Self { open: true, sending: false, receiving: true, taken: true, tls }
+    }
 }
 
 /// What a run is measured by, from the start command on.
@@ -51,8 +67,13 @@ pub(super) struct Engine {
     ring: Ring,
     tls: Option<TlsClient>,
     connections: Connections,
+    /// By slot: user u of this generator has slot u, and those that are as many further on as there are
+    /// users.
     sockets: Vec<Socket>,
-    /// Connections whose receive is to be armed again.
+    /// By user: the slot of its connection.
+    slots: Vec<u32>,
+    course: storm::Course,
+    /// Slots whose receive is to be armed again.
     unarmed: Vec<u32>,
     connected_next: u32,
     begun_ns: u64,
@@ -66,12 +87,16 @@ impl Engine {
     pub(super) fn new(plan: Plan) -> Result<Self> {
         let count = plan.user_count();
         let now_ns = clock::monotonic_ns();
+        let slots_per_user = if plan.profile.storm.is_some() { SOCKETS_PER_USER } else { 1 };
+        let slot_count = count * slots_per_user;
         Ok(Self {
-            ring: Ring::new(count)?,
+            ring: Ring::new(slot_count)?,
             tls: plan.certificate.as_deref().map(TlsClient::trusting).transpose()?,
             connections: Connections::new(plan.clone()),
             plan,
-            sockets: (0..count).map(|_| Socket::default()).collect(),
+            sockets: (0..slot_count).map(|_| Socket::default()).collect(),
+            slots: (0..count).collect(),
+            course: storm::Course::default(),
             unarmed: Vec::new(),
             connected_next: 0,
             begun_ns: now_ns,
@@ -94,6 +119,7 @@ impl Engine {
             let now_ns = clock::monotonic_ns();
             self.obey(commands)?;
             self.ramp(now_ns)?;
+            self.storm(now_ns)?;
             self.speak(now_ns);
             self.connections.retry(now_ns);
             self.break_silence(now_ns);
@@ -116,7 +142,9 @@ impl Engine {
         }
         let taken = self.run.as_ref().and_then(|run| run.taken);
         let (cpu_ns, elapsed_ns) = taken.expect("a run ends after its measured part");
-        Ok(self.connections.report(clock::monotonic_ns(), cpu_ns, elapsed_ns))
+        let mut report = self.connections.report(clock::monotonic_ns(), cpu_ns, elapsed_ns);
+        report.storm.iter_mut().for_each(|storm| self.complete_storm(storm));
+        Ok(report)
     }
 
     fn obey(&mut self, commands: &Receiver<Command>) -> Result<()> {
@@ -157,16 +185,14 @@ impl Engine {
         let until = u32::try_from(paced).unwrap_or(u32::MAX).min(windowed);
         while self.connected_next < until.min(self.plan.user_count()) {
             let index = self.connected_next;
-            let seat = self.connections.seat(index);
-            let address = self.plan.address(seat);
-            let source = match address.ip().is_loopback() {
-                true => source_address(seat.user),
-                false => Ipv4Addr::UNSPECIFIED,
+            let (seat, source, address) = self.way(index);
+            let leave = match self.plan.profile.storm {
+                Some(_) => storm::leaves_by(seat.user),
+                None => Leave::Close,
             };
-            self.ring.connect(index, source, address).context("a user cannot connect")?;
+            self.ring.connect(index, source, address, leave).context("a user cannot connect")?;
             let tls = self.tls.as_ref().map(TlsClient::connection).transpose()?;
-            self.sockets[index as usize] =
-                Socket { open: true, sending: false, tls: tls.map(Box::new) };
+            self.sockets[index as usize] = Socket::opened(tls.map(Box::new));
             self.connections.opened(index, now_ns);
             self.connected_next += 1;
         }
@@ -175,6 +201,21 @@ impl Engine {
             Event::Ready { entities: self.connections.entities() }.write()?;
         }
         Ok(())
+    }
+
+    /// Who a user is, and from where to where it connects.
+    fn way(&self, index: u32) -> (Seat, Ipv4Addr, SocketAddrV4) {
+        let seat = self.connections.seat(index);
+        let address = self.plan.address(seat);
+        let per_address = match self.plan.profile.storm {
+            Some(_) => USERS_PER_ADDRESS,
+            None => CONNECTIONS_PER_ADDRESS,
+        };
+        let source = match address.ip().is_loopback() {
+            true => source_address(seat.user, per_address),
+            false => Ipv4Addr::UNSPECIFIED,
+        };
+        (seat, source, address)
     }
 
     fn speak(&mut self, now_ns: u64) {
@@ -247,6 +288,11 @@ impl Engine {
                 for due in run.pacer.peek().into_iter().chain(signs) {
                     deadline_ns = deadline_ns.min(due.intended_ns);
                 }
+                let cut_ns = self.plan.profile.storm.map(|storm| storm.cut_ns(&run.schedule));
+                let cut_ns = cut_ns.filter(|cut_ns| *cut_ns > now_ns);
+                for at_ns in cut_ns.into_iter().chain(self.connections.return_next_ns()) {
+                    deadline_ns = deadline_ns.min(at_ns);
+                }
                 let Schedule { measure_from_ns, end_ns, .. } = run.schedule;
                 for edge_ns in [measure_from_ns, end_ns, end_ns + self.drain_ns()] {
                     if edge_ns > now_ns {
@@ -260,14 +306,17 @@ impl Engine {
 
     /// Arms receives again, and sends what connections have.
     fn flush(&mut self, now_ns: u64) {
-        for index in self.unarmed.drain(..) {
-            if self.sockets[index as usize].open {
-                self.ring.receive(index);
+        for slot in self.unarmed.drain(..) {
+            let socket = &mut self.sockets[slot as usize];
+            if socket.open && !socket.receiving {
+                socket.receiving = true;
+                self.ring.receive(slot);
             }
         }
         let mut held = Vec::new();
         for index in self.connections.take_waiting() {
-            let socket = &mut self.sockets[index as usize];
+            let slot = self.slots[index as usize];
+            let socket = &mut self.sockets[slot as usize];
             if !socket.open {
                 continue;
             }
@@ -282,7 +331,7 @@ impl Engine {
             // Nothing where the list had it twice.
             if !output.is_empty() {
                 self.connections.count_bytes_sent(output.len(), now_ns);
-                self.ring.send(index, output);
+                self.ring.send(slot, output);
                 socket.sending = true;
             }
         }
@@ -291,17 +340,26 @@ impl Engine {
 
     fn complete(&mut self, completion: Completion, now_ns: u64) -> Result<()> {
         match completion {
-            Completion::Received { index, bytes, more } => {
-                self.received(index, bytes, more, now_ns)
-            }
-            Completion::Unarmed { index } => {
-                self.unarmed.push(index);
+            Completion::Received { index: slot, bytes, more } => {
+                self.sockets[slot as usize].receiving = more;
+                self.received(slot, bytes, more, now_ns)?;
+                self.free(slot);
                 Ok(())
             }
-            Completion::Ended { index } => self.close(index),
-            Completion::Sent { index, whole } => {
-                self.sockets[index as usize].sending = false;
-                if whole { Ok(()) } else { self.close(index) }
+            Completion::Unarmed { index: slot } => {
+                self.sockets[slot as usize].receiving = false;
+                self.unarmed.push(slot);
+                self.free(slot);
+                Ok(())
+            }
+            Completion::Ended { index: slot } => {
+                self.sockets[slot as usize].receiving = false;
+                self.close(slot, now_ns)
+            }
+            Completion::Sent { index: slot, whole } => {
+                self.sockets[slot as usize].sending = false;
+                self.free(slot);
+                if whole { Ok(()) } else { self.close(slot, now_ns) }
             }
             Completion::Accepted { .. } => Ok(()),
         }
@@ -309,12 +367,13 @@ impl Engine {
 
     fn received(
         &mut self,
-        index: u32,
+        slot: u32,
         received: ReceivedBytes,
         more: bool,
         now_ns: u64,
     ) -> Result<()> {
-        let Socket { open, tls, .. } = &mut self.sockets[index as usize];
+        let index = self.user_of(slot);
+        let Socket { open, tls, .. } = &mut self.sockets[slot as usize];
         let connections = &mut self.connections;
         let bytes = self.ring.bytes(received);
         connections.count_bytes_received(bytes.len(), now_ns);
@@ -334,27 +393,41 @@ impl Engine {
         match result {
             Ok(()) => {
                 if !more {
-                    self.unarmed.push(index);
+                    self.unarmed.push(slot);
                 }
                 Ok(())
             }
-            Err(Fault::Protocol | Fault::Ended) => self.close(index),
+            Err(Fault::Protocol | Fault::Ended) => self.close(slot, now_ns),
+            Err(Fault::Left) => {
+                self.abandon(slot);
+                Ok(())
+            }
             Err(Fault::Tls(error)) if !self.ready => bail!("TLS: {error}"),
             Err(Fault::Tls(_)) => {
                 self.connections.count_fault();
-                self.close(index)
+                self.close(slot, now_ns)
             }
             Err(Fault::Refused(reason)) => bail!("a user was refused: {reason}"),
         }
     }
 
+    /// The user whose socket is, or was, in a slot.
+    fn user_of(&self, slot: u32) -> u32 {
+        slot % self.plan.user_count()
+    }
+
     /// The connection is lost. Before everyone is in, that ends the run.
-    fn close(&mut self, index: u32) -> Result<()> {
-        if !std::mem::replace(&mut self.sockets[index as usize].open, false) {
+    fn close(&mut self, slot: u32, now_ns: u64) -> Result<()> {
+        if !std::mem::replace(&mut self.sockets[slot as usize].open, false) {
+            self.free(slot);
             return Ok(());
         }
-        self.connections.closed(index);
-        self.ring.shutdown(index);
+        self.connections.closed(self.user_of(slot), now_ns);
+        if self.plan.profile.storm.is_some() {
+            self.abandon(slot);
+        } else {
+            self.ring.shutdown(slot);
+        }
         if !self.ready {
             bail!("the server closed a connection before all users were in their rooms");
         }

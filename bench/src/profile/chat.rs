@@ -27,6 +27,7 @@ pub fn profile(room_size: u32, heartbeat_ns: u64) -> Profile {
         side_cells: None,
         has_floor: true,
         heartbeat_ns,
+        storm: None,
         bound_p50_ns: Some(BOUND_P50_NS),
         bound_p99_ns: BOUND_P99_NS,
     }

@@ -24,6 +24,7 @@ pub fn profile(users: u32, heartbeat_ns: u64) -> Profile {
         side_cells: Some(side_cells(users)),
         has_floor: false,
         heartbeat_ns,
+        storm: None,
         bound_p50_ns: None,
         bound_p99_ns: BOUND_P99_NS,
     }

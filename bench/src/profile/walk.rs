@@ -28,6 +28,7 @@ pub fn profile(world_size: u32, heartbeat_ns: u64) -> Profile {
         side_cells: Some(1),
         has_floor: true,
         heartbeat_ns,
+        storm: None,
         bound_p50_ns: None,
         bound_p99_ns: BOUND_P99_NS,
     }

@@ -40,7 +40,7 @@ pub(super) fn render(report: &Report) -> String {
     ];
     body.push_str(&html::charts("What it took", &charts));
     let rows: Vec<(&str, String)> =
-        table::result_rows(report).into_iter().chain(table::cost_rows(report)).collect();
+        [table::result_rows(report), table::storm_rows(report), table::cost_rows(report)].concat();
     body.push_str(&html::facts("In figures", &rows));
     body.push_str(&html::list(&table::notes(report)));
     body.push_str(&html::command(&report.command));
@@ -63,8 +63,13 @@ fn tiles(report: &Report) -> Vec<(&'static str, String, String)> {
     };
     let memory = report.memory.server_memory_per_session_bytes.map(|bytes| bytes / 1024.0);
     let faults = report.lost + report.duplicated + report.corrupted + report.disconnects;
-    vec![
-        ("users per core", per_core.0, per_core.1),
+    let storm = report.storm.as_ref().map(|storm| {
+        let bound = format!("bound {} s after the cut", storm.bound_all_back_s);
+        ("all back", storm.all_back(), bound)
+    });
+    let mut tiles = vec![("users per core", per_core.0, per_core.1)];
+    tiles.extend(storm);
+    tiles.extend([
         (
             "latency, median",
             ms(latency.map(|latency| latency.p50)),
@@ -83,7 +88,8 @@ fn tiles(report: &Report) -> Vec<(&'static str, String, String)> {
             faults.to_string(),
             "messages and connections".to_owned(),
         ),
-    ]
+    ]);
+    tiles
 }
 
 /// The bounds on the latency, in milliseconds, with a word.
@@ -121,7 +127,11 @@ fn over_time(report: &Report) -> String {
     let told = |us: Option<f64>| format!("{} ms", figure(ms(us), 2));
     Chart {
         title: "Latency over time".to_owned(),
-        subtitle: "milliseconds, logarithmic; of what was to be said in each second".to_owned(),
+        subtitle: match report.storm {
+            None => "milliseconds, logarithmic; of what was to be said in each second",
+            Some(_) => "milliseconds, logarithmic; of those who meant to come back in each second",
+        }
+        .to_owned(),
         x: Axis::linear("second of the measured part", ""),
         y: Axis::logarithmic("", "ms"),
         series: vec![
@@ -147,14 +157,15 @@ fn percentile_curve(report: &Report) -> String {
         form: Form::Line,
         points: points.iter().map(|(at, us)| (at.min(last), Some(us / 1e3))).collect(),
     };
+    let measured = if report.storm.is_some() { "resumes" } else { "deliveries" };
     let mut series = vec![curve(report.subject, 0, &report.latency_curve_us)];
     if let Some(floor) = &report.floor {
         series.push(curve("floor", 2, &floor.latency_curve_us));
     }
     Chart {
         title: "Latency by percentile".to_owned(),
-        subtitle: "milliseconds, logarithmic; how many deliveries took no longer".to_owned(),
-        x: Axis::percentile("deliveries"),
+        subtitle: format!("milliseconds, logarithmic; how many {measured} took no longer"),
+        x: Axis::percentile(measured),
         y: Axis::logarithmic("", "ms"),
         series,
         bounds: bounds(report),

@@ -14,6 +14,7 @@ pub(super) fn render(report: &Report) -> String {
     rows.push(("", String::new()));
     rows.extend(result_rows(report));
     rows.push(("", String::new()));
+    rows.extend(storm_rows(report));
     rows.extend(cost_rows(report));
     let mut text = String::new();
     for (label, value) in rows {
@@ -167,7 +168,17 @@ fn tls_rows(report: &Report) -> Option<(&'static str, String)> {
     Some(("TLS", text))
 }
 
-fn percentiles(percentiles: Option<Percentiles>) -> String {
+/// How users came back.
+pub(super) fn storm_rows(report: &Report) -> Vec<(&'static str, String)> {
+    report.storm.as_ref().map_or(Vec::new(), super::storm::StormReport::rows)
+}
+
+/// Items with commas between, or a word for none.
+pub(super) fn or_none(items: &[String]) -> String {
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}
+
+pub(super) fn percentiles(percentiles: Option<Percentiles>) -> String {
     let Some(Percentiles { p50, p99, p999, max, .. }) = percentiles else {
         return "none".to_owned();
     };
@@ -181,6 +192,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     /// From here on strangers may have moved the figures.
     const FOREIGN_CORES_MAX: f64 = 0.1;
     let mut notes = Vec::new();
+    notes.extend(report.storm.iter().flat_map(super::storm::StormReport::notes));
     if report.pinning.shared {
         notes.push("generators share the server's cores: there are no others".to_owned());
     }

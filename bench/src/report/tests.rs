@@ -92,6 +92,7 @@ fn outcome() -> Outcome {
         }),
         foreign_cores: Some(0.0),
         ramp_ns: 1,
+        storm: None,
     }
 }
 
@@ -396,4 +397,71 @@ fn worlds_are_told_by_member_and_second() {
         assert!(table.contains(text), "{text} in {table}");
         assert!(report.to_html().contains(text), "{text}");
     }
+}
+
+/// A storm from which 40 of 1,000 users did not come back, or all.
+fn storm_report(missing: u32) -> Report {
+    let mut report = crate::generator::control::StormReport {
+        back: 1_000 - missing,
+        replayed: 77,
+        lines_held: 5,
+        lines_said_again: 3,
+        ..Default::default()
+    };
+    report.refusals.insert("busy".to_owned(), 12);
+    report.line_latencies.record_ns(4_000_000);
+    let weathered = crate::phase::storm::Weathered {
+        report,
+        all_back_ns: 3_200_000_000,
+        missing,
+        generator_cpu: 0.5,
+        server_cpu_ns: Some(96_000_000),
+        memory_peaks: Ok([10 << 20, 20 << 20].map(|resident_bytes| memory::Peak { resident_bytes })),
+        turns: Err("nobody told".to_owned()),
+    };
+    let profile = crate::profile::storm::profile(8, 10_000_000_000);
+    let circumstances = Circumstances { profile, ..circumstances() };
+    Report::new("server", circumstances, &Outcome { storm: Some(weathered), ..outcome() }, None)
+}
+
+#[test]
+fn a_storm_is_told_in_json_table_and_page() {
+    let report = storm_report(40);
+    assert_eq!((report.verdict, report.limited_by), (Verdict::Fail, Some(Limit::Integrity)));
+    let json = serde_json::to_value(&report).unwrap();
+    for (key, value) in [
+        ("users_back", "960"),
+        ("users_missing", "40"),
+        ("all_back_s", "null"),
+        ("bound_all_back_s", "5.0"),
+        ("refusals", "{\"busy\":12}"),
+        ("replayed", "77"),
+        ("lines_held", "5"),
+        ("lines_said_again", "3"),
+        ("server_cpu_us_per_resume", "100.0"),
+        ("memory_peak_before_bytes", "10485760"),
+        ("memory_peak_bytes", "20971520"),
+        ("turns", "null"),
+        ("missing", "[\"nobody told\"]"),
+    ] {
+        assert_eq!(json["storm"][key].to_string(), value, "{key}");
+    }
+    for text in [report.to_table(), report.to_html()] {
+        for told in [
+            "40 missing after the cut, bound 5 s",
+            "12 busy",
+            "77 told again, 5 held while away, 3 said again",
+            "100.0 us CPU a resume",
+            "at most 10.0 MiB before and 20.0 from",
+            "all back within 5 s of a cut",
+            "nobody told",
+        ] {
+            assert!(text.contains(told), "{told} in {text}");
+        }
+    }
+    let report = storm_report(0);
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.reasons);
+    assert!(report.to_table().contains("3.20 s after the cut, bound 5 s; 1000 users came"));
+    let plain = Report::new("server", circumstances(), &outcome(), None);
+    assert!(plain.storm.is_none() && !plain.to_html().contains("all back"));
 }

@@ -52,6 +52,34 @@ pub(crate) fn connect_begun(
     }
 }
 
+/// From now on a ring waits for what the socket cannot do at once, as it does for sockets that were
+/// connected first.
+pub(super) fn wait_in_ring(socket: &OwnedFd) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    let flags = check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) })?;
+    let flags = flags & !libc::O_NONBLOCK;
+    // SAFETY: as before.
+    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, flags) })?;
+    Ok(())
+}
+
+/// When it is closed, the peer is told by a reset.
+pub(super) fn reset_when_closed(socket: &OwnedFd) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: the value is an initialised `linger`, and its length is given.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            length,
+        )
+    })?;
+    Ok(())
+}
+
 /// The kernel's form of an address.
 fn native(address: SocketAddrV4) -> libc::sockaddr_in {
     libc::sockaddr_in {

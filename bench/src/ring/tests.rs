@@ -40,9 +40,9 @@ fn listener() -> (TcpListener, SocketAddrV4) {
 fn it_connects_sends_and_receives_until_the_end() {
     let (listener, address) = listener();
     let mut ring = Ring::new(8).unwrap();
-    ring.connect(7, source_address(5_000), address).unwrap();
+    ring.connect(7, source_address(5_000, 4_096), address, Leave::Close).unwrap();
     let (mut peer, from) = listener.accept().unwrap();
-    assert_eq!(from.ip(), source_address(5_000));
+    assert_eq!(from.ip(), source_address(5_000, 4_096));
     ring.send(7, b"over there".to_vec());
     turn_until(&mut ring, Turn::AtOnce, |completion, _| {
         matches!(completion, Completion::Sent { index: 7, whole: true })
@@ -71,7 +71,7 @@ fn it_connects_sends_and_receives_until_the_end() {
 fn a_receive_without_buffers_is_told_and_goes_on_when_there_are_some() {
     let (listener, address) = listener();
     let mut ring = Ring::new(8).unwrap();
-    ring.connect(0, source_address(0), address).unwrap();
+    ring.connect(0, source_address(0, 4_096), address, Leave::Close).unwrap();
     let mut peer = listener.accept().unwrap().0;
     let sent: Vec<u8> = (0..20_000_000u32).map(|at| (at % 251) as u8).collect();
     let (mut received, mut held, mut unarmed) = (Vec::new(), Vec::new(), 0);
@@ -136,7 +136,7 @@ fn a_send_that_the_socket_does_not_take_whole_is_told_and_others_are_not() {
 fn a_queued_send_that_fails_is_told() {
     let (listener, address) = listener();
     let mut ring = Ring::new(8).unwrap();
-    ring.connect(0, source_address(0), address).unwrap();
+    ring.connect(0, source_address(0, 4_096), address, Leave::Close).unwrap();
     let peer = listener.accept().unwrap().0;
     ring.send(0, vec![1; 64 << 20]);
     ring.shutdown(0);
@@ -151,7 +151,7 @@ fn a_refused_connect_is_an_error() {
     let (listener, address) = listener();
     drop(listener);
     let mut ring = Ring::new(8).unwrap();
-    let error = ring.connect(3, source_address(0), address).unwrap_err();
+    let error = ring.connect(3, source_address(0, 4_096), address, Leave::Close).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
 }
 
@@ -173,6 +173,45 @@ fn source_addresses_are_rotated_within_the_loopback() {
         (4_096, [127, 1, 0, 2]),
         (250 * 4_096, [127, 1, 1, 1]),
     ] {
-        assert_eq!(source_address(connection), Ipv4Addr::from(address));
+        assert_eq!(source_address(connection, CONNECTIONS_PER_ADDRESS), Ipv4Addr::from(address));
     }
+}
+
+#[test]
+fn a_slot_that_was_closed_is_used_again_and_the_peer_hears_how_it_was_left() {
+    let (listener, address) = listener();
+    let mut ring = Ring::new(2).unwrap();
+    for leave in [Leave::Close, Leave::Reset, Leave::Close] {
+        ring.connect_begun(1, source_address(0, 4_096), address, leave).unwrap();
+        ring.send(1, b"here again".to_vec());
+        let mut peer = listener.accept().unwrap().0;
+        turn_until(&mut ring, Turn::AtOnce, |completion, _| {
+            matches!(completion, Completion::Sent { index: 1, whole: true })
+        });
+        let mut heard = [0; 10];
+        peer.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"here again");
+        ring.stop_receiving(1);
+        turn_until(&mut ring, Turn::AtOnce, |completion, _| {
+            matches!(completion, Completion::Ended { index: 1 })
+        });
+        ring.close(1);
+        ring.turn(Turn::AtOnce, Duration::ZERO, &mut Vec::new());
+        let end = peer.read(&mut heard).map_err(|error| error.kind());
+        match leave {
+            Leave::Close => assert_eq!(end, Ok(0)),
+            Leave::Reset => assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset)),
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_nobody_takes_ends() {
+    let (listener, address) = listener();
+    drop(listener);
+    let mut ring = Ring::new(2).unwrap();
+    ring.connect_begun(0, source_address(0, 4_096), address, Leave::Close).unwrap();
+    turn_until(&mut ring, Turn::AtOnce, |completion, _| {
+        matches!(completion, Completion::Ended { index: 0 })
+    });
 }

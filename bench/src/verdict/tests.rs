@@ -112,3 +112,27 @@ fn each_verdict_has_its_exit_status() {
         assert_eq!(json, format!("\"{}\"", verdict.label()));
     }
 }
+
+#[test]
+fn a_storm_passes_when_all_are_back_in_time() {
+    let storm = StormEvidence { missing: 0, all_back_ns: 5_000 * MS, generator_cpu: 0.9 };
+    for (storm, verdict, reason) in [
+        (storm, Verdict::Pass, ""),
+        (StormEvidence { missing: 3, ..storm }, Verdict::Fail, "3 users did not come back"),
+        (
+            StormEvidence { all_back_ns: 5_010 * MS, ..storm },
+            Verdict::Fail,
+            "all were back 5.01 s after the cut, bound 5 s",
+        ),
+        (
+            StormEvidence { generator_cpu: 0.91, ..storm },
+            Verdict::GeneratorBound,
+            "the generator took 91 % of its core until all were back, at most 90 %",
+        ),
+    ] {
+        let evidence = Evidence { storm: Some(storm), ..good() };
+        let judgement = judge(&crate::profile::storm::profile(8, 1), &evidence);
+        assert_eq!(judgement.verdict, verdict, "{judgement:?}");
+        assert_eq!(judgement.reasons.concat(), reason);
+    }
+}

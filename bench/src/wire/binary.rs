@@ -31,8 +31,8 @@ pub(super) fn walk(world: u64, motion: Motion, out: &mut Vec<u8>) {
     encode_move(world, motion, 2, out);
 }
 
-pub(super) fn say(room: &str, text: &str, out: &mut Vec<u8>) {
-    encode_say(0, room, text, out);
+pub(super) fn say(room: &str, text: &str, id: u32, out: &mut Vec<u8>) {
+    encode_say(id, room, text, out);
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
@@ -63,7 +63,7 @@ pub(super) fn read(frame: ServerFrame<'_>) -> Option<Frame<'_>> {
             Some(Frame::Heard { sequence, place: Some(Place { room, from }), text })
         }
         ServerFrame::Message(message) => Some(classify_message(message)),
-        ServerFrame::World(_) => Some(Frame::Other),
+        ServerFrame::World(_) => Some(Frame::Aside),
         ServerFrame::Faulty(_) => None,
     }
 }
@@ -85,9 +85,8 @@ fn classify_message(message: Message<'_>) -> Frame<'_> {
     {
         return Frame::Entered { world: world.0, entity };
     }
-    classify(message.method(), status, text("error").unwrap_or_default(), heard).numbered(
-        status,
-        sequence,
-        text("room"),
-    )
+    let replayed = integer("replayed").and_then(|replayed| u64::try_from(replayed).ok());
+    classify(message.method(), status, text("error").unwrap_or_default(), heard)
+        .numbered(status, sequence, text("room"))
+        .with_pass(text("session"), text("token"), replayed)
 }

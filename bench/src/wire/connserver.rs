@@ -6,7 +6,10 @@ pub(super) fn request(method: &str, name: &str, value: &str, out: &mut Vec<u8>) 
     out.extend_from_slice(format!("msg:{method}\n{name}:{value}\n\0").as_bytes());
 }
 
-pub(super) fn say(room: &str, text: &str, out: &mut Vec<u8>) {
+pub(super) fn say(room: &str, text: &str, id: u32, out: &mut Vec<u8>) {
+    if id != 0 {
+        out.extend_from_slice(format!("id:{id}\n").as_bytes());
+    }
     out.extend_from_slice(b"msg:chat\ntext:");
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(b"\nto:");
@@ -28,6 +31,7 @@ fn decode_fields(bytes: &[u8]) -> Option<Frame<'_>> {
     let content = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
     let (mut method, mut status, mut reason) = (None, None, "");
     let (mut sequence, mut room, mut from, mut text) = (None, None, None, None);
+    let (mut session, mut token, mut replayed) = (None, None, None);
     for line in content.split('\n') {
         let (key, value) = line.split_once(':')?;
         match key {
@@ -38,6 +42,9 @@ fn decode_fields(bytes: &[u8]) -> Option<Frame<'_>> {
             "room" => room = Some(value),
             "from" => from = Some(value),
             "text" => text = Some(value),
+            "session" => session = Some(value),
+            "token" => token = Some(value),
+            "replayed" => replayed = Some(value.parse().ok()?),
             _ => {}
         }
     }
@@ -47,5 +54,6 @@ fn decode_fields(bytes: &[u8]) -> Option<Frame<'_>> {
         }
         _ => None,
     };
-    Some(classify(method?, status, reason, heard).numbered(status, sequence, room))
+    let frame = classify(method?, status, reason, heard).numbered(status, sequence, room);
+    Some(frame.with_pass(session, token, replayed))
 }

@@ -9,12 +9,15 @@ pub(super) fn request(method: &str, name: &str, value: &str, out: &mut Vec<u8>) 
     out.extend_from_slice(line.as_bytes());
 }
 
-pub(super) fn say(room: &str, text: &str, out: &mut Vec<u8>) {
+pub(super) fn say(room: &str, text: &str, id: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"msg\":\"chat\",\"to\":\"");
     out.extend_from_slice(room.as_bytes());
     out.extend_from_slice(b"\",\"text\":\"");
     out.extend_from_slice(text.as_bytes());
-    out.extend_from_slice(b"\"}\n");
+    match id {
+        0 => out.extend_from_slice(b"\"}\n"),
+        id => out.extend_from_slice(format!("\",\"id\":{id}}}\n").as_bytes()),
+    }
 }
 
 /// The fields that are looked at. Those of the harness hold nothing that is escaped, so they are
@@ -28,6 +31,9 @@ struct Fields<'a> {
     room: Option<&'a str>,
     from: Option<&'a str>,
     text: Option<&'a str>,
+    session: Option<&'a str>,
+    token: Option<&'a str>,
+    replayed: Option<u64>,
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
@@ -49,5 +55,6 @@ pub(super) fn read(object: &[u8]) -> Option<Frame<'_>> {
     };
     let reason = fields.error.unwrap_or_default();
     let frame = classify(fields.msg, fields.status, reason, heard);
-    Some(frame.numbered(fields.status, fields.seq, fields.room))
+    let frame = frame.numbered(fields.status, fields.seq, fields.room);
+    Some(frame.with_pass(fields.session, fields.token, fields.replayed))
 }

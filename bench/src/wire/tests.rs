@@ -101,7 +101,7 @@ fn what_json_servers_send_is_understood() {
     check(wire, &[&text(chat)[..], b"\n"].concat(), heard);
     check(wire, &[&text(chat)[..], b"\0"].concat(), heard);
     for (bytes, frame) in [
-        ("{\"msg\":\"login\",\"status\":0,\"token\":\"a\\\"b\"}\n", reply(Request::Login, 0, "")),
+        ("{\"msg\":\"login\",\"status\":0,\"note\":\"a\\\"b\"}\n", reply(Request::Login, 0, "")),
         (
             "{\"msg\":\"join\",\"status\":503,\"error\":\"busy\"}\n",
             reply(Request::Join, 503, "busy"),
@@ -125,7 +125,7 @@ fn what_xml_servers_send_is_understood() {
     check(wire, &text(chat), heard);
     for (bytes, frame) in [
         (
-            "<msg method=\"login\" object=\"1.2\" status=\"0\" token=\"&quot;\"/>\0",
+            "<msg method=\"login\" object=\"1.2\" status=\"0\" note=\"&quot;\"/>\0",
             reply(Request::Login, 0, ""),
         ),
         (
@@ -316,7 +316,7 @@ fn what_websocket_servers_send_is_understood() {
         let status = [("status", Value::Integer(0))];
         check(wire, &written(&packed("login", &status)), reply(Request::Login, 0, ""));
         check(wire, &written(&packed("pong", &status)), Frame::Heartbeat);
-        check(wire, b"\x88\x02\x03\xe8", Frame::Other);
+        check(wire, b"\x88\x02\x03\xe8", Frame::Aside);
         assert_eq!(wire.decode(b"\x01\x02{}"), Decoded::Fault, "a fragment");
         assert_eq!(wire.decode(b"HTTP/1.1 400 Bad\r\n\r\n"), Decoded::Fault);
     }
@@ -336,7 +336,7 @@ fn what_is_sent_over_websocket_is_an_upgrade_and_masked_frames() {
         let (mut answer, settings) = (Vec::new(), UpgradeSettings::default());
         let upgraded = upgrade(&settings, None, &sent, &mut 0, &mut answer);
         assert_eq!(upgraded, Upgrade::Accepted { protocol: spoken, consumed: sent.len() });
-        check(wire, &answer, Frame::Other);
+        check(wire, &answer, Frame::Aside);
         let seat = Seat { user: 1, room: 2 };
         let mut sent = Vec::new();
         wire.login(seat, &mut sent);
@@ -424,4 +424,113 @@ fn who_enters_a_world_is_told_its_entity() {
     check(wire, &binary_message("join", &[zero]), reply(Request::Join, 0, ""));
     let taken = [("status", Value::Integer(409)), ("error", Value::Text("name-taken"))];
     check(wire, &binary_message("create", &taken), reply(Request::Create, 409, "name-taken"));
+}
+
+#[test]
+fn what_sessions_need_is_understood_and_asked_in_every_protocol() {
+    let (session, token) = ("0001000000000007", "9b0e");
+    let pass = |session, replayed| Pass { session, token, replayed };
+    let logged_in = Frame::Session { request: Request::Login, pass: pass(Some(session), 0) };
+    let resumed = Frame::Session { request: Request::Resume, pass: pass(None, 3) };
+    let texts = [("session", Value::Text(session)), ("token", Value::Text(token))];
+    let (zero, three) = (("status", Value::Integer(0)), ("replayed", Value::Integer(3)));
+    let old = [("status", Value::Integer(410)), ("error", Value::Text("resume-too-old"))];
+    let received = ("received", Value::Integer(5));
+    let closed = Frame::Closed { reason: "busy" };
+    let error = ("error", Value::Text("busy"));
+    for (protocol, login, reply_to_resume, refusal, close, resume) in [
+        (
+            Protocol::Binary,
+            binary_message("login", &[zero, texts[0], texts[1]]),
+            binary_message("resume", &[zero, texts[1], three]),
+            binary_message("resume", &old),
+            binary_message("closed", &[("status", Value::Integer(503)), error]),
+            binary_message("resume", &[texts[0], texts[1], received]),
+        ),
+        (
+            Protocol::Connserver,
+            text("msg:login\nsession:0001000000000007\nstatus:0\ntoken:9b0e\n\0"),
+            text("msg:resume\nreplayed:3\nstatus:0\ntoken:9b0e\n\0"),
+            text("error:resume-too-old\nmsg:resume\nstatus:410\ntoken:9b0e\n\0"),
+            text("error:busy\nmsg:closed\nstatus:503\n\0"),
+            text("msg:resume\nreceived:5\nsession:0001000000000007\ntoken:9b0e\n\0"),
+        ),
+        (
+            Protocol::Json,
+            text(
+                "{\"msg\":\"login\",\"status\":0,\"session\":\"0001000000000007\",\"token\":\"9b0e\"}\n",
+            ),
+            text("{\"msg\":\"resume\",\"status\":0,\"token\":\"9b0e\",\"replayed\":3}\n"),
+            text("{\"msg\":\"resume\",\"status\":410,\"error\":\"resume-too-old\"}\n"),
+            text("{\"msg\":\"closed\",\"status\":503,\"error\":\"busy\"}\n"),
+            text(
+                "{\"msg\":\"resume\",\"session\":\"0001000000000007\",\"token\":\"9b0e\",\"received\":5}\n",
+            ),
+        ),
+        (
+            Protocol::Xml,
+            text(
+                "<msg method=\"login\" session=\"0001000000000007\" status=\"0\" token=\"9b0e\"/>\0",
+            ),
+            text("<msg method=\"resume\" replayed=\"3\" status=\"0\" token=\"9b0e\"/>\0"),
+            text("<msg error=\"resume-too-old\" method=\"resume\" status=\"410\"/>\0"),
+            text("<msg error=\"busy\" method=\"closed\" status=\"503\"/>\0"),
+            text(
+                "<msg method=\"resume\" session=\"0001000000000007\" token=\"9b0e\" received=\"5\"/>\0",
+            ),
+        ),
+    ] {
+        let wire = Wire::Server(protocol);
+        check(wire, &login, logged_in);
+        check(wire, &reply_to_resume, resumed);
+        check(wire, &refusal, reply(Request::Resume, 410, "resume-too-old"));
+        check(wire, &close, closed);
+        let mut sent = Vec::new();
+        wire.resume(session, token, 5, &mut sent);
+        assert_eq!(sent, resume, "{protocol:?}");
+    }
+    let line = b"{\"msg\":\"closed\",\"status\":503,\"error\":\"busy\"}\n";
+    assert_eq!(resume::closed_in_json(line), Some("busy"));
+    assert_eq!(resume::closed_in_json(b"{\"msg\":\"clo"), None);
+}
+
+#[test]
+fn an_id_is_said_when_there_is_one() {
+    let seat = Seat { user: 9, room: 1 };
+    let said = [&[7, 0, 0, 0][..], b"\x07r000001", TEXT.as_bytes()].concat();
+    for (protocol, expected) in [
+        (Protocol::Binary, binary(2, &said)),
+        (Protocol::Connserver, text("id:7\nmsg:chat\ntext:TEXT\nto:r000001\n\0")),
+        (
+            Protocol::Json,
+            text("{\"msg\":\"chat\",\"to\":\"r000001\",\"text\":\"TEXT\",\"id\":7}\n"),
+        ),
+        (Protocol::Xml, text("<msg method=\"chat\" to=\"r000001\" text=\"TEXT\" id=\"7\"/>\0")),
+    ] {
+        let mut sent = Vec::new();
+        Wire::Server(protocol).say_with_id(seat, TEXT, 7, &mut sent);
+        assert_eq!(sent, expected, "{protocol:?}");
+    }
+}
+
+#[test]
+fn sessions_count_what_the_protocol_says() {
+    let pass = Pass { session: None, token: "a", replayed: 0 };
+    for (frame, counted) in [
+        (Frame::Heard { sequence: 1, place: None, text: "" }, true),
+        (reply(Request::Say, 0, ""), true),
+        (reply(Request::Join, 503, "busy"), true),
+        (numbered(1), true),
+        (Frame::Presence, true),
+        (Frame::Other, true),
+        (reply(Request::Login, 0, ""), false),
+        (reply(Request::Resume, 0, ""), false),
+        (reply(Request::Ping, 0, ""), false),
+        (Frame::Session { request: Request::Resume, pass }, false),
+        (Frame::Heartbeat, false),
+        (Frame::Closed { reason: "" }, false),
+        (Frame::Aside, false),
+    ] {
+        assert_eq!(frame.is_counted(), counted, "{frame:?}");
+    }
 }

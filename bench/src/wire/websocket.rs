@@ -41,7 +41,7 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
         return match read_upgrade_answer(bytes, KEY) {
             None => Decoded::Incomplete,
             Some(UpgradeAnswer::Accepted { consumed }) => {
-                Decoded::Frame { consumed, frame: Frame::Other }
+                Decoded::Frame { consumed, frame: Frame::Aside }
             }
             Some(UpgradeAnswer::Refused { .. } | UpgradeAnswer::Faulty) => Decoded::Fault,
         };
@@ -54,7 +54,7 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
     let read = match frame.opcode {
         Opcode::Text if frame.is_last => json::read(frame.payload),
         Opcode::Binary if frame.is_last => binary::read(read_server_frame(frame.payload)),
-        Opcode::Close | Opcode::Ping | Opcode::Pong => Some(Frame::Other),
+        Opcode::Close | Opcode::Ping | Opcode::Pong => Some(Frame::Aside),
         Opcode::Text | Opcode::Binary | Opcode::Continuation => None,
     };
     read.map_or(Decoded::Fault, |frame| Decoded::Frame { consumed, frame })

@@ -8,12 +8,15 @@ pub(super) fn request(method: &str, name: &str, value: &str, out: &mut Vec<u8>) 
     out.extend_from_slice(document.as_bytes());
 }
 
-pub(super) fn say(room: &str, text: &str, out: &mut Vec<u8>) {
+pub(super) fn say(room: &str, text: &str, id: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"<msg method=\"chat\" to=\"");
     out.extend_from_slice(room.as_bytes());
     out.extend_from_slice(b"\" text=\"");
     out.extend_from_slice(text.as_bytes());
-    out.extend_from_slice(b"\"/>\0");
+    match id {
+        0 => out.extend_from_slice(b"\"/>\0"),
+        id => out.extend_from_slice(format!("\" id=\"{id}\"/>\0").as_bytes()),
+    }
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
@@ -30,6 +33,7 @@ fn decode_document(bytes: &[u8]) -> Option<Frame<'_>> {
     let mut rest = std::str::from_utf8(bytes).ok()?.strip_prefix("<msg")?;
     let (mut method, mut status, mut reason) = (None, None, "");
     let (mut sequence, mut room, mut from, mut text) = (None, None, None, None);
+    let (mut session, mut token, mut replayed) = (None, None, None);
     while let Some(attribute) = rest.strip_prefix(' ') {
         let (name, after) = attribute.split_once("=\"")?;
         let (value, after) = after.split_once('"')?;
@@ -45,6 +49,9 @@ fn decode_document(bytes: &[u8]) -> Option<Frame<'_>> {
             "room" => room = Some(value),
             "from" => from = Some(value),
             "text" => text = Some(value),
+            "session" => session = Some(value),
+            "token" => token = Some(value),
+            "replayed" => replayed = Some(value.parse().ok()?),
             _ => {}
         }
     }
@@ -56,5 +63,6 @@ fn decode_document(bytes: &[u8]) -> Option<Frame<'_>> {
         }
         _ => None,
     };
-    is_whole.then_some(classify(method?, status, reason, heard).numbered(status, sequence, room))
+    let frame = classify(method?, status, reason, heard).numbered(status, sequence, room);
+    is_whole.then_some(frame.with_pass(session, token, replayed))
 }

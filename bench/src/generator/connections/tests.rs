@@ -184,8 +184,8 @@ fn all_that_the_schedule_says_is_expected_by_each_member() {
 #[test]
 fn a_lost_connection_is_counted_once_and_says_nothing_more() {
     let mut connections = joined(2);
-    connections.closed(1);
-    connections.closed(1);
+    connections.closed(1, 50 * SECOND_NS);
+    connections.closed(1, 50 * SECOND_NS);
     connections.act(Due { index: 1, number: 0, intended_ns: 0 }, 0);
     assert!(output(&mut connections).is_empty());
     let counters = connections.counters();
@@ -240,7 +240,7 @@ fn only_those_who_were_silent_for_long_ping_and_only_where_somebody_has_to() {
     connections.start(schedule(), &[]);
     connections.act(Due { index: 1, number: 0, intended_ns: 0 }, 60 * SECOND_NS);
     pinging(&mut connections);
-    connections.closed(2);
+    connections.closed(2, 50 * SECOND_NS);
     connections.ping_silent(60 * SECOND_NS + HEARTBEAT_NS / 2 * 3 - 1);
     assert_eq!(pinging(&mut connections), [0]);
     let often = connections_of(1, chat::profile(2, 10 * SECOND_NS), connections.plan.wire);
@@ -262,7 +262,7 @@ fn who_speaks_seldom_gives_signs_of_life_and_misses_those_that_nobody_answers() 
     answer_at(&mut connections, 1, "ping", 111 * SECOND_NS);
     let counters = connections.report(120 * SECOND_NS, 0, 1).counters;
     assert_eq!((counters.heartbeats, counters.heartbeats_missing), (1, 1));
-    connections.closed(0);
+    connections.closed(0, 50 * SECOND_NS);
     assert_eq!(connections.awaited(), 0);
     let counters = connections.report(120 * SECOND_NS, 0, 1).counters;
     assert_eq!((counters.disconnects, counters.heartbeats_missing), (1, 0), "it is counted once");
@@ -276,7 +276,7 @@ fn the_servers_heartbeats_are_counted_against_the_time() {
             receive(&mut connections, index, "msg:pong\nstatus:0\n\0").unwrap();
         }
     }
-    connections.closed(3);
+    connections.closed(3, 50 * SECOND_NS);
     let counters = connections.report(SECOND_NS + 20 * SECOND_NS, 0, 1).counters;
     let amiss = (counters.heartbeats_missing, counters.heartbeats_surplus);
     assert_eq!((counters.heartbeats, amiss), (7, (1, 2)));
