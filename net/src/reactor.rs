@@ -154,7 +154,7 @@ impl Default for ReactorSettings {
             send_queue_bytes_max: 384 * 1024,
             send_queues_bytes_max: 256 << 20,
             inputs_per_turn_max: 16_384,
-            turn_interval_us: 1200,
+            turn_interval_us: 1100,
             receive_buffers: usize::from(ring.receive_buffer_count),
             receive_buffer_bytes: ring.receive_buffer_bytes as usize,
             submission_entries: ring.submission_entries,

@@ -554,7 +554,7 @@ sections! {
     }
     ReactorSection = "reactor" {
         /// Longest time between two turns of a shard that has work, in microseconds.
-        turn_interval_us: u64 = "1200", Allowed::Range(10, 100_000);
+        turn_interval_us: u64 = "1100", Allowed::Range(10, 100_000);
         /// Receive buffers of one shard.
         receive_buffers: u64 = "4096", Allowed::PowerOfTwo(16, 32_768);
         /// Size of one receive buffer, in bytes.

@@ -32,7 +32,7 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(config.protocol_fixed, None);
     assert_eq!(config.gateway, GatewaySettings::default());
     assert_eq!(config.limits.presence_members_max, 100);
-    assert_eq!(config.reactor.turn_interval_us, 1200);
+    assert_eq!(config.reactor.turn_interval_us, 1100);
     assert_eq!(config.log.format, LogFormat::Text);
     assert_eq!(config.log.level, tracing::Level::INFO);
 }
