@@ -191,6 +191,8 @@ struct Seat {
     came_from: u32,
     /// It is told everything anew.
     needs_whole: bool,
+    /// The run before which it is told no cell as a whole again, by what the last ones had in bytes.
+    keys_from: u32,
 }
 
 /// A world, with everything in it. Entities are structures of arrays, by their numbers.
@@ -349,8 +351,13 @@ impl World {
                 is_there: false,
             });
             self.sessions.push(NOBODY);
-            let nowhere =
-                Seat { centre: NO_CELL, place: 0, came_from: NO_CELL, needs_whole: false };
+            let nowhere = Seat {
+                centre: NO_CELL,
+                place: 0,
+                came_from: NO_CELL,
+                needs_whole: false,
+                keys_from: 0,
+            };
             self.seats.push(nowhere);
             self.packed.push([0; PACKED_BYTES_MAX]);
             self.places.push(Place::NOWHERE);

@@ -262,6 +262,31 @@ fn a_budget_slows_the_far_cells_first_and_starves_none() {
 }
 
 #[test]
+fn who_jumps_from_crowd_to_crowd_is_told_no_more_than_the_budget() {
+    let settings = WorldSettings::default();
+    let clock = TickClock::new(0, settings.tick_hz, 0);
+    // A section of 101 has 921 bytes: what a member may have in four ticks.
+    let mut world = World::new(ObjectId(7), settings, clock, 2_310, HashSeed(1, 2));
+    for index in 0..200 {
+        let crowd = (index % 2 * 10_000) as f32;
+        world.join(session(0, index), at(crowd + (index / 2) as f32 / 2.0, 3.0));
+    }
+    let jumper = session(0, 200);
+    world.join(jumper, at(1.0, 1.0));
+    let mut heard = Vec::new();
+    for tick in 0..30 {
+        let crowd = (tick % 2 * 10_000) as f32;
+        world.set_motion(200, jumper, at(crowd + 1.0, 1.0), 0).unwrap();
+        world.tick();
+        if let Some((is_whole, ..)) = told(&world, jumper) {
+            assert!(is_whole);
+            heard.push(tick);
+        }
+    }
+    assert_eq!(heard, (0..30).step_by(4).collect::<Vec<_>>());
+}
+
+#[test]
 fn members_of_a_view_share_one_frame() {
     let mut world = world(WorldSettings::default());
     for index in 0..50 {

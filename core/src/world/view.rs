@@ -12,6 +12,8 @@ use crate::turn::Span;
 
 /// Bytes of a section without updates, rounded up; and of a frame without sections.
 const SECTION_HEAD_BYTES: usize = 12;
+/// The most runs that somebody waits to be told cells as a whole again.
+pub(super) const KEY_RUNS_MAX: u32 = 64;
 /// The slowest class.
 const CLASS_MAX: u8 = SLOWEST_PERIOD.ilog2() as u8;
 
@@ -140,11 +142,20 @@ impl World {
     /// The same where some are told something else than the others.
     fn plan_mixed_view(&mut self, centre: u32, scratch: &mut Scratch) {
         let at = self.grid.cell(centre).at;
-        let mut has_special = false;
+        let keys_from = self.run + self.key_runs(centre);
+        let (mut has_special, mut has_waiting) = (false, false);
         for viewer in &self.grid.cell(centre).viewers {
             let viewer = usize::from(*viewer);
             let (bits, seat) = (self.sessions[viewer], &mut self.seats[viewer]);
             let plan = plan_of(&mut scratch.plans, bits);
+            if seat.needs_whole || seat.came_from != NO_CELL {
+                if seat.keys_from > self.run {
+                    // What lies between is no use without the whole.
+                    (seat.needs_whole, has_waiting) = (true, true);
+                    continue;
+                }
+                seat.keys_from = keys_from;
+            }
             if core::mem::take(&mut seat.needs_whole) {
                 seat.came_from = NO_CELL;
                 plan.whole.push(bits);
@@ -153,6 +164,9 @@ impl World {
             } else {
                 has_special = true;
             }
+        }
+        if has_waiting {
+            self.grid.note_news(centre, self.run);
         }
         if scratch.plans.iter().any(|plan| !plan.usual.is_empty()) {
             self.usual_sections(centre, &mut scratch.usual);
@@ -204,7 +218,7 @@ impl World {
         for viewer in &self.grid.cell(centre).viewers {
             let viewer = usize::from(*viewer);
             let came_from = core::mem::replace(&mut self.seats[viewer].came_from, NO_CELL);
-            if came_from != NO_CELL {
+            if came_from != NO_CELL && !self.seats[viewer].needs_whole {
                 let overlaps = self.grid.views_overlap(self.grid.cell(came_from).at, at);
                 let came_from = if overlaps { came_from } else { NO_CELL };
                 let session = self.sessions[viewer];
@@ -276,13 +290,15 @@ impl World {
         }
     }
 
-    /// Finds out how often the cells of a view are told so that its members get no more than the
-    /// budget: cells that touch the centre by a corner become slow first, then those that touch it
-    /// by more, and then the centre itself.
-    fn choose_classes(&mut self, centre: u32) {
-        let per_run = self.bytes_per_s as u64 * self.clock.period_ns() / 1_000_000_000;
+    /// What a member may be told at a run, in bytes.
+    fn bytes_per_run(&self) -> u64 {
+        self.bytes_per_s as u64 * self.clock.period_ns() / 1_000_000_000
+    }
+
+    /// What there is to tell of a view's cells as a whole, in bytes, by how far they are from the centre.
+    fn bytes_by_ring(&self, centre: u32) -> [usize; 4] {
         let entry_bytes = update_bytes(self.settings.dims);
-        let mut bytes_by_ring = [0_usize; 4];
+        let mut bytes_by_ring = [0; 4];
         for place in 0..self.grid.neighbour_count() {
             let cell = self.grid.cell(centre).neighbours[place];
             if cell != NO_CELL {
@@ -291,6 +307,22 @@ impl World {
                     SECTION_HEAD_BYTES + entities * entry_bytes;
             }
         }
+        bytes_by_ring
+    }
+
+    /// For how many runs the whole of a view has a member's bytes.
+    fn key_runs(&self, centre: u32) -> u32 {
+        let bytes = self.bytes_by_ring(centre).iter().sum::<usize>() as u64;
+        let runs = bytes.div_ceil(self.bytes_per_run().max(1));
+        runs.min(u64::from(KEY_RUNS_MAX)) as u32
+    }
+
+    /// Finds out how often the cells of a view are told so that its members get no more than the
+    /// budget: cells that touch the centre by a corner become slow first, then those that touch it
+    /// by more, and then the centre itself.
+    fn choose_classes(&mut self, centre: u32) {
+        let per_run = self.bytes_per_run();
+        let bytes_by_ring = self.bytes_by_ring(centre);
         let mut class_by_ring = [0_u8; 4];
         let total = |classes: &[u8; 4]| {
             let told = bytes_by_ring.iter().zip(classes).map(|(bytes, class)| bytes >> class);

@@ -55,6 +55,8 @@ struct Client {
     centres: VecDeque<[i16; 3]>,
     /// It has been told something, and has missed nothing since.
     is_synced: bool,
+    /// Ticks at which it was told nothing, since it had been told too much.
+    waited: u32,
 }
 
 fn touches(cell: [i16; 3], centre: [i16; 3]) -> bool {
@@ -211,6 +213,12 @@ impl Walk {
             if client.is_synced || is_whole {
                 client.hear(&bytes);
             }
+        }
+        for (bits, client) in &mut self.clients {
+            let waits = self.world.seats[usize::from(self.walkers[bits].0)].needs_whole;
+            client.is_synced &= !waits;
+            client.waited = if waits { client.waited + 1 } else { 0 };
+            assert!(client.waited <= if self.is_prompt { 0 } else { view::KEY_RUNS_MAX });
         }
         for (session, is_slow) in missed {
             if is_slow {
