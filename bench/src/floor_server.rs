@@ -22,13 +22,11 @@ use warren_net::io::listener::Listener;
 
 use self::hall::Hall;
 use self::mesh::{Mesh, Word};
-use crate::ring::{Completion, Ring, Turn};
+use crate::ring::{Completion, Ring, Turn, server_turn_interval};
 use crate::{clock, pinning};
 
 /// Longest wait for a completion; nothing depends on it.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// What comes within this time is dealt with together: as the server does by default.
-const TURN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How the floor is set up.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +89,7 @@ impl Shard {
         self.ring.accept(listener);
         let mut completions = Vec::new();
         let mut words: Vec<Word> = Vec::new();
+        let turn_interval = server_turn_interval();
         loop {
             let now_ns = clock::monotonic_ns();
             for completion in completions.drain(..) {
@@ -116,9 +115,9 @@ impl Shard {
             let wait =
                 self.hall.beat_next_ns().map_or(TIMEOUT, |due_ns| TIMEOUT.min(until(due_ns)));
             // Ticks that are due within a turn are run at its end.
-            let tick = self.hall.tick_next_ns().map(|due_ns| until(due_ns).max(TURN_INTERVAL));
+            let tick = self.hall.tick_next_ns().map(|due_ns| until(due_ns).max(turn_interval));
             let wait = tick.map_or(wait, |tick| wait.min(tick));
-            self.ring.turn(Turn::Gathering(TURN_INTERVAL), wait, &mut completions);
+            self.ring.turn(Turn::Gathering(turn_interval), wait, &mut completions);
         }
     }
 

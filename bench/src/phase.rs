@@ -85,6 +85,8 @@ pub struct Outcome {
     pub server_threads: Option<Vec<ThreadUse>>,
     /// How long the CPU was read for, in nanoseconds.
     pub elapsed_ns: u64,
+    /// The server was the floor, which tells nothing.
+    pub is_floor: bool,
     /// What the server counted of its own work; if not, why not.
     pub server_work: Result<Work, String>,
     /// The server's memory; if it could not be read, why not.
@@ -118,7 +120,11 @@ impl Outcome {
         let both = |latencies: &Latencies| [0.5, 0.99].map(|at| latencies.quantile_ns(at));
         Evidence {
             account: self.account.clone(),
-            ticks_skipped: self.server_work.as_ref().map_or(0, |work| work.worlds.ticks_skipped),
+            ticks_skipped: match &self.server_work {
+                Ok(work) => Some(work.worlds.ticks_skipped),
+                // Of its ticks there are its frames, and those that it skips are missing among them.
+                Err(_) => self.is_floor.then_some(0),
+            },
             disconnects: self.counters.disconnects,
             faults: self.counters.faults,
             heartbeats_missing: self.counters.heartbeats_missing,
@@ -492,6 +498,7 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
         generator_cpu: core_shares.into_values().fold(0.0, f64::max),
         server_threads,
         elapsed_ns,
+        is_floor: matches!(setup.wire, Wire::Floor(_)),
         server_work,
         memory,
         foreign_cores,

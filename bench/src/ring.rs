@@ -13,6 +13,7 @@ use warren_net::io::listener::Listener;
 use warren_net::io::operation::{self, OperationKind, Outcome, UserData};
 use warren_net::io::probe::FeatureMissing;
 use warren_net::io::ring::{ImmediateSend, Ring as NetRing, RingSettings, Wait};
+use warren_net::reactor::ReactorSettings;
 
 mod sockets;
 
@@ -30,6 +31,12 @@ const RECEIVE_BUFFER_BYTES: u32 = 2_048;
 /// Connections from one address, if nothing else matters: a good part below the 28,232 ports that
 /// Linux hands out for one.
 pub const CONNECTIONS_PER_ADDRESS: u32 = 4_096;
+
+/// How long a server gathers what comes, by default.
+#[must_use]
+pub fn server_turn_interval() -> Duration {
+    Duration::from_micros(ReactorSettings::default().turn_interval_us)
+}
 
 /// What the kernel has done.
 #[derive(Clone, Copy, Debug)]

@@ -55,7 +55,7 @@ pub enum Limit {
     Integrity,
     /// Messages took longer than the bound.
     Latency,
-    /// The server skipped ticks.
+    /// The server skipped ticks, or whether it did is not known.
     Ticks,
     /// The generator.
     Generator,
@@ -108,8 +108,8 @@ pub struct StormEvidence {
 pub struct Evidence {
     /// Who heard what.
     pub account: Account,
-    /// Ticks of worlds that the server has skipped.
-    pub ticks_skipped: u64,
+    /// Ticks of worlds that the server has skipped, if that is known.
+    pub ticks_skipped: Option<u64>,
     /// Connections lost.
     pub disconnects: u64,
     /// Frames that are none of the protocol.
@@ -151,8 +151,10 @@ pub fn judge(profile: &Profile, evidence: &Evidence) -> Judgement {
     let generator = generator_faults(profile, evidence);
     let latency = broken_bounds(profile, evidence);
     let ticks = match evidence.ticks_skipped {
-        0 => Vec::new(),
-        count => vec![format!("{count} ticks skipped")],
+        Some(0) => Vec::new(),
+        Some(count) => vec![format!("{count} ticks skipped")],
+        None if profile.tick_hz.is_none() => Vec::new(),
+        None => vec!["whether ticks were skipped is not known: no metrics were read".to_owned()],
     };
     let (verdict, limited_by) = if !integrity.is_empty() {
         (Verdict::Fail, Some(Limit::Integrity))

@@ -636,7 +636,7 @@ impl Connections {
         let mut worlds = self.checks.worlds;
         if let Some(played) = &self.worlds {
             worlds.watched = played.watched();
-            worlds.stale += played.finish(now_ns);
+            played.finish(now_ns, &mut worlds);
         }
         for connection in &self.list {
             tally.note_digest(connection.seat.room, connection.listener.digest());

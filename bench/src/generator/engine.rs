@@ -28,7 +28,7 @@ const IDLE_WAIT_NS: u64 = 5_000_000;
 const DRAIN_NS_MAX: u64 = 10_000_000_000;
 /// How long frames may take to tell of the last moves: several times the bound.
 const WORLD_DRAIN_NS: u64 = 1_000_000_000;
-/// In worlds, what comes within this time is dealt with together: as servers do.
+/// In worlds, what comes within this time is dealt with together, much as servers do.
 const TURN_INTERVAL_NS: u64 = 1_000_000;
 
 /// One socket, by slot.

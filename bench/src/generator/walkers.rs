@@ -25,6 +25,11 @@ impl Moment {
     }
 }
 
+/// Whether two cells are in one view.
+pub(super) fn touch(one: [i16; 2], other: [i16; 2]) -> bool {
+    one.iter().zip(other).all(|(one, other)| one.abs_diff(other) <= 1)
+}
+
 /// Who an entity is.
 #[derive(Clone, Copy, Debug)]
 struct Walker {
@@ -115,13 +120,32 @@ impl Walkers {
         moment: Moment,
         bound_ns: u64,
     ) -> bool {
+        self.places(entity, moment, bound_ns).all(|cell| touch(cell, centre))
+    }
+
+    /// Whether it has been nowhere in that view for as long.
+    pub(super) fn is_out_of_view(
+        &self,
+        entity: u16,
+        centre: [i16; 2],
+        moment: Moment,
+        bound_ns: u64,
+    ) -> bool {
+        !self.places(entity, moment, bound_ns).any(|cell| touch(cell, centre))
+    }
+
+    /// The cells in which it has been for as long as the bound.
+    fn places(
+        &self,
+        entity: u16,
+        moment: Moment,
+        bound_ns: u64,
+    ) -> impl Iterator<Item = [i16; 2]> + use<'_> {
         let walker = self.walker(entity);
         let latest = Self::latest(walker, moment);
         let moves = i32::try_from(bound_ns / self.schedule.period_ns).unwrap_or(i32::MAX - 1) + 2;
-        (latest.saturating_sub(moves)..=latest).all(|number| {
-            let cell = walker.path.cell(self.square, number.max(BEFORE_FIRST));
-            cell.iter().zip(centre).all(|(one, other)| one.abs_diff(other) <= 1)
-        })
+        (latest.saturating_sub(moves)..=latest)
+            .map(|number| walker.path.cell(self.square, number.max(BEFORE_FIRST)))
     }
 }
 

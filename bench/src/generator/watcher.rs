@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::checks::Checks;
-use super::walkers::{Moment, Walkers};
+use super::walkers::{Moment, Walkers, touch};
 use crate::path::BEFORE_FIRST;
 use crate::wire::world::{Section, WorldFrame, read_leave, read_update};
 
@@ -25,11 +25,6 @@ pub(super) struct Watcher {
     known: HashMap<u16, Known>,
     centre: [i16; 2],
     frames: u32,
-}
-
-/// Whether two cells are in one view.
-fn touch(one: [i16; 2], other: [i16; 2]) -> bool {
-    one.iter().zip(other).all(|(one, other)| one.abs_diff(other) <= 1)
 }
 
 /// What an update or a leave says.
@@ -132,7 +127,8 @@ impl Watcher {
         self.frames.is_multiple_of(frames)
     }
 
-    /// Counts entities that are in view and not known, or known as they were longer ago than the bound.
+    /// Counts entities that are in view and not known, or known as they were longer ago than the bound; and
+    /// ghosts, which are known as they were then and have not been in view since.
     pub(super) fn look(&self, own: u16, walkers: &Walkers, moment: Moment, bound_ns: u64) -> u64 {
         // Whoever is told of a place far from its own sees nobody there, and would miss nobody.
         let in_place = match self.known.get(&own) {
@@ -141,11 +137,14 @@ impl Watcher {
         };
         let mut lost = u64::from(!in_place);
         for entity in walkers.entities() {
-            let number = self.known.get(&entity).map_or(BEFORE_FIRST, |known| known.number);
-            let is_fresh = walkers.is_fresh(entity, number, moment, bound_ns);
-            if !is_fresh && walkers.is_in_view(entity, self.centre, moment, bound_ns) {
-                lost += 1;
+            let known = self.known.get(&entity);
+            let number = known.map_or(BEFORE_FIRST, |known| known.number);
+            if walkers.is_fresh(entity, number, moment, bound_ns) {
+                continue;
             }
+            let is_missed = walkers.is_in_view(entity, self.centre, moment, bound_ns);
+            let is_ghost = || walkers.is_out_of_view(entity, self.centre, moment, bound_ns);
+            lost += u64::from(is_missed || known.is_some() && is_ghost());
         }
         lost
     }

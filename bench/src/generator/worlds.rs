@@ -2,9 +2,12 @@
 //! the tick, and each update bit for bit; of some members, the watched, also latency and what they do not
 //! know. Pure: bytes and times in, bytes out.
 
+use std::ops::Range;
+
 use super::checks::Checks;
 use super::walkers::{Moment, Walkers};
 use super::watcher::Watcher;
+use crate::ledger::WorldTally;
 use crate::pacing::Schedule;
 use crate::path::{BEFORE_FIRST, CELL_WIDTH, Path, Square};
 use crate::profile::Profile;
@@ -30,6 +33,23 @@ struct Place {
     watcher: Option<usize>,
 }
 
+/// Ticks of which a room's members were told while everyone moved.
+#[derive(Clone, Copy, Debug)]
+struct Moving {
+    first: u32,
+    last: u32,
+}
+
+impl Moving {
+    /// How many of them are between two ticks.
+    fn missed(self, before: u32, tick: u32) -> u64 {
+        let from = later(before, self.first.wrapping_sub(1));
+        let until = tick.wrapping_sub(1);
+        let until = until.wrapping_sub(ahead(self.last, until));
+        u64::from(ahead(from, until))
+    }
+}
+
 /// All users of a generator, in their worlds.
 #[derive(Debug)]
 pub(super) struct Worlds {
@@ -44,6 +64,8 @@ pub(super) struct Worlds {
     look_every: u32,
     /// By room, from the start on.
     walkers: Vec<Walkers>,
+    /// By room, from the first frame on.
+    moving: Vec<Option<Moving>>,
     schedule: Option<Schedule>,
 }
 
@@ -83,6 +105,7 @@ impl Worlds {
             watchers: (0..watched).map(|_| Watcher::default()).collect(),
             look_every: u32::try_from(look_every).unwrap_or(u32::MAX),
             walkers: Vec::new(),
+            moving: Vec::new(),
             schedule: None,
         })
     }
@@ -125,6 +148,7 @@ impl Worlds {
         for (seat, entity) in entities {
             let rooms = self.walkers.len().max(seat.room as usize + 1);
             self.walkers.resize_with(rooms, || Walkers::new(schedule, self.square));
+            self.moving.resize(rooms, None);
             self.walkers[seat.room as usize].add(entity, seat.user, self.run);
         }
     }
@@ -159,8 +183,14 @@ impl Worlds {
             }
             return;
         };
+        let moving = &mut self.moving[place.room as usize];
+        if everyone_moves(schedule).contains(&now_ns) {
+            let tick = frame.tick;
+            let Moving { first, last } = moving.unwrap_or(Moving { first: tick, last: tick });
+            *moving = Some(Moving { first, last: later(last, tick) });
+        }
         if let Some(before) = tick_before {
-            count_tick(schedule, before, frame.tick, now_ns, checks);
+            count_tick(*moving, before, frame.tick, checks);
         }
         let moment = Moment::new(schedule, now_ns);
         let walkers = &self.walkers[place.room as usize];
@@ -185,28 +215,44 @@ impl Worlds {
         }
     }
 
-    /// The end: all that was said has been told, to each watched member.
-    pub(super) fn finish(&self, now_ns: u64) -> u64 {
-        let Some(schedule) = self.schedule else { return 0 };
+    /// The end: all that was said has been told, to each watched member, and every tick to each.
+    pub(super) fn finish(&self, now_ns: u64, tally: &mut WorldTally) {
+        let Some(schedule) = self.schedule else { return };
+        for place in &self.places {
+            let Some(moving) = self.moving[place.room as usize] else { continue };
+            let before = place.tick.unwrap_or(moving.first.wrapping_sub(1));
+            tally.frames_missing += moving.missed(before, moving.last.wrapping_add(1));
+        }
         let moment = Moment::new(schedule, now_ns);
         let watched = self.places.iter().filter_map(|place| Some((place, place.watcher?)));
         let lost = watched.map(|(place, watcher)| {
             let walkers = &self.walkers[place.room as usize];
             self.watchers[watcher].look(place.entity, walkers, moment, self.bound_ns)
         });
-        lost.sum()
+        tally.stale += lost.sum::<u64>();
     }
 }
 
-/// A frame of each tick is to come while everyone moves.
-fn count_tick(schedule: Schedule, before: u32, tick: u32, now_ns: u64, checks: &mut Checks) {
-    let skipped = tick.wrapping_sub(before).wrapping_sub(1);
-    // All have moved, and for long enough that it was told.
-    let moving = schedule.start_ns + 3 * schedule.period_ns..schedule.end_ns;
-    if skipped > i32::MAX as u32 {
+/// When all have moved, and for long enough that it was told.
+fn everyone_moves(schedule: Schedule) -> Range<u64> {
+    schedule.start_ns + 3 * schedule.period_ns..schedule.end_ns
+}
+
+/// How many ticks one is ahead of another; none when it is not.
+fn ahead(before: u32, tick: u32) -> u32 {
+    tick.wrapping_sub(before).cast_signed().max(0).cast_unsigned()
+}
+
+fn later(one: u32, other: u32) -> u32 {
+    one.wrapping_add(ahead(one, other))
+}
+
+/// A frame of each tick is to come while everyone moves: until the last of which anybody was told then.
+fn count_tick(moving: Option<Moving>, before: u32, tick: u32, checks: &mut Checks) {
+    if ahead(before, tick) == 0 {
         checks.tally.out_of_order += 1;
-    } else if moving.contains(&now_ns) {
-        checks.worlds.frames_missing += u64::from(skipped);
+    } else if let Some(moving) = moving {
+        checks.worlds.frames_missing += moving.missed(before, tick);
     }
 }
 

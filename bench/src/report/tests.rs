@@ -71,6 +71,7 @@ fn outcome() -> Outcome {
         generator_cpu: 0.2,
         server_threads: Some(vec![thread]),
         elapsed_ns: 10_000_000_000,
+        is_floor: false,
         server_work: Ok(Work {
             counts: Counts {
                 allocations: 5,
@@ -396,6 +397,18 @@ fn worlds_are_told_by_member_and_second() {
     ] {
         assert!(table.contains(text), "{text} in {table}");
         assert!(report.to_html().contains(text), "{text}");
+    }
+}
+
+#[test]
+fn whether_ticks_were_skipped_is_known_by_metrics_or_by_the_floors_frames() {
+    for (is_floor, limit) in [(false, Some(Limit::Ticks)), (true, None)] {
+        let profile = crate::profile::walk::profile(50, 10_000_000_000);
+        let circumstances = Circumstances { profile, ..circumstances() };
+        let server_work = Err("nobody told".to_owned());
+        let outcome = Outcome { is_floor, server_work, ..outcome() };
+        let report = Report::new("server", circumstances, &outcome, None);
+        assert_eq!(report.limited_by, limit, "{:?}", report.reasons);
     }
 }
 

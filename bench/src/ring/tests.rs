@@ -215,3 +215,8 @@ fn a_connection_that_nobody_takes_ends() {
         matches!(completion, Completion::Ended { index: 0 })
     });
 }
+
+#[test]
+fn the_floor_gathers_for_as_long_as_servers_do() {
+    assert_eq!(server_turn_interval(), Duration::from_micros(1_100));
+}

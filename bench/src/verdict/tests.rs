@@ -52,11 +52,22 @@ fn any_fault_in_the_messages_fails() {
 #[test]
 fn a_skipped_tick_fails() {
     check(
-        |evidence| evidence.ticks_skipped = 3,
+        |evidence| evidence.ticks_skipped = Some(3),
         Verdict::Fail,
         Some(Limit::Ticks),
         "3 ticks skipped",
     );
+}
+
+#[test]
+fn of_worlds_it_has_to_be_known_that_no_tick_was_skipped() {
+    let walk = crate::profile::walk::profile(50, 10_000_000_000);
+    let mut evidence = good();
+    let judgement = judge(&walk, &evidence);
+    assert_eq!((judgement.verdict, judgement.limited_by), (Verdict::Fail, Some(Limit::Ticks)));
+    assert!(judgement.reasons[0].contains("no metrics were read"), "{judgement:?}");
+    evidence.ticks_skipped = Some(0);
+    assert_eq!(judge(&walk, &evidence).verdict, Verdict::Pass);
 }
 
 #[test]

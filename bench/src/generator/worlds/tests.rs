@@ -47,14 +47,26 @@ impl Fixture {
 
     /// User 0 gets these updates at this tick.
     fn tick(&mut self, tick: u32, now_ns: u64, updates: &[[u8; 9]]) {
+        self.tick_of(0, tick, now_ns, updates);
+    }
+
+    fn tick_of(&mut self, user: usize, tick: u32, now_ns: u64, updates: &[[u8; 9]]) {
         let mut bytes = Vec::new();
         floor::world((WORLD, tick), updates, &mut bytes);
-        self.receive(&bytes[5..], now_ns);
+        let frame = WorldFrame::read(&bytes[5..]).unwrap();
+        self.worlds.frame(user, &frame, now_ns, &mut self.checks);
     }
 
     fn receive(&mut self, payload: &[u8], now_ns: u64) {
         let frame = WorldFrame::read(payload).unwrap();
         self.worlds.frame(0, &frame, now_ns, &mut self.checks);
+    }
+
+    /// What is missing at the end: entities that are not as they are, and frames.
+    fn finish(&self) -> (u64, u64) {
+        let mut tally = self.checks.worlds;
+        self.worlds.finish(SCHEDULE.end_ns + 1_000_000_000, &mut tally);
+        (tally.stale, tally.frames_missing)
     }
 
     fn counts(&self) -> Counts {
@@ -175,12 +187,31 @@ fn who_is_not_told_of_is_missed_when_the_copy_is_older_than_the_bound() {
 fn at_the_end_all_watched_have_to_know_the_last_move_of_all() {
     let mut fixture = Fixture::new();
     fixture.play(0..99);
-    let end_ns = SCHEDULE.end_ns + 1_000_000_000;
     // The others of the four have got no frame at all: each misses itself and three others, and is nowhere.
     let others = 3 * (u64::from(USERS) + 1);
-    assert_eq!(fixture.worlds.finish(end_ns) - others, u64::from(USERS));
+    assert_eq!(fixture.finish().0 - others, u64::from(USERS));
     fixture.play(99..100);
-    assert_eq!(fixture.worlds.finish(end_ns) - others, 0);
+    assert_eq!(fixture.finish().0 - others, 0);
+}
+
+#[test]
+fn at_the_end_all_have_to_have_every_tick_of_their_room_while_all_moved() {
+    let (early_ns, late_ns) = (all_moved_ns(50), SCHEDULE.end_ns + 1);
+    let mut fixture = Fixture::new();
+    // Nobody is told of anything but ticks; who was told of none misses all.
+    let all = 10..20;
+    all.clone().for_each(|tick| fixture.tick_of(0, tick, early_ns, &[]));
+    assert_eq!(fixture.finish().1, 3 * 10);
+    // One whose frames stop, and one whose first after that comes when all is over.
+    for (user, until) in [(1, 20), (2, 14), (3, 17)] {
+        (10..until).for_each(|tick| fixture.tick_of(user, tick, early_ns, &[]));
+    }
+    assert_eq!(fixture.finish().1, 6 + 3);
+    fixture.tick_of(3, 25, late_ns, &[]);
+    assert_eq!(fixture.finish().1, 6 + 3);
+    // Not all have something to tell of when not all move any more.
+    fixture.tick_of(0, 23, late_ns, &[]);
+    assert_eq!(fixture.finish().1, 6 + 3);
 }
 
 #[test]
