@@ -499,7 +499,9 @@ fn start_shard(
         let turn = ShardTurn::new(engine, mesh, shard_count);
         let port = ShardPort { reactor, hand_over, tls, peers, wakes_sent: 0, control };
         let snapshots = snapshots.map(SnapshotOutlet::new);
-        let left = ShardThread { turn, port, state, clock, snapshots }.run();
+        let turn_interval_ns = config.reactor.turn_interval_us * 1_000;
+        let thread = ShardThread { turn, port, state, clock, snapshots, turn_interval_ns };
+        let left = thread.run();
         report.end = ShardEnd::Drained(left);
     };
     std::thread::Builder::new()

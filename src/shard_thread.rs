@@ -160,6 +160,8 @@ pub(crate) struct ShardThread {
     pub(crate) state: Arc<ServerState>,
     pub(crate) clock: Clock,
     pub(crate) snapshots: Option<SnapshotOutlet>,
+    /// Between the beginnings of two turns that nothing hurries.
+    pub(crate) turn_interval_ns: u64,
 }
 
 /// Where changed objects go.
@@ -206,7 +208,7 @@ impl ShardThread {
                     Some(ends_ns)
                 }
             };
-            self.sleep(shard, ends_ns);
+            self.sleep(shard, now.monotonic_ns, ends_ns);
         }
         // Nobody wakes a shard that is gone.
         self.port.peers.announce_awake(shard);
@@ -280,8 +282,9 @@ impl ShardThread {
     }
 
     /// Waits in the ring for completions, a wake-up or the next deadline, whichever is first; not
-    /// at all when there is work already.
-    fn sleep(&mut self, shard: ShardId, drain_ends_ns: Option<u64>) {
+    /// at all when there is work already. NPCs have so much time in each interval of turns, so they
+    /// wait for its end.
+    fn sleep(&mut self, shard: ShardId, turn_began_ns: u64, drain_ends_ns: Option<u64>) {
         let now_ns = self.clock.monotonic_ns();
         if self.turn.has_work() || self.port.has_arrivals() {
             self.port.reactor.wait(now_ns, Some(now_ns));
@@ -295,9 +298,10 @@ impl ShardThread {
             let staged = self.turn.has_staged() || self.port.reactor.has_departures();
             let staged = staged.then_some(now_ns + STAGED_RETRY_NS);
             let expiry = self.turn.shard().next_deadline_ns();
+            let npcs = self.turn.has_npcs_due().then_some(turn_began_ns + self.turn_interval_ns);
             let idle = Some(now_ns + IDLE_NS_MAX);
             let snapshot = self.snapshot_deadline_ns(now_ns);
-            [staged, expiry, snapshot, drain_ends_ns, idle].into_iter().flatten().min()
+            [staged, expiry, npcs, snapshot, drain_ends_ns, idle].into_iter().flatten().min()
         };
         self.port.reactor.wait(now_ns, deadline_ns);
         self.port.peers.announce_awake(shard);

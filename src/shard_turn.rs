@@ -4,9 +4,13 @@
 use warren_core::ids::ShardId;
 use warren_core::shard::Shard;
 use warren_core::snapshot::SnapshotBatch;
-use warren_core::turn::{Now, ShardInputs, ShardOutputs, Thought};
+use warren_core::turn::{Now, ShardInputs, ShardOutputs};
 
 use crate::mesh::{MeshPorts, Published};
+
+/// NPCs that are moved between two looks at the clock: few enough that what is dear is seen soon, and
+/// so many that looking costs nothing beside them.
+const NPCS_AT_ONCE: usize = 64;
 
 /// Where a shard's clients are.
 pub trait ClientPort {
@@ -61,15 +65,21 @@ impl ShardTurn {
         sum
     }
 
-    /// Moves NPCs, if some are due: after the turn, so that nobody waits for them. The clock says how
-    /// long it took, in nanoseconds.
+    /// Moves NPCs, if some are due: after the turn, so that nobody waits for them, and until the clock,
+    /// in nanoseconds, says that their time is over.
     pub fn think(&mut self, read_clock_ns: impl Fn() -> u64) {
         if !self.shard.has_npcs_due() {
             return;
         }
         let began_ns = read_clock_ns();
-        let updates = self.shard.think();
-        self.inputs.thought = Some(Thought { updates, took_ns: read_clock_ns() - began_ns });
+        let ends_ns = began_ns + self.shard.npc_turn_ns();
+        while self.shard.think(NPCS_AT_ONCE) > 0 && read_clock_ns() < ends_ns {}
+    }
+
+    /// Whether NPCs wait for their time in the next turn.
+    #[must_use]
+    pub fn has_npcs_due(&self) -> bool {
+        self.shard.has_npcs_due()
     }
 
     /// The next batch of the snapshot, when it is due.

@@ -35,10 +35,10 @@ pub struct ShardCounters {
     pub npc_carried_over: u64,
     /// Times that a behaviour moved an NPC to where nobody can be.
     pub npc_moves_invalid: u64,
+    /// Times that a world woke without NPCs, because what its field said of them was none.
+    pub npc_fields_invalid: u64,
     /// Gauge: NPCs of worlds whose home is here.
     pub npcs: u64,
-    /// Gauge: NPCs that fit into the time that a turn has for them.
-    pub npcs_per_turn: u64,
     /// Gauge: worlds with members whose home is here.
     pub worlds: u64,
     /// Gauge: those of them whose tick rate is halved.
@@ -115,8 +115,8 @@ impl Default for ShardCounters {
             npc_updates: 0,
             npc_carried_over: 0,
             npc_moves_invalid: 0,
+            npc_fields_invalid: 0,
             npcs: 0,
-            npcs_per_turn: 0,
             worlds: 0,
             worlds_slowed: 0,
             world_entities: 0,

@@ -6,8 +6,10 @@ use alloc::vec::Vec;
 use crate::delta::Delta;
 use crate::ids::{ObjectId, PartitionId, SessionId};
 use crate::message::{Message, MessageBuilder};
+use crate::reason::Reason;
 use crate::turn::Span;
 use crate::world::motion::Motion;
+use crate::world::npcs;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -57,8 +59,10 @@ pub(crate) struct Effects {
     pub(crate) list: Vec<Effect>,
     bytes: Vec<u8>,
     reply: Vec<u8>,
-    /// Steps of a `find`, which the turn's budget is charged for.
+    /// Steps of a `find`, or NPCs that come into being, which the turn's budget is charged for.
     pub(crate) scanned: usize,
+    /// What a world that is going to wake says of its NPCs.
+    pub(crate) waking: Option<Result<Vec<npcs::Entry>, Reason>>,
 }
 
 impl Effects {
@@ -68,6 +72,7 @@ impl Effects {
         self.bytes.clear();
         self.reply.clear();
         self.scanned = 0;
+        self.waking = None;
         let _ = MessageBuilder::new(&mut self.reply, method);
     }
 

@@ -214,9 +214,9 @@ pub const ROOM_LOOK_NS_MIN: u64 = 1_000_000;
 pub const BYTES_PER_STEP: usize = 256;
 /// Steps of a `find`, or names looked at, that count as one event in a turn's budget.
 pub const SCANNED_PER_EVENT: usize = 16;
-/// Members of worlds that are told in one turn; the worlds that are due besides tick in the next, so
-/// that one turn does not hold up all else. One world may have more.
-pub const WORLD_FRAMES_PER_TURN_MAX: usize = 1024;
+/// Members of worlds that are told in one turn, and entities that have moved; the worlds that are due
+/// besides tick in the next, so that one turn does not hold up all else. One world may have more.
+pub const WORLD_TICKED_PER_TURN_MAX: usize = 1024;
 /// Bytes that a turn puts out before it leaves the other events to the next. One event may put out
 /// `effects_bytes_max` more, to each shard with members of its room.
 pub const TURN_OUTPUT_BYTES_MAX: usize = 8 << 20;

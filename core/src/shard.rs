@@ -47,7 +47,7 @@ use crate::routing::RoutingTable;
 use crate::session::{Connections, Detached, Sessions};
 use crate::token::{TokenSeed, TokenSource};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
-use crate::world::{Pace, Worlds};
+use crate::world::Worlds;
 
 mod admission;
 mod control;
@@ -134,9 +134,8 @@ pub struct Shard {
     room_expiries: VecDeque<(u64, ObjectId)>,
     crowds: Crowds,
     worlds: Worlds,
-    /// Worlds with NPCs that are due, by their places: whose turn it is first.
-    thinkers: VecDeque<(u32, ObjectId)>,
-    npc_pace: Pace,
+    /// Worlds with NPCs that are due, by their places and wakings: whose turn it is first.
+    thinkers: VecDeque<(u32, u32)>,
     pages: Pages,
     bans: Arc<Bans>,
     effects: Effects,
@@ -184,7 +183,6 @@ impl Shard {
             crowds: Crowds::default(),
             worlds: Worlds::new(seed),
             thinkers: VecDeque::new(),
-            npc_pace: Pace::default(),
             pages: Pages::default(),
             bans: Arc::default(),
             effects: Effects::default(),
@@ -206,9 +204,6 @@ impl Shard {
         assert!(now.monotonic_ns >= self.now.monotonic_ns, "time does not go back");
         assert!(outputs.mesh.len() == usize::from(self.settings.routing.shard_count()));
         self.now = now;
-        if let Some(thought) = inputs.thought {
-            self.note_thought(thought);
-        }
         let staged_bytes = outputs.size_bytes();
         self.relays.forget_listed();
         self.watch_relays.forget_listed();
@@ -263,11 +258,12 @@ impl Shard {
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
-    /// Whether events, pages, NPCs, logins or ends of sessions wait for the next turn.
+    /// Whether events, pages, logins or ends of sessions wait for the next turn. NPCs do not count: see
+    /// [`has_npcs_due`](Self::has_npcs_due).
     #[must_use]
     pub fn has_work(&self) -> bool {
         let is_overdue = self.detached.first_overdue(self.now.monotonic_ns).is_some();
-        let waits = is_overdue || self.waiting_logins.len() > 0 || self.has_npcs_due();
+        let waits = is_overdue || self.waiting_logins.len() > 0;
         waits || self.is_world_due() || self.queue.len() > 0 || !self.pages.is_empty()
     }
 

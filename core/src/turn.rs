@@ -161,17 +161,6 @@ pub struct ShardInputs {
     pub mesh: Vec<(ShardId, MeshBatch)>,
     /// The operator's.
     pub commands: Vec<Command>,
-    /// How long it took to move NPCs after the turn before, if any were moved.
-    pub thought: Option<Thought>,
-}
-
-/// What moving NPCs has cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thought {
-    /// NPCs that were moved.
-    pub updates: u64,
-    /// How long it took, in nanoseconds.
-    pub took_ns: u64,
 }
 
 impl ShardInputs {
@@ -199,7 +188,6 @@ impl ShardInputs {
         self.list.clear();
         self.bytes.clear();
         self.commands.clear();
-        self.thought = None;
     }
 }
 

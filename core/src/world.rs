@@ -5,7 +5,7 @@
 //! move ──► entities ──tick──► grid ──► sections, each encoded once ──► plan: who gets which
 //!          motion.rs          grid.rs  section.rs                      view.rs, plan.rs
 //!             ▲
-//!          NPCs, between ticks: npcs.rs, behaviours.rs, pace.rs
+//!          NPCs, between ticks: npcs.rs, behaviours.rs
 //! ```
 //!
 //! A *section* tells of one cell; a *view* is the 3x3 (in 3D 3x3x3) cells around a centre, with the
@@ -36,7 +36,6 @@ mod grid;
 mod lists;
 pub mod motion;
 pub(crate) mod npcs;
-mod pace;
 mod plan;
 mod section;
 mod view;
@@ -46,7 +45,6 @@ pub(crate) use clock::{TickClock, Ticked};
 use grid::{Grid, NO_CELL};
 use motion::{Motion, PACKED_BYTES_MAX, Place, SPEED_STEPS_PER_UNIT, pack};
 use npcs::Npcs;
-pub(crate) use pace::Pace;
 pub use plan::TickHeader;
 pub(crate) use plan::groups;
 use section::Sections;
@@ -130,7 +128,9 @@ impl WorldSettings {
         let settings = Self::of(record);
         settings.entrance().check(settings.cell)?;
         // What is said of NPCs has to fit the grid. It is not looked at anew for other fields.
-        let is_said = ["npcs", "cell", "dims"].iter().any(|name| said.get(name).is_some());
+        let is_said = ["npcs", "cell", "dims", "tick_hz", "speed_max"]
+            .iter()
+            .any(|name| said.get(name).is_some());
         if is_said { npcs::check(record, limits) } else { Ok(()) }
     }
 
@@ -280,10 +280,15 @@ impl World {
         self.entities.len() - self.free.len()
     }
 
-    /// What its ticks cost, to compare it with others: members told in a second.
+    /// Entities that have moved since the last tick.
+    pub(crate) fn moved_count(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// What its ticks cost, to compare it with others: members told in a second, and NPCs moved.
     fn cost(&self) -> u64 {
         let per_1024_s = 1024 * 1_000_000_000 / self.clock.period_ns();
-        self.member_count() as u64 * per_1024_s
+        (self.member_count() + self.npc_count()) as u64 * per_1024_s
     }
 
     /// The number that the next entity gets, if there may be one more.

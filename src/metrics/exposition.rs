@@ -55,9 +55,6 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("worlds_slowed", "Worlds whose tick rate is halved", |turn| turn.shard.worlds_slowed),
     gauge("world_entities", "Entities in worlds", |turn| turn.shard.world_entities),
     gauge("npcs", "NPCs in worlds", |turn| turn.shard.npcs),
-    gauge("npcs_per_turn", "NPCs that fit into the time of a turn for them", |turn| {
-        turn.shard.npcs_per_turn
-    }),
     counter("npc_updates", "Times that an NPC was moved", |turn| turn.shard.npc_updates),
     counter("npc_carried_over", "Times that an NPC was not moved before the tick", |turn| {
         turn.shard.npc_carried_over
@@ -65,6 +62,11 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("npc_moves_invalid", "Moves of NPCs to where nobody can be", |turn| {
         turn.shard.npc_moves_invalid
     }),
+    counter(
+        "npc_fields_invalid",
+        "Worlds woken without NPCs, which their record says wrongly",
+        |turn| turn.shard.npc_fields_invalid,
+    ),
     counter("world_moves", "Moves taken by worlds", |turn| turn.shard.world_moves),
     counter("world_ticks", "Ticks of worlds", |turn| turn.shard.world_ticks),
     counter("world_ticks_late", "Ticks run late by more than half of their period", |turn| {

@@ -28,11 +28,11 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
     let Request { header, user, partition, message, limits, .. } = *request;
     let name = message.name("room")?;
     let session = header.origin.session;
-    let room = match partition.room_named(name) {
+    let (room, entity) = match partition.room_named(name) {
         Some((id, room)) => {
-            let entity = world_entity(request, id, room)?;
+            let entity = world_entity(request, id, room, effects)?;
             join_present(request, (id, room), entity, effects)?;
-            id
+            (id, entity)
         }
         None => {
             check_free(partition, name)?;
@@ -45,7 +45,7 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
             fields.field("transient", Value::Boolean(true));
             let object = super::objects::new_object(request, &record)?;
             effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
-            object
+            (object, None)
         }
     };
     effects.change(Delta::MemberJoined {
@@ -68,7 +68,7 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
         reply.field("room", Value::Text(name));
         reply.field("members", Value::Integer(others as i64 + 1));
     });
-    present.map_or(Ok(()), |present| join_world(request, room, present, effects))
+    present.map_or(Ok(()), |present| join_world(request, (room, present), entity, effects))
 }
 
 fn join_present(
@@ -232,14 +232,19 @@ fn who_is(
 }
 
 /// The number that who joins gets in a world, if it is one.
-fn world_entity(request: &Request<'_>, id: ObjectId, room: &Room) -> Result<Option<u16>, Reason> {
+fn world_entity(
+    request: &Request<'_>,
+    id: ObjectId,
+    room: &Room,
+    effects: &mut Effects,
+) -> Result<Option<u16>, Reason> {
     if room.world.is_none() {
         return Ok(None);
     }
     let entities_max = request.limits.world_entities_max;
     let world = request.worlds.get(id);
     if world.is_none() {
-        check_waking(request, id)?;
+        check_waking(request, id, effects)?;
     }
     if world.is_some_and(|world| world.entity_count() >= entities_max) {
         return Err(Reason::WorldFull);
@@ -248,29 +253,34 @@ fn world_entity(request: &Request<'_>, id: ObjectId, room: &Room) -> Result<Opti
     Ok(Some(entity))
 }
 
-/// Whether the shard has room for a world that is going to wake, and for its NPCs.
-fn check_waking(request: &Request<'_>, id: ObjectId) -> Result<(), Reason> {
+/// Whether the shard has room for a world that is going to wake, and for its NPCs. Each of them is
+/// charged like a step of a `find`.
+fn check_waking(request: &Request<'_>, id: ObjectId, effects: &mut Effects) -> Result<(), Reason> {
     if request.worlds.len() >= request.limits.worlds_max {
         return Err(Reason::TooManyWorlds);
     }
     let object = request.partition.object(id).expect("a world has an object");
-    let entries = npcs::entries(object.record()).expect("it was checked when it was set");
+    let entries = npcs::entries(object.record());
     // A server that lets worlds have fewer than when it was set makes no more than that.
-    let count = npcs::count_of(&entries).min(request.limits.world_npcs_max);
-    let are_too_many = request.worlds.npc_count() + count > request.limits.npcs_max;
-    if count > 0 && are_too_many { Err(Reason::NpcsFull) } else { Ok(()) }
+    let count = entries.as_deref().map_or(0, npcs::count_of).min(request.limits.world_npcs_max);
+    if count > 0 && request.worlds.npc_count() + count > request.limits.npcs_max {
+        return Err(Reason::NpcsFull);
+    }
+    effects.scanned += count;
+    effects.waking = Some(entries);
+    Ok(())
 }
 
 /// Who joins a world gets an entity in it: where the request says, unless that would be a way around
 /// what bounds moves.
 fn join_world(
     request: &Request<'_>,
-    id: ObjectId,
-    room: &Room,
+    (id, room): (ObjectId, &Room),
+    entity: Option<u16>,
     effects: &mut Effects,
 ) -> Result<(), Reason> {
     let Request { header, user, message, .. } = *request;
-    let (Some(settings), Some(entity)) = (room.world, world_entity(request, id, room)?) else {
+    let (Some(settings), Some(entity)) = (room.world, entity) else {
         return Ok(());
     };
     let world = request.worlds.get(id);

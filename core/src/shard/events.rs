@@ -156,7 +156,8 @@ impl Shard {
                     self.relay_leave_in_turn(*room, *session, outputs);
                 }
                 Effect::WorldJoin { room, session, entity, motion } => {
-                    self.world_join(*room, (*session, *entity), *motion, outputs);
+                    let waking = effects.waking.as_ref();
+                    self.world_join(*room, (*session, *entity), *motion, waking, outputs);
                 }
                 Effect::WorldLeave { room, session } => {
                     self.world_leave(*room, *session, outputs);

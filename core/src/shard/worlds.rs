@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 
 use super::Shard;
 use crate::ids::{ObjectId, SessionId};
-use crate::limits::WORLD_FRAMES_PER_TURN_MAX;
+use crate::limits::WORLD_TICKED_PER_TURN_MAX;
 use crate::mesh::MeshMessage;
 use crate::message::{MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::turn::ShardOutputs;
 use crate::world::motion::Motion;
+use crate::world::npcs::Entry;
 use crate::world::{TickHeader, Ticked};
 
 impl Shard {
@@ -20,29 +21,35 @@ impl Shard {
         self.worlds.len()
     }
 
-    /// The session has an entity from now on, and its shard is told which.
+    /// The session has an entity from now on, and its shard is told which. Of a world that wakes for it
+    /// there is what its record says of NPCs: those that were checked when it was set, or none.
     pub(super) fn world_join(
         &mut self,
         id: ObjectId,
         (session, entity): (SessionId, u16),
         motion: Motion,
+        waking: Option<&Result<Vec<Entry>, Reason>>,
         outputs: &mut ShardOutputs,
     ) {
         let partition = self.partition(id.partition()).expect("a joined world exists");
         let room = partition.room(id).expect("a joined world exists");
         let settings = room.world.expect("a joined world is one");
         let name = outputs.mesh[session.shard.index()].push_bytes(room.name().as_bytes());
-        let npcs = self.npcs_waking_in(id);
         let limits = &self.settings.limits;
         let (bytes_per_s, now_ns) = (limits.world_bytes_per_s, self.now.monotonic_ns);
         let slot = self.worlds.wake(id, settings.within(limits), bytes_per_s, now_ns);
         let world = self.worlds.world_mut(slot);
         let before = world.entity_count();
         assert!(world.join(session, motion) == entity, "the reply has said which");
-        if let Some(npcs) = npcs {
-            let limits = &self.settings.limits;
-            let most = limits.world_npcs_max.min(limits.world_entities_max - 1);
-            world.populate(&npcs, most, self.settings.seed);
+        match waking {
+            Some(Ok(npcs)) => {
+                let limits = &self.settings.limits;
+                let most = limits.world_npcs_max.min(limits.world_entities_max - 1);
+                world.populate(npcs, most, self.settings.seed);
+            }
+            // It was stored before a field of that name was checked.
+            Some(Err(_)) => self.counters.npc_fields_invalid += 1,
+            None => {}
         }
         let after = world.entity_count();
         self.worlds.count_entities(before, after);
@@ -126,11 +133,12 @@ impl Shard {
     /// Runs the ticks that are due, as many as fit into a turn: the others run in the next.
     pub(super) fn tick_worlds(&mut self, outputs: &mut ShardOutputs) {
         let now_ns = self.now.monotonic_ns;
-        let mut frames_left = WORLD_FRAMES_PER_TURN_MAX;
-        while frames_left > 0
+        let mut left = WORLD_TICKED_PER_TURN_MAX;
+        while left > 0
             && let Some((slot, ticked)) = self.worlds.next_due(now_ns)
         {
-            frames_left = frames_left.saturating_sub(self.worlds.world_mut(slot).member_count());
+            let world = self.worlds.world_mut(slot);
+            left = left.saturating_sub(world.member_count() + world.moved_count());
             self.tick_world(slot, ticked, outputs);
         }
         if let Some(slot) = self.worlds.balance(now_ns) {
@@ -158,13 +166,14 @@ impl Shard {
         let staging = self.staging(outputs);
         let (own, staged_max) = (staging.own, staging.bytes_max);
         let gathered_bytes = staging.gathered_bytes;
+        let ticked_in = self.worlds.waking_of(slot);
         let world = self.worlds.world_mut(slot);
         self.counters.world_ticks_late += u64::from(ticked.is_late(world.clock.period_ns()));
         world.tick();
         let put_off = world.expect_npcs();
         self.counters.npc_carried_over += put_off as u64;
         if put_off == 0 && world.npcs_due() > 0 {
-            self.thinkers.push_back((slot, world.id));
+            self.thinkers.push_back((slot, ticked_in));
         }
         let header = TickHeader {
             world: world.id.0,

@@ -54,12 +54,21 @@ impl Entry {
         let reach = radius + 2.0 * THINK_S_MAX * speed;
         let edge = (CELLS_FROM_ZERO_MAX - 1) as f32 * settings.cell;
         let is_in_grid = home.iter().all(|axis| axis.abs() + reach < edge);
-        if parts.next().is_some() || speed < 0.0 || radius < 0.0 || !is_in_grid {
+        let is_slow_enough = (0.0..=speed_most(settings)).contains(&speed);
+        if parts.next().is_some() || !is_slow_enough || radius < 0.0 || !is_in_grid {
             return Err(Reason::FieldInvalid);
         }
         let manner = Manner { speed, home, radius, dims: settings.dims };
         Ok(Self { behaviour: name, count: usize::from(count), manner })
     }
+}
+
+/// The highest speed of an NPC: a cell in a tick, or members would be told of those that they never see
+/// near; and no more than the world lets members have.
+fn speed_most(settings: WorldSettings) -> f32 {
+    let cell_per_tick = settings.cell * f32::from(settings.tick_hz);
+    let is_bounded = settings.speed_max > 0.0;
+    if is_bounded { cell_per_tick.min(settings.speed_max) } else { cell_per_tick }
 }
 
 /// The entries of a world's record. In text protocols they stand in one text, with `|` between them.
@@ -69,10 +78,16 @@ impl Entry {
 pub(crate) fn entries(record: Message<'_>) -> Result<Vec<Entry>, Reason> {
     let settings = WorldSettings::of(record);
     let parse = |text| Entry::parse(text, settings);
+    // One more than there may be, so that more are seen and not parsed.
+    const LOOKED_AT: usize = NPC_ENTRIES_MAX + 1;
     let entries: Vec<Entry> = match record.get("npcs") {
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Text(text)) => text.split('|').map(parse).collect::<Result<_, _>>()?,
-        Some(Value::List(texts)) => texts.iter().map(parse).collect::<Result<_, _>>()?,
+        Some(Value::Text(text)) => {
+            text.split('|').take(LOOKED_AT).map(parse).collect::<Result<_, _>>()?
+        }
+        Some(Value::List(texts)) => {
+            texts.iter().take(LOOKED_AT).map(parse).collect::<Result<_, _>>()?
+        }
         Some(_) => return Err(Reason::FieldInvalid),
     };
     if entries.len() <= NPC_ENTRIES_MAX { Ok(entries) } else { Err(Reason::FieldInvalid) }

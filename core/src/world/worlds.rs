@@ -88,6 +88,17 @@ impl Worlds {
         (awake.world.id == id).then_some(&mut *awake.world)
     }
 
+    /// Which waking this place's world is from.
+    pub(crate) fn waking_of(&self, slot: u32) -> u32 {
+        self.slots[slot as usize].as_ref().expect("it is awake").woken
+    }
+
+    /// The world at a place, if it has not slept since that waking.
+    pub(crate) fn since_mut(&mut self, slot: u32, woken: u32) -> Option<&mut World> {
+        let awake = self.slots.get_mut(slot as usize)?.as_mut()?;
+        (awake.woken == woken).then_some(&mut *awake.world)
+    }
+
     /// The world, for its first member.
     pub(crate) fn wake(
         &mut self,

@@ -3,22 +3,20 @@
 use alloc::string::ToString;
 
 use super::*;
-use crate::turn::Thought;
+use crate::message::packed;
 
-/// A shard whose NPCs are moved after each turn, each in so many nanoseconds.
+/// A shard of whose NPCs so many are moved after each turn.
 struct Thinking {
     world: World,
-    update_ns: u64,
-    thought: Option<Thought>,
+    updates_per_turn: usize,
     /// The object of `w`.
     object: String,
 }
 
 impl Thinking {
     /// One where ann has made the world `w` with these fields.
-    fn new(limits: Limits, update_ns: u64, fields: &str) -> Self {
-        let mut this =
-            Self { world: World::new(limits), update_ns, thought: None, object: String::new() };
+    fn new(limits: Limits, updates_per_turn: usize, fields: &str) -> Self {
+        let mut this = Self { world: World::new(limits), updates_per_turn, object: String::new() };
         this.run("1 open ; 1 login user=ann");
         let reply = this.run(&format!("1 create kind=world room=w {fields}"));
         let (_, object) = reply.split_once("object=").expect("it was made");
@@ -27,15 +25,15 @@ impl Thinking {
     }
 
     fn run(&mut self, line: &str) -> String {
-        let mut inputs = ShardInputs { thought: self.thought.take(), ..ShardInputs::default() };
+        let mut inputs = ShardInputs::default();
         for step in line.split(" ; ") {
             self.world.step(step, &mut inputs);
         }
         let heard = self.world.turn(&inputs);
         let shard = &mut self.world.shard;
-        if shard.has_npcs_due() {
-            let updates = shard.think();
-            self.thought = Some(Thought { updates, took_ns: updates * self.update_ns });
+        let mut left = self.updates_per_turn;
+        while left > 0 && shard.has_npcs_due() {
+            left -= shard.think(left.min(64));
         }
         heard
     }
@@ -52,7 +50,8 @@ fn updates(heard: &str) -> usize {
 
 #[test]
 fn npcs_are_there_while_somebody_is() {
-    let mut shard = Thinking::new(Limits::PRODUCTION, 100, "npcs=patrol:3:4:0:0:10|seek:2:1:0:0:9");
+    let mut shard =
+        Thinking::new(Limits::PRODUCTION, 1000, "npcs=patrol:3:4:0:0:10|seek:2:1:0:0:9");
     assert_eq!(shard.counters().npcs, 0);
     let heard = shard.run("1 join room=w x=50 y=50");
     assert!(heard.contains(" members=1 ") && heard.contains(" entity=0 "), "{heard}");
@@ -85,7 +84,7 @@ fn npcs_are_there_while_somebody_is() {
 
 #[test]
 fn what_is_said_of_npcs_is_checked_and_holds_when_the_world_wakes() {
-    let mut shard = Thinking::new(Limits::PRODUCTION, 100, "npcs=wander:3:4:0:0:10");
+    let mut shard = Thinking::new(Limits::PRODUCTION, 1000, "npcs=wander:3:4:0:0:10");
     for field in ["wander:1:1:0:0", "dance:1:1:0:0:1", "wander:0:1:0:0:1", "wander:1:1:0:0:1|"] {
         let reply = shard.run(&format!("1 create kind=world room=v npcs={field}"));
         assert_eq!(reply, "1: create status=400 error=field-invalid\n", "{field}");
@@ -113,7 +112,7 @@ fn what_is_said_of_npcs_is_checked_and_holds_when_the_world_wakes() {
 fn npcs_are_bounded_in_a_world_and_on_a_shard() {
     let limits =
         Limits { world_npcs_max: 4, npcs_max: 6, world_entities_max: 4, ..Limits::PRODUCTION };
-    let mut shard = Thinking::new(limits.clone(), 100, "npcs=wander:3:1:0:0:9");
+    let mut shard = Thinking::new(limits.clone(), 1000, "npcs=wander:3:1:0:0:9");
     assert_eq!(
         shard.run("1 create kind=world room=v npcs=wander:4:1:0:0:9|flee:1:1:0:0:9"),
         "1: create status=413 error=too-many-npcs limit=limits.world_npcs_max\n"
@@ -151,16 +150,13 @@ fn npcs_are_bounded_in_a_world_and_on_a_shard() {
 
 #[test]
 fn npcs_that_do_not_fit_wait_and_nobody_waits_for_them() {
-    let limits = Limits { npc_turn_ns: 5000, ..Limits::PRODUCTION };
     let fields = "tick_hz=10 npcs=wander:60:4:0:0:10|patrol:40:4:0:0:10";
-    let mut shard = Thinking::new(limits, 1000, fields);
+    let mut shard = Thinking::new(Limits::PRODUCTION, 5, fields);
     shard.run("1 create kind=world room=v npcs=wander:3:4:0:0:10");
     shard.run("1 join room=w ; 1 join room=v");
-    // Until it is known how long they take.
     for _ in 0..200 {
         shard.run("+10");
     }
-    assert_eq!(shard.counters().npcs_per_turn, 5);
     let before = (shard.counters().npc_updates, shard.counters().npc_carried_over);
     let partition = shard.world.shard.partition(PartitionId::of_name("v")).unwrap();
     let (small, _) = partition.room_named("v").unwrap();
@@ -182,8 +178,8 @@ fn npcs_that_do_not_fit_wait_and_nobody_waits_for_them() {
     // The small world is not behind the large one.
     assert!(turns_behind < 400, "{turns_behind}");
     // With time enough all are moved in time again.
-    shard.update_ns = 1;
-    for _ in 0..2000 {
+    shard.updates_per_turn = 1000;
+    for _ in 0..20 {
         shard.run("+10");
     }
     let put_off = shard.counters().npc_carried_over;
@@ -191,4 +187,75 @@ fn npcs_that_do_not_fit_wait_and_nobody_waits_for_them() {
         shard.run("+10");
     }
     assert_eq!(shard.counters().npc_carried_over, put_off);
+}
+
+/// A shard to which the world `w` has come back from the store with this field.
+fn restored_with(npcs: Value<'_>) -> World {
+    let mut world = World::new(Limits::PRODUCTION);
+    let record = packed("world", &[("name", Value::Text("w")), ("npcs", npcs)]);
+    let id = format!("{}.1", PartitionId::of_name("w").0).parse().unwrap();
+    world.shard.restore_object(world.now, id, 1, &record).unwrap();
+    world.run("1 open ; 1 login user=ann");
+    world
+}
+
+#[test]
+fn a_stored_field_that_was_never_checked_makes_no_npcs() {
+    for npcs in [Value::Text("my own notes"), Value::Integer(7), Value::Text("wander:3:1e9:0:0:9")]
+    {
+        let mut world = restored_with(npcs);
+        assert!(world.run("1 join room=w").contains("1: join status=0 "), "{npcs:?}");
+        assert_eq!(world.shard.counters().npcs, 0);
+        assert_eq!(world.shard.counters().npc_fields_invalid, 1);
+    }
+    let mut world = restored_with(Value::Text("wander:3:1:0:0:9"));
+    world.run("1 join room=w");
+    assert_eq!((world.shard.counters().npcs, world.shard.counters().npc_fields_invalid), (3, 0));
+}
+
+#[test]
+fn whoever_wakes_npcs_is_charged_for_them() {
+    let mut shard = Thinking::new(Limits::PRODUCTION, 1000, "npcs=wander:700:1:0:0:9");
+    shard.run("1 join room=w");
+    assert_eq!(shard.world.shard.effects.scanned, 700);
+    shard.run("2 open ; 2 login user=bob");
+    shard.run("2 join room=w");
+    assert_eq!(shard.world.shard.effects.scanned, 0);
+}
+
+#[test]
+fn npcs_that_move_count_towards_what_ticks_in_a_turn() {
+    let mut shard = Thinking::new(Limits::PRODUCTION, 5000, "npcs=patrol:600:4:0:0:50");
+    for room in ["v", "u"] {
+        shard.run(&format!("1 create kind=world room={room} npcs=patrol:600:4:0:0:50"));
+    }
+    shard.run("1 join room=w ; 1 join room=v ; 1 join room=u");
+    for _ in 0..3 {
+        shard.run("+100");
+        shard.run("+0");
+    }
+    let before = shard.counters().world_ticks;
+    shard.run("+100");
+    assert_eq!(shard.counters().world_ticks - before, 2);
+    shard.run("+0");
+    assert_eq!(shard.counters().world_ticks - before, 3);
+}
+
+#[test]
+fn a_world_that_woke_again_waits_once_for_its_npcs() {
+    let mut shard = Thinking::new(Limits::PRODUCTION, 0, "npcs=patrol:9:4:0:0:50");
+    for _ in 0..5 {
+        shard.run("1 join room=w");
+        shard.run("+100");
+        shard.run("1 leave room=w");
+        shard.run("+6000");
+    }
+    shard.run("1 join room=w");
+    shard.run("+100");
+    let shard = &mut shard.world.shard;
+    let worlds = &shard.worlds;
+    let living = shard.thinkers.iter().filter(|(slot, woken)| worlds.waking_of(*slot) == *woken);
+    assert_eq!(living.count(), 1);
+    assert_eq!((0..9).map(|_| shard.think(1)).sum::<usize>(), 9);
+    assert!(!shard.has_npcs_due());
 }

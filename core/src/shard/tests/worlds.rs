@@ -329,7 +329,7 @@ fn a_tick_larger_than_what_may_be_staged_leaves_when_the_way_is_free() {
     for index in 0..20 {
         let session = SessionId { shard: ShardId(1), generation: 0, index };
         let motion = Motion::default();
-        world.shard.world_join(object, (session, index as u16), motion, &mut world.outputs);
+        world.shard.world_join(object, (session, index as u16), motion, None, &mut world.outputs);
     }
     let told = |world: &World| {
         let batch = &world.outputs.mesh[1];

@@ -54,6 +54,7 @@ fn entries_say_what_they_must() {
         "wander:3:1:inf:0:4",
         "wander:3:1:0:0:1e38",
         "wander:3:1:2097088:0:4",
+        "wander:3:640.1:0:0:4",
         "wander:3:1:0:0:4|",
     ] {
         assert_eq!(text(wrong).map(|_| ()), Err(Reason::FieldInvalid), "{wrong}");
@@ -63,6 +64,13 @@ fn entries_say_what_they_must() {
     let entries = entries_of(&[dims, with_z]).unwrap();
     assert_eq!(entries[0].manner.home, [2.0, 3.0, 4.0]);
     assert!(entries_of(&[with_z]).is_err());
+    // A cell in a tick, and what members may.
+    assert!(text("wander:3:640:0:0:4").is_ok());
+    let speed_max = ("speed_max", Value::Float(2.5));
+    assert!(entries_of(&[speed_max, ("npcs", Value::Text("wander:3:2.5:0:0:4"))]).is_ok());
+    assert!(entries_of(&[speed_max, ("npcs", Value::Text("wander:3:2.6:0:0:4"))]).is_err());
+    let tick_hz = ("tick_hz", Value::Integer(1));
+    assert!(entries_of(&[tick_hz, ("npcs", Value::Text("wander:3:65:0:0:4"))]).is_err());
     let many = vec!["wander:1:1:0:0:4"; NPC_ENTRIES_MAX + 1].join("|");
     assert!(text(&many).is_err());
     assert_eq!(count_of(&text(&many[17..]).unwrap()), NPC_ENTRIES_MAX);
@@ -171,6 +179,7 @@ fn numbers_name_their_behaviours() {
     let named: Vec<_> = (0..5).map(|number| world.npc_behaviour(number)).collect();
     assert_eq!(named, [None, Some("wander"), Some("wander"), Some("seek"), None]);
     assert_eq!((world.npc_count(), world.entity_count(), world.member_count()), (3, 4, 1));
+    assert_eq!(world.cost(), 4 * 1024 * 10, "they are moved at each tick");
     let mut short = super::super::tests::world(WorldSettings::default());
     let entries = entries_of(&[("npcs", Value::Text("wander:2:1:0:0:9|seek:5:1:0:0:9"))]).unwrap();
     short.populate(&entries, 3, HashSeed(1, 2));
