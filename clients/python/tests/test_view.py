@@ -27,6 +27,7 @@ class ViewTest(unittest.TestCase):
                 view = views[message["room"]]
                 before = set(view.entities)
                 frame = view.apply(message)
+                assert frame is not None
                 known = {
                     str(each.id): [
                         list(each.cell),
@@ -45,21 +46,53 @@ class ViewTest(unittest.TestCase):
                 told = {each.id for each in view.entities.values() if each.tick == frame.tick}
                 self.assertEqual(frame.updated, told)
 
-    def test_what_is_no_frame_is_refused(self) -> None:
-        whole = {"msg": "frame", "tick": 1, "cell": "0:0", "cells": ["*0:0 1:2:3:0:0:90"]}
-        View().apply(whole)
+    def test_what_is_no_frame_is_refused_and_none_of_it_applied(self) -> None:
+        cells = ["*0:0 1:2:3:0:0:90"]
+        whole = {"msg": "frame", "tick": 1, "cell": "0:0", "whole": True, "cells": cells}
+        view = View()
+        view.apply(whole)
+        before = dict(view.entities)
+        right = "0:1 2:2:70:0:0:90"
         wrongs: list[dict[str, Any]] = [
             {"tick": None},
             {"cell": ""},
             {"cell": "0:x"},
+            {"cell": "0"},
             {"cells": None},
-            {"cells": [""]},
-            {"cells": ["*0:0 1:2:3"]},
-            {"cells": ["*0:0 -1:0:0:2"]},
+            {"cells": [right, ""]},
+            {"cells": [right, 5]},
+            {"cells": [right, "0 3:2:3"]},
+            {"cells": [right, "*0:0 1:2:3"]},
+            {"cells": [right, "*0:0 1.5:2:3:0:0:90"]},
+            {"cells": [right, "*0:0 1::3:0:0:90"]},
+            {"cells": [right, "*0:0 -1:0:0:2"]},
+            {"cells": [right, "*0:0 -1:0"]},
+            {"cell": "0:0:0", "whole": False, "cells": []},
         ]
         for wrong in wrongs:
-            with self.subTest(wrong), self.assertRaises(ValueError):
-                View().apply(whole | wrong)
+            with self.subTest(wrong):
+                with self.assertRaises(ValueError):
+                    view.apply(whole | wrong)
+                self.assertEqual(view.entities, before)
+
+    def test_a_frame_in_several_messages_is_applied_with_the_last_of_them(self) -> None:
+        view = View()
+
+        def apply(tick: int, *cells: str, **more: bool) -> Frame | None:
+            return view.apply({"msg": "frame", "tick": tick, "cell": "0:0", "cells": [*cells]} | more)
+
+        apply(1, "*0:0 1:2:3:0:0:90 2:2:3:0:0:90 3:1:1:0:0:0", whole=True)
+        before = dict(view.entities)
+        first = "*0:0 1:2:3:0:0:90"
+        self.assertIsNone(apply(2, first, whole=True, more=True))
+        self.assertIsNone(apply(2, "0:0 2:2:3:0:0:90", more=True))
+        self.assertEqual(view.entities, before)
+        both = Frame(2, (0, 0), True, frozenset({1, 2, 4}), frozenset({3}))
+        self.assertEqual(apply(2, "0:1 4:2:70:0:0:90"), both)
+        # One that is cut off is void.
+        apply(3, "0:0 -1", more=True)
+        anew = Frame(4, (0, 0), True, frozenset({1}), frozenset({2, 4}))
+        self.assertEqual(apply(4, first, whole=True), anew)
 
     def test_frames_that_are_brought_as_one_say_what_both_say(self) -> None:
         first = Frame(1, (0, 0), True, frozenset({1, 2}), frozenset({3, 4}))

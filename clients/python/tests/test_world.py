@@ -179,8 +179,16 @@ class WorldTest(unittest.IsolatedAsyncioTestCase):
             await last
             both = Frame(3, (0, 0), False, frozenset({8}), frozenset({7}))
             self.assertEqual(await anext(frames), both)
+            # What was told before the end is brought before it.
+            last = following(client, "frame", lambda message: message["tick"] == 4)
+            connection.write(later | {"tick": 4, "cells": ["0:0 -8"]})
+            await last
             connection.cut()
             await client.close()
+            self.assertEqual((await anext(frames)).gone, {8})
+            with self.assertRaises(WarrenError) as caught:
+                await anext(frames)
+            self.assertEqual(caught.exception.reason, "client-closed")
 
     async def test_members_of_a_world_see_each_other_move(self) -> None:
         async with (

@@ -34,11 +34,13 @@ export interface Frame {
 }
 /** The entities around a member. */
 export declare class View {
+    #private;
     readonly entities: Map<number, Entity>;
     /**
-     * Applies a `frame`.
+     * Applies a `frame`: all of it or, when it throws, nothing. One that comes in several messages is
+     * applied with the last of them: the others bring nothing.
      *
      * @throws SyntaxError when it is none.
      */
-    apply({ tick, cell, cells, whole }: Message): Frame;
+    apply({ tick, cell, cells, whole, more }: Message): Frame | undefined;
 }

@@ -2,65 +2,96 @@
 /** The entities around a member. */
 export class View {
     entities = new Map();
+    /** What has come of a frame that more belongs to. */
+    #begun;
     /**
-     * Applies a `frame`.
+     * Applies a `frame`: all of it or, when it throws, nothing. One that comes in several messages is
+     * applied with the last of them: the others bring nothing.
      *
      * @throws SyntaxError when it is none.
      */
-    apply({ tick, cell, cells, whole }) {
+    apply({ tick, cell, cells, whole, more }) {
+        // A whole one says all there is: what had begun before it was cut off.
+        const begun = whole === true ? undefined : this.#begun;
+        this.#begun = undefined;
         if (typeof tick !== "number" || typeof cell !== "string" || !Array.isArray(cells)) {
             throw new SyntaxError("the message is no frame");
         }
-        const centre = numbers(cell);
-        const isWhole = whole === true;
+        const isWhole = whole === true || begun?.isWhole === true;
+        const all = begun === undefined ? cells : begun.cells.concat(cells);
+        if (more === true) {
+            this.#begun = { isWhole, cells: all };
+            return undefined;
+        }
+        const centre = integers(cell.split(":"));
+        if (centre.length !== 2 && centre.length !== 3)
+            throw new SyntaxError("a frame has no centre");
+        const sections = all.map((text) => section(text, centre.length, tick));
+        return { tick, centre, isWhole, ...this.#tell(centre, isWhole, sections) };
+    }
+    #tell(centre, isWhole, sections) {
         const updated = new Set();
         const forgotten = new Set();
         const forget = (id) => {
             if (this.entities.delete(id))
                 forgotten.add(id);
         };
-        const put = (id, at, state) => {
-            this.entities.set(id, entity(id, at, state, tick));
-            updated.add(id);
-        };
-        for (const { id, cell: at } of this.entities.values()) {
-            if (isWhole || !touches(at, centre))
+        for (const { id, cell } of this.entities.values()) {
+            if (isWhole || !touches(cell, centre))
                 forget(id);
         }
-        for (const section of cells) {
-            const [head = "", ...parts] = section.split(" ");
-            const isKey = head.startsWith("*");
-            const at = numbers(isKey ? head.slice(1) : head);
+        for (const { cell, isKey, told } of sections) {
             if (isKey) {
                 for (const { id, cell: its } of this.entities.values())
-                    if (isSame(its, at))
+                    if (isSame(its, cell))
                         forget(id);
             }
-            for (const part of parts) {
-                const isLeave = part.startsWith("-");
-                const [id, ...rest] = numbers(isLeave ? part.slice(1) : part);
-                const now = isLeave ? rest.splice(0, centre.length) : at;
-                if (now.length === 0 || !touches(now, centre))
+            for (const { id, entity } of told) {
+                if (entity === undefined || !touches(entity.cell, centre))
                     forget(id);
-                else
-                    put(id, now, rest);
+                else {
+                    this.entities.set(id, entity);
+                    updated.add(id);
+                }
             }
         }
         const isThere = (id) => this.entities.has(id);
         return {
-            tick,
-            centre,
-            isWhole,
             updated: [...updated].filter(isThere),
             gone: [...forgotten].filter((id) => !isThere(id)),
         };
     }
 }
-function numbers(text) {
-    const found = text.split(":").map(Number);
-    if (text === "" || found.some(Number.isNaN))
+function numbers(texts) {
+    const found = texts.map((text) => (text === "" ? NaN : Number(text)));
+    if (found.some(Number.isNaN))
         throw new SyntaxError("a frame holds no numbers");
     return found;
+}
+function integers(texts) {
+    const found = numbers(texts);
+    if (!found.every(Number.isInteger))
+        throw new SyntaxError("a frame holds no integers");
+    return found;
+}
+function section(text, dims, tick) {
+    if (typeof text !== "string")
+        throw new SyntaxError("a frame's section is no text");
+    const [head = "", ...parts] = text.split(" ");
+    const isKey = head.startsWith("*");
+    const cell = integers((isKey ? head.slice(1) : head).split(":"));
+    if (cell.length !== dims)
+        throw new SyntaxError("a frame's section has no cell");
+    const told = parts.map((part) => {
+        const isLeave = part.startsWith("-");
+        const [number = "", ...rest] = (isLeave ? part.slice(1) : part).split(":");
+        const [id] = integers([number]);
+        if (isLeave && rest.length === 0)
+            return { id, entity: undefined };
+        const now = isLeave ? integers(rest.splice(0, dims)) : cell;
+        return { id, entity: entity(id, now, numbers(rest), tick) };
+    });
+    return { cell, isKey, told };
 }
 /** `state`: position, velocity and heading, in as many dimensions as the cell. */
 function entity(id, cell, state, tick) {

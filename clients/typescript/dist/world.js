@@ -123,6 +123,8 @@ export class World {
     }
     #frame(message) {
         const frame = this.#view.apply(message);
+        if (frame === undefined)
+            return;
         this.#tick = frame.tick;
         this.#listeners.emit("frame", frame);
     }

@@ -36,63 +36,111 @@ export interface Frame {
   readonly gone: readonly number[];
 }
 
+/** What a section says of one of its entities. */
+interface Told {
+  readonly id: number;
+  /** As it is now; none when it is gone from the world. */
+  readonly entity: Entity | undefined;
+}
+
+interface Section {
+  readonly cell: readonly number[];
+  /** It says all that is in its cell. */
+  readonly isKey: boolean;
+  readonly told: readonly Told[];
+}
+
 /** The entities around a member. */
 export class View {
   readonly entities = new Map<number, Entity>();
+  /** What has come of a frame that more belongs to. */
+  #begun: { readonly isWhole: boolean; readonly cells: readonly unknown[] } | undefined;
 
   /**
-   * Applies a `frame`.
+   * Applies a `frame`: all of it or, when it throws, nothing. One that comes in several messages is
+   * applied with the last of them: the others bring nothing.
    *
    * @throws SyntaxError when it is none.
    */
-  apply({ tick, cell, cells, whole }: Message): Frame {
+  apply({ tick, cell, cells, whole, more }: Message): Frame | undefined {
+    // A whole one says all there is: what had begun before it was cut off.
+    const begun = whole === true ? undefined : this.#begun;
+    this.#begun = undefined;
     if (typeof tick !== "number" || typeof cell !== "string" || !Array.isArray(cells)) {
       throw new SyntaxError("the message is no frame");
     }
-    const centre = numbers(cell);
-    const isWhole = whole === true;
+    const isWhole = whole === true || begun?.isWhole === true;
+    const all: readonly unknown[] = begun === undefined ? cells : begun.cells.concat(cells);
+    if (more === true) {
+      this.#begun = { isWhole, cells: all };
+      return undefined;
+    }
+    const centre = integers(cell.split(":"));
+    if (centre.length !== 2 && centre.length !== 3) throw new SyntaxError("a frame has no centre");
+    const sections = all.map((text) => section(text, centre.length, tick));
+    return { tick, centre, isWhole, ...this.#tell(centre, isWhole, sections) };
+  }
+
+  #tell(
+    centre: readonly number[],
+    isWhole: boolean,
+    sections: readonly Section[],
+  ): Pick<Frame, "updated" | "gone"> {
     const updated = new Set<number>();
     const forgotten = new Set<number>();
     const forget = (id: number): void => {
       if (this.entities.delete(id)) forgotten.add(id);
     };
-    const put = (id: number, at: readonly number[], state: readonly number[]): void => {
-      this.entities.set(id, entity(id, at, state, tick));
-      updated.add(id);
-    };
-    for (const { id, cell: at } of this.entities.values()) {
-      if (isWhole || !touches(at, centre)) forget(id);
+    for (const { id, cell } of this.entities.values()) {
+      if (isWhole || !touches(cell, centre)) forget(id);
     }
-    for (const section of cells as string[]) {
-      const [head = "", ...parts] = section.split(" ");
-      const isKey = head.startsWith("*");
-      const at = numbers(isKey ? head.slice(1) : head);
+    for (const { cell, isKey, told } of sections) {
       if (isKey) {
-        for (const { id, cell: its } of this.entities.values()) if (isSame(its, at)) forget(id);
+        for (const { id, cell: its } of this.entities.values()) if (isSame(its, cell)) forget(id);
       }
-      for (const part of parts) {
-        const isLeave = part.startsWith("-");
-        const [id, ...rest] = numbers(isLeave ? part.slice(1) : part) as [number, ...number[]];
-        const now = isLeave ? rest.splice(0, centre.length) : at;
-        if (now.length === 0 || !touches(now, centre)) forget(id);
-        else put(id, now, rest);
+      for (const { id, entity } of told) {
+        if (entity === undefined || !touches(entity.cell, centre)) forget(id);
+        else {
+          this.entities.set(id, entity);
+          updated.add(id);
+        }
       }
     }
     const isThere = (id: number): boolean => this.entities.has(id);
     return {
-      tick,
-      centre,
-      isWhole,
       updated: [...updated].filter(isThere),
       gone: [...forgotten].filter((id) => !isThere(id)),
     };
   }
 }
 
-function numbers(text: string): number[] {
-  const found = text.split(":").map(Number);
-  if (text === "" || found.some(Number.isNaN)) throw new SyntaxError("a frame holds no numbers");
+function numbers(texts: readonly string[]): number[] {
+  const found = texts.map((text) => (text === "" ? NaN : Number(text)));
+  if (found.some(Number.isNaN)) throw new SyntaxError("a frame holds no numbers");
   return found;
+}
+
+function integers(texts: readonly string[]): number[] {
+  const found = numbers(texts);
+  if (!found.every(Number.isInteger)) throw new SyntaxError("a frame holds no integers");
+  return found;
+}
+
+function section(text: unknown, dims: number, tick: number): Section {
+  if (typeof text !== "string") throw new SyntaxError("a frame's section is no text");
+  const [head = "", ...parts] = text.split(" ");
+  const isKey = head.startsWith("*");
+  const cell = integers((isKey ? head.slice(1) : head).split(":"));
+  if (cell.length !== dims) throw new SyntaxError("a frame's section has no cell");
+  const told = parts.map((part): Told => {
+    const isLeave = part.startsWith("-");
+    const [number = "", ...rest] = (isLeave ? part.slice(1) : part).split(":");
+    const [id] = integers([number]) as [number];
+    if (isLeave && rest.length === 0) return { id, entity: undefined };
+    const now = isLeave ? integers(rest.splice(0, dims)) : cell;
+    return { id, entity: entity(id, now, numbers(rest), tick) };
+  });
+  return { cell, isKey, told };
 }
 
 /** `state`: position, velocity and heading, in as many dimensions as the cell. */

@@ -184,6 +184,7 @@ export class World {
 
   #frame(message: Message): void {
     const frame = this.#view.apply(message);
+    if (frame === undefined) return;
     this.#tick = frame.tick;
     this.#listeners.emit("frame", frame);
   }

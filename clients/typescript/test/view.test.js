@@ -18,6 +18,7 @@ for (const { name, wire, view } of frames) {
     views.set(message.room, known);
     const before = new Set(known.entities.keys());
     const frame = known.apply(message);
+    assert.ok(frame);
     /** @type {typeof view} */
     const now = {};
     for (const { id, cell, x, y, z, vx, vy, vz, heading } of known.entities.values()) {
@@ -38,18 +39,47 @@ for (const { name, wire, view } of frames) {
 
 test("there are frames to apply", () => assert.ok(frames.length >= 9));
 
-test("what is no frame is refused", () => {
-  const whole = { msg: "frame", tick: 1, cell: "0:0", cells: ["*0:0 1:2:3:0:0:90"] };
-  new View().apply(whole);
+test("what is no frame is refused, and none of it applied", () => {
+  const whole = { msg: "frame", tick: 1, cell: "0:0", whole: true, cells: ["*0:0 1:2:3:0:0:90"] };
+  const view = new View();
+  view.apply(whole);
+  const before = [...view.entities];
+  const right = "0:1 2:2:70:0:0:90";
   for (const wrong of [
     { tick: null },
     { cell: "" },
     { cell: "0:x" },
+    { cell: "0" },
     { cells: null },
-    { cells: [""] },
-    { cells: ["*0:0 1:2:3"] },
-    { cells: ["*0:0 -1:0:0:2"] },
+    { cells: [right, ""] },
+    { cells: [right, 5] },
+    { cells: [right, "0 3:2:3"] },
+    { cells: [right, "*0:0 1:2:3"] },
+    { cells: [right, "*0:0 1.5:2:3:0:0:90"] },
+    { cells: [right, "*0:0 1::3:0:0:90"] },
+    { cells: [right, "*0:0 -1:0:0:2"] },
+    { cells: [right, "*0:0 -1:0"] },
   ]) {
-    assert.throws(() => new View().apply({ ...whole, ...wrong }), SyntaxError, JSON.stringify(wrong));
+    const message = /** @type {any} */ ({ ...whole, ...wrong });
+    assert.throws(() => view.apply(message), SyntaxError, JSON.stringify(wrong));
+    assert.deepEqual([...view.entities], before, JSON.stringify(wrong));
   }
+});
+
+test("a frame in several messages is applied with the last of them", () => {
+  const view = new View();
+  const frame = { msg: "frame", cell: "0:0" };
+  view.apply({ ...frame, tick: 1, whole: true, cells: ["*0:0 1:2:3:0:0:90 2:2:3:0:0:90 3:1:1:0:0:0"] });
+  const before = [...view.entities];
+  const first = { ...frame, tick: 2, whole: true, more: true, cells: ["*0:0 1:2:3:0:0:90"] };
+  assert.equal(view.apply(first), undefined);
+  assert.equal(view.apply({ ...frame, tick: 2, more: true, cells: ["0:0 2:2:3:0:0:90"] }), undefined);
+  assert.deepEqual([...view.entities], before);
+  assert.deepEqual(view.apply({ ...frame, tick: 2, cells: ["0:1 4:2:70:0:0:90"] }), {
+    ...{ tick: 2, centre: [0, 0], isWhole: true, updated: [1, 2, 4], gone: [3] },
+  });
+  // One that is cut off is void.
+  view.apply({ ...frame, tick: 3, more: true, cells: ["0:0 -1"] });
+  const { updated, gone } = view.apply({ ...first, tick: 4, more: false }) ?? {};
+  assert.deepEqual([updated, gone], [[1], [2, 4]]);
 });

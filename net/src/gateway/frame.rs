@@ -1,6 +1,7 @@
 //! Frames of worlds for protocols without a binary form: a message with flat fields, as
 //! `docs/protocol.md` describes it under "Worlds". A frame that would be too long for one message is
-//! told in several: its sections stand for themselves, and the rest of one is no key.
+//! told in several, of which all but the last say that there is `more`: its sections stand for
+//! themselves, and the rest of one is no key.
 
 use std::fmt::Write;
 
@@ -47,7 +48,7 @@ impl FrameScratch {
         self.begin(&header);
         for section in frame.sections() {
             if self.text.len() > text_bytes_max {
-                tell(self.message(world, &header));
+                tell(self.message(world, &header, true));
                 header.is_whole = false;
                 self.begin(&header);
             }
@@ -56,7 +57,7 @@ impl FrameScratch {
             for (at, told) in updates.chain(section.leaves().map(Told::Gone)).enumerate() {
                 if at > 0 && self.text.len() > text_bytes_max {
                     self.ends.push(self.text.len());
-                    tell(self.message(world, &header));
+                    tell(self.message(world, &header, true));
                     header.is_whole = false;
                     self.begin(&header);
                     write_head(&mut self.text, &section, dims, false);
@@ -65,7 +66,7 @@ impl FrameScratch {
             }
             self.ends.push(self.text.len());
         }
-        tell(self.message(world, &header));
+        tell(self.message(world, &header, false));
     }
 
     /// Begins a message.
@@ -76,8 +77,8 @@ impl FrameScratch {
         self.ends.push(self.text.len());
     }
 
-    /// The message with the sections that were written.
-    fn message(&mut self, world: &str, header: &FrameHeader) -> Message<'_> {
+    /// The message with the sections that were written, and whether more of the frame comes behind.
+    fn message(&mut self, world: &str, header: &FrameHeader, has_more: bool) -> Message<'_> {
         let Self { text, ends, message } = self;
         message.clear();
         let mut builder = MessageBuilder::new(message, "frame");
@@ -86,6 +87,9 @@ impl FrameScratch {
         builder.field("cell", Value::Text(&text[..ends[0]]));
         if header.is_whole {
             builder.field("whole", Value::Boolean(true));
+        }
+        if has_more {
+            builder.field("more", Value::Boolean(true));
         }
         builder.list("cells", ends.windows(2).map(|ends| &text[ends[0]..ends[1]]));
         Message::from_checked(message)

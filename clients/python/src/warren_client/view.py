@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .message import Message
 
@@ -59,48 +60,86 @@ class Frame:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Section:
+    cell: Cell
+    is_key: bool
+    """It says all that is in its cell."""
+    told: Sequence[tuple[int, Entity | None]]
+    """Its entities as they are now; none for one that is gone from the world."""
+
+
 class View:
     """The entities around a member."""
 
     def __init__(self) -> None:
         self.entities: dict[int, Entity] = {}
+        # Whether a frame that more belongs to is whole, and what has come of it.
+        self._begun: tuple[bool, list[Any]] | None = None
 
-    def apply(self, message: Message) -> Frame:
-        """Applies a ``frame``. Raises ``ValueError`` when it is none."""
-        tick, sections = message.get("tick"), message.get("cells")
-        if not isinstance(tick, int) or not isinstance(sections, list):
-            raise ValueError("the message is no frame")
-        centre = _cell(str(message.get("cell")).split(":"))
+    def apply(self, message: Message) -> Frame | None:
+        """Applies a ``frame``: all of it or, when it raises, nothing. One that comes in several
+        messages is applied with the last of them: the others bring nothing. Raises ``ValueError``
+        when it is none.
+        """
         is_whole = message.get("whole") is True
+        # A whole one says all there is: what had begun before it was cut off.
+        begun, self._begun = None if is_whole else self._begun, None
+        tick, cells = message.get("tick"), message.get("cells")
+        if not isinstance(tick, int) or not isinstance(cells, list):
+            raise ValueError("the message is no frame")
+        if begun is not None:
+            is_whole, cells = begun[0], begun[1] + cells
+        if message.get("more") is True:
+            self._begun = is_whole, cells
+            return None
+        centre = _cell(str(message.get("cell")).split(":"))
+        if len(centre) not in (2, 3):
+            raise ValueError("a frame has no centre")
+        sections = [_section(text, len(centre), tick) for text in cells]
         before = frozenset(self.entities)
-        told: set[int] = set()
-        self._forget(
-            each
-            for each in list(self.entities.values())
-            if is_whole or not _touches(each.cell, centre)
-        )
-        for section in sections:
-            head, *parts = section.split(" ")
-            cell = _cell(head.removeprefix("*").split(":"))
-            if head.startswith("*"):
-                self._forget(each for each in list(self.entities.values()) if each.cell == cell)
-            for part in parts:
-                number, *rest = part.removeprefix("-").split(":")
-                now: Cell | None = cell
-                if part.startswith("-"):
-                    now = _cell(rest[: len(centre)]) if rest else None
-                    rest = rest[len(centre) :]
-                if now is None or not _touches(now, centre):
-                    self.entities.pop(int(number), None)
-                else:
-                    told.add(int(number))
-                    self.entities[int(number)] = _entity(int(number), now, rest, tick)
+        told = self._tell(centre, is_whole, sections)
         known = frozenset(self.entities)
         return Frame(tick, centre, is_whole, known & told, before - known)
 
-    def _forget(self, entities: Iterable[Entity]) -> None:
-        for entity in entities:
+    def _tell(self, centre: Cell, is_whole: bool, sections: Iterable[_Section]) -> set[int]:
+        """Brings the entities that were told."""
+        told: set[int] = set()
+        self._forget(lambda each: is_whole or not _touches(each.cell, centre))
+        for section in sections:
+            if section.is_key:
+                self._forget(lambda each: each.cell == section.cell)  # noqa: B023
+            for number, entity in section.told:
+                if entity is None or not _touches(entity.cell, centre):
+                    self.entities.pop(number, None)
+                else:
+                    told.add(number)
+                    self.entities[number] = entity
+        return told
+
+    def _forget(self, is_meant: Callable[[Entity], bool]) -> None:
+        for entity in [each for each in self.entities.values() if is_meant(each)]:
             del self.entities[entity.id]
+
+
+def _section(text: object, dims: int, tick: int) -> _Section:
+    if not isinstance(text, str):
+        raise ValueError("a frame's section is no text")
+    head, *parts = text.split(" ")
+    cell = _cell(head.removeprefix("*").split(":"))
+    if len(cell) != dims:
+        raise ValueError("a frame's section has no cell")
+    told: list[tuple[int, Entity | None]] = []
+    for part in parts:
+        number, *rest = part.removeprefix("-").split(":")
+        if not part.startswith("-"):
+            told.append((int(number), _entity(int(number), cell, rest, tick)))
+        elif rest:
+            now = _cell(rest[:dims])
+            told.append((int(number), _entity(int(number), now, rest[dims:], tick)))
+        else:
+            told.append((int(number), None))
+    return _Section(cell, head.startswith("*"), told)
 
 
 def _cell(coordinates: Sequence[str]) -> Cell:

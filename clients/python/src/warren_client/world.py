@@ -146,16 +146,18 @@ class World:
 
         offs = [self.on("frame", hear), self.on("end", lambda _: woken.set())]
         try:
-            while self._ended is None:
-                await woken.wait()
-                woken.clear()
+            # What was told before the end is brought before it.
+            while waiting is not None or self._ended is None:
+                if waiting is None:
+                    await woken.wait()
+                    woken.clear()
                 if waiting is not None:
                     frame, waiting = waiting, None
                     yield frame
         finally:
             for off in offs:
                 off()
-        if self._ended.reason != "left":
+        if self._ended is not None and self._ended.reason != "left":
             raise self._ended
 
     async def leave(self) -> None:
@@ -171,8 +173,9 @@ class World:
     def _frame(self, message: Message) -> None:
         if message.get("room") == self.room:
             frame = self._view.apply(message)
-            self.tick = frame.tick
-            self._listeners.emit("frame", frame)
+            if frame is not None:
+                self.tick = frame.tick
+                self._listeners.emit("frame", frame)
 
     def _move_refused(self, message: Message) -> None:
         if message.get("room", message.get("id")) != self.room:

@@ -22,17 +22,21 @@ fn frame(entities: u16) -> Vec<u8> {
     frame
 }
 
-/// The messages of a frame, each as whether it is whole and its sections.
-fn told(frame: &[u8], text_bytes_max: usize) -> Vec<(bool, Vec<String>)> {
-    let mut messages = Vec::new();
+/// The messages of a frame, each as its sections; the first is whole, and all but the last have more.
+fn told(frame: &[u8], text_bytes_max: usize) -> Vec<Vec<String>> {
+    let (mut messages, mut marks) = (Vec::new(), Vec::new());
     FrameScratch::default().translate_within(text_bytes_max, ("w", frame), |message| {
         let message = Message::parse(message.as_bytes()).expect("a message as long as one may be");
         assert_eq!((message.text("room"), message.text("cell")), (Ok("w"), Ok("0:0")));
         assert_eq!(message.get("tick"), Some(Value::Integer(3)));
         let Some(Value::List(cells)) = message.get("cells") else { panic!("{message:?}") };
-        let is_whole = message.get("whole") == Some(Value::Boolean(true));
-        messages.push((is_whole, cells.iter().map(str::to_owned).collect()));
+        let is = |name| message.get(name) == Some(Value::Boolean(true));
+        marks.push((is("whole"), is("more")));
+        messages.push(cells.iter().map(str::to_owned).collect());
     });
+    let last = messages.len() - 1;
+    let expected: Vec<_> = (0..messages.len()).map(|at| (at == 0, at < last)).collect();
+    assert_eq!(marks, expected);
     messages
 }
 
@@ -40,10 +44,10 @@ fn told(frame: &[u8], text_bytes_max: usize) -> Vec<(bool, Vec<String>)> {
 fn a_frame_that_is_too_long_for_one_message_is_told_in_several() {
     let (one, several) = (told(&frame(4), TEXT_BYTES_MAX), told(&frame(4), 60));
     assert_eq!((one.len(), several.len()), (1, 3));
-    // The first alone is whole and has the key, and each goes on where the last one ended.
+    // The first alone has the key, and each goes on where the last one ended.
     let mut joined: Vec<String> = Vec::new();
-    for (at, (is_whole, cells)) in several.into_iter().enumerate() {
-        assert_eq!((is_whole, cells[0].starts_with('*')), (at == 0, at == 0));
+    for (at, cells) in several.into_iter().enumerate() {
+        assert_eq!(cells[0].starts_with('*'), at == 0);
         for cell in cells {
             let (head, parts) = cell.split_once(' ').expect("no section says nothing");
             match joined.last_mut().filter(|last| last.trim_start_matches('*').starts_with(head)) {
@@ -52,13 +56,13 @@ fn a_frame_that_is_too_long_for_one_message_is_told_in_several() {
             }
         }
     }
-    assert_eq!(joined, one[0].1);
+    assert_eq!(joined, one[0]);
 }
 
 #[test]
 fn the_largest_frame_fits_its_messages() {
     let messages = told(&frame(u16::MAX), TEXT_BYTES_MAX);
     assert!(messages.len() > 1);
-    let parts = messages.iter().flat_map(|(_, cells)| cells).map(|cell| cell.matches(' ').count());
+    let parts = messages.iter().flatten().map(|cell| cell.matches(' ').count());
     assert_eq!(parts.sum::<usize>(), usize::from(u16::MAX) + 2);
 }
