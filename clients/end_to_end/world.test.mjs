@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { connect } from "../typescript/dist/index.js";
 import { startProxy, startServer } from "../typescript/test/server.js";
 import { startChromium } from "./chromium.mjs";
 
@@ -105,6 +106,59 @@ test("a page whose connection is cut goes on in its world", { timeout }, async (
   await agree(bob, ann, "ann");
   assert.deepEqual(await bob.texts("#count"), ["(2 in view)"]);
   assert.deepEqual(await ann.texts("#notice"), [""]);
+});
+
+test("a door that did not open can be tried again, and opens once", { timeout }, async (context) => {
+  const server = await startServer(context);
+  const browser = await startChromium(context, { from: "nowhere", to: "nowhere" });
+  const page = await browser.open(`http://${server.admin}/demo/world`);
+  await page.submit({ name: "ann", room: "lobby" });
+  await page.until("document.getElementById('refusal').textContent === 'That did not work: lobby.'");
+  await page.until("!document.getElementById('join').disabled");
+  const tries = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('config.json')).length";
+  assert.equal(await page.evaluate(tries), 1);
+  await page.evaluate("document.getElementById('room').value = 'meadow'");
+  await page.evaluate("const form = document.getElementById('enter'); form.requestSubmit(); form.requestSubmit()");
+  await page.until("!document.getElementById('world').hidden");
+  assert.equal(await page.evaluate(tries), 2);
+  assert.deepEqual(await page.texts("#state"), ["connected"]);
+});
+
+test("a page that may not come back to its world tries again", { timeout }, async (context) => {
+  const server = await startServer(context, { config: "[session]\ngrace_ms = 1\n" });
+  const proxy = await startProxy(context, server.port);
+  const bob = await connect(`tcp://${server.game}`, { user: "bob" });
+  context.after(() => bob.close());
+  await bob.call("create", { kind: "world", room: "meadow", members_max: 1 });
+  const ann = await walkIn(context, server.admin, "ann", { from: server.game, to: `127.0.0.1:${proxy.port}` });
+  // Bob takes her place, once her session is gone.
+  proxy.lead(undefined);
+  proxy.cut();
+  let bobs;
+  while (bobs === undefined) bobs = await bob.joinWorld("meadow").catch(() => undefined);
+  proxy.lead(server.port);
+  await ann.until("document.getElementById('notice').textContent.startsWith('Not in the world: room-full')");
+  await bobs.leave();
+  await ann.until("document.getElementById('notice').textContent === ''");
+  const release = await press(ann, "KeyD");
+  const tick = await ann.evaluate("document.getElementById('tick').textContent");
+  await ann.until(`document.getElementById("tick").textContent !== ${JSON.stringify(tick)}`);
+  await release();
+});
+
+test("a page of a world that does not tell who comes knows their names", { timeout }, async (context) => {
+  const server = await startServer(context, { config: "[limits]\npresence_members_max = 1\n" });
+  const ann = await walkIn(context, server.admin, "ann");
+  const bob = await connect(`tcp://${server.game}`, { user: "bob" });
+  await bob.joinWorld("meadow");
+  await ann.until(placeOf("bob"));
+  await bob.close();
+  await ann.until(`document.getElementById("count").textContent === "(1 in view)"`);
+  const carol = await connect(`tcp://${server.game}`, { user: "carol" });
+  context.after(() => carol.close());
+  await carol.joinWorld("meadow");
+  await ann.until(placeOf("carol"));
+  assert.equal(await ann.evaluate(placeOf("bob")), undefined);
 });
 
 test("a page of the demo sees its bots walk", { timeout }, async (context) => {

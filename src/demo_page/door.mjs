@@ -41,16 +41,16 @@ export async function connectHere(/** @type {string} */ user) {
   const { port } = await (await fetch("/demo/config.json")).json();
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const url = `${scheme}://${location.hostname}:${port}/`;
-  const client = await connect(url, { user, WebSocket: CutWebSocket });
-  const cut = element("cut", HTMLButtonElement);
-  cut.addEventListener("click", () => {
-    cutUntilMs = performance.now() + CUT_MS;
-    cut.disabled = true;
-    setTimeout(() => (cut.disabled = false), CUT_MS);
-    socket?.close();
-  });
-  return client;
+  return connect(url, { user, WebSocket: CutWebSocket });
 }
+
+const cut = element("cut", HTMLButtonElement);
+cut.addEventListener("click", () => {
+  cutUntilMs = performance.now() + CUT_MS;
+  cut.disabled = true;
+  setTimeout(() => (cut.disabled = false), CUT_MS);
+  socket?.close();
+});
 
 /** Says at the top of the page what the client is doing. */
 export function showState(/** @type {import("/demo/client/index.js").State} */ now) {
@@ -62,7 +62,7 @@ export function showState(/** @type {import("/demo/client/index.js").State} */ n
 
 /**
  * Lets a guest in by the form: `start` is given the name and the room; when it is done, the door
- * closes, and `inside` is shown.
+ * closes, and `inside` is shown. It is called by one at a time, and may be called again when it failed.
  *
  * @param {HTMLElement} inside
  * @param {(user: string, room: string) => Promise<void>} start
@@ -71,9 +71,13 @@ export function showState(/** @type {import("/demo/client/index.js").State} */ n
 export function openDoor(inside, start, entered) {
   const name = element("name", HTMLInputElement);
   const refusal = element("refusal", HTMLElement);
+  const button = element("join", HTMLButtonElement);
   name.value = `guest${Math.floor(Math.random() * 10_000)}`;
   element("enter", HTMLFormElement).addEventListener("submit", async (event) => {
     event.preventDefault();
+    // Not every way to submit a form looks at its button.
+    if (button.disabled) return;
+    button.disabled = true;
     refusal.textContent = "";
     try {
       await start(name.value, element("room", HTMLInputElement).value);
@@ -85,6 +89,7 @@ export function openDoor(inside, start, entered) {
       refusal.textContent = `That did not work: ${reason}.`;
       state.dataset.state = "connecting";
       state.textContent = "not connected";
+      button.disabled = false;
     }
   });
 }

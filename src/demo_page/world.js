@@ -11,6 +11,10 @@ import { Steering } from "./steering.mjs";
 const MOVE_INTERVAL_MS = 100;
 /** Time between two looks at the figures. */
 const FIGURES_INTERVAL_MS = 1_000;
+/** After this time a page that could not come back to its world tries again. */
+const REJOIN_MS = 3_000;
+/** Time between two questions for names, where the world does not tell who comes. */
+const NAMES_INTERVAL_MS = 5_000;
 /** Pages of `who`, of 250 names each, that are asked for. */
 const WHO_PAGES_MAX = 8;
 /** Guests come in at most so far from the middle, in units: they shall meet. */
@@ -27,7 +31,11 @@ const near = element("near", HTMLElement);
 const notice = element("notice", HTMLElement);
 
 /** Joins a world, which is made if there is none. */
-async function joinWorld(/** @type {Client} */ client, /** @type {string} */ room, /** @type {Steering} */ { x, y }) {
+async function joinWorld(
+  /** @type {Client} */ client,
+  /** @type {string} */ room,
+  /** @type {{x: number, y: number}} */ { x, y },
+) {
   await client.call("create", { kind: "world", room, ...SETTINGS }).catch((error) => {
     if (error.reason !== "name-taken") throw error;
   });
@@ -38,6 +46,13 @@ async function joinWorld(/** @type {Client} */ client, /** @type {string} */ roo
 class Names {
   /** @type {Map<number, string>} */
   #users = new Map();
+  /** While they are asked for: those that have been told. @type {Map<number, string> | undefined} */
+  #asked;
+  /** They may be others by now. */
+  #isStale = false;
+  /** When they may be asked for again. */
+  #dueMs = 0;
+  #failure = "";
   #client;
   #room;
   #changed;
@@ -53,14 +68,24 @@ class Names {
     this.#changed = changed;
     client.on("joined", (message) => {
       if (message.room !== room || !this.isShown) return;
-      this.#users.set(Number(message.entity), message.user);
+      for (const users of this.#known()) users.set(Number(message.entity), message.user);
       changed();
     });
     client.on("left", (message) => {
       if (message.room !== room) return;
-      for (const [id, user] of this.#users) if (user === message.user) this.#users.delete(id);
+      for (const users of this.#known()) {
+        for (const [id, user] of users) if (user === message.user) users.delete(id);
+      }
       changed();
     });
+    // A large world does not tell who comes and goes: a number may be another's by now.
+    client.on("members", (message) => {
+      if (message.room === room) this.#isStale = true;
+    });
+  }
+
+  #known() {
+    return this.#asked === undefined ? [this.#users] : [this.#users, this.#asked];
   }
 
   get isShown() {
@@ -72,17 +97,42 @@ class Names {
     return this.isShown ? this.#users : new Map();
   }
 
-  async ask() {
-    this.#users.clear();
+  /** All are asked for now, if they are shown. */
+  renew() {
+    this.#isStale = true;
+    this.#dueMs = 0;
+    this.look(performance.now());
+  }
+
+  /** Asks for them when they are shown and may be others by now, at most every `NAMES_INTERVAL_MS`. */
+  look(/** @type {number} */ nowMs) {
+    if (!this.isShown || !this.#isStale || nowMs < this.#dueMs) return;
+    this.#dueMs = nowMs + NAMES_INTERVAL_MS;
+    this.#isStale = false;
+    this.#ask().catch((error) => {
+      this.#isStale = true;
+      this.#failure = `No names yet: ${error.message}.`;
+      notice.textContent = this.#failure;
+    });
+  }
+
+  async #ask() {
+    /** @type {Map<number, string>} */
+    const asked = new Map();
+    this.#asked = asked;
     /** @type {string | undefined} */
     let after;
     for (let page = 0; page < WHO_PAGES_MAX; page += 1) {
       const from = after === undefined ? {} : { after };
       const reply = await this.#client.call("who", { room: this.#room, count: 250, ...from });
-      reply.users.forEach((user, index) => this.#users.set(Number(reply.entities?.[index]), user));
+      // The answer to the last question counts.
+      if (this.#asked !== asked) return;
+      reply.users.forEach((user, index) => asked.set(Number(reply.entities?.[index]), user));
       after = reply.after;
       if (after === undefined) break;
     }
+    [this.#users, this.#asked] = [asked, undefined];
+    if (notice.textContent === this.#failure) notice.textContent = "";
     this.#changed();
   }
 }
@@ -150,8 +200,14 @@ class Moves {
 
 async function start(/** @type {string} */ user, /** @type {string} */ room) {
   const client = await connectHere(user);
+  client.on("state", showState);
+  showState(client.state);
   const anywhere = () => (Math.random() * 2 - 1) * ENTRANCE;
-  const steering = new Steering(canvas, anywhere(), anywhere());
+  const first = await joinWorld(client, room, { x: anywhere(), y: anywhere() }).catch(async (error) => {
+    await client.close();
+    throw error;
+  });
+  const steering = new Steering(canvas, first.entrance.x, first.entrance.y);
   const scene = new Scene(canvas);
   const figures = new Figures();
   const moves = new Moves();
@@ -159,8 +215,7 @@ async function start(/** @type {string} */ user, /** @type {string} */ room) {
   let world;
   const names = new Names(client, room, () => void (world && showNear(world, names.users)));
 
-  async function join() {
-    const joined = await joinWorld(client, room, steering);
+  function enter(/** @type {World} */ joined) {
     world = joined;
     notice.textContent = "";
     // Not everywhere may one choose.
@@ -178,29 +233,37 @@ async function start(/** @type {string} */ user, /** @type {string} */ room) {
     joined.on("end", ({ reason }) => {
       world = undefined;
       notice.textContent = `Not in the world any more: ${reason}.`;
-      if (reason === "session-lost") join().catch(tell);
+      if (reason === "session-lost") void rejoin();
     });
-    if (names.isShown) await names.ask();
-  }
-  const tell = (/** @type {Error} */ error) => {
-    notice.textContent = `Not in the world: ${error.message}.`;
-  };
-
-  client.on("state", showState);
-  showState(client.state);
-  try {
-    await join();
-  } catch (error) {
-    await client.close();
-    throw error;
+    names.renew();
   }
 
+  /** Comes back on a new session, however often that is refused. */
+  async function rejoin() {
+    let joined;
+    try {
+      joined = await joinWorld(client, room, steering);
+    } catch (error) {
+      if (client.state.state === "closed") return;
+      const reason = error instanceof Error ? error.message : String(error);
+      notice.textContent = `Not in the world: ${reason}. It is tried again every ${REJOIN_MS / 1_000} seconds.`;
+      setTimeout(rejoin, REJOIN_MS);
+      return;
+    }
+    enter(joined);
+  }
+
+  enter(first);
   namesButton.addEventListener("click", () => {
     namesButton.setAttribute("aria-pressed", String(!names.isShown));
-    if (names.isShown) names.ask().catch(tell);
+    if (names.isShown) names.renew();
     else near.replaceChildren();
   });
-  setInterval(() => void (world && figures.show(world, steering)), FIGURES_INTERVAL_MS);
+  setInterval(() => {
+    if (world === undefined) return;
+    figures.show(world, steering);
+    names.look(performance.now());
+  }, FIGURES_INTERVAL_MS);
   let drawnMs = performance.now();
   const draw = (/** @type {number} */ nowMs) => {
     requestAnimationFrame(draw);
