@@ -226,9 +226,12 @@ impl Cluster {
         let shard = &mut self.shards[index];
         let published = shard.turn(now, false, &mut self.clients.port(index));
         self.peaks[index].note_input(&self.clients.taken_lengths);
-        // What moving NPCs takes is anything.
+        // What moving NPCs takes is anything, and for a while it is as if there were too many for all
+        // turns: worlds here have few, which would fit into any.
         let (clock_ns, took_ns) = (Cell::new(0), 50 << (self.turns % 8));
-        shard.think(|| clock_ns.replace(clock_ns.get() + took_ns));
+        if !(self.turns / 64).is_multiple_of(4) {
+            shard.think(|| clock_ns.replace(clock_ns.get() + took_ns));
+        }
         let outputs = shard.outputs();
         self.trace.mix_number(index as u64);
         self.trace.mix_number(shard.shard().counters().npc_updates);
