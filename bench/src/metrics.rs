@@ -110,6 +110,12 @@ impl Reading {
         })
     }
 
+    /// Moves of worlds that were taken since.
+    #[must_use]
+    pub fn moves_since(&self, earlier: &Self) -> u64 {
+        self.worlds.since(&earlier.worlds).moves
+    }
+
     /// What the server told of its objects.
     #[must_use]
     pub fn state(&self) -> StateCounts {

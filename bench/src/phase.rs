@@ -85,6 +85,8 @@ pub struct Outcome {
     pub server_threads: Option<Vec<ThreadUse>>,
     /// How long the CPU was read for, in nanoseconds.
     pub elapsed_ns: u64,
+    /// Moves that the server took over the whole run, if it tells, and nobody else moved.
+    pub moves_taken: Option<u64>,
     /// The server was the floor, which tells nothing.
     pub is_floor: bool,
     /// What the server counted of its own work; if not, why not.
@@ -125,6 +127,7 @@ impl Outcome {
                 // Of its ticks there are its frames, and those that it skips are missing among them.
                 Err(_) => self.is_floor.then_some(0),
             },
+            moves_taken: self.moves_taken,
             disconnects: self.counters.disconnects,
             faults: self.counters.faults,
             heartbeats_missing: self.counters.heartbeats_missing,
@@ -229,7 +232,14 @@ impl std::error::Error for EntryFailed {}
 /// [`EntryFailed`] when not all users come into their rooms, others when a generator or the server
 /// is gone.
 pub fn play(setup: &Setup, meter: &mut Meter) -> Result<Outcome> {
-    play_beside(setup, meter, || Ok(()))
+    let before = server_counts(setup);
+    let mut outcome = play_beside(setup, meter, || Ok(()))?;
+    // Every move has been taken when everyone has been told of the last: this is exact.
+    if matches!(setup.profile.activity, Activity::Move) {
+        let taken = before.and_then(|before| Ok(server_counts(setup)?.moves_since(&before)));
+        outcome.moves_taken = taken.ok();
+    }
+    Ok(outcome)
 }
 
 /// The same, with something else that begins when all users are in their rooms.
@@ -498,6 +508,7 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
         generator_cpu: core_shares.into_values().fold(0.0, f64::max),
         server_threads,
         elapsed_ns,
+        moves_taken: None,
         is_floor: matches!(setup.wire, Wire::Floor(_)),
         server_work,
         memory,

@@ -97,8 +97,10 @@ impl Limit {
 pub struct StormEvidence {
     /// Users who did not come back.
     pub missing: u32,
-    /// From the cut until the last was back, in nanoseconds.
-    pub all_back_ns: u64,
+    /// Users who came back and did not hear all that they missed.
+    pub behind: u32,
+    /// From the cut until the last was back and had heard all that it missed, in nanoseconds.
+    pub all_caught_up_ns: u64,
     /// The highest share of a core that generators took meanwhile.
     pub generator_cpu: f64,
 }
@@ -110,6 +112,8 @@ pub struct Evidence {
     pub account: Account,
     /// Ticks of worlds that the server has skipped, if that is known.
     pub ticks_skipped: Option<u64>,
+    /// Moves that the server took in all, if that is known and nobody else moved.
+    pub moves_taken: Option<u64>,
     /// Connections lost.
     pub disconnects: u64,
     /// Frames that are none of the protocol.
@@ -191,6 +195,14 @@ fn broken_integrity(evidence: &Evidence) -> Vec<String> {
     if let Some(StormEvidence { missing: missing @ 1.., .. }) = evidence.storm {
         reasons.push(format!("{missing} users did not come back"));
     }
+    if let Some(StormEvidence { behind: behind @ 1.., .. }) = evidence.storm {
+        reasons.push(format!("{behind} users who came back did not hear all that they missed"));
+    }
+    let untaken = evidence.moves_taken.filter(|taken| *taken != account.sent);
+    if let Some(taken) = untaken {
+        let sent = account.sent;
+        reasons.push(format!("{sent} moves were said, and the server took {taken}"));
+    }
     if evidence.measured == 0 {
         reasons.push("nothing was measured".to_owned());
     }
@@ -234,11 +246,11 @@ fn bounded(
 
 fn broken_bounds(profile: &Profile, evidence: &Evidence) -> Vec<String> {
     let storm = profile.storm.zip(evidence.storm);
-    let late = storm.filter(|(storm, seen)| seen.all_back_ns > storm.bound_all_back_ns);
+    let late = storm.filter(|(storm, seen)| seen.all_caught_up_ns > storm.bound_all_back_ns);
     let late = late.map(|(storm, seen)| {
         let [seen_s, bound_s] =
-            [seen.all_back_ns, storm.bound_all_back_ns].map(|span_ns| span_ns as f64 / 1e9);
-        format!("all were back {seen_s:.2} s after the cut, bound {bound_s} s")
+            [seen.all_caught_up_ns, storm.bound_all_back_ns].map(|span_ns| span_ns as f64 / 1e9);
+        format!("all were back and had heard what they missed {seen_s:.2} s after the cut, bound {bound_s} s")
     });
     bounded(profile, evidence.latency_ns)
         .filter(|(_, latency_ns, bound_ns)| latency_ns > bound_ns)

@@ -214,6 +214,10 @@ pub struct StormReport {
     pub back: u32,
     /// When the last of them was, in nanoseconds of `CLOCK_MONOTONIC`.
     pub back_last_ns: u64,
+    /// How often somebody who was back had heard all that was missed.
+    pub caught_up: u32,
+    /// When that was last.
+    pub caught_up_last_ns: u64,
     /// Resumes that were refused, and connections that ended before an answer, by reason.
     pub refusals: BTreeMap<String, u64>,
     /// Messages that were told again.
@@ -235,6 +239,8 @@ impl StormReport {
     pub fn add(&mut self, other: &Self) {
         self.back += other.back;
         self.back_last_ns = self.back_last_ns.max(other.back_last_ns);
+        self.caught_up += other.caught_up;
+        self.caught_up_last_ns = self.caught_up_last_ns.max(other.caught_up_last_ns);
         self.replayed += other.replayed;
         self.lines_held += other.lines_held;
         self.lines_said_again += other.lines_said_again;

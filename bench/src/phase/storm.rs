@@ -27,6 +27,10 @@ pub struct Weathered {
     pub all_back_ns: u64,
     /// Users who did not come back.
     pub missing: u32,
+    /// From the cut until the last of those who came back had heard all that was missed, in nanoseconds.
+    pub all_caught_up_ns: u64,
+    /// Users who came back and did not hear all that they missed.
+    pub behind: u32,
     /// The highest share of a core that its generators took from the cut until all were back.
     pub generator_cpu: f64,
     /// CPU of the server in that time, in nanoseconds, if its process is known.
@@ -106,6 +110,8 @@ impl Weathered {
         Self {
             all_back_ns: report.back_last_ns.saturating_sub(cut_ns),
             missing: setup.users.saturating_sub(report.back),
+            all_caught_up_ns: report.caught_up_last_ns.saturating_sub(cut_ns),
+            behind: report.back.saturating_sub(report.caught_up),
             generator_cpu: core_shares.into_values().fold(0.0, f64::max),
             server_cpu_ns,
             memory_peaks: peak_before.and_then(|before| Ok([before, peak?])),
@@ -126,7 +132,8 @@ impl Outcome {
     /// What a verdict on a storm is given on.
     #[must_use]
     pub(super) fn storm_evidence(&self) -> Option<StormEvidence> {
-        let Weathered { missing, all_back_ns, generator_cpu, .. } = *self.storm.as_ref()?;
-        Some(StormEvidence { missing, all_back_ns, generator_cpu })
+        let Weathered { missing, behind, all_caught_up_ns, generator_cpu, .. } =
+            *self.storm.as_ref()?;
+        Some(StormEvidence { missing, behind, all_caught_up_ns, generator_cpu })
     }
 }

@@ -65,7 +65,7 @@ fn tiles(report: &Report) -> Vec<(&'static str, String, String)> {
     let faults = report.lost + report.duplicated + report.corrupted + report.disconnects;
     let storm = report.storm.as_ref().map(|storm| {
         let bound = format!("bound {} s after the cut", storm.bound_all_back_s);
-        ("all back", storm.all_back(), bound)
+        ("all back, nothing missed", storm.all_caught_up(), bound)
     });
     let mut tiles = vec![("users per core", per_core.0, per_core.1)];
     tiles.extend(storm);

@@ -15,7 +15,7 @@ use crate::turn_times::LongTurns;
 pub struct StormReport {
     /// Users came back at times drawn from so many seconds after the cut.
     pub window_s: f64,
-    /// By then all were to be back, in seconds after the cut.
+    /// By then all were to be back and have heard what they missed, in seconds after the cut.
     pub bound_all_back_s: f64,
     /// Users who came back.
     pub users_back: u32,
@@ -23,6 +23,11 @@ pub struct StormReport {
     pub users_missing: u32,
     /// When the last was back, in seconds after the cut; nothing when not all were.
     pub all_back_s: Option<f64>,
+    /// Users who came back and did not hear all that they missed.
+    pub users_behind: u32,
+    /// When the last had heard all that it missed, in seconds after the cut; nothing when not all were back
+    /// and had. The bound is on this.
+    pub all_caught_up_s: Option<f64>,
     /// Resumes that were refused, and connections that ended before an answer, by reason. Most are
     /// tried again.
     pub refusals: BTreeMap<String, u64>,
@@ -67,6 +72,9 @@ impl StormReport {
             users_back: report.back,
             users_missing: weathered.missing,
             all_back_s: (weathered.missing == 0).then_some(weathered.all_back_ns as f64 / 1e9),
+            users_behind: weathered.behind,
+            all_caught_up_s: (weathered.missing + weathered.behind == 0)
+                .then_some(weathered.all_caught_up_ns as f64 / 1e9),
             refusals: report.refusals.clone(),
             replayed: report.replayed,
             lines_held: report.lines_held,
@@ -90,6 +98,16 @@ impl StormReport {
         }
     }
 
+    /// When all had heard what they missed, in words.
+    #[must_use]
+    pub fn all_caught_up(&self) -> String {
+        match (self.all_caught_up_s, self.users_behind) {
+            (Some(seconds), _) => format!("{seconds:.2} s"),
+            (None, 0) => self.all_back(),
+            (None, behind) => format!("{behind} behind"),
+        }
+    }
+
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
         let mib = |bytes: Option<u64>| figure(bytes.map(|bytes| bytes as f64 / 1_048_576.0), 1);
         let refusals = self.refusals.iter().map(|(reason, count)| format!("{count} {reason}"));
@@ -103,8 +121,10 @@ impl StormReport {
             (
                 "all back",
                 format!(
-                    "{} after the cut, bound {} s; {} users came at times drawn from {} s",
+                    "{} after the cut, with what they missed {}, bound {} s; {} users came at times \
+                     drawn from {} s",
                     self.all_back(),
+                    self.all_caught_up(),
                     self.bound_all_back_s,
                     self.users_back,
                     self.window_s

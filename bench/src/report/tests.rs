@@ -71,6 +71,7 @@ fn outcome() -> Outcome {
         generator_cpu: 0.2,
         server_threads: Some(vec![thread]),
         elapsed_ns: 10_000_000_000,
+        moves_taken: None,
         is_floor: false,
         server_work: Ok(Work {
             counts: Counts {
@@ -427,6 +428,8 @@ fn storm_report(missing: u32) -> Report {
         report,
         all_back_ns: 3_200_000_000,
         missing,
+        all_caught_up_ns: 3_300_000_000,
+        behind: missing / 20,
         generator_cpu: 0.5,
         server_cpu_ns: Some(96_000_000),
         memory_peaks: Ok([10 << 20, 20 << 20].map(|resident_bytes| memory::Peak { resident_bytes })),
@@ -446,6 +449,8 @@ fn a_storm_is_told_in_json_table_and_page() {
         ("users_back", "960"),
         ("users_missing", "40"),
         ("all_back_s", "null"),
+        ("users_behind", "2"),
+        ("all_caught_up_s", "null"),
         ("bound_all_back_s", "5.0"),
         ("refusals", "{\"busy\":12}"),
         ("replayed", "77"),
@@ -461,7 +466,7 @@ fn a_storm_is_told_in_json_table_and_page() {
     }
     for text in [report.to_table(), report.to_html()] {
         for told in [
-            "40 missing after the cut, bound 5 s",
+            "40 missing after the cut, with what they missed 2 behind, bound 5 s",
             "12 busy",
             "77 told again, 5 held while away, 3 said again",
             "100.0 us CPU a resume",
@@ -474,7 +479,9 @@ fn a_storm_is_told_in_json_table_and_page() {
     }
     let report = storm_report(0);
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.reasons);
-    assert!(report.to_table().contains("3.20 s after the cut, bound 5 s; 1000 users came"));
+    assert!(
+        report.to_table().contains("3.20 s after the cut, with what they missed 3.30 s, bound 5 s")
+    );
     let plain = Report::new("server", circumstances(), &outcome(), None);
     assert!(plain.storm.is_none() && !plain.to_html().contains("all back"));
 }

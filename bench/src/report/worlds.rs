@@ -29,6 +29,8 @@ pub struct WorldsReport {
     pub stale: u64,
     /// Members that were watched.
     pub members_watched: u64,
+    /// Moves that the server took in the whole run, if it tells, and nobody else moved.
+    pub moves_taken: Option<u64>,
     /// What the server counted in the measured part.
     pub server: Option<WorldCounts>,
 }
@@ -64,6 +66,7 @@ impl WorldsReport {
             frames_missing: worlds.frames_missing,
             stale: worlds.stale,
             members_watched: worlds.watched,
+            moves_taken: outcome.moves_taken,
             server: outcome.server_work.as_ref().ok().map(|work| work.worlds),
         })
     }

@@ -47,6 +47,7 @@ fn any_fault_in_the_messages_fails() {
     fail(|evidence| evidence.heartbeats_missing = 9, "9 heartbeats missing");
     fail(|evidence| evidence.heartbeats_surplus = 10, "10 heartbeats too many");
     fail(|evidence| evidence.measured = 0, "nothing was measured");
+    fail(|evidence| evidence.moves_taken = Some(1), "0 moves were said, and the server took 1");
 }
 
 #[test]
@@ -126,14 +127,20 @@ fn each_verdict_has_its_exit_status() {
 
 #[test]
 fn a_storm_passes_when_all_are_back_in_time() {
-    let storm = StormEvidence { missing: 0, all_back_ns: 5_000 * MS, generator_cpu: 0.9 };
+    let all_caught_up_ns = 5_000 * MS;
+    let storm = StormEvidence { missing: 0, behind: 0, all_caught_up_ns, generator_cpu: 0.9 };
     for (storm, verdict, reason) in [
         (storm, Verdict::Pass, ""),
         (StormEvidence { missing: 3, ..storm }, Verdict::Fail, "3 users did not come back"),
         (
-            StormEvidence { all_back_ns: 5_010 * MS, ..storm },
+            StormEvidence { behind: 2, ..storm },
             Verdict::Fail,
-            "all were back 5.01 s after the cut, bound 5 s",
+            "2 users who came back did not hear all that they missed",
+        ),
+        (
+            StormEvidence { all_caught_up_ns: 5_010 * MS, ..storm },
+            Verdict::Fail,
+            "all were back and had heard what they missed 5.01 s after the cut, bound 5 s",
         ),
         (
             StormEvidence { generator_cpu: 0.91, ..storm },

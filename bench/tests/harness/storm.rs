@@ -40,6 +40,8 @@ fn check_storm(protocol: &str, outcome: &Outcome) {
     assert_eq!(storm["missing"], serde_json::json!([]), "{protocol}");
     // Lines are said while people are away: they hear them when they are back.
     assert!(count("replayed") > 0 && count("lines_held") > 0, "{protocol}: {storm}");
+    let times = ["all_back_s", "all_caught_up_s"].map(|key| storm[key].as_f64().unwrap());
+    assert!(times[0] <= times[1] && count("users_behind") == 0, "{protocol}: {storm}");
     for key in ["all_back_s", "server_cpu_us_per_resume", "generator_cpu"] {
         assert!(storm[key].is_f64(), "{protocol}: {key} in {storm}");
     }

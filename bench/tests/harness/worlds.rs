@@ -66,6 +66,7 @@ fn warren_holds_the_smoke_size_of_open_world() {
     check("open-world", &outcome, 200.0);
     assert!(outcome.report["worlds"]["side_cells"].as_u64().unwrap() > 3);
     assert_eq!(outcome.report["floor"], Value::Null);
+    assert_eq!(outcome.report["worlds"]["moves_taken"], outcome.report["messages_sent"]);
 }
 
 #[test]

@@ -280,6 +280,8 @@ impl Connections {
     /// Says again what had no answer, by the same ids, and then what was held.
     fn catch_up(&mut self, index: u32, now_ns: u64) {
         let returns = self.returns_mut();
+        returns.report.caught_up += 1;
+        returns.report.caught_up_last_ns = now_ns;
         let way = &mut returns.list[index as usize];
         let again: Vec<Due> = way.unanswered.iter().copied().collect();
         let held = std::mem::take(&mut way.held);

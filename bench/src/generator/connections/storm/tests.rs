@@ -112,6 +112,7 @@ fn who_was_cut_asks_for_its_session_with_what_it_has_counted() {
     assert_eq!(report.tally.out_of_order, 0);
     let storm = report.storm.unwrap();
     assert_eq!((storm.back, storm.back_last_ns), (1, meant_ns + 7_000_000));
+    assert_eq!((storm.caught_up, storm.caught_up_last_ns), (1, meant_ns + 7_000_000));
 
     // The next time it shows the next token.
     assert!(connections.cut(0, CUT_NS));
@@ -134,7 +135,12 @@ fn what_had_no_answer_is_said_again_and_what_was_held_behind_it_when_all_was_hea
     connections.received(0, granted.as_bytes(), meant_ns).unwrap();
     receive(&mut connections, 0, &heard(1, 1, 0)).unwrap();
     assert_eq!(output(&mut connections), [], "it has not heard all that it missed");
-    receive(&mut connections, 0, &heard(2, 1, 1)).unwrap();
+    let storm = storm_of(&connections);
+    assert_eq!((storm.back, storm.back_last_ns, storm.caught_up), (1, meant_ns, 0));
+    connections.received(0, heard(2, 1, 1).as_bytes(), meant_ns + 9).unwrap();
+    let storm = storm_of(&connections);
+    assert_eq!((storm.back_last_ns, storm.caught_up_last_ns), (meant_ns, meant_ns + 9));
+    assert_eq!(storm.caught_up, 1);
     let both = output(&mut connections).remove(0).1;
     let lines: Vec<&str> = both.split_terminator('\0').collect();
     assert_eq!(format!("{}\0", lines[0]), said, "the same by the same id");
