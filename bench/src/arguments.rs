@@ -296,25 +296,26 @@ pub struct AttackArguments {
     /// The attack [default: all, one after the other]
     #[arg(long, value_enum)]
     pub scenario: Option<Scenario>,
-    /// Number of legal users, who chat
-    #[arg(long, default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=20_000))]
-    pub users: u32,
-    /// Milliseconds between two messages of one of them: often enough for a server that has work
+    /// Number of legal users [default: 2,000 who chat, 1,000 in a world]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=20_000))]
+    pub users: Option<u32>,
+    /// Milliseconds between two messages of one who chats: often enough for a server that has work
     #[arg(long, default_value_t = 1_000, value_parser = value_parser!(u32).range(20..=60_000))]
     pub period_ms: u32,
-    /// Seconds of each chat that are measured
+    /// Seconds of each phase that are measured
     #[arg(long, default_value_t = 8, value_parser = value_parser!(u32).range(1..=3600))]
     pub duration: u32,
     /// Seconds of the same before that
     #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(0..=3600))]
     pub warm_up: u32,
-    /// How often chat without and with the attack take turns
+    /// How often phases without and with the attack take turns
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=100))]
     pub rounds: u32,
     /// Shards of the server, each on a core of its own
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]
     pub shards: u16,
-    /// What legal users speak
+    /// What legal users speak; in a world that is binary, and with another protocol all attacks are those
+    /// on chat
     #[arg(long, value_enum, default_value_t = Protocol::Binary)]
     pub protocol: Protocol,
     /// The server to start [default: `warren` beside this program]
@@ -332,15 +333,19 @@ impl AttackArguments {
     /// The attacks in turn.
     #[must_use]
     pub fn scenarios(&self) -> Vec<Scenario> {
-        self.scenario.map_or_else(|| Scenario::value_variants().to_vec(), |one| vec![one])
+        let can = |scenario: &Scenario| {
+            self.protocol == Protocol::Binary || scenario.profile() == ProfileName::Chat
+        };
+        let all = || Scenario::value_variants().iter().copied().filter(can).collect();
+        self.scenario.map_or_else(all, |one| vec![one])
     }
 
-    /// The chat of legal users.
+    /// What legal users do beside an attack.
     #[must_use]
-    pub fn load(&self) -> LoadArguments {
+    pub fn load(&self, scenario: Scenario) -> LoadArguments {
         LoadArguments {
-            profile: ProfileName::Chat,
-            users: self.users,
+            profile: scenario.profile(),
+            users: self.users.unwrap_or(scenario.users()),
             duration: self.duration,
             warm_up: self.warm_up,
             room_size: None,

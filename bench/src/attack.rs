@@ -1,7 +1,7 @@
-//! `warren-bench attack`: what an attack does to those who chat beside it, and to the server.
+//! `warren-bench attack`: what an attack does to those who chat or walk beside it, and to the server.
 //!
 //! ```text
-//! a server ── baseline: legal users chat ── the same with attackers ──> ratios of percentiles
+//! a server ── baseline: legal users play ── the same with attackers ──> ratios of percentiles
 //!          └─ /metrics before and after: reasons counted, against reasons heard by attackers
 //! ```
 //!
@@ -10,6 +10,7 @@
 
 pub mod attacker;
 mod hearing;
+mod intruder;
 pub mod report;
 pub mod scenario;
 mod sockets;
@@ -26,7 +27,7 @@ use warren_net::gateway::{DecodeState, Frame, GatewaySettings, Protocol, decode}
 
 use self::attacker::{AttackPlan, AttackReport};
 use self::report::{AttackReports, Circumstances, Phase, ScenarioReport};
-use self::scenario::Scenario;
+use self::scenario::{Place, Scenario};
 use crate::arguments::{AttackArguments, LoadArguments};
 use crate::metrics::Reasons;
 use crate::phase::{self, Outcome};
@@ -56,12 +57,16 @@ const BOMB_ROUNDS: usize = 101;
 /// # Errors
 /// When one cannot be made.
 pub fn run(arguments: &AttackArguments) -> Result<Verdict> {
-    let load = arguments.load();
-    let circumstances = runner::prepare(&load)?;
+    let scenarios = arguments.scenarios();
+    let loads: Vec<LoadArguments> =
+        scenarios.iter().map(|scenario| arguments.load(*scenario)).collect();
+    loads.iter().try_for_each(LoadArguments::check)?;
+    // Which cores are whose depends on nothing in which they differ.
+    let circumstances = runner::prepare(&loads[0])?;
     let pinning = &circumstances.pinning;
     let mut reports = Vec::new();
-    for scenario in arguments.scenarios() {
-        let report = play(scenario, arguments, &load, pinning)
+    for (scenario, load) in scenarios.into_iter().zip(&loads) {
+        let report = play(scenario, arguments, load, pinning)
             .with_context(|| format!("the attack {}", scenario.label()))?;
         print!("{}", report.to_table());
         reports.push(report);
@@ -88,7 +93,8 @@ fn play(
     let program = arguments.server.clone().map_or_else(runner::program_beside, Ok)?;
     descriptors_raise(u32::MAX);
     let connections = load.users + shape.connections;
-    let mut size = runner::size(load, &program)?;
+    let everyone = LoadArguments { users: connections, ..load.clone() };
+    let mut size = runner::size(&everyone, &program)?;
     size.connections_max =
         capacity::connections_per_shard(connections, load.shards, descriptors_max())?;
     // Sessions of attackers end within the next round's warm-up.
@@ -98,7 +104,9 @@ fn play(
     let sockets = memory::sockets_allocated()?;
     let server = ServerProcess::start_warren(&program, &size, &pinning.server)?;
     let mut setup = runner::setup_started(&server, load, pinning);
-    setup.profile.message_period_ns = u64::from(arguments.period_ms) * 1_000_000;
+    if !scenario.is_in_world() {
+        setup.profile.message_period_ns = u64::from(arguments.period_ms) * 1_000_000;
+    }
     let admin = server.admin().context("the server has no admin endpoint")?;
     let (mut baseline, mut attacked) = (Phase::default(), Phase::default());
     // Attackers leave their cores less time to halt, by which alone latencies would differ.
@@ -107,12 +115,14 @@ fn play(
     let mut attack = AttackReport::default();
     let mut reasons = Reasons::default();
     for round in 0..arguments.rounds {
+        settle(scenario, admin)?;
         let outcome = phase::play(&setup, &mut Meter::new("before"))?;
         baseline.add(&outcome, 0.0);
         // Later ones have what attacks before have left.
         if round == 0 {
             baseline.add_peak(memory::Peak::take(server.id())?);
         }
+        settle(scenario, admin)?;
         let before = Reasons::take(admin)?;
         memory::peak_reset(server.id())?;
         let (outcome, told) = attacked_phase(scenario, &setup)?;
@@ -128,7 +138,8 @@ fn play(
     Ok(ScenarioReport::new(report::Parts {
         scenario,
         users: load.users,
-        period_ms: arguments.period_ms,
+        profile: setup.profile.name,
+        period_ms: setup.profile.message_period_ns / 1_000_000,
         settings,
         baseline,
         attacked,
@@ -139,9 +150,16 @@ fn play(
     }))
 }
 
+/// A world begins anew with each phase: its members are those of the phase, and whoever comes in later has
+/// a greater number.
+fn settle(scenario: Scenario, admin: std::net::SocketAddrV4) -> Result<()> {
+    if scenario.is_in_world() { crate::metrics::sessions_settle(admin) } else { Ok(()) }
+}
+
 /// The legal load, and the attack beside it from when all users are in their rooms.
 fn attacked_phase(scenario: Scenario, setup: &phase::Setup) -> Result<(Outcome, AttackReport)> {
     let mut attackers = None;
+    let setup = &phase::Setup { has_strangers: scenario.is_in_world(), ..setup.clone() };
     let outcome = phase::play_beside(setup, &mut Meter::new("attack"), || {
         let end_ns =
             clock::monotonic_ns() + MARGIN_NS + setup.warm_up_ns + setup.duration_ns + MARGIN_NS;
@@ -215,7 +233,7 @@ fn bomb_us(scenario: Scenario) -> Option<f64> {
         _ => return None,
     };
     let mut bytes = Vec::new();
-    scenario.step(0, number, &mut bytes);
+    scenario.step(Place::default(), number, &mut bytes);
     let settings =
         GatewaySettings { frame_bytes_max: MESSAGE_BYTES_MAX, ..GatewaySettings::default() };
     let mut times_ns: Vec<u64> = (0..BOMB_ROUNDS)

@@ -172,6 +172,9 @@ pub struct WorldTally {
     pub stale: u64,
     /// Members that were watched.
     pub watched: u64,
+    /// What was told of entities that are nobody of the run, where there may be such; not among
+    /// `entities`.
+    pub strangers: u64,
 }
 
 impl WorldTally {
@@ -183,6 +186,7 @@ impl WorldTally {
         self.frames_missing += other.frames_missing;
         self.stale += other.stale;
         self.watched += other.watched;
+        self.strangers += other.strangers;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddrV4, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,6 +14,9 @@ use crate::turn_times::TurnTimes;
 
 /// How long the server may take for each step of an answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
+/// How long sessions of a phase may take to end, and how often it is asked.
+const SETTLE_WAIT_NS: u64 = 20_000_000_000;
+const SETTLE_STEP: Duration = Duration::from_millis(100);
 /// Longest answer that is read: a few hundred shards fit.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
@@ -340,6 +344,25 @@ fn ask(admin: SocketAddrV4, path: &str) -> Result<String> {
 /// When it does not say so.
 pub fn check_ready(admin: SocketAddrV4) -> Result<()> {
     fetch(admin, "/readyz").map(drop)
+}
+
+/// Waits until the server has no sessions any more, nor their entities: those of who is gone wait for a while
+/// to be resumed.
+///
+/// # Errors
+/// When it does not answer, or still has some after 20 s.
+#[expect(clippy::disallowed_methods, reason = "a server tells its counts only when it is asked")]
+pub fn sessions_settle(admin: SocketAddrV4) -> Result<()> {
+    let until_ns = clock::monotonic_ns() + SETTLE_WAIT_NS;
+    loop {
+        let text = fetch(admin, "/metrics")?;
+        let sessions = sum(&text, "warren_sessions").context("there is no warren_sessions")?;
+        if sessions == 0 {
+            return Ok(());
+        }
+        ensure!(clock::monotonic_ns() < until_ns, "{sessions} sessions of a phase did not end");
+        thread::sleep(SETTLE_STEP);
+    }
 }
 
 #[cfg(test)]

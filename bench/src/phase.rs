@@ -44,6 +44,8 @@ pub struct Setup {
     pub profile: Profile,
     /// How many there are.
     pub users: u32,
+    /// Whether others may move in their worlds.
+    pub has_strangers: bool,
     /// How they speak.
     pub wire: Wire,
     /// Where the server listens.
@@ -314,6 +316,7 @@ fn plans(setup: &Setup) -> Vec<Plan> {
         generator_count,
         users: setup.users,
         profile: setup.profile.clone(),
+        has_strangers: setup.has_strangers,
         run,
         wire: setup.wire,
         addresses: setup.addresses.clone(),

@@ -164,7 +164,7 @@ impl Ring {
         address: SocketAddrV4,
         leave: Leave,
     ) -> io::Result<()> {
-        let socket = sockets::connect_begun(source, address, None)?;
+        let socket = sockets::connect_begun(source, address, None, None)?;
         sockets::wait_in_ring(&socket)?;
         self.begin(index, socket, leave)
     }

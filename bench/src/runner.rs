@@ -247,6 +247,7 @@ fn setup(load: &LoadArguments, pinning: &Pinning) -> Setup {
     Setup {
         profile: load.profile(),
         users: load.users,
+        has_strangers: false,
         wire: Wire::Server(load.protocol),
         addresses: Vec::new(),
         certificate: None,

@@ -329,6 +329,15 @@ impl Wire {
         }
     }
 
+    /// Appends a move to a place that no path has, for those who are no users of the run.
+    ///
+    /// # Panics
+    /// As [`create`](Self::create).
+    pub fn walk_to(self, world: u64, motion: Motion, out: &mut Vec<u8>) {
+        assert_eq!(self, Self::Server(Protocol::Binary), "worlds are played over binary");
+        binary::walk(world, motion, out);
+    }
+
     /// Appends a message to the room.
     pub fn say(self, seat: Seat, text: &str, out: &mut Vec<u8>) {
         self.say_with_id(seat, text, 0, out);

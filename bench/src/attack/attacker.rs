@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use warren_net::io::descriptor_limit::descriptors_raise;
 
 use super::hearing::Hearing;
-use super::scenario::{Scenario, Shape};
-use super::sockets::{Poll, Progress, read, write};
+use super::intruder::Intruder;
+use super::scenario::{Place, Scenario, Shape};
+use super::sockets::{Poll, Progress, Reads, read, write};
 use crate::{clock, pinning};
 
 /// Longest wait, so that the end is not overslept.
@@ -121,6 +122,7 @@ impl AttackReport {
 struct Connection {
     stream: Option<TcpStream>,
     hearing: Hearing,
+    intruder: Intruder,
     output: Vec<u8>,
     /// How often it was opened, and how often it sent something since.
     life: u32,
@@ -206,6 +208,12 @@ impl Attacker {
         index * self.plan.attacker_count + self.plan.attacker
     }
 
+    /// Where a connection is.
+    fn place(&self, index: u32) -> Place {
+        let world = self.connections[index as usize].intruder.world();
+        Place { connection: self.number(index), users: self.plan.users, world }
+    }
+
     /// Opens, or makes a step with, every connection whose time has come.
     fn act(&mut self, now_ns: u64) {
         while let Some(&Reverse((at_ns, index))) = self.due.peek()
@@ -231,7 +239,12 @@ impl Attacker {
         let number = self.number(index);
         let [high, low] = ((number % self.shape.sources) as u16).to_be_bytes();
         let source = Ipv4Addr::new(127, 2, high, low + 1);
-        match self.poll.connect(index, source, self.plan.address, self.shape.reads) {
+        let reads = match (self.shape.reads, self.plan.scenario.is_in_world()) {
+            (true, _) => Reads::All,
+            (false, true) => Reads::Beginning,
+            (false, false) => Reads::Nothing,
+        };
+        match self.poll.connect(index, source, self.plan.address, reads) {
             Ok(stream) => {
                 let connection = &mut self.connections[index as usize];
                 let life = connection.life;
@@ -240,7 +253,8 @@ impl Attacker {
                     life: life.wrapping_add(1),
                     ..Connection::default()
                 };
-                self.plan.scenario.begin(number, life, &mut connection.output);
+                let place = Place { connection: number, users: self.plan.users, world: None };
+                self.plan.scenario.begin(place, life, &mut connection.output);
                 self.report.opened += 1;
                 self.send(index);
             }
@@ -249,16 +263,16 @@ impl Attacker {
     }
 
     fn step(&mut self, index: u32) {
-        let number = self.number(index);
+        let place = self.place(index);
         let connection = &mut self.connections[index as usize];
-        if !self.plan.scenario.steps(number) {
+        if !self.plan.scenario.steps(place) {
             return;
         }
         if connection.output.len() > OUTPUT_BYTES_MAX {
             self.report.steps_left_out += 1;
             return;
         }
-        self.plan.scenario.step(number, connection.step, &mut connection.output);
+        self.plan.scenario.step(place, connection.step, &mut connection.output);
         connection.step += 1;
         self.report.steps += 1;
         self.send(index);
@@ -288,7 +302,8 @@ impl Attacker {
     }
 
     fn receive(&mut self, index: u32) {
-        if self.shape.reads {
+        let place = self.place(index);
+        if self.shape.reads || self.plan.scenario.is_in_world() && place.world.is_none() {
             self.read_all(index);
         }
     }
@@ -304,6 +319,9 @@ impl Attacker {
                     self.report.bytes_read += bytes as u64;
                     let reasons = self.report.reasons.entry(variant.to_owned()).or_default();
                     connection.hearing.take(&self.buffer[..bytes], reasons);
+                    if self.plan.scenario.is_in_world() {
+                        connection.intruder.take(&self.buffer[..bytes]);
+                    }
                 }
                 Progress::Later => return,
                 end => break end,

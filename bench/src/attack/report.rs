@@ -18,8 +18,6 @@ use crate::pinning::Pinning;
 use crate::runner;
 use crate::verdict::{GENERATOR_CPU_MAX, Verdict};
 
-/// How much longer each compared percentile of legal users may be.
-pub const RATIO_MAX: f64 = 1.10;
 /// What the server may need besides what connections may take: buffers of its ring that are touched
 /// for the first time, tables that grow, memory that the allocator keeps.
 const MEMORY_BASE_BYTES: u64 = 64 << 20;
@@ -30,9 +28,6 @@ const MEASURES: [Measure; 4] = [
     Measure { quantile: 0.99, is_of_a_second: true },
     Measure { quantile: 0.99, is_of_a_second: false },
 ];
-/// When at a quantile the generators' own lateness, or what it grows by with the attack, is more than
-/// this part of the latency without it, they measure the machine, or who shares their core.
-const LATENESS_MAX: f64 = RATIO_MAX - 1.0;
 /// With more than this taken by others, in cores, latencies say more of them than of an attack.
 const FOREIGN_CORES_MAX: f64 = 0.2;
 /// CPU that a bomb may take to be refused, in microseconds.
@@ -91,6 +86,8 @@ pub struct Phase {
     server_cores: f64,
     server_ns: f64,
     peak: Peak,
+    attackers_seen: u64,
+    frames_missed: u64,
 }
 
 impl Phase {
@@ -111,6 +108,9 @@ impl Phase {
             + account.out_of_order
             + account.rooms_disagreeing;
         self.disconnects += outcome.counters.disconnects;
+        self.attackers_seen += outcome.worlds.strangers;
+        self.frames_missed +=
+            outcome.server_work.as_ref().map_or(0, |work| work.worlds.frames_missed);
         for (reason, count) in &outcome.counters.refused {
             *self.refused.entry(reason.clone()).or_default() += count;
         }
@@ -133,6 +133,8 @@ impl Phase {
             lateness_us: self.lateness.percentiles_us(),
             lost: self.lost,
             disconnects: self.disconnects,
+            attackers_seen: self.attackers_seen,
+            frames_missed: self.frames_missed,
             refused: self.refused.clone(),
             generator_cpu: self.generator_cpu,
             foreign_cpu_cores: self.foreign_cores,
@@ -153,6 +155,10 @@ pub struct PhaseReport {
     pub lost: u64,
     /// Their connections lost.
     pub disconnects: u64,
+    /// How often frames told them of an attacker's entity.
+    pub attackers_seen: u64,
+    /// Frames that the server left out for members who took them too slowly, attackers among them.
+    pub frames_missed: u64,
     /// Their messages refused, by reason.
     pub refused: BTreeMap<String, u64>,
     /// The highest share of a core that their generators took.
@@ -201,8 +207,8 @@ impl Comparison {
     }
 
     /// Whether it tells of the server, and not of generators and of the machine.
-    fn is_of_the_server(&self) -> bool {
-        self.lateness.max(self.lateness_growth) <= LATENESS_MAX
+    fn is_of_the_server(&self, scenario: Scenario) -> bool {
+        self.lateness.max(self.lateness_growth) <= scenario.lateness_max()
     }
 }
 
@@ -212,8 +218,10 @@ pub struct Parts {
     pub scenario: Scenario,
     /// Legal users.
     pub users: u32,
+    /// What they do.
+    pub profile: String,
     /// Milliseconds between two messages of one.
-    pub period_ms: u32,
+    pub period_ms: u64,
     /// How the server was set up, beside its defaults.
     pub settings: Vec<(String, String)>,
     /// Without the attack.
@@ -237,8 +245,12 @@ pub struct ScenarioReport {
     pub scenario: Scenario,
     /// Legal users.
     pub users: u32,
+    /// What they do.
+    pub profile: String,
     /// Milliseconds between two messages of one.
-    pub period_ms: u32,
+    pub period_ms: u64,
+    /// How much longer each compared percentile of theirs may be.
+    pub ratio_max: f64,
     /// Connections of attackers at a time.
     pub attack_connections: u32,
     /// How the server was set up, beside its defaults.
@@ -336,7 +348,9 @@ impl ScenarioReport {
         let mut report = Self {
             scenario,
             users,
+            profile: parts.profile,
             period_ms: parts.period_ms,
+            ratio_max: scenario.ratio_max(),
             attack_connections: shape.connections,
             settings: parts.settings,
             baseline,
@@ -369,6 +383,8 @@ impl ScenarioReport {
             check(cut > 0, format!("{name}, {cut} legal users were cut"));
             check(!phase.refused.is_empty(), format!("{name}, refused: {:?}", phase.refused));
         }
+        let is_absent = self.scenario.is_in_world() && self.attacked.attackers_seen == 0;
+        check(is_absent, "nobody saw an attacker".to_owned());
         let peak = self.attacked.server_resident_peak_bytes;
         let bound = self.server_resident_bound_bytes;
         check(peak > bound, format!("memory: {} MiB, bound {} MiB", peak >> 20, bound >> 20));
@@ -393,11 +409,11 @@ impl ScenarioReport {
                     is_slow = true;
                     timings.push(format!("{name}: nothing was heard in a round"));
                 }
-                Some(_) if !comparison.is_of_the_server() => {
+                Some(_) if !comparison.is_of_the_server(self.scenario) => {
                     is_unjudged = true;
                     timings.push(format!("{name} tells of generators, which were late themselves"));
                 }
-                Some(ratio) if ratio > RATIO_MAX => {
+                Some(ratio) if ratio > self.ratio_max => {
                     is_slow = true;
                     timings.push(format!("{name} is {ratio:.2} times that before"));
                 }
@@ -461,7 +477,8 @@ impl ScenarioReport {
         let settings = self.settings.iter().map(|(key, value)| format!("{key}={value}"));
         row("settings", runner::listed(settings));
         let period_ms = self.period_ms;
-        row("legal users", format!("{} in chat, a message every {period_ms} ms", self.users));
+        let (users, profile) = (self.users, &self.profile);
+        row("legal users", format!("{users} in {profile}, a message every {period_ms} ms"));
         let quantiles = |phase: &PhaseReport| match &phase.latency_us {
             Some(Percentiles { p50, p90, p99, .. }) => {
                 format!("p50 {p50:.0} us, p90 {p90:.0}, p99 {p99:.0}")
@@ -483,7 +500,13 @@ impl ScenarioReport {
                 format!("{ratio} ({least:.2}..{greatest:.2}); {of_generators}{told}"),
             );
         }
-        row("  bound", format!("{RATIO_MAX:.2}, with a lateness of {LATENESS_MAX:.2} at most"));
+        let (ratio_max, lateness_max) = (self.ratio_max, self.scenario.lateness_max());
+        row("  bound", format!("{ratio_max:.2}, with a lateness of {lateness_max:.2} at most"));
+        if self.scenario.is_in_world() {
+            let PhaseReport { attackers_seen, frames_missed, .. } = self.attacked;
+            row("  told of attackers", format!("{attackers_seen} times"));
+            row("frames left out", format!("{frames_missed}, for who is slow"));
+        }
         let cpu = |phase: &PhaseReport| phase.server_cpu_cores;
         let (before, after) = (cpu(&self.baseline), cpu(&self.attacked));
         row("server CPU", format!("{before:.3} cores, then {after:.3}"));

@@ -7,6 +7,9 @@ mod bytes;
 
 use bytes::{FIRST_PACKETS, POLICY_REQUEST, WEBSOCKET_BOMBS};
 
+use super::intruder;
+use crate::arguments::ProfileName;
+
 /// One attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,6 +34,23 @@ pub enum Scenario {
     TokenGuessing,
     /// Logging in again and again
     LoginBruteForce,
+    /// A world of 1,000: one member that moves, and reads nothing
+    WorldSlowReader,
+    /// A world of 1,000: one member that sends moves as fast as its connection takes them
+    WorldFlooder,
+    /// A world of 1,000: one member that jumps to a random place with each move
+    WorldTeleporter,
+}
+
+/// Who attacks, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// The attacker's connection, of all.
+    pub connection: u32,
+    /// Legal users beside it.
+    pub users: u32,
+    /// What moves name: the world that it has come into.
+    pub world: Option<u64>,
 }
 
 /// How an attack is made.
@@ -51,6 +71,12 @@ pub struct Shape {
 }
 
 const MS: u64 = 1_000_000;
+/// Moves in one step of a flood.
+const FLOOD_MOVES: u32 = 50;
+/// How much longer each compared percentile of legal users may be: of those who chat, and of those in a
+/// world.
+const CHAT_RATIO_MAX: f64 = 1.10;
+const WORLD_RATIO_MAX: f64 = 1.05;
 /// What the server may keep of a client that has not logged in: its connection, and the frame that
 /// is half there.
 const UNAUTHENTICATED_BYTES_MAX: u64 = 8 << 10;
@@ -65,6 +91,37 @@ impl Scenario {
     pub fn label(self) -> String {
         let value = self.to_possible_value().expect("every scenario can be chosen");
         value.get_name().to_owned()
+    }
+
+    /// Whether attackers are members of the legal users' world.
+    #[must_use]
+    pub fn is_in_world(self) -> bool {
+        matches!(self, Self::WorldSlowReader | Self::WorldFlooder | Self::WorldTeleporter)
+    }
+
+    /// What legal users do.
+    #[must_use]
+    pub fn profile(self) -> ProfileName {
+        if self.is_in_world() { ProfileName::OpenWorld } else { ProfileName::Chat }
+    }
+
+    /// How many there are, unless the command line says otherwise.
+    #[must_use]
+    pub fn users(self) -> u32 {
+        if self.is_in_world() { 1_000 } else { 2_000 }
+    }
+
+    /// How much longer each compared percentile of their latency may be.
+    #[must_use]
+    pub fn ratio_max(self) -> f64 {
+        if self.is_in_world() { WORLD_RATIO_MAX } else { CHAT_RATIO_MAX }
+    }
+
+    /// When at a quantile the generators' own lateness, or what it grows by with the attack, is more than
+    /// this part of the latency without it, they measure the machine, or who shares their core.
+    #[must_use]
+    pub fn lateness_max(self) -> f64 {
+        self.ratio_max() - 1.0
     }
 
     /// Its shape beside so many legal users.
@@ -115,6 +172,15 @@ impl Scenario {
                 server_bytes_per_connection_max: UNAUTHENTICATED_BYTES_MAX,
                 ..shape
             },
+            Self::WorldSlowReader => Shape {
+                connections: 1,
+                reads: false,
+                server_bytes_per_connection_max: SLOW_READER_BYTES_MAX,
+                ..shape
+            },
+            Self::WorldFlooder => Shape { connections: 1, period_ns: MS, ..shape },
+            // The most ticks that a world may have in a second.
+            Self::WorldTeleporter => Shape { connections: 1, period_ns: 1_000 * MS / 60, ..shape },
         }
     }
 
@@ -137,18 +203,20 @@ impl Scenario {
         self == Self::FirstPackets && variant == POLICY_REQUEST
     }
 
-    /// Whether this connection sends something with every step, or only at its beginning.
+    /// Whether this connection sends something with every step, or only at its beginning, or not yet.
     #[must_use]
-    pub fn steps(self, connection: u32) -> bool {
+    pub fn steps(self, place: Place) -> bool {
         match self {
             Self::FirstPackets => false,
-            Self::FanOut => connection == 0,
+            Self::FanOut => place.connection == 0,
+            _ if self.is_in_world() => place.world.is_some(),
             _ => true,
         }
     }
 
     /// Appends what a connection begins with. `life` is how often it was opened before.
-    pub fn begin(self, connection: u32, life: u32, out: &mut Vec<u8>) {
+    pub fn begin(self, place: Place, life: u32, out: &mut Vec<u8>) {
+        let connection = place.connection;
         match self {
             Self::HalfOpen => out.extend_from_slice(b"{\"msg\":\"login\",\"user\":\""),
             Self::Flood | Self::SlowReaders => bytes::enter_json(connection, connection / 8, out),
@@ -161,11 +229,15 @@ impl Scenario {
             }
             Self::TokenGuessing => {}
             Self::LoginBruteForce => bytes::guess_login(connection, life, out),
+            Self::WorldSlowReader | Self::WorldFlooder | Self::WorldTeleporter => {
+                intruder::enter(place, out);
+            }
         }
     }
 
     /// Appends what a connection sends with its step of this number, from 0.
-    pub fn step(self, connection: u32, number: u32, out: &mut Vec<u8>) {
+    pub fn step(self, place: Place, number: u32, out: &mut Vec<u8>) {
+        let connection = place.connection;
         match self {
             Self::HalfOpen => out.push(b'a'),
             Self::Flood => (0..20).for_each(|_| bytes::say(connection / 8, 64, out)),
@@ -184,6 +256,11 @@ impl Scenario {
             Self::FirstPackets => {}
             Self::TokenGuessing => bytes::guess_token(connection, number, out),
             Self::LoginBruteForce => bytes::guess_login(connection, number, out),
+            Self::WorldSlowReader => intruder::stroll(place, number, out),
+            Self::WorldFlooder => {
+                (0..FLOOD_MOVES).for_each(|number| intruder::stroll(place, number, out));
+            }
+            Self::WorldTeleporter => intruder::jump(place, number, out),
         }
     }
 }

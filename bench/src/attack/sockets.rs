@@ -11,6 +11,18 @@ use crate::ring::connect_begun;
 const EVENTS_MAX: usize = 1_024;
 /// What the kernel keeps for one who does not read: little, so that the server notices.
 const RECEIVE_BUFFER_SMALL: libc::c_int = 4_096;
+/// The segments that every path of IPv4 takes. Those of the loopback are of 64 KiB, for which the server's
+/// kernel keeps megabytes: of a world's frames, what a minute brings.
+const SEGMENT_SMALL: libc::c_int = 536;
+
+/// What a connection reads of what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    All,
+    /// What it has to know before it begins, and then nothing.
+    Beginning,
+    Nothing,
+}
 
 /// Tells which sockets can go on.
 pub(super) struct Poll {
@@ -33,11 +45,14 @@ impl Poll {
         index: u32,
         source: Ipv4Addr,
         target: SocketAddrV4,
-        reads: bool,
+        reads: Reads,
     ) -> io::Result<TcpStream> {
-        let socket = connect_begun(source, target, (!reads).then_some(RECEIVE_BUFFER_SMALL))?;
+        let is_small = reads != Reads::All;
+        let buffer_bytes = is_small.then_some(RECEIVE_BUFFER_SMALL);
+        let segment_bytes = (reads == Reads::Beginning).then_some(SEGMENT_SMALL);
+        let socket = connect_begun(source, target, buffer_bytes, segment_bytes)?;
         let wanted = libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-        let wanted = if reads { wanted | libc::EPOLLIN } else { wanted };
+        let wanted = if reads != Reads::Nothing { wanted | libc::EPOLLIN } else { wanted };
         let mut event = libc::epoll_event { events: wanted as u32, u64: u64::from(index) };
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: both descriptors are open, and `event` is a whole one that the kernel copies.

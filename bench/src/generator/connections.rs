@@ -109,7 +109,7 @@ impl Connections {
         let list: Vec<Connection> = list.collect();
         let seats = list.iter().map(|connection| connection.seat);
         Self {
-            worlds: Worlds::new(&plan.profile, plan.run, seats),
+            worlds: Worlds::new(&plan.profile, plan.run, plan.has_strangers, seats),
             checks: Checks::new(Tally::new(plan.users, rooms)),
             list,
             returns: plan.profile.storm.map(|storm| Returns::new(storm, plan.user_count())),

@@ -26,6 +26,8 @@ pub struct Plan {
     pub users: u32,
     /// What they do.
     pub profile: Profile,
+    /// Whether worlds may have entities that are nobody of the run.
+    pub has_strangers: bool,
     /// Tells the messages of this run from those of others.
     pub run: u64,
     /// How they speak.
@@ -265,6 +267,7 @@ mod tests {
                         generator_count,
                         users,
                         profile: crate::profile::chat::profile(8, 1),
+                        has_strangers: false,
                         run: 0,
                         wire: Wire::Server(crate::wire::Protocol::Json),
                         addresses: Vec::new(),

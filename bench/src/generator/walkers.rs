@@ -73,6 +73,12 @@ impl Walkers {
         numbered.filter_map(|(entity, walker)| walker.map(|_| entity))
     }
 
+    /// Whether the number is above those of all who are of the run: who comes in after them has such a
+    /// number.
+    pub(super) fn is_stranger(&self, entity: u16) -> bool {
+        usize::from(entity) >= self.walkers.len()
+    }
+
     fn walker(&self, entity: u16) -> &Walker {
         self.walkers[usize::from(entity)].as_ref().expect("who asks knows that it is there")
     }

@@ -14,8 +14,9 @@ use crate::profile::Profile;
 use crate::wire::world::{Section, WorldFrame, read_leave, read_update};
 use crate::wire::{Seat, Wire};
 
-/// All members are watched of so many, and of more one in so many.
-const WATCHED_ALL_MAX: u32 = 1_000;
+/// All members are watched of so many, and of more one in so many: who watches a thousand is late with
+/// their moves after each tick.
+const WATCHED_ALL_MAX: u32 = 500;
 const WATCHED_ONE_IN: u32 = 8;
 /// In a second watched members look for so many entities, so that it takes a few per cent of a core.
 const LOOKS_PER_S: u64 = 1_000_000;
@@ -54,6 +55,8 @@ impl Moving {
 #[derive(Debug)]
 pub(super) struct Worlds {
     run: u64,
+    /// Whether there may be entities that are nobody of the run.
+    has_strangers: bool,
     square: Square,
     tick_hz: u32,
     bound_ns: u64,
@@ -74,6 +77,7 @@ impl Worlds {
     pub(super) fn new(
         profile: &Profile,
         run: u64,
+        has_strangers: bool,
         seats: impl ExactSizeIterator<Item = Seat>,
     ) -> Option<Self> {
         let square = Square::new(profile.side_cells?);
@@ -98,6 +102,7 @@ impl Worlds {
         let look_every = looks_per_s.div_ceil(LOOKS_PER_S).max(1);
         Some(Self {
             run,
+            has_strangers,
             square,
             tick_hz,
             bound_ns: profile.bound_p99_ns,
@@ -194,16 +199,17 @@ impl Worlds {
         }
         let moment = Moment::new(schedule, now_ns);
         let walkers = &self.walkers[place.room as usize];
-        let mut entities = 0;
+        let mut found = Found::default();
         for section in frame.sections() {
             let Ok(section) = section else {
                 checks.tally.corrupted += 1;
                 break;
             };
-            entities += section.updates.len() + section.leaves.len();
-            checks.tally.corrupted += check_section(&section, walkers, moment);
+            found.check(&section, walkers, self.has_strangers, moment);
         }
-        checks.count_frame(entities as u64, now_ns);
+        checks.tally.corrupted += found.corrupted;
+        checks.worlds.strangers += found.strangers;
+        checks.count_frame(found.entities, now_ns);
         let Some(watcher) = watcher else { return };
         watcher.begin(frame);
         for section in frame.sections().map_while(Result::ok) {
@@ -256,21 +262,49 @@ fn count_tick(moving: Option<Moving>, before: u32, tick: u32, checks: &mut Check
     }
 }
 
-/// Counts what is not as some user said it.
-fn check_section(section: &Section<'_>, walkers: &Walkers, moment: Moment) -> u64 {
-    let mut corrupted = 0;
-    for update in section.updates {
-        let (entity, state) = read_update(update);
-        corrupted += u64::from(walkers.number(entity, section.cell, state, moment).is_none());
+/// What a frame tells of.
+#[derive(Debug, Default)]
+struct Found {
+    /// Users' entities, right or not.
+    entities: u64,
+    /// Those that are not as some user said it.
+    corrupted: u64,
+    /// Entities that are nobody of the run.
+    strangers: u64,
+}
+
+impl Found {
+    fn check(
+        &mut self,
+        section: &Section<'_>,
+        walkers: &Walkers,
+        has_strangers: bool,
+        moment: Moment,
+    ) {
+        for update in section.updates {
+            let (entity, state) = read_update(update);
+            if has_strangers && walkers.is_stranger(entity) {
+                self.strangers += 1;
+                continue;
+            }
+            self.entities += 1;
+            let is_right = walkers.number(entity, section.cell, state, moment).is_some();
+            self.corrupted += u64::from(!is_right);
+        }
+        for leave in section.leaves {
+            let (entity, cell, state) = read_leave(leave);
+            // They may leave the world too.
+            if has_strangers && walkers.is_stranger(entity) {
+                self.strangers += 1;
+                continue;
+            }
+            self.entities += 1;
+            // Nobody leaves the world, and who has come back is told of by an update.
+            let is_right =
+                cell != section.cell && walkers.number(entity, cell, state, moment).is_some();
+            self.corrupted += u64::from(!is_right);
+        }
     }
-    for leave in section.leaves {
-        let (entity, cell, state) = read_leave(leave);
-        // Nobody leaves the world, and who has come back is told of by an update.
-        let is_right =
-            cell != section.cell && walkers.number(entity, cell, state, moment).is_some();
-        corrupted += u64::from(!is_right);
-    }
-    corrupted
 }
 
 #[cfg(test)]

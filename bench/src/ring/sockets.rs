@@ -31,11 +31,12 @@ fn bind_and_connect(socket: &OwnedFd, source: Ipv4Addr, target: SocketAddrV4) ->
 }
 
 /// Begins to connect from one address to another, and never waits. With a receive buffer of so many
-/// bytes, if it is given.
+/// bytes, and with segments of so many at most, if they are given.
 pub(crate) fn connect_begun(
     source: Ipv4Addr,
     target: SocketAddrV4,
     receive_buffer_bytes: Option<libc::c_int>,
+    segment_bytes_max: Option<libc::c_int>,
 ) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no memory is passed.
@@ -45,6 +46,9 @@ pub(crate) fn connect_begun(
     enable(&socket, libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
     if let Some(bytes) = receive_buffer_bytes {
         set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)?;
+    }
+    if let Some(bytes) = segment_bytes_max {
+        set(&socket, libc::IPPROTO_TCP, libc::TCP_MAXSEG, bytes)?;
     }
     match bind_and_connect(&socket, source, target) {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),

@@ -5,6 +5,7 @@ fn judged(is_alive: bool, change: impl FnOnce(&mut ScenarioReport)) -> ScenarioR
     let mut report = ScenarioReport::new(Parts {
         scenario: Scenario::FirstPackets,
         users: 100,
+        profile: "chat".to_owned(),
         period_ms: 1_000,
         settings: Vec::new(),
         baseline: Phase::default(),
@@ -131,9 +132,14 @@ fn phase(rounds: &[[f64; 2]]) -> Phase {
 }
 
 fn compared(baseline: Phase, attacked: Phase) -> ScenarioReport {
-    ScenarioReport::new(Parts {
+    ScenarioReport::new(parts(baseline, attacked))
+}
+
+fn parts(baseline: Phase, attacked: Phase) -> Parts {
+    Parts {
         scenario: Scenario::Flood,
         users: 100,
+        profile: "chat".to_owned(),
         period_ms: 1_000,
         settings: Vec::new(),
         baseline,
@@ -142,7 +148,7 @@ fn compared(baseline: Phase, attacked: Phase) -> ScenarioReport {
         reasons: Reasons::default(),
         is_alive: true,
         bomb_us: None,
-    })
+    }
 }
 
 #[test]
@@ -191,4 +197,23 @@ fn attackers_share_of_a_core_is_that_of_all_rounds() {
     both.add_round(&round);
     let report = judged(true, |report| report.attack = both);
     assert!((report.attack_core_share() - 0.3).abs() < 1e-9);
+}
+
+#[test]
+fn in_a_world_the_bound_is_closer_and_an_attacker_has_to_be_seen() {
+    let judged = |ratio: f64, attackers_seen: u64| {
+        let baseline = phase(&[[100_000.0, 1_000.0]]);
+        let mut attacked = phase(&[[100_000.0 * ratio, 1_000.0]]);
+        attacked.attackers_seen = attackers_seen;
+        ScenarioReport::new(Parts {
+            scenario: Scenario::WorldTeleporter,
+            ..parts(baseline, attacked)
+        })
+    };
+    let report = judged(1.04, 9);
+    assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.faults, report.timings);
+    let report = judged(1.06, 9);
+    assert_eq!((report.verdict, report.faults.len()), (Verdict::Fail, 0));
+    assert_eq!(report.timings[0], "p90 is 1.06 times that before");
+    assert_eq!(judged(1.04, 0).faults, ["nobody saw an attacker"]);
 }

@@ -30,10 +30,11 @@ fn every_attack_sends_something_and_is_bounded() {
         let mut sent = 0;
         let mut out = Vec::new();
         for connection in 0..shape.connections.min(64) {
+            let place = Place { connection, users: 2_000, world: Some(9) };
             out.clear();
-            scenario.begin(connection, 0, &mut out);
-            if scenario.steps(connection) {
-                scenario.step(connection, 0, &mut out);
+            scenario.begin(place, 0, &mut out);
+            if scenario.steps(place) {
+                scenario.step(place, 0, &mut out);
             }
             sent += out.len();
         }
@@ -50,7 +51,7 @@ fn what_comes_before_an_attack_is_legal() {
         (Scenario::EntityBomb, Protocol::Xml, 1),
     ] {
         let mut out = Vec::new();
-        scenario.begin(3, 0, &mut out);
+        scenario.begin(Place { connection: 3, users: 2_000, world: None }, 0, &mut out);
         let frames = decoded(protocol, &out);
         assert_eq!(frames.len(), count, "{scenario:?}");
         assert!(frames.iter().all(|frame| matches!(frame, Frame::Message { .. })), "{frames:?}");
@@ -62,7 +63,7 @@ fn bombs_are_refused_by_the_gateway() {
     for scenario in [Scenario::EntityBomb, Scenario::AttributeBomb] {
         for number in [0, 9] {
             let mut out = Vec::new();
-            scenario.step(0, number, &mut out);
+            scenario.step(Place::default(), number, &mut out);
             let frames = decoded(Protocol::Xml, &out);
             assert!(matches!(frames[..], [Frame::Refused { .. }]), "{scenario:?}: {frames:?}");
         }

@@ -31,6 +31,7 @@ fn connections_of(users: u32, profile: Profile, wire: Wire) -> Connections {
         generator_count: 1,
         users,
         profile,
+        has_strangers: false,
         run: RUN,
         wire,
         addresses: Vec::new(),

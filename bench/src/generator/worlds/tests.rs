@@ -34,9 +34,13 @@ struct Counts {
 
 impl Fixture {
     fn new() -> Self {
+        Self::beside(false)
+    }
+
+    fn beside(has_strangers: bool) -> Self {
         let profile = walk::profile(USERS, 10_000_000_000);
         let seats = (0..USERS).map(|user| Seat { user, room: 0 });
-        let mut worlds = Worlds::new(&profile, RUN, seats.clone()).unwrap();
+        let mut worlds = Worlds::new(&profile, RUN, has_strangers, seats.clone()).unwrap();
         for index in 0..USERS as usize {
             worlds.entered(index, WORLD, index as u16);
         }
@@ -227,4 +231,44 @@ fn frames_of_another_world_or_grid_are_none_of_ours() {
     // Half a section.
     fixture.receive(&bytes[5..bytes.len() - 1], SCHEDULE.start_ns);
     assert_eq!(fixture.counts().corrupted, 3);
+}
+
+#[test]
+fn entities_above_all_users_are_strangers_where_there_may_be_any_and_corrupt_elsewhere() {
+    for (has_strangers, corrupted, strangers) in [(false, 20, 0), (true, 0, 20)] {
+        let mut fixture = Fixture::beside(has_strangers);
+        for number in 0..10 {
+            let mut updates: Vec<[u8; 9]> = (0..USERS).map(|user| update(user, number)).collect();
+            updates.push([4, 0, 1, 2, 3, 4, 5, 6, number as u8]);
+            updates.push([0xff, 0xfe, 9, 9, 9, 9, 9, 9, 9]);
+            fixture.tick(number, all_moved_ns(number), &updates);
+        }
+        let counts = fixture.counts();
+        assert_eq!((counts.corrupted, fixture.checks.worlds.strangers), (corrupted, strangers));
+        assert_eq!((counts.stale, counts.duplicated, counts.out_of_order), (0, 0, 0));
+        assert_eq!(counts.measured, 9 * u64::from(USERS), "they are not looked for");
+        // A user's entity is checked as ever.
+        let mut updates: Vec<[u8; 9]> = (0..USERS).map(|user| update(user, 10)).collect();
+        updates[3][4] ^= 1;
+        fixture.tick(10, all_moved_ns(10), &updates);
+        assert_eq!(fixture.counts().corrupted, corrupted + 1);
+    }
+}
+
+#[test]
+fn a_stranger_may_leave_the_world_and_a_user_may_not() {
+    for (entity, corrupted, strangers) in [(3_u16, 1, 0), (4, 0, 1)] {
+        let mut fixture = Fixture::beside(true);
+        fixture.play(0..10);
+        let mut bytes = Vec::new();
+        floor::world((WORLD, 10), &[], &mut bytes);
+        // One leave behind no updates, which names the section's own cell.
+        let end = bytes.len();
+        bytes[end - 2] = 1;
+        bytes.extend_from_slice(&entity.to_le_bytes());
+        bytes.extend_from_slice(&[0; 11]);
+        fixture.receive(&bytes[5..], all_moved_ns(9));
+        let found = (fixture.counts().corrupted, fixture.checks.worlds.strangers);
+        assert_eq!(found, (corrupted, strangers), "{entity}");
+    }
 }

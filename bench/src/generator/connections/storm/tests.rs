@@ -21,6 +21,7 @@ fn joined() -> Connections {
         generator_count: 1,
         users: 2,
         profile: storm::profile(2, 8 * SECOND_NS),
+        has_strangers: false,
         run: RUN,
         wire: Wire::Server(Protocol::Connserver),
         addresses: Vec::new(),
