@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::attack::parse_setting;
 use crate::attack::scenario::Scenario;
-use crate::profile::{Profile, chat, crowd, idle, open_world, storm, walk};
+use crate::profile::{Profile, ai, chat, crowd, idle, open_world, storm, walk};
 use crate::wire::Protocol;
 
 /// Most users that room and user names of one length have numbers for.
@@ -85,6 +85,8 @@ pub enum ProfileName {
     Walk,
     /// One world with everyone, about 60 in view; each user moves ten times a second
     OpenWorld,
+    /// As walk, among four NPCs for each user; each user says 64 bytes every 2 s
+    Ai,
     /// As chat, and all are cut at one moment and come back within 3 s
     Storm,
 }
@@ -104,7 +106,7 @@ pub struct LoadArguments {
     /// Seconds of the same load before that
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(0..=3600))]
     pub warm_up: u32,
-    /// Users in a room, for `chat` and `storm` [default: 8], or in a world, for `walk` [default: 50]
+    /// Users in a room, for `chat` and `storm` [default: 8], or in a world, for `walk` and `ai` [default: 50]
     #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
     pub room_size: Option<u32>,
     /// Milliseconds between two heartbeats: of servers that are started, or as the server has it
@@ -378,6 +380,9 @@ impl LoadArguments {
                 walk::profile(self.room_size.unwrap_or(walk::WORLD_SIZE), heartbeat_ns)
             }
             ProfileName::OpenWorld => open_world::profile(self.users, heartbeat_ns),
+            ProfileName::Ai => {
+                ai::profile(self.room_size.unwrap_or(walk::WORLD_SIZE), heartbeat_ns)
+            }
             ProfileName::Storm => {
                 storm::profile(self.room_size.unwrap_or(chat::ROOM_SIZE), heartbeat_ns)
             }
@@ -389,18 +394,20 @@ impl LoadArguments {
     /// # Errors
     /// The option, in words.
     pub fn check(&self) -> Result<()> {
-        let chooses =
-            matches!(self.profile, ProfileName::Chat | ProfileName::Storm | ProfileName::Walk);
+        let chooses = matches!(
+            self.profile,
+            ProfileName::Chat | ProfileName::Storm | ProfileName::Walk | ProfileName::Ai
+        );
         ensure!(
             self.room_size.is_none() || chooses,
-            "--room-size is for chat, storm and walk: other profiles have no choice of rooms"
+            "--room-size is for chat, storm, walk and ai: other profiles have no choice of rooms"
         );
         ensure!(
             self.profile != ProfileName::Storm || self.duration >= storm::DURATION_S_MIN,
             "storm takes --duration {} at least: all are to be back before the end",
             storm::DURATION_S_MIN
         );
-        let has_worlds = matches!(self.profile, ProfileName::Walk | ProfileName::OpenWorld);
+        let has_worlds = self.profile().side_cells.is_some();
         ensure!(
             !has_worlds || self.protocol == Protocol::Binary,
             "worlds are played over binary alone"

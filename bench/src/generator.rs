@@ -7,6 +7,7 @@ mod checks;
 pub mod connections;
 pub mod control;
 mod engine;
+mod npcs;
 pub mod series;
 mod tls;
 mod walkers;

@@ -165,11 +165,17 @@ pub struct WorldTally {
     pub whole_frames: u64,
     /// Entities that they told of.
     pub entities: u64,
+    /// Moves that users made.
+    pub moves: u64,
     /// Ticks of which a member was told nothing.
     pub frames_missing: u64,
     /// Entities in view of a watched member that it did not know, or knew as they were longer ago
     /// than the bound; each look counts.
     pub stale: u64,
+    /// NPCs that a watched member did not know at the end, or that are too many.
+    pub npcs_missing: u64,
+    /// NPCs that one never saw move, besides those that may stand.
+    pub npcs_still: u64,
     /// Members that were watched.
     pub watched: u64,
     /// What was told of entities that are nobody of the run, where there may be such; not among
@@ -183,8 +189,11 @@ impl WorldTally {
         self.frames += other.frames;
         self.whole_frames += other.whole_frames;
         self.entities += other.entities;
+        self.moves += other.moves;
         self.frames_missing += other.frames_missing;
         self.stale += other.stale;
+        self.npcs_missing += other.npcs_missing;
+        self.npcs_still += other.npcs_still;
         self.watched += other.watched;
         self.strangers += other.strangers;
     }
@@ -251,22 +260,18 @@ impl Account {
         account
     }
 
-    /// The account of users in worlds: a delivery is an entity that a frame told of. What later moves
-    /// replaced before a tick is told by these, so how many there are to be is known only by what is missing.
+    /// The account of users in worlds: besides lines, a delivery is an entity that a frame told of. What later
+    /// moves replaced before a tick is told by these, so how many there are to be is known only by what is missing.
     #[must_use]
-    pub fn of_worlds(tallies: &[Tally], worlds: &WorldTally) -> Self {
-        let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum::<u64>();
-        let lost = worlds.frames_missing + worlds.stale;
-        Self {
-            sent: sum(|tally| tally.sent.iter().copied().map(u64::from).sum()),
-            expected: worlds.entities + lost,
-            delivered: worlds.entities,
-            lost,
-            duplicated: sum(|tally| tally.duplicated),
-            corrupted: sum(|tally| tally.corrupted),
-            out_of_order: sum(|tally| tally.out_of_order),
-            rooms_disagreeing: sum(|tally| tally.rooms_disagreeing),
-        }
+    pub fn of_worlds(rooms: Rooms, tallies: &[Tally], worlds: &WorldTally) -> Self {
+        let mut account = Self::reconcile(rooms, tallies);
+        let unseen = worlds.frames_missing + worlds.stale;
+        let lost = unseen + worlds.npcs_missing + worlds.npcs_still;
+        account.sent += worlds.moves;
+        account.expected += worlds.entities + lost;
+        account.delivered += worlds.entities;
+        account.lost += lost;
+        account
     }
 
     /// Whether every message reached every member once, whole and in one order.

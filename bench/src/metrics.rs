@@ -52,6 +52,10 @@ pub struct WorldCounts {
     pub frames_missed: u64,
     /// Frames that did not reach a shard.
     pub frames_lost: u64,
+    /// Times that an NPC was moved.
+    pub npc_updates: u64,
+    /// Times that one was not moved before the tick for which it was due.
+    pub npc_carried_over: u64,
 }
 
 /// What a server tells of its objects. All 0 of one that tells nothing.
@@ -162,6 +166,8 @@ impl WorldCounts {
             frames: sum("warren_world_frames_total"),
             frames_missed: sum("warren_world_frames_missed_total"),
             frames_lost: sum("warren_world_frames_lost_total"),
+            npc_updates: sum("warren_npc_updates_total"),
+            npc_carried_over: sum("warren_npc_carried_over_total"),
         }
     }
 
@@ -174,7 +180,16 @@ impl WorldCounts {
             frames: self.frames.saturating_sub(earlier.frames),
             frames_missed: self.frames_missed.saturating_sub(earlier.frames_missed),
             frames_lost: self.frames_lost.saturating_sub(earlier.frames_lost),
+            npc_updates: self.npc_updates.saturating_sub(earlier.npc_updates),
+            npc_carried_over: self.npc_carried_over.saturating_sub(earlier.npc_carried_over),
         }
+    }
+
+    /// The share of moves of NPCs that were made before the tick for which they were due. One that is put
+    /// off over several ticks is moved once in the end.
+    #[must_use]
+    pub fn npcs_on_time(&self) -> Option<f64> {
+        ratio(self.npc_updates, self.npc_updates + self.npc_carried_over)
     }
 }
 

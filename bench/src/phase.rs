@@ -18,7 +18,7 @@ use crate::metrics::{self, Work};
 use crate::pacing::Schedule;
 use crate::pinning::Pinning;
 use crate::process::generators::Generators;
-use crate::profile::{Activity, Profile, Rooms};
+use crate::profile::{Activity, Profile};
 use crate::progress::{Meter, Stage};
 use crate::report::seconds::ServerSecond;
 use crate::verdict::Evidence;
@@ -75,6 +75,10 @@ pub struct Outcome {
     pub latencies: Latencies,
     /// Lateness of measured sends.
     pub lateness: Latencies,
+    /// Latency of measured lines, where users move besides.
+    pub line_latencies: Latencies,
+    /// Whether there are NPCs.
+    pub has_npcs: bool,
     /// All else that generators counted.
     pub counters: Counters,
     /// What users did in each second of the measured part.
@@ -118,6 +122,14 @@ impl Outcome {
         Some(cpu_ns as f64 / self.elapsed_ns as f64)
     }
 
+    /// Where there are NPCs: the share of their ticks for which they were moved in time, if that is known.
+    #[must_use]
+    pub fn npcs_on_time(&self) -> Option<f64> {
+        let work = self.server_work.as_ref().ok().filter(|_| self.has_npcs)?;
+        // One that was never moved at all was not in time.
+        Some(work.worlds.npcs_on_time().unwrap_or(0.0))
+    }
+
     /// What a verdict is given on.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
@@ -130,6 +142,7 @@ impl Outcome {
                 Err(_) => self.is_floor.then_some(0),
             },
             moves_taken: self.moves_taken,
+            npcs_on_time: self.npcs_on_time(),
             disconnects: self.counters.disconnects,
             faults: self.counters.faults,
             heartbeats_missing: self.counters.heartbeats_missing,
@@ -480,14 +493,17 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
     let mut lateness = Latencies::default();
     let mut counters = Counters::default();
     let mut worlds = WorldTally::default();
+    let mut line_latencies = Latencies::default();
     let mut core_shares: BTreeMap<usize, f64> = BTreeMap::new();
     for (report, core) in reports.iter().zip(&setup.pinning.generators) {
         latencies.merge(&report.latencies);
         lateness.merge(&report.lateness);
+        line_latencies.merge(&report.line_latencies);
         counters.add(&report.counters);
         worlds.add(&report.worlds);
         *core_shares.entry(*core).or_default() += report.cpu_ns as f64 / report.elapsed_ns as f64;
     }
+    let rooms = setup.profile.rooms(setup.users);
     let seconds = series::merged(reports.iter().map(|report| &report.seconds[..]));
     let tallies: Vec<Tally> = reports.into_iter().map(|report| report.tally).collect();
     let server_ns: u64 = server_threads.iter().flatten().map(|thread| thread.cpu_ns).sum();
@@ -499,9 +515,11 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
     });
     Outcome {
         account: match setup.profile.activity {
-            Activity::Move => Account::of_worlds(&tallies, &worlds),
-            _ => Account::reconcile(Rooms::new(setup.users, setup.profile.room_size), &tallies),
+            Activity::Move => Account::of_worlds(rooms, &tallies, &worlds),
+            _ => Account::reconcile(rooms, &tallies),
         },
+        line_latencies,
+        has_npcs: setup.profile.ai.is_some(),
         worlds,
         latencies,
         lateness,

@@ -1,5 +1,6 @@
 //! What is measured: what each user does, with whom, and within which bound. Pure data.
 
+pub mod ai;
 pub mod chat;
 pub mod crowd;
 pub mod idle;
@@ -49,6 +50,8 @@ pub struct Profile {
     pub heartbeat_ns: u64,
     /// When all users are cut and come back, if they are.
     pub storm: Option<storm::Storm>,
+    /// What there is in worlds besides people who walk, if there is.
+    pub ai: Option<ai::Ai>,
     /// Longest median latency, in nanoseconds, where there is a bound.
     pub bound_p50_ns: Option<u64>,
     /// Longest 99th percentile of the latency, in nanoseconds.
@@ -66,6 +69,49 @@ impl Profile {
     #[must_use]
     pub fn is_active(&self, user: u32) -> bool {
         user.is_multiple_of(self.active_one_in)
+    }
+
+    /// The rooms of so many users.
+    #[must_use]
+    pub fn rooms(&self, users: u32) -> Rooms {
+        Rooms::new(users, self.room_size)
+    }
+
+    /// Which of a user's lines is said by its message of this number: each where messages are lines; pings
+    /// count as such.
+    #[must_use]
+    pub fn line(&self, user: u32, number: u32) -> Option<u32> {
+        match (self.activity, self.ai) {
+            (Activity::Say | Activity::Ping, _) => self.is_active(user).then_some(number),
+            (Activity::Move, None) => None,
+            (Activity::Move, Some(ai::Ai { moves_per_line, .. })) => (number % moves_per_line
+                == user % moves_per_line)
+                .then_some(number / moves_per_line),
+        }
+    }
+
+    /// How many lines a user says who says so many messages.
+    #[must_use]
+    pub fn line_count(&self, user: u32, messages: u32) -> u32 {
+        let lines = |ai::Ai { moves_per_line, .. }| {
+            messages.saturating_sub(user % moves_per_line).div_ceil(moves_per_line)
+        };
+        match self.activity {
+            Activity::Say | Activity::Ping => {
+                if self.is_active(user) {
+                    messages
+                } else {
+                    0
+                }
+            }
+            Activity::Move => self.ai.map_or(0, lines),
+        }
+    }
+
+    /// Bytes of text in a line.
+    #[must_use]
+    pub fn line_bytes(&self) -> usize {
+        self.ai.map_or(self.payload_bytes, |ai| ai.line_bytes)
     }
 
     /// How many others hear what a user says, or have a user in view, on average.

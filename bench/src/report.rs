@@ -1,5 +1,6 @@
 //! The report: JSON with keys that stay, and a table with the same figures.
 
+pub mod ai;
 mod html;
 pub mod seconds;
 pub mod storm;
@@ -238,11 +239,25 @@ pub fn played(circumstances: &Circumstances) -> Vec<(&'static str, String)> {
             "neighbours",
             match profile.neighbours() {
                 0 if profile.payload_bytes == 0 => "none: users ping, and are answered".to_owned(),
+                count if let Some(ai) = profile.ai => {
+                    format!("{count} others and {} NPCs in view", ai.npcs())
+                }
                 count if profile.side_cells.is_some() => format!("{count} others in view"),
                 count => format!("{count} others hear each message"),
             },
         ),
-        ("payload", format!("{} B", profile.payload_bytes)),
+        (
+            "payload",
+            match profile.ai {
+                Some(ai) => {
+                    let line_s =
+                        profile.message_period_ns as f64 * f64::from(ai.moves_per_line) / 1e9;
+                    let (moved, said) = (profile.payload_bytes, ai.line_bytes);
+                    format!("{moved} B a move, and a line of {said} B every {line_s} s")
+                }
+                None => format!("{} B", profile.payload_bytes),
+            },
+        ),
         ("tick rate", profile.tick_hz.map_or("no ticks".to_owned(), |hz| format!("{hz} Hz"))),
         (
             "latency bound",

@@ -156,13 +156,16 @@ pub(crate) fn size(load: &LoadArguments, program: &Path) -> Result<Size> {
     let mut size = bare_size(load)?;
     let entities = load.users.max(settings::WORLD_ENTITIES_MAX).to_string();
     let entities = [("limits.world_entities_max", entities.as_str())];
-    let has_world =
-        load.users > settings::WORLD_ENTITIES_MAX && load.profile().side_cells.is_some();
-    let more = if has_world { &entities[..] } else { &[] };
-    size.settings = settings::known(
-        program,
-        &[settings::wanted(load.profile().storm.is_some()), more].concat(),
-    )?;
+    let profile = load.profile();
+    let has_world = load.users > settings::WORLD_ENTITIES_MAX && profile.side_cells.is_some();
+    // All of them may be on one shard: which one has a world is chance.
+    let npcs = profile.ai.map_or(0, |ai| profile.rooms(load.users).count() * ai.npcs());
+    let npcs_text = npcs.to_string();
+    let npcs_max = [("limits.npcs_max", npcs_text.as_str())];
+    let worlds = if has_world { &entities[..] } else { &[] };
+    let more = [worlds, if npcs > settings::NPCS_MAX { &npcs_max } else { &[] }].concat();
+    size.settings =
+        settings::known(program, &[settings::wanted(profile.storm.is_some()), &more].concat())?;
     Ok(size)
 }
 

@@ -17,6 +17,9 @@ const WANTED: &[(&str, &str)] = &[
 /// What `limits.world_entities_max` is by default.
 pub const WORLD_ENTITIES_MAX: u32 = 16_384;
 
+/// What `limits.npcs_max` is by default.
+pub const NPCS_MAX: u32 = 100_000;
+
 /// What a server is set up for besides: nothing where it has to stand the load as it is by default.
 #[must_use]
 pub fn wanted(is_storm: bool) -> &'static [(&'static str, &'static str)] {

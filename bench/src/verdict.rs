@@ -13,6 +13,9 @@ pub const GENERATOR_CPU_MAX: f64 = 0.9;
 /// percentile: then that much of the latency is its own.
 pub const LATENESS_FRACTION: f64 = 0.1;
 
+/// At least this share of the moves of NPCs is to be made before the tick for which they are due.
+pub const NPCS_ON_TIME_MIN: f64 = 0.99;
+
 /// What a run says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,6 +60,8 @@ pub enum Limit {
     Latency,
     /// The server skipped ticks, or whether it did is not known.
     Ticks,
+    /// The server moved NPCs too late.
+    Npcs,
     /// The generator.
     Generator,
     /// The number was held, but on how many cores is not known: the server is somebody else's.
@@ -81,6 +86,7 @@ impl Limit {
             Self::Integrity => "integrity",
             Self::Latency => "latency",
             Self::Ticks => "ticks",
+            Self::Npcs => "npcs",
             Self::Generator => "generator",
             Self::ServerUnknown => "server-unknown",
             Self::Entry => "entry",
@@ -114,6 +120,8 @@ pub struct Evidence {
     pub ticks_skipped: Option<u64>,
     /// Moves that the server took in all, if that is known and nobody else moved.
     pub moves_taken: Option<u64>,
+    /// The share of moves of NPCs that were made in time, where there are NPCs and it is known.
+    pub npcs_on_time: Option<f64>,
     /// Connections lost.
     pub disconnects: u64,
     /// Frames that are none of the protocol.
@@ -160,18 +168,34 @@ pub fn judge(profile: &Profile, evidence: &Evidence) -> Judgement {
         None if profile.tick_hz.is_none() => Vec::new(),
         None => vec!["whether ticks were skipped is not known: no metrics were read".to_owned()],
     };
+    let npcs = late_npcs(evidence);
     let (verdict, limited_by) = if !integrity.is_empty() {
         (Verdict::Fail, Some(Limit::Integrity))
     } else if !generator.is_empty() {
         (Verdict::GeneratorBound, Some(Limit::Generator))
     } else if !ticks.is_empty() {
         (Verdict::Fail, Some(Limit::Ticks))
+    } else if !npcs.is_empty() {
+        (Verdict::Fail, Some(Limit::Npcs))
     } else if !latency.is_empty() {
         (Verdict::Fail, Some(Limit::Latency))
     } else {
         (Verdict::Pass, None)
     };
-    Judgement { verdict, limited_by, reasons: [integrity, generator, ticks, latency].concat() }
+    Judgement {
+        verdict,
+        limited_by,
+        reasons: [integrity, generator, ticks, npcs, latency].concat(),
+    }
+}
+
+fn late_npcs(evidence: &Evidence) -> Vec<String> {
+    let late = evidence.npcs_on_time.filter(|share| *share < NPCS_ON_TIME_MIN);
+    let told = late.map(|share| {
+        let [share, least] = [share, NPCS_ON_TIME_MIN].map(|share| share * 100.0);
+        format!("{share:.2} % of the moves of NPCs in time, at least {least} %")
+    });
+    told.into_iter().collect()
 }
 
 fn broken_integrity(evidence: &Evidence) -> Vec<String> {

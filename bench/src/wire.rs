@@ -279,17 +279,19 @@ impl Wire {
         matches!(self, Self::Server(_))
     }
 
-    /// Appends the request to make the user's world.
+    /// Appends the request to make the user's world, with these NPCs, if any.
     ///
     /// # Panics
     /// Over protocols other than binary: worlds are played over no other.
-    pub fn create(self, seat: Seat, tick_hz: u32, out: &mut Vec<u8>) {
+    pub fn create(self, seat: Seat, tick_hz: u32, npcs: Option<&str>, out: &mut Vec<u8>) {
         assert_eq!(self, Self::Server(Protocol::Binary), "worlds are played over binary");
         let room = room_name(seat.room);
         let (kind, room) = (("kind", Value::Text("world")), ("room", Value::Text(&room)));
         let cell = ("cell", Value::Float(f64::from(CELL_WIDTH)));
         let tick_hz = ("tick_hz", Value::Integer(i64::from(tick_hz)));
-        binary::message("create", &[kind, room, cell, tick_hz], out);
+        let npcs = npcs.map(|npcs| ("npcs", Value::Text(npcs)));
+        let fields: Vec<_> = [kind, room, cell, tick_hz].into_iter().chain(npcs).collect();
+        binary::message("create", &fields, out);
     }
 
     /// Appends the request to enter the user's world, at this place.

@@ -487,21 +487,7 @@ impl ScenarioReport {
         };
         row("  before", quantiles(&self.baseline));
         row("  with the attack", quantiles(&self.attacked));
-        for comparison in &self.comparisons {
-            let ratio = comparison.ratio.map_or("none".to_owned(), |ratio| format!("{ratio:.2}"));
-            let ratios = comparison.ratios.iter().copied();
-            let least = ratios.clone().reduce(f64::min).unwrap_or_default();
-            let greatest = ratios.reduce(f64::max).unwrap_or_default();
-            let (late, grown) = (comparison.lateness, comparison.lateness_growth);
-            let told = if comparison.measure.is_judged() { "" } else { "; not judged" };
-            let of_generators = format!("lateness of generators {late:.2}, then {grown:+.2}");
-            row(
-                &format!("  ratio of {}", comparison.measure.name()),
-                format!("{ratio} ({least:.2}..{greatest:.2}); {of_generators}{told}"),
-            );
-        }
-        let (ratio_max, lateness_max) = (self.ratio_max, self.scenario.lateness_max());
-        row("  bound", format!("{ratio_max:.2}, with a lateness of {lateness_max:.2} at most"));
+        self.comparison_rows(&mut row);
         if self.scenario.is_in_world() {
             let PhaseReport { attackers_seen, frames_missed, .. } = self.attacked;
             row("  told of attackers", format!("{attackers_seen} times"));
@@ -549,6 +535,24 @@ impl ScenarioReport {
         }
         let _ = writeln!(text);
         text
+    }
+
+    fn comparison_rows(&self, row: &mut impl FnMut(&str, String)) {
+        for comparison in &self.comparisons {
+            let ratio = comparison.ratio.map_or("none".to_owned(), |ratio| format!("{ratio:.2}"));
+            let ratios = comparison.ratios.iter().copied();
+            let least = ratios.clone().reduce(f64::min).unwrap_or_default();
+            let greatest = ratios.reduce(f64::max).unwrap_or_default();
+            let (late, grown) = (comparison.lateness, comparison.lateness_growth);
+            let told = if comparison.measure.is_judged() { "" } else { "; not judged" };
+            let of_generators = format!("lateness of generators {late:.2}, then {grown:+.2}");
+            row(
+                &format!("  ratio of {}", comparison.measure.name()),
+                format!("{ratio} ({least:.2}..{greatest:.2}); {of_generators}{told}"),
+            );
+        }
+        let (ratio_max, lateness_max) = (self.ratio_max, self.scenario.lateness_max());
+        row("  bound", format!("{ratio_max:.2}, with a lateness of {lateness_max:.2} at most"));
     }
 
     fn reason_rows(&self, row: &mut impl FnMut(&str, String)) {

@@ -12,6 +12,7 @@ pub(super) struct Checks {
     pub(super) worlds: WorldTally,
     pub(super) latencies: Latencies,
     pub(super) lateness: Latencies,
+    pub(super) line_latencies: Latencies,
     pub(super) counters: Counters,
     pub(super) series: Series,
     pub(super) joined: u32,
@@ -27,6 +28,7 @@ impl Checks {
             worlds: WorldTally::default(),
             latencies: Latencies::default(),
             lateness: Latencies::default(),
+            line_latencies: Latencies::default(),
             counters: Counters::default(),
             series: Series::default(),
             joined: 0,
@@ -47,6 +49,13 @@ impl Checks {
         }
     }
 
+    /// Records the latency of a line of someone who moves besides, unless it was warm-up.
+    pub(super) fn measure_line(&mut self, schedule: Schedule, intended_ns: u64, now_ns: u64) {
+        if schedule.is_measured(intended_ns) {
+            self.line_latencies.record_ns(now_ns.saturating_sub(intended_ns));
+        }
+    }
+
     /// So many messages were heard, right or not.
     pub(super) fn count_heard(&mut self, count: u64, now_ns: u64) {
         self.counters.heard += count;
@@ -55,13 +64,15 @@ impl Checks {
         }
     }
 
-    /// A frame of a world came, which tells of so many entities.
-    pub(super) fn count_frame(&mut self, entities: u64, now_ns: u64) {
+    /// A frame of a world came, which tells of so many entities, and NPCs among them.
+    pub(super) fn count_frame(&mut self, entities: u64, npcs: u64, now_ns: u64) {
         self.worlds.frames += 1;
         self.worlds.entities += entities;
         self.counters.heard += entities;
         if let Some(second) = self.series.at(now_ns) {
             second.heard += entities;
+            second.entities += entities;
+            second.npcs += npcs;
             second.frames += 1;
         }
     }

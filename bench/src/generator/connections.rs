@@ -163,10 +163,9 @@ impl Connections {
         self.schedule = Some(schedule);
         self.checks.series = Series::new(schedule);
         let profile = &self.plan.profile;
-        self.places = Places::new(self.rooms, |user| {
-            if profile.is_active(user) { schedule.message_count(user) } else { 0 }
-        });
-        if profile.activity == Activity::Say {
+        self.places =
+            Places::new(self.rooms, |user| profile.line_count(user, schedule.message_count(user)));
+        if profile.activity != Activity::Ping {
             for connection in &mut self.list {
                 connection.listener.begin(self.places.count(connection.seat.room));
             }
@@ -244,7 +243,11 @@ impl Connections {
             }
             Activity::Move => {
                 self.walk(due, now_ns);
-                self.count_sent(seat.user, now_ns);
+                self.checks.worlds.moves += 1;
+                self.count_said(now_ns);
+                if self.plan.profile.line(seat.user, due.number).is_some() {
+                    self.line(seat.user, due, now_ns);
+                }
             }
         }
         let lateness_ns = now_ns - due.intended_ns;
@@ -267,6 +270,10 @@ impl Connections {
 
     fn count_sent(&mut self, user: u32, now_ns: u64) {
         self.checks.tally.sent[user as usize] += 1;
+        self.count_said(now_ns);
+    }
+
+    fn count_said(&mut self, now_ns: u64) {
         self.checks.counters.sent += 1;
         if let Some(second) = self.checks.series.at(now_ns) {
             second.sent += 1;
@@ -275,7 +282,7 @@ impl Connections {
 
     fn say(&mut self, user: u32, due: Due, now_ns: u64) {
         let payload = Payload { user, number: due.number, intended_ns: due.intended_ns };
-        let text = payload.to_text(self.plan.run, self.plan.profile.payload_bytes);
+        let text = payload.to_text(self.plan.run, self.plan.profile.line_bytes());
         let wire = self.plan.wire;
         // Who may have to say it again needs an id for it.
         let id = if self.returns.is_some() { due.number + 1 } else { 0 };
@@ -602,16 +609,17 @@ impl Connections {
         now_ns: u64,
     ) -> bool {
         let Connection { seat, listener, .. } = &mut self.list[index as usize];
-        let length = self.plan.profile.payload_bytes;
+        let profile = &self.plan.profile;
+        let length = profile.line_bytes();
         let Ok(said) = Payload::decode(self.plan.run, length, text) else { return false };
         let Some(schedule) = self.schedule else { return false };
+        let Some(line) = profile.line(said.user, said.number) else { return false };
         let placed = place.is_none_or(|place| {
             name_number(place.room, 'r') == Some(seat.room)
                 && name_number(place.from, 'u') == Some(said.user)
         });
         if !placed
             || said.user >= self.plan.users
-            || !self.plan.profile.is_active(said.user)
             || self.rooms.of(said.user) != seat.room
             || said.number >= schedule.message_count(said.user)
             || said.intended_ns != schedule.intended_ns(said.user, said.number)
@@ -619,9 +627,12 @@ impl Connections {
             return false;
         }
         let checks = &mut self.checks;
-        let place = self.places.of(said.user, said.number);
+        let place = self.places.of(said.user, line);
         listener.note(&mut checks.tally, sequence, place, said.user, said.number);
         match &mut self.returns {
+            None if self.worlds.is_some() => {
+                checks.measure_line(schedule, said.intended_ns, now_ns);
+            }
             None => checks.measure(schedule, said.intended_ns, now_ns),
             Some(returns) => returns.measure_line(index, schedule, said, now_ns),
         }
@@ -651,6 +662,7 @@ impl Connections {
             storm: self.returns.as_ref().map(Returns::report),
             latencies: self.checks.latencies.clone(),
             lateness: self.checks.lateness.clone(),
+            line_latencies: self.checks.line_latencies.clone(),
             counters,
             seconds: self.checks.series.seconds().to_vec(),
             cpu_ns,

@@ -48,7 +48,7 @@ impl Plan {
     /// The rooms of the run.
     #[must_use]
     pub fn rooms(&self) -> Rooms {
-        Rooms::new(self.users, self.profile.room_size)
+        self.profile.rooms(self.users)
     }
 
     /// Where a user connects: the members of a room to one address, room by room in turn; users in
@@ -197,6 +197,8 @@ pub struct Report {
     pub latencies: Latencies,
     /// Intended send to the send itself, of measured messages.
     pub lateness: Latencies,
+    /// Intended send to hearing, of measured lines, where users move besides.
+    pub line_latencies: Latencies,
     /// All else that was counted.
     pub counters: Counters,
     /// The measured part second by second.

@@ -265,7 +265,10 @@ impl Engine {
             return false;
         }
         run.taken.get_or_insert_with(|| (clock::process_cpu_ns() - cpu_ns, now_ns - begun_ns));
-        let heard_all = self.connections.deliveries() >= run.deliveries_expected
+        // Frames tell of the last moves until the end of the wait.
+        let moves = self.plan.profile.activity == Activity::Move;
+        let heard_all = !moves
+            && self.connections.deliveries() >= run.deliveries_expected
             && self.connections.awaited() == 0;
         run.pacer.peek().is_none() && (heard_all || now_ns >= schedule.end_ns + self.drain_ns())
     }

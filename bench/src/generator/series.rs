@@ -18,6 +18,10 @@ pub struct Second {
     pub sent: u64,
     /// Messages heard in it.
     pub heard: u64,
+    /// Entities that frames of worlds told of in it.
+    pub entities: u64,
+    /// Of those, NPCs.
+    pub npcs: u64,
     /// Frames of worlds that came in it.
     pub frames: u64,
     /// Bytes that left users in it.
@@ -33,6 +37,8 @@ impl Second {
         self.lateness.merge(&other.lateness);
         self.sent += other.sent;
         self.heard += other.heard;
+        self.entities += other.entities;
+        self.npcs += other.npcs;
         self.frames += other.frames;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
@@ -117,9 +123,19 @@ mod tests {
             let mut latencies = Brief::default();
             latencies.record_ns(latency_ns);
             let lateness = latencies.clone();
-            let (heard, frames) = (2, 5);
+            let (heard, frames, entities, npcs) = (2, 5, 6, 7);
             let (bytes_sent, bytes_received) = (3, 4);
-            Second { latencies, lateness, sent, heard, frames, bytes_sent, bytes_received }
+            Second {
+                latencies,
+                lateness,
+                sent,
+                heard,
+                entities,
+                npcs,
+                frames,
+                bytes_sent,
+                bytes_received,
+            }
         };
         let one = [second(1, 1_000_000), second(10, 1_000_000)];
         let other = [second(100, 9_000_000)];
@@ -129,6 +145,7 @@ mod tests {
             .map(|second| [second.sent, second.heard, second.bytes_sent, second.bytes_received])
             .collect();
         assert_eq!(sums, [[101, 4, 6, 8], [10, 2, 3, 4]]);
+        assert_eq!((merged[0].frames, merged[0].entities, merged[0].npcs), (10, 12, 14));
         assert!(merged[0].latencies.quantile_us(1.0).unwrap() >= 9_000.0);
         assert!(merged[0].lateness.quantile_us(1.0).unwrap() >= 9_000.0);
         assert!(merged[1].latencies.quantile_us(1.0).unwrap() < 1_100.0);

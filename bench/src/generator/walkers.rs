@@ -1,6 +1,7 @@
 //! Where everyone in a world is, as far as the schedule tells, and what an update says if it is right.
 //! Pure: times are values.
 
+use super::npcs;
 use crate::pacing::Schedule;
 use crate::path::{BEFORE_FIRST, NUMBERS_TOLD, Path, Square};
 
@@ -44,12 +45,16 @@ struct Walker {
 pub(super) struct Walkers {
     schedule: Schedule,
     square: Square,
+    /// Entities are numbered below this where there are NPCs; 0 where there are none.
+    with_npcs: usize,
     walkers: Vec<Option<Walker>>,
 }
 
 impl Walkers {
-    pub(super) fn new(schedule: Schedule, square: Square) -> Self {
-        Self { schedule, square, walkers: Vec::new() }
+    /// Nobody yet, in a world whose entities have numbers below `with_npcs` if there are NPCs, and that is 0
+    /// otherwise.
+    pub(super) fn new(schedule: Schedule, square: Square, with_npcs: usize) -> Self {
+        Self { schedule, square, with_npcs, walkers: Vec::new() }
     }
 
     /// This entity is that user, in this run.
@@ -61,6 +66,19 @@ impl Walkers {
             phase_ns: self.schedule.phase_ns(user),
             number_max: i32::try_from(self.schedule.message_count(user)).expect("a run ends") - 1,
         });
+    }
+
+    /// Whether this entity is an NPC, if it is any.
+    #[inline]
+    pub(super) fn is_npc(&self, entity: u16) -> bool {
+        let at = usize::from(entity);
+        at < self.with_npcs && self.walkers.get(at).is_none_or(Option::is_none)
+    }
+
+    /// Whether an update may be of an NPC: they live in the cell at 0.
+    #[inline]
+    pub(super) fn may_be_npc(&self, entity: u16, cell: [i16; 2], state: u64) -> bool {
+        cell == [0, 0] && self.is_npc(entity) && npcs::may_be(state)
     }
 
     pub(super) fn schedule(&self) -> Schedule {

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::checks::Checks;
+use super::npcs::{Amiss, Sights};
 use super::walkers::{Moment, Walkers, touch};
 use crate::path::BEFORE_FIRST;
+use crate::profile::ai::Ai;
 use crate::wire::world::{Section, WorldFrame, read_leave, read_update};
 
 /// An entity as the member knows it.
@@ -23,6 +25,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     known: HashMap<u16, Known>,
+    /// Where there are NPCs: ticks a second, and how it has seen them.
+    sights: Option<(u32, Sights)>,
     centre: [i16; 2],
     frames: u32,
 }
@@ -37,6 +41,11 @@ struct News {
 }
 
 impl Watcher {
+    /// Nothing is known yet, in a world with NPCs that ticks so often.
+    pub(super) fn among_npcs(tick_hz: u32) -> Self {
+        Self { sights: Some((tick_hz, Sights::default())), ..Self::default() }
+    }
+
     /// Takes in a frame before the start, when nobody has moved.
     pub(super) fn settle(&mut self, frame: &WorldFrame<'_>) {
         self.begin(frame);
@@ -46,7 +55,10 @@ impl Watcher {
                 self.known.retain(|_, known| known.cell != section.cell);
             }
             for update in section.updates {
-                let (entity, _) = read_update(update);
+                let (entity, state) = read_update(update);
+                if let Some((tick_hz, sights)) = &mut self.sights {
+                    sights.see(entity, state, tick, *tick_hz);
+                }
                 let known = Known { cell: section.cell, number: BEFORE_FIRST, tick };
                 self.known.insert(entity, known);
             }
@@ -58,6 +70,7 @@ impl Watcher {
         self.frames = self.frames.wrapping_add(1);
         if frame.is_whole {
             self.known.clear();
+            self.sights.iter_mut().for_each(|(_, sights)| sights.forget());
         } else if frame.centre != self.centre {
             self.known.retain(|_, known| touch(known.cell, frame.centre));
         }
@@ -78,9 +91,14 @@ impl Watcher {
             if let Some(number) = walkers.number(entity, section.cell, state, moment) {
                 let news = News { entity, cell: section.cell, number, may_repeat: section.is_key };
                 self.learn(news, tick, walkers, moment, checks);
+            } else if let Some((tick_hz, sights)) = &mut self.sights
+                && walkers.may_be_npc(entity, section.cell, state)
+            {
+                checks.tally.corrupted += u64::from(!sights.see(entity, state, tick, *tick_hz));
             }
         }
         if section.is_key {
+            self.sights.iter_mut().for_each(|(_, sights)| sights.forget_before(tick));
             self.known.retain(|_, known| known.cell != section.cell || known.tick == tick);
         }
         for leave in section.leaves {
@@ -120,6 +138,12 @@ impl Watcher {
             checks.measure(walkers.schedule(), intended_ns, moment.now_ns);
         }
         *known = Known { cell, number: known.number.max(number), tick };
+    }
+
+    /// At the end: NPCs that are not as they are to be.
+    pub(super) fn npcs_amiss(&self, ai: &Ai, walkers: &Walkers) -> Amiss {
+        let amiss = |(_, sights): &(u32, Sights)| sights.amiss(ai, |npc| walkers.is_npc(npc));
+        self.sights.as_ref().map(amiss).unwrap_or_default()
     }
 
     /// Whether it is time to look around, once in so many frames.

@@ -11,6 +11,7 @@ use crate::ledger::WorldTally;
 use crate::pacing::Schedule;
 use crate::path::{BEFORE_FIRST, CELL_WIDTH, Path, Square};
 use crate::profile::Profile;
+use crate::profile::ai::Ai;
 use crate::wire::world::{Section, WorldFrame, read_leave, read_update};
 use crate::wire::{Seat, Wire};
 
@@ -60,6 +61,9 @@ pub(super) struct Worlds {
     square: Square,
     tick_hz: u32,
     bound_ns: u64,
+    ai: Option<Ai>,
+    /// The number below which all entities of a world are numbered where there are NPCs; 0 elsewhere.
+    with_npcs: usize,
     /// By connection.
     places: Vec<Place>,
     watchers: Vec<Watcher>,
@@ -106,8 +110,15 @@ impl Worlds {
             square,
             tick_hz,
             bound_ns: profile.bound_p99_ns,
+            ai: profile.ai,
+            with_npcs: profile.ai.map_or(0, |ai| (profile.room_size + ai.npcs()) as usize),
             places,
-            watchers: (0..watched).map(|_| Watcher::default()).collect(),
+            watchers: (0..watched)
+                .map(|_| match profile.ai {
+                    Some(_) => Watcher::among_npcs(tick_hz),
+                    None => Watcher::default(),
+                })
+                .collect(),
             look_every: u32::try_from(look_every).unwrap_or(u32::MAX),
             walkers: Vec::new(),
             moving: Vec::new(),
@@ -122,7 +133,8 @@ impl Worlds {
 
     /// Appends the request to make a user's world.
     pub(super) fn create(&self, wire: Wire, seat: Seat, out: &mut Vec<u8>) {
-        wire.create(seat, self.tick_hz, out);
+        let npcs = self.ai.map(|ai| ai.field());
+        wire.create(seat, self.tick_hz, npcs.as_deref(), out);
     }
 
     /// Appends the request to enter it, where the user's way begins.
@@ -152,7 +164,8 @@ impl Worlds {
         self.schedule = Some(schedule);
         for (seat, entity) in entities {
             let rooms = self.walkers.len().max(seat.room as usize + 1);
-            self.walkers.resize_with(rooms, || Walkers::new(schedule, self.square));
+            let walkers = || Walkers::new(schedule, self.square, self.with_npcs);
+            self.walkers.resize_with(rooms, walkers);
             self.moving.resize(rooms, None);
             self.walkers[seat.room as usize].add(entity, seat.user, self.run);
         }
@@ -209,7 +222,7 @@ impl Worlds {
         }
         checks.tally.corrupted += found.corrupted;
         checks.worlds.strangers += found.strangers;
-        checks.count_frame(found.entities, now_ns);
+        checks.count_frame(found.entities, found.npcs, now_ns);
         let Some(watcher) = watcher else { return };
         watcher.begin(frame);
         for section in frame.sections().map_while(Result::ok) {
@@ -221,7 +234,8 @@ impl Worlds {
         }
     }
 
-    /// The end: all that was said has been told, to each watched member, and every tick to each.
+    /// The end: all that was said has been told to each watched member, who knows all NPCs, and every tick to
+    /// each.
     pub(super) fn finish(&self, now_ns: u64, tally: &mut WorldTally) {
         let Some(schedule) = self.schedule else { return };
         for place in &self.places {
@@ -230,12 +244,18 @@ impl Worlds {
             tally.frames_missing += moving.missed(before, moving.last.wrapping_add(1));
         }
         let moment = Moment::new(schedule, now_ns);
-        let watched = self.places.iter().filter_map(|place| Some((place, place.watcher?)));
-        let lost = watched.map(|(place, watcher)| {
+        for place in &self.places {
+            let Some(watcher) = place.watcher.map(|watcher| &self.watchers[watcher]) else {
+                continue;
+            };
             let walkers = &self.walkers[place.room as usize];
-            self.watchers[watcher].look(place.entity, walkers, moment, self.bound_ns)
-        });
-        tally.stale += lost.sum::<u64>();
+            tally.stale += watcher.look(place.entity, walkers, moment, self.bound_ns);
+            if let Some(ai) = &self.ai {
+                let amiss = watcher.npcs_amiss(ai, walkers);
+                tally.npcs_missing += amiss.missing;
+                tally.npcs_still += amiss.still;
+            }
+        }
     }
 }
 
@@ -265,10 +285,12 @@ fn count_tick(moving: Option<Moving>, before: u32, tick: u32, checks: &mut Check
 /// What a frame tells of.
 #[derive(Debug, Default)]
 struct Found {
-    /// Users' entities, right or not.
+    /// Entities of users and NPCs, right or not.
     entities: u64,
-    /// Those that are not as some user said it.
+    /// Those that are not as some user said it, and not as an NPC may be.
     corrupted: u64,
+    /// Those that are as an NPC may be.
+    npcs: u64,
     /// Entities that are nobody of the run.
     strangers: u64,
 }
@@ -288,8 +310,11 @@ impl Found {
                 continue;
             }
             self.entities += 1;
-            let is_right = walkers.number(entity, section.cell, state, moment).is_some();
-            self.corrupted += u64::from(!is_right);
+            if walkers.number(entity, section.cell, state, moment).is_none() {
+                let is_npc = walkers.may_be_npc(entity, section.cell, state);
+                self.npcs += u64::from(is_npc);
+                self.corrupted += u64::from(!is_npc);
+            }
         }
         for leave in section.leaves {
             let (entity, cell, state) = read_leave(leave);
@@ -299,7 +324,7 @@ impl Found {
                 continue;
             }
             self.entities += 1;
-            // Nobody leaves the world, and who has come back is told of by an update.
+            // No user leaves the world, NPCs stay in their cell, and who has come back is told of by an update.
             let is_right =
                 cell != section.cell && walkers.number(entity, cell, state, moment).is_some();
             self.corrupted += u64::from(!is_right);

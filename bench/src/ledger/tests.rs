@@ -182,3 +182,28 @@ fn tallies_of_processes_that_share_rooms_add_up() {
     tallies[0].digests[0] ^= 1;
     assert_eq!(Account::reconcile(rooms, &tallies).rooms_disagreeing, 1);
 }
+
+#[test]
+fn in_worlds_moves_frames_and_lines_are_in_one_account() {
+    let rooms = Rooms::new(2, 2);
+    let mut tally = Tally::new(2, rooms);
+    (tally.sent, tally.delivered) = (vec![3, 1], vec![6, 1]);
+    let worlds = WorldTally {
+        moves: 40,
+        entities: 100,
+        frames_missing: 1,
+        stale: 2,
+        npcs_missing: 3,
+        npcs_still: 4,
+        ..WorldTally::default()
+    };
+    let account = Account::of_worlds(rooms, &[tally], &worlds);
+    let expected = Account {
+        sent: 44,
+        expected: 8 + 110,
+        delivered: 7 + 100,
+        lost: 1 + 10,
+        ..Account::default()
+    };
+    assert_eq!(account, expected);
+}

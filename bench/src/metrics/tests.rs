@@ -21,6 +21,9 @@ warren_world_ticks_skipped_total{shard=\"0\"} 4
 warren_world_frames_total{shard=\"0\"} 5
 warren_world_frames_missed_total{shard=\"0\"} 6
 warren_world_frames_lost_total{shard=\"0\"} 7
+warren_npc_updates_total{shard=\"0\"} 190
+warren_npc_updates_total{shard=\"1\"} 8
+warren_npc_carried_over_total{shard=\"1\"} 2
 warren_tls_connections{shard=\"0\"} 3
 warren_tls_connections{shard=\"1\"} 4
 # EOF
@@ -86,8 +89,12 @@ fn what_is_counted_of_worlds_is_that_of_all_shards_in_between() {
         frames: 5,
         frames_missed: 6,
         frames_lost: 7,
+        npc_updates: 198,
+        npc_carried_over: 2,
     };
     assert_eq!(counts, expected);
+    assert_eq!(counts.npcs_on_time(), Some(0.99));
+    assert_eq!(WorldCounts::default().npcs_on_time(), None);
     assert_eq!(counts.since(&WorldCounts::default()), expected);
     assert_eq!(counts.since(&expected), WorldCounts::default());
     assert_eq!(WorldCounts::parse("warren_turns_total 1"), WorldCounts::default());

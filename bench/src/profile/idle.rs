@@ -26,6 +26,7 @@ pub fn profile(protocol: Protocol, heartbeat_ns: u64) -> Profile {
         has_floor: true,
         heartbeat_ns,
         storm: None,
+        ai: None,
         bound_p50_ns: None,
         bound_p99_ns: BOUND_P99_NS,
     }

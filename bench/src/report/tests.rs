@@ -65,6 +65,8 @@ fn outcome() -> Outcome {
         account: Account { sent: 10, expected: 80, delivered: 80, ..Account::default() },
         latencies,
         lateness: Latencies::default(),
+        line_latencies: Latencies::default(),
+        has_npcs: false,
         counters: Counters::default(),
         seconds: vec![played_second(1_000_000), played_second(2_000_000)],
         server_seconds: vec![server_second(500_000_000), server_second(250_000_000)],
@@ -378,7 +380,7 @@ fn worlds_are_told_by_member_and_second() {
     let circumstances = Circumstances { profile, duration_s: 2, ..circumstances() };
     let mut outcome = outcome();
     for second in &mut outcome.seconds {
-        (second.frames, second.heard, second.bytes_received) = (10_000, 490_000, 4_800_000);
+        (second.frames, second.entities, second.bytes_received) = (10_000, 490_000, 4_800_000);
     }
     outcome.server_work.as_mut().unwrap().worlds.ticks_skipped = 2;
     let report = Report::new("server", circumstances, &outcome, None);
@@ -484,4 +486,47 @@ fn a_storm_is_told_in_json_table_and_page() {
     );
     let plain = Report::new("server", circumstances(), &outcome(), None);
     assert!(plain.storm.is_none() && !plain.to_html().contains("all back"));
+}
+
+#[test]
+fn npcs_and_lines_are_told_where_there_are_npcs() {
+    let profile = crate::profile::ai::profile(50, 10_000_000_000);
+    let circumstances = Circumstances { profile, duration_s: 2, ..circumstances() };
+    let mut outcome = Outcome { has_npcs: true, ..outcome() };
+    for second in &mut outcome.seconds {
+        (second.entities, second.npcs) = (2_490_000, 2_000_000);
+    }
+    outcome.worlds = WorldTally { moves: 4, npcs_missing: 5, npcs_still: 6, ..outcome.worlds };
+    outcome.line_latencies.record_ns(2_000_000);
+    let counts = &mut outcome.server_work.as_mut().unwrap().worlds;
+    (counts.npc_updates, counts.npc_carried_over) = (98, 2);
+    let report = Report::new("server", circumstances, &outcome, None);
+    assert_eq!(report.limited_by, Some(Limit::Npcs));
+    let json = serde_json::to_value(&report).unwrap();
+    for (key, value) in [
+        ("npcs_per_world", "200"),
+        ("npcs_per_member_s", "2000.0"),
+        ("npcs_missing", "5"),
+        ("npcs_still", "6"),
+        ("npcs_on_time", "0.98"),
+        ("lines_sent", "6"),
+    ] {
+        assert_eq!(json["worlds"]["ai"][key].to_string(), value, "{key}");
+    }
+    let told = [
+        "49 others and 200 NPCs in view",
+        "28 B a move, and a line of 64 B every 2 s",
+        "200 a world, 2000.0 told a member and second, 5 missing, 6 still; 98.00 % moved in time",
+        "6 said, p50 2.0",
+        "limited by npcs",
+    ];
+    for text in told {
+        assert!(report.to_table().contains(text), "{text} in {}", report.to_table());
+        assert!(report.to_html().contains(text), "{text}");
+    }
+    // NPCs that were not moved at all were not moved in time.
+    outcome.server_work.as_mut().unwrap().worlds = WorldCounts::default();
+    assert_eq!(outcome.npcs_on_time(), Some(0.0));
+    outcome.server_work = Err("nobody knows".to_owned());
+    assert_eq!(outcome.npcs_on_time(), None);
 }

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::ai::AiReport;
 use crate::metrics::WorldCounts;
 use crate::phase::Outcome;
 use crate::profile::{Profile, WORLD_BYTES_PER_S};
@@ -31,6 +32,8 @@ pub struct WorldsReport {
     pub members_watched: u64,
     /// Moves that the server took in the whole run, if it tells, and nobody else moved.
     pub moves_taken: Option<u64>,
+    /// NPCs, and what users say besides moving, where that is.
+    pub ai: Option<AiReport>,
     /// What the server counted in the measured part.
     pub server: Option<WorldCounts>,
 }
@@ -59,7 +62,7 @@ impl WorldsReport {
         Some(Self {
             side_cells,
             frames_per_member_s: each(|second| second.frames),
-            entities_per_member_s: each(|second| second.heard),
+            entities_per_member_s: each(|second| second.entities),
             bytes_per_member_s: each(|second| second.bytes_received),
             bytes_per_member_s_max: WORLD_BYTES_PER_S,
             whole_frames: worlds.whole_frames,
@@ -67,6 +70,7 @@ impl WorldsReport {
             stale: worlds.stale,
             members_watched: worlds.watched,
             moves_taken: outcome.moves_taken,
+            ai: profile.ai.map(|ai| AiReport::new(&ai, each(|second| second.npcs), outcome)),
             server: outcome.server_work.as_ref().ok().map(|work| work.worlds),
         })
     }
@@ -92,6 +96,7 @@ impl WorldsReport {
                 ),
             ),
         ];
+        rows.extend(self.ai.iter().flat_map(AiReport::rows));
         rows.extend(self.server.map(|counts| {
             let WorldCounts { moves, ticks, ticks_late, ticks_skipped, frames, .. } = counts;
             let left_out = counts.frames_missed + counts.frames_lost;

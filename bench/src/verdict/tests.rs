@@ -154,3 +154,17 @@ fn a_storm_passes_when_all_are_back_in_time() {
         assert_eq!(judgement.reasons.concat(), reason);
     }
 }
+
+#[test]
+fn npcs_that_are_moved_late_are_a_limit_of_their_own() {
+    let profile = crate::profile::ai::profile(50, 1);
+    for (on_time, limit) in
+        [(None, None), (Some(1.0), None), (Some(0.99), None), (Some(0.9899), Some(Limit::Npcs))]
+    {
+        let judged =
+            judge(&profile, &Evidence { npcs_on_time: on_time, ticks_skipped: Some(0), ..good() });
+        assert_eq!(judged.limited_by, limit, "{on_time:?}");
+        let told = "98.99 % of the moves of NPCs in time, at least 99 %";
+        assert_eq!(judged.reasons.iter().any(|reason| reason == told), limit.is_some());
+    }
+}

@@ -368,9 +368,12 @@ fn what_worlds_are_played_with_is_said_as_servers_read_it() {
     };
     let room = ("room", Value::Text("r000001"));
     let (kind, cell) = (("kind", Value::Text("world")), ("cell", Value::Float(64.0)));
-    let create = said(&|out| wire.create(seat, 10, out));
+    let create = said(&|out| wire.create(seat, 10, None, out));
     let fields = [kind, room, cell, ("tick_hz", Value::Integer(10))];
     assert_eq!(create, binary_message("create", &fields));
+    let create = said(&|out| wire.create(seat, 10, Some("wander:3:1:0:0:9"), out));
+    let npcs = ("npcs", Value::Text("wander:3:1:0:0:9"));
+    assert_eq!(create, binary_message("create", &[&fields[..], &[npcs]].concat()));
     let enter = said(&|out| wire.enter(seat, motion, 10, out));
     let fields = [room, ("x", Value::Float(1.5)), ("y", Value::Float(2.25))];
     assert_eq!(enter, binary_message("join", &fields));

@@ -1,4 +1,4 @@
-//! The profiles `walk` and `open-world`: smoke sizes, and what they do not take. Faults in frames are
+//! The profiles `walk`, `open-world` and `ai`: smoke sizes, and what they do not take. Faults in frames are
 //! planted where frames are read (`generator/worlds/tests.rs`, `generator/watcher/tests.rs`).
 
 use std::process::Command;
@@ -13,7 +13,8 @@ const TIMES: [&str; 4] = ["--duration", "2", "--warm-up", "1"];
 fn check(name: &str, outcome: &Outcome, users: f64) {
     let report = &outcome.report;
     // A machine that is busy for longer than the bound makes copies old and ticks late, and has no other excuse.
-    let slow = outcome.status == 3 || report["limited_by"] == "latency" || is_stalled(report);
+    let late = report["limited_by"] == "latency" || report["limited_by"] == "npcs";
+    let slow = outcome.status == 3 || late || is_stalled(report);
     assert!(outcome.status == 0 || slow, "{name}: status {} of {report}", outcome.status);
     let found = faults(outcome);
     assert_eq!(found[1..], [0; 5], "{name}: {report}");
@@ -70,12 +71,34 @@ fn warren_holds_the_smoke_size_of_open_world() {
 }
 
 #[test]
+fn warren_holds_the_smoke_size_of_ai() {
+    server_program();
+    let arguments = ["run", "ai", "--users", "60", "--room-size", "30"];
+    let cores = ["--shards", "2", "--generators", "2"];
+    let outcome = harness_of_size("ai", &[&arguments[..], &cores, &TIMES].concat());
+    let report = &outcome.report;
+    check("ai", &outcome, 60.0);
+    let ai = &report["worlds"]["ai"];
+    // Two worlds with ten ticks a second; nine NPCs in ten never stand.
+    assert_eq!(ai["npcs_per_world"], 120);
+    assert!(ai["npcs_per_member_s"].as_f64().unwrap() > 5.0 * 100.0, "{ai}");
+    assert_eq!([&ai["npcs_missing"], &ai["npcs_still"]], [0, 0], "{ai}");
+    assert!(ai["npcs_on_time"].as_f64().unwrap() > 0.0, "{ai}");
+    assert!(ai["lines_sent"].as_u64().unwrap() >= 60, "{ai}");
+    assert!(ai["line_latency_us"]["p50"].as_f64().unwrap() > 0.0, "{ai}");
+    assert!(report["worlds"]["server"]["npc_updates"].as_u64().unwrap() > 1_000, "{report}");
+    assert_eq!(report["floor"], Value::Null);
+}
+
+#[test]
 fn what_worlds_are_not_played_with_is_refused() {
     for arguments in [
         &["run", "walk", "--users", "8", "--protocol", "json"][..],
         &["run", "open-world", "--users", "8", "--room-size", "8"],
         &["run", "open-world", "--users", "65536"],
         &["floor", "open-world", "--users", "8"],
+        &["floor", "ai", "--users", "8"],
+        &["run", "ai", "--users", "8", "--protocol", "xml"],
     ] {
         let program = Command::new(env!("CARGO_BIN_EXE_warren-bench"));
         let status = { program }.args(arguments).output().unwrap().status;

@@ -425,3 +425,64 @@ fn a_user_makes_its_world_unless_it_is_there_and_then_enters_it() {
     let refused = connections.received(3, &reply("create", &[status(400)]), SECOND_NS);
     assert_eq!(refused, Err(Fault::Protocol));
 }
+
+#[test]
+fn who_walks_among_npcs_says_a_line_now_and_then_that_all_are_to_hear() {
+    let profile = crate::profile::ai::profile(2, HEARTBEAT_NS);
+    let schedule = Schedule { period_ns: SECOND_NS / 10, ..schedule() };
+    let wire = Wire::Server(Protocol::Binary);
+    let mut connections = connections_of(2, profile.clone(), wire);
+    for index in 0..2 {
+        connections.opened(index, SECOND_NS);
+        for method in ["login", "create", "join"] {
+            answer_at(&mut connections, index, method, SECOND_NS);
+        }
+        connections.take_output(index);
+    }
+    connections.start(schedule, &[(0, 0), (1, 1)]);
+    let lines: u64 =
+        (0..2).map(|user| u64::from(profile.line_count(user, schedule.message_count(user)))).sum();
+    assert_eq!(connections.deliveries_expected(), 2 * lines);
+    let mut said = Vec::new();
+    for number in 0..40 {
+        let intended_ns = schedule.intended_ns(1, number);
+        connections.act(Due { index: 1, number, intended_ns }, intended_ns);
+        let output = connections.take_output(1);
+        if let Some(line) = output.get(crate::wire::floor::MOVE_FRAME_BYTES..)
+            && !line.is_empty()
+        {
+            said.push((number, intended_ns));
+        }
+    }
+    let numbers: Vec<u32> = said.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [1, 21]);
+    let heard = |number, intended_ns, seq| {
+        let text = Payload { user: 1, number, intended_ns }.to_text(connections.plan.run, 64);
+        let message = packed(
+            "chat",
+            &[
+                ("room", Value::Text("r000000")),
+                ("from", Value::Text("u000001")),
+                ("text", Value::Text(&text)),
+                ("seq", Value::Integer(seq)),
+            ],
+        );
+        let length = u32::try_from(message.len() + 1).unwrap();
+        [&length.to_le_bytes(), &[1][..], &message].concat()
+    };
+    let right: Vec<Vec<u8>> =
+        (5..).zip(&said).map(|(seq, (number, at_ns))| heard(*number, *at_ns, seq)).collect();
+    // A line that no move of this number comes with.
+    let wrong = heard(2, schedule.intended_ns(1, 2), 7);
+    for index in 0..2 {
+        for frame in &right {
+            connections.received(index, frame, schedule.measure_from_ns).unwrap();
+        }
+    }
+    let report = connections.report(schedule.measure_from_ns, 0, 1);
+    assert_eq!((report.worlds.moves, &report.tally.sent[..]), (40, &[0, 2][..]));
+    assert_eq!((&report.tally.delivered[..], report.tally.corrupted), (&[0, 4][..], 0));
+    assert_eq!(report.latencies.count(), 0);
+    connections.received(0, &wrong, schedule.measure_from_ns).unwrap();
+    assert_eq!(connections.report(schedule.measure_from_ns, 0, 1).tally.corrupted, 1);
+}

@@ -11,7 +11,7 @@ const SCHEDULE: Schedule = Schedule {
 
 /// Users 0, 1 and 2 as entities 2, 0 and 5.
 fn walkers() -> Walkers {
-    let mut walkers = Walkers::new(SCHEDULE, Square::new(3));
+    let mut walkers = Walkers::new(SCHEDULE, Square::new(3), 0);
     for (entity, user) in [(2, 0), (0, 1), (5, 2)] {
         walkers.add(entity, user, RUN);
     }

@@ -40,7 +40,7 @@ struct Cell {
 impl Book {
     fn new() -> Self {
         let square = Square::new(SIDE_CELLS);
-        let mut walkers = Walkers::new(SCHEDULE, square);
+        let mut walkers = Walkers::new(SCHEDULE, square, 0);
         (0..USERS).for_each(|user| walkers.add(user as u16, user, RUN));
         let paths: Vec<Path> = (0..USERS).map(|user| Path::new(RUN, user, square)).collect();
         let cells = paths.iter().map(|path| path.cell(square, BEFORE_FIRST)).collect();

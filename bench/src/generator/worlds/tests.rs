@@ -1,6 +1,6 @@
 use super::*;
 use crate::ledger::Tally;
-use crate::profile::{Rooms, walk};
+use crate::profile::{Profile, Rooms, ai, walk};
 use crate::wire::floor;
 use crate::wire::world::write_update;
 
@@ -34,13 +34,12 @@ struct Counts {
 
 impl Fixture {
     fn new() -> Self {
-        Self::beside(false)
+        Self::of(&walk::profile(USERS, 10_000_000_000), false)
     }
 
-    fn beside(has_strangers: bool) -> Self {
-        let profile = walk::profile(USERS, 10_000_000_000);
+    fn of(profile: &Profile, has_strangers: bool) -> Self {
         let seats = (0..USERS).map(|user| Seat { user, room: 0 });
-        let mut worlds = Worlds::new(&profile, RUN, has_strangers, seats.clone()).unwrap();
+        let mut worlds = Worlds::new(profile, RUN, has_strangers, seats.clone()).unwrap();
         for index in 0..USERS as usize {
             worlds.entered(index, WORLD, index as u16);
         }
@@ -67,10 +66,10 @@ impl Fixture {
     }
 
     /// What is missing at the end: entities that are not as they are, and frames.
-    fn finish(&self) -> (u64, u64) {
+    fn finish(&self) -> WorldTally {
         let mut tally = self.checks.worlds;
         self.worlds.finish(SCHEDULE.end_ns + 1_000_000_000, &mut tally);
-        (tally.stale, tally.frames_missing)
+        tally
     }
 
     fn counts(&self) -> Counts {
@@ -193,9 +192,9 @@ fn at_the_end_all_watched_have_to_know_the_last_move_of_all() {
     fixture.play(0..99);
     // The others of the four have got no frame at all: each misses itself and three others, and is nowhere.
     let others = 3 * (u64::from(USERS) + 1);
-    assert_eq!(fixture.finish().0 - others, u64::from(USERS));
+    assert_eq!(fixture.finish().stale - others, u64::from(USERS));
     fixture.play(99..100);
-    assert_eq!(fixture.finish().0 - others, 0);
+    assert_eq!(fixture.finish().stale - others, 0);
 }
 
 #[test]
@@ -205,17 +204,17 @@ fn at_the_end_all_have_to_have_every_tick_of_their_room_while_all_moved() {
     // Nobody is told of anything but ticks; who was told of none misses all.
     let all = 10..20;
     all.clone().for_each(|tick| fixture.tick_of(0, tick, early_ns, &[]));
-    assert_eq!(fixture.finish().1, 3 * 10);
+    assert_eq!(fixture.finish().frames_missing, 3 * 10);
     // One whose frames stop, and one whose first after that comes when all is over.
     for (user, until) in [(1, 20), (2, 14), (3, 17)] {
         (10..until).for_each(|tick| fixture.tick_of(user, tick, early_ns, &[]));
     }
-    assert_eq!(fixture.finish().1, 6 + 3);
+    assert_eq!(fixture.finish().frames_missing, 6 + 3);
     fixture.tick_of(3, 25, late_ns, &[]);
-    assert_eq!(fixture.finish().1, 6 + 3);
+    assert_eq!(fixture.finish().frames_missing, 6 + 3);
     // Not all have something to tell of when not all move any more.
     fixture.tick_of(0, 23, late_ns, &[]);
-    assert_eq!(fixture.finish().1, 6 + 3);
+    assert_eq!(fixture.finish().frames_missing, 6 + 3);
 }
 
 #[test]
@@ -236,7 +235,7 @@ fn frames_of_another_world_or_grid_are_none_of_ours() {
 #[test]
 fn entities_above_all_users_are_strangers_where_there_may_be_any_and_corrupt_elsewhere() {
     for (has_strangers, corrupted, strangers) in [(false, 20, 0), (true, 0, 20)] {
-        let mut fixture = Fixture::beside(has_strangers);
+        let mut fixture = Fixture::of(&walk::profile(USERS, 10_000_000_000), has_strangers);
         for number in 0..10 {
             let mut updates: Vec<[u8; 9]> = (0..USERS).map(|user| update(user, number)).collect();
             updates.push([4, 0, 1, 2, 3, 4, 5, 6, number as u8]);
@@ -258,7 +257,7 @@ fn entities_above_all_users_are_strangers_where_there_may_be_any_and_corrupt_els
 #[test]
 fn a_stranger_may_leave_the_world_and_a_user_may_not() {
     for (entity, corrupted, strangers) in [(3_u16, 1, 0), (4, 0, 1)] {
-        let mut fixture = Fixture::beside(true);
+        let mut fixture = Fixture::of(&walk::profile(USERS, 10_000_000_000), true);
         fixture.play(0..10);
         let mut bytes = Vec::new();
         floor::world((WORLD, 10), &[], &mut bytes);
@@ -270,5 +269,62 @@ fn a_stranger_may_leave_the_world_and_a_user_may_not() {
         fixture.receive(&bytes[5..], all_moved_ns(9));
         let found = (fixture.counts().corrupted, fixture.checks.worlds.strangers);
         assert_eq!(found, (corrupted, strangers), "{entity}");
+    }
+}
+
+/// An NPC on its way east, so many hundredths of a unit from the middle.
+fn npc(entity: u16, east: i32) -> [u8; 9] {
+    let [x, y] = [32_768 + east * 1_024 / 100, 32_768].map(|offset| offset as u64);
+    let mut bytes = Vec::new();
+    write_update(entity, x | y << 16 | 4 << 32, &mut bytes);
+    bytes.try_into().unwrap()
+}
+
+/// The four users, with all 16 NPCs as they are at the tick of this number, but for a change. Those of
+/// the lowest numbers go by 25 cm in a tick; so many of the others stand.
+fn among_npcs(fixture: &mut Fixture, number: u32, stand: u16, change: impl Fn(&mut Vec<[u8; 9]>)) {
+    let mut updates: Vec<[u8; 9]> = (0..USERS).map(|user| update(user, number)).collect();
+    let goes = |entity| if entity < 20 - stand { 25 * number as i32 } else { 0 };
+    updates.extend((4..20).map(|entity| npc(entity, goes(entity))));
+    change(&mut updates);
+    fixture.tick(number, all_moved_ns(number), &updates);
+}
+
+#[test]
+fn npcs_are_known_by_keeping_to_what_npcs_keep_to() {
+    type Change = fn(&mut Vec<[u8; 9]>);
+    let cases: [(&str, Change, u64); 6] = [
+        ("nothing", |_| {}, 0),
+        ("a number too high", |updates| updates[10][0] = 20, 1),
+        ("another's number", |updates| updates[10][0] = 2, 1),
+        ("outside of the circle", |updates| updates[10] = npc(10, 3_150), 1),
+        ("faster than any", |updates| updates[10][6] = 20, 1),
+        ("not where it can be by now", |updates| updates[10] = npc(10, 300), 1),
+    ];
+    for (name, change, corrupted) in cases {
+        let mut fixture = Fixture::of(&ai::profile(USERS, 10_000_000_000), false);
+        (0..10).for_each(|number| among_npcs(&mut fixture, number, 0, |_| {}));
+        among_npcs(&mut fixture, 10, 0, change);
+        let expected = Counts { corrupted, ..Counts::default() };
+        assert_eq!(Counts { measured: 0, ..fixture.counts() }, expected, "{name}");
+        assert_eq!(fixture.checks.worlds.entities, 11 * 20, "{name}");
+    }
+    let mut walk = Fixture::new();
+    among_npcs(&mut walk, 0, 0, |_| {});
+    assert_eq!(walk.counts().corrupted, 16);
+}
+
+#[test]
+fn at_the_end_all_npcs_are_known_and_have_moved_but_for_seekers() {
+    // Of 40 NPCs of ten users two seek; of 16 of four users none does.
+    assert_eq!(ai::profile(10, 1).ai.unwrap().seekers, 2);
+    for (stand, gone, still, missing) in [(0, 0, 0, 0), (3, 0, 3, 0), (0, 2, 0, 2)] {
+        let mut fixture = Fixture::of(&ai::profile(USERS, 10_000_000_000), false);
+        let without = |updates: &mut Vec<[u8; 9]>| updates.truncate(20 - gone);
+        (0..10).for_each(|number| among_npcs(&mut fixture, number, stand, without));
+        let tally = fixture.finish();
+        // Three of the four have got no frame at all.
+        let found = (tally.npcs_still, tally.npcs_missing - 3 * 16);
+        assert_eq!(found, (still, missing), "{stand} stand, {gone} gone");
     }
 }
