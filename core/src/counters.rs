@@ -39,7 +39,7 @@ pub struct ShardCounters {
     pub npc_fields_invalid: u64,
     /// Gauge: NPCs of worlds whose home is here.
     pub npcs: u64,
-    /// Gauge: worlds with members whose home is here.
+    /// Gauge: worlds that are awake, whose home is here.
     pub worlds: u64,
     /// Gauge: those of them whose tick rate is halved.
     pub worlds_slowed: u64,

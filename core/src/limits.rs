@@ -214,6 +214,9 @@ pub const ROOM_LOOK_NS_MIN: u64 = 1_000_000;
 pub const BYTES_PER_STEP: usize = 256;
 /// Steps of a `find`, or names looked at, that count as one event in a turn's budget.
 pub const SCANNED_PER_EVENT: usize = 16;
+/// How long a world with NPCs stays awake when nobody is in it: whoever leaves and joins again and again
+/// makes none anew. It is less work for a shard than making them, since the world does not tick.
+pub const WORLD_GRACE_NS: u64 = 5_000_000_000;
 /// Members of worlds that are told in one turn, and entities that have moved; the worlds that are due
 /// besides tick in the next, so that one turn does not hold up all else. One world may have more.
 pub const WORLD_TICKED_PER_TURN_MAX: usize = 1024;

@@ -480,7 +480,7 @@ sections! {
         fan_out_bytes_per_s: u64 = "2097152", Allowed::Range(0, 1024 * GIB);
         /// Bytes of that at once; a message that comes to more is always refused.
         fan_out_burst_bytes: u64 = "33554432", Allowed::Range(1, 1024 * GIB);
-        /// Worlds of one shard with somebody in them; who would join one more is answered
+        /// Worlds of one shard that are awake: with somebody in them, or NPCs left just now. Who would join one more is answered
         /// `too-many-worlds`.
         worlds_max: u64 = "4096", Allowed::Range(1, 1_048_576);
         /// Ticks in a second that a world may have; a `tick_hz` above is answered `tick-rate-too-high`. A

@@ -51,7 +51,7 @@ pub(super) const SCALARS: &[Scalar] = &[
         turn.shard.room_messages_gathered
     }),
     counter("deliveries", "Copies of messages handed to connections", |turn| turn.shard.deliveries),
-    gauge("worlds", "Worlds with members, whose home is on this shard", |turn| turn.shard.worlds),
+    gauge("worlds", "Worlds that are awake, whose home is on this shard", |turn| turn.shard.worlds),
     gauge("worlds_slowed", "Worlds whose tick rate is halved", |turn| turn.shard.worlds_slowed),
     gauge("world_entities", "Entities in worlds", |turn| turn.shard.world_entities),
     gauge("npcs", "NPCs in worlds", |turn| turn.shard.npcs),

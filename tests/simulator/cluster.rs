@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use warren::shard_turn::ShardTurn;
 use warren_core::hashing::HashSeed;
 use warren_core::ids::{Epoch, ShardId};
-use warren_core::limits::REPLAY_LINK_BYTES;
+use warren_core::limits::{REPLAY_LINK_BYTES, WORLD_GRACE_NS};
 use warren_core::message::Message;
 use warren_core::reason::Reason;
 use warren_core::routing::RoutingTable;
@@ -157,6 +157,8 @@ impl Cluster {
         // A room that emptied while its look was due is looked at once more.
         let limits = &self.plan.limits;
         let wait_ns = limits.room_grace_ns.max(limits.count_interval_ns).max(limits.gather_ns);
+        // Worlds are awake for a while when nobody is there, and look at the time when they tick.
+        let wait_ns = wait_ns.max(WORLD_GRACE_NS);
         for _ in 0..2 {
             self.clock.advance_ns(wait_ns);
             for shard in 0..self.shards.len() {

@@ -15,7 +15,7 @@ use crate::world::npcs::Entry;
 use crate::world::{TickHeader, Ticked};
 
 impl Shard {
-    /// Number of worlds with members, whose home is here.
+    /// Number of worlds that are awake, whose home is here.
     #[must_use]
     pub fn world_count(&self) -> usize {
         self.worlds.len()
@@ -74,12 +74,12 @@ impl Shard {
             return;
         }
         let (after, is_empty) = (world.entity_count(), world.member_count() == 0);
-        // NPCs are there as long as somebody is.
-        let gone = if is_empty { world.npc_count() } else { 0 };
-        self.worlds.count_npcs(gone, 0);
-        self.worlds.count_entities(before, after - gone);
-        if is_empty {
-            self.worlds.put_to_sleep(slot);
+        let has_npcs = world.npc_count() > 0;
+        self.worlds.count_entities(before, after);
+        match (is_empty, has_npcs) {
+            (true, true) => self.worlds.note_empty(slot, self.now.monotonic_ns),
+            (true, false) => self.worlds.put_to_sleep(slot),
+            (false, _) => {}
         }
         self.count_worlds();
         let unseat = MeshMessage::WorldUnseat { world: id, session };
@@ -138,6 +138,11 @@ impl Shard {
             && let Some((slot, ticked)) = self.worlds.next_due(now_ns)
         {
             let world = self.worlds.world_mut(slot);
+            if world.member_count() == 0 {
+                self.rest_world(slot);
+                left -= 1;
+                continue;
+            }
             left = left.saturating_sub(world.member_count() + world.moved_count());
             self.tick_world(slot, ticked, outputs);
         }
@@ -145,6 +150,20 @@ impl Shard {
             self.count_worlds();
             self.tell_tick_rate(slot, outputs);
         }
+    }
+
+    /// A tick of a world with nobody in it: nothing happens there, and after a while its NPCs are gone.
+    fn rest_world(&mut self, slot: u32) {
+        if !self.worlds.is_abandoned(slot, self.now.monotonic_ns) {
+            return;
+        }
+        let world = self.worlds.world_mut(slot);
+        let npcs = world.npc_count();
+        assert!(world.entity_count() == npcs, "only NPCs are in it");
+        self.worlds.count_npcs(npcs, 0);
+        self.worlds.count_entities(npcs, 0);
+        self.worlds.put_to_sleep(slot);
+        self.count_worlds();
     }
 
     /// Where it changes, so that a turn without worlds does not look.

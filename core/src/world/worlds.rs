@@ -1,4 +1,4 @@
-//! The worlds of a shard that have members: by object, and by when they tick.
+//! The worlds of a shard that have members, or had some just now: by object, and by when they tick.
 
 use alloc::boxed::Box;
 use alloc::collections::BinaryHeap;
@@ -8,6 +8,7 @@ use core::cmp::Reverse;
 use super::{TickClock, Ticked, World, WorldSettings, phase_of};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::ObjectId;
+use crate::limits::WORLD_GRACE_NS;
 
 /// How long the ticks of a shard are watched before a rate is halved, in nanoseconds.
 const WINDOW_NS: u64 = 1_000_000_000;
@@ -33,9 +34,12 @@ struct Due {
 struct Awake {
     world: Box<World>,
     woken: u32,
+    /// Since when nobody is in it.
+    empty_since_ns: Option<u64>,
 }
 
-/// The worlds of a shard that have members. One without is no more than its object.
+/// The worlds of a shard that are awake: those with members, and for a while those that had some and have
+/// NPCs. Another is no more than its object.
 #[derive(Debug)]
 pub(crate) struct Worlds {
     slots: Vec<Option<Awake>>,
@@ -66,12 +70,12 @@ impl Worlds {
         }
     }
 
-    /// Number of worlds with members.
+    /// Number of worlds that are awake.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// The world, if somebody is in it.
+    /// The world, if it is awake.
     pub(crate) fn get(&self, id: ObjectId) -> Option<&World> {
         let slot = *self.by_id.get(&id)?;
         self.slots[slot as usize].as_ref().map(|awake| &*awake.world)
@@ -99,7 +103,7 @@ impl Worlds {
         (awake.woken == woken).then_some(&mut *awake.world)
     }
 
-    /// The world, for its first member.
+    /// The world, for a member.
     pub(crate) fn wake(
         &mut self,
         id: ObjectId,
@@ -108,6 +112,8 @@ impl Worlds {
         now_ns: u64,
     ) -> u32 {
         if let Some(slot) = self.by_id.get(&id) {
+            let awake = self.slots[*slot as usize].as_mut().expect("it is awake");
+            awake.empty_since_ns = None;
             return *slot;
         }
         let clock = TickClock::new(now_ns, settings.tick_hz, phase_of(self.woken));
@@ -118,12 +124,24 @@ impl Worlds {
             self.slots.len() as u32 - 1
         });
         self.due.push(Reverse(Due { at_ns: clock.due_ns(), slot, woken: self.woken }));
-        self.slots[slot as usize] = Some(Awake { world, woken: self.woken });
+        self.slots[slot as usize] = Some(Awake { world, woken: self.woken, empty_since_ns: None });
         self.by_id.insert(id, slot);
         slot
     }
 
-    /// The world has nobody in it any more.
+    /// The world has nobody in it any more, and may sleep when it has been so for a while.
+    pub(crate) fn note_empty(&mut self, slot: u32, now_ns: u64) {
+        let awake = self.slots[slot as usize].as_mut().expect("it was awake");
+        awake.empty_since_ns = Some(now_ns);
+    }
+
+    /// Whether nobody was in the world for so long that nobody is waited for.
+    pub(crate) fn is_abandoned(&self, slot: u32, now_ns: u64) -> bool {
+        let awake = self.slots[slot as usize].as_ref().expect("it is awake");
+        awake.empty_since_ns.is_some_and(|since_ns| now_ns - since_ns >= WORLD_GRACE_NS)
+    }
+
+    /// The world has nobody in it any more, and its entities are not there.
     pub(crate) fn put_to_sleep(&mut self, slot: u32) {
         let awake = self.slots[slot as usize].take().expect("it was awake");
         assert!(awake.world.member_count() == 0);
@@ -172,6 +190,7 @@ impl Worlds {
         let verdict = self.overload.judge(now_ns)?;
         let worlds = self.slots.iter().enumerate();
         let worlds = worlds.filter_map(|(slot, awake)| Some((slot, &awake.as_ref()?.world)));
+        let worlds = worlds.filter(|(_, world)| world.member_count() > 0);
         let chosen = match verdict {
             // Where it helps most.
             Verdict::TooMuch => worlds

@@ -77,8 +77,17 @@ fn npcs_are_there_while_somebody_is() {
     shard.run("1 leave room=w");
     assert_eq!(shard.counters().npcs, 5);
     shard.run("2 leave room=w");
+    // They stay for a while, and nothing is done for them.
+    let ticks = shard.counters().world_ticks;
+    for _ in 0..49 {
+        shard.run("+100");
+    }
+    assert_eq!((shard.counters().npcs, shard.counters().world_entities), (5, 5));
+    assert_eq!((shard.counters().worlds, shard.counters().world_ticks), (1, ticks));
+    shard.run("+200");
     assert_eq!((shard.counters().npcs, shard.counters().world_entities), (0, 0));
-    shard.run("+100");
+    assert_eq!(shard.counters().worlds, 0);
+    assert_eq!(shard.world.shard.next_deadline_ns(), None);
     assert!(!shard.world.shard.has_work());
 }
 
@@ -104,6 +113,10 @@ fn what_is_said_of_npcs_is_checked_and_holds_when_the_world_wakes() {
     assert!(shard.run(&format!("1 set object={object} npcs=")).contains("status=0"));
     assert_eq!(shard.counters().npcs, 2);
     shard.run("1 leave room=w");
+    shard.run("1 join room=w");
+    assert_eq!(shard.counters().npcs, 2, "it was awake");
+    shard.run("1 leave room=w");
+    shard.run("+6000");
     shard.run("1 join room=w");
     assert_eq!(shard.counters().npcs, 0);
 }
@@ -134,6 +147,8 @@ fn npcs_are_bounded_in_a_world_and_on_a_shard() {
     );
     assert!(shard.run("1 join room=s").contains("status=0"));
     shard.run("1 leave room=w");
+    assert!(shard.run("1 join room=u").contains("error=npcs-full"));
+    shard.run("+6000");
     assert!(shard.run("1 join room=u").contains("status=0"));
     shard.run("2 open ; 2 login user=bob");
     assert!(shard.run("2 join room=u").contains("error=world-full"));
@@ -258,4 +273,31 @@ fn a_world_that_woke_again_waits_once_for_its_npcs() {
     assert_eq!(living.count(), 1);
     assert_eq!((0..9).map(|_| shard.think(1)).sum::<usize>(), 9);
     assert!(!shard.has_npcs_due());
+}
+
+#[test]
+fn leaving_and_joining_makes_no_npcs_anew() {
+    let mut shard = Thinking::new(Limits::PRODUCTION, 1000, "npcs=patrol:50:4:0:0:50");
+    let mut made = 0;
+    for _ in 0..100 {
+        let heard = shard.run("1 join room=w");
+        assert!(heard.contains(" status=0 ") && heard.contains(" members=1 "), "{heard}");
+        made += shard.world.shard.effects.scanned;
+        shard.run("+30");
+        shard.run("1 leave room=w");
+        shard.run("+70");
+        assert_eq!((shard.counters().npcs, shard.counters().world_entities), (50, 50));
+    }
+    assert_eq!(made, 50);
+    // Whoever comes back is told of all of them, and they go on.
+    shard.run("+4000");
+    shard.run("1 join room=w");
+    assert_eq!(updates(&shard.run("+100")), 51);
+    assert_eq!(updates(&shard.run("+100")), 50);
+    // A world that is deleted is forgotten too.
+    let object = shard.object.clone();
+    shard.run("1 leave room=w");
+    assert!(shard.run(&format!("1 delete object={object}")).contains("status=0"));
+    shard.run("+6000");
+    assert_eq!((shard.counters().npcs, shard.counters().worlds), (0, 0));
 }
