@@ -142,6 +142,7 @@ impl Outcome {
                 Err(_) => self.is_floor.then_some(0),
             },
             moves_taken: self.moves_taken,
+            moves_said: self.worlds.moves,
             npcs_on_time: self.npcs_on_time(),
             disconnects: self.counters.disconnects,
             faults: self.counters.faults,

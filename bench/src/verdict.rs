@@ -120,6 +120,8 @@ pub struct Evidence {
     pub ticks_skipped: Option<u64>,
     /// Moves that the server took in all, if that is known and nobody else moved.
     pub moves_taken: Option<u64>,
+    /// Moves that users made.
+    pub moves_said: u64,
     /// The share of moves of NPCs that were made in time, where there are NPCs and it is known.
     pub npcs_on_time: Option<f64>,
     /// Connections lost.
@@ -222,10 +224,9 @@ fn broken_integrity(evidence: &Evidence) -> Vec<String> {
     if let Some(StormEvidence { behind: behind @ 1.., .. }) = evidence.storm {
         reasons.push(format!("{behind} users who came back did not hear all that they missed"));
     }
-    let untaken = evidence.moves_taken.filter(|taken| *taken != account.sent);
-    if let Some(taken) = untaken {
-        let sent = account.sent;
-        reasons.push(format!("{sent} moves were said, and the server took {taken}"));
+    let said = evidence.moves_said;
+    if let Some(taken) = evidence.moves_taken.filter(|taken| *taken != said) {
+        reasons.push(format!("{said} moves were said, and the server took {taken}"));
     }
     if evidence.measured == 0 {
         reasons.push("nothing was measured".to_owned());

@@ -431,5 +431,6 @@ fn configure_room(room: &mut Room, object: &Object) {
     };
     room.is_secret = object.get(FIELD_SECRET) == Some(Value::Boolean(true));
     room.is_transient = object.get("transient") == Some(Value::Boolean(true));
-    room.world = (object.kind() == KIND_WORLD).then(|| WorldSettings::of(object.record()));
+    room.world =
+        (object.kind() == KIND_WORLD).then(|| Box::new(WorldSettings::of(object.record())));
 }

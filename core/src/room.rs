@@ -46,7 +46,7 @@ pub struct Room {
     /// Made by `join`: goes when it has been empty for the grace time.
     pub(crate) is_transient: bool,
     /// What it is like, if it is a world.
-    pub(crate) world: Option<WorldSettings>,
+    pub(crate) world: Option<Box<WorldSettings>>,
     /// When it last became empty, in nanoseconds; meaningless while it has members.
     pub(crate) empty_since_ns: u64,
     /// Whether the shard is going to look whether it stayed empty.

@@ -280,7 +280,7 @@ fn join_world(
     effects: &mut Effects,
 ) -> Result<(), Reason> {
     let Request { header, user, message, .. } = *request;
-    let (Some(settings), Some(entity)) = (room.world, entity) else {
+    let (Some(settings), Some(entity)) = (room.world.as_deref(), entity) else {
         return Ok(());
     };
     let world = request.worlds.get(id);

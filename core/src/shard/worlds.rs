@@ -33,7 +33,7 @@ impl Shard {
     ) {
         let partition = self.partition(id.partition()).expect("a joined world exists");
         let room = partition.room(id).expect("a joined world exists");
-        let settings = room.world.expect("a joined world is one");
+        let settings = *room.world.as_deref().expect("a joined world is one");
         let name = outputs.mesh[session.shard.index()].push_bytes(room.name().as_bytes());
         let limits = &self.settings.limits;
         let (bytes_per_s, now_ns) = (limits.world_bytes_per_s, self.now.monotonic_ns);
