@@ -1,6 +1,8 @@
-//! The users that a generator plays, one connection each: what they send, and the check of all
-//! that they hear. Pure: bytes and times in, bytes out; the engine has the sockets.
+//! The users that a generator plays, one connection each, and what they send. How they come in is in
+//! `entry.rs`, the check of all that they hear in `hearing.rs`. Pure: bytes and times in, bytes out; the engine has the sockets.
 
+mod entry;
+mod hearing;
 mod storm;
 
 use std::collections::VecDeque;
@@ -15,14 +17,7 @@ use crate::ledger::{Listener, Places, Tally};
 use crate::pacing::{Due, Schedule};
 use crate::payload::Payload;
 use crate::profile::{Activity, Rooms};
-use crate::wire::{Decoded, Frame, Place, Request, Seat, name_number};
-
-/// What was refused with `busy` on the way into the room is tried again after this.
-const RETRY_NS: u64 = 20_000_000;
-/// The status with which a server says that it is busy.
-const STATUS_BUSY: u16 = 503;
-/// The status with which it says that a world is there already.
-const STATUS_TAKEN: u16 = 409;
+use crate::wire::Seat;
 
 /// How far a user has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,17 +186,6 @@ impl Connections {
         self.checks.awaited
     }
 
-    /// The connection stands: the user logs in.
-    pub fn opened(&mut self, index: u32, now_ns: u64) {
-        let wire = self.plan.wire;
-        self.list[index as usize].state = State::LoggingIn;
-        self.list[index as usize].beats = Beats::opened(now_ns);
-        self.output(index, now_ns, |seat, out| {
-            wire.greet(out);
-            wire.login(seat, out);
-        });
-    }
-
     /// The connection is lost, or never came to be.
     pub fn closed(&mut self, index: u32, now_ns: u64) {
         let connection = &mut self.list[index as usize];
@@ -296,18 +280,6 @@ impl Connections {
         worlds.walk(wire, due.index, due.number, output);
     }
 
-    /// Asks to come into the room, or first to make the world.
-    fn come_in(&mut self, index: u32, now_ns: u64) {
-        let (wire, connection) = (self.plan.wire, &mut self.list[index as usize]);
-        let Connection { seat, state, .. } = *connection;
-        let output = connection.begin_output(index, now_ns, &mut self.waiting);
-        match (&self.worlds, state) {
-            (None, _) => wire.join(seat, output),
-            (Some(worlds), State::Creating) => worlds.create(wire, seat, output),
-            (Some(worlds), _) => worlds.enter(wire, index as usize, seat, output),
-        }
-    }
-
     /// Pings, whether or not it is in the schedule.
     fn ping(&mut self, index: usize, number: Option<u32>, now_ns: u64) {
         let wire = self.plan.wire;
@@ -328,21 +300,6 @@ impl Connections {
     pub fn signs_are_due(&self) -> bool {
         let profile = &self.plan.profile;
         self.plan.wire.client_beats() && profile.message_period_ns > profile.heartbeat_ns
-    }
-
-    /// Tries again what a busy server refused.
-    pub fn retry(&mut self, now_ns: u64) {
-        let wire = self.plan.wire;
-        while let Some(&(at_ns, index)) = self.retries.front()
-            && at_ns <= now_ns
-        {
-            self.retries.pop_front();
-            match self.list[index as usize].state {
-                State::LoggingIn => self.output(index, now_ns, |seat, out| wire.login(seat, out)),
-                State::Creating | State::Joining => self.come_in(index, now_ns),
-                _ => {}
-            }
-        }
     }
 
     /// Lets users who were silent for one and a half heartbeats give a sign of life, where servers
@@ -417,226 +374,6 @@ impl Connections {
         let connection = &mut self.list[index as usize];
         let seat = connection.seat;
         encode(seat, connection.begin_output(index, now_ns, &mut self.waiting));
-    }
-
-    /// Takes in what a connection received.
-    ///
-    /// # Errors
-    /// When the connection cannot go on.
-    pub fn received(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Result<(), Fault> {
-        let mut partial = std::mem::take(&mut self.list[index as usize].partial);
-        if partial.is_empty() {
-            let consumed = self.frames(index, bytes, now_ns)?;
-            partial.extend_from_slice(&bytes[consumed..]);
-        } else {
-            partial.extend_from_slice(bytes);
-            let consumed = self.frames(index, &partial, now_ns)?;
-            if consumed == partial.len() {
-                partial = Vec::new();
-            } else {
-                partial.drain(..consumed);
-            }
-        }
-        self.list[index as usize].partial = partial;
-        Ok(())
-    }
-
-    /// Takes in whole frames and tells how many bytes they are.
-    fn frames(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Result<usize, Fault> {
-        let mut position = 0;
-        loop {
-            match self.plan.wire.decode(&bytes[position..]) {
-                Decoded::Incomplete => return Ok(position),
-                Decoded::Fault => {
-                    self.checks.counters.faults += 1;
-                    return Err(Fault::Protocol);
-                }
-                Decoded::Frame { consumed, frame } => {
-                    position += consumed;
-                    self.frame(index, frame, now_ns)?;
-                }
-            }
-        }
-    }
-
-    fn frame(&mut self, index: u32, frame: Frame<'_>, now_ns: u64) -> Result<(), Fault> {
-        self.take_frame(index, frame, now_ns)?;
-        if self.returns.is_some() && frame.is_counted() {
-            self.count(index, now_ns);
-        }
-        Ok(())
-    }
-
-    fn take_frame(&mut self, index: u32, frame: Frame<'_>, now_ns: u64) -> Result<(), Fault> {
-        let counters = &mut self.checks.counters;
-        match frame {
-            Frame::World(frame) => match &mut self.worlds {
-                Some(worlds) => worlds.frame(index as usize, &frame, now_ns, &mut self.checks),
-                None => self.checks.tally.corrupted += 1,
-            },
-            Frame::Heard { sequence, place, text } => {
-                self.checks.count_heard(1, now_ns);
-                if !self.heard(index, sequence, place, text, now_ns) {
-                    self.checks.tally.corrupted += 1;
-                }
-            }
-            Frame::Reply { request: Request::Say, status, reason } => {
-                counters.replies += 1;
-                if status != 0 {
-                    *counters.refused.entry(describe(status, reason)).or_default() += 1;
-                }
-                if let Some(returns) = &mut self.returns {
-                    returns.line_answered(index);
-                }
-            }
-            Frame::Entered { world, entity } => {
-                if let Some(worlds) = &mut self.worlds {
-                    worlds.entered(index as usize, world, entity);
-                }
-                return self.entered(index, 0, "", now_ns);
-            }
-            Frame::Reply {
-                request: Request::Login | Request::Create | Request::Join,
-                status,
-                reason,
-            } => {
-                return self.entered(index, status, reason, now_ns);
-            }
-            Frame::Reply { request: Request::Resume, status, reason } => {
-                return self.resume_refused(index, status, reason, now_ns);
-            }
-            Frame::Session { request: Request::Resume, pass } => {
-                return self.resumed(index, pass, now_ns);
-            }
-            Frame::Session { pass, .. } => {
-                if let Some(returns) = &mut self.returns {
-                    returns.logged_in(index, pass)?;
-                }
-                return self.entered(index, 0, "", now_ns);
-            }
-            Frame::Closed { reason } => {
-                if let Some(returns) = &mut self.returns {
-                    returns.told(index, reason);
-                }
-            }
-            Frame::Reply { request: Request::Ping, status, reason } => {
-                if status != 0 {
-                    *counters.refused.entry(describe(status, reason)).or_default() += 1;
-                }
-                self.answered(index, now_ns);
-            }
-            Frame::Heartbeat => {
-                counters.heartbeats += 1;
-                self.list[index as usize].beats.beat();
-            }
-            Frame::Presence => counters.presence += 1,
-            Frame::Numbered { sequence, room } => {
-                counters.presence += 1;
-                let Connection { seat, listener, .. } = &mut self.list[index as usize];
-                if room.is_none_or(|room| name_number(room, 'r') == Some(seat.room)) {
-                    listener.number(&mut self.checks.tally, sequence);
-                } else {
-                    self.checks.tally.corrupted += 1;
-                }
-            }
-            Frame::Other | Frame::Aside => {}
-        }
-        Ok(())
-    }
-
-    /// The login or the join was answered.
-    fn entered(&mut self, index: u32, status: u16, reason: &str, now_ns: u64) -> Result<(), Fault> {
-        let connection = &mut self.list[index as usize];
-        if connection.state == State::LoggingIn {
-            connection.beats.answered(now_ns);
-        }
-        let makes_worlds = self.worlds.is_some() && self.plan.wire.makes_worlds();
-        match (connection.state, status) {
-            (State::LoggingIn, 0) if self.plan.profile.activity == Activity::Ping => {
-                connection.state = State::Joined;
-                self.checks.joined += 1;
-            }
-            (State::LoggingIn, 0) if makes_worlds => {
-                connection.state = State::Creating;
-                self.come_in(index, now_ns);
-            }
-            // Whoever asks first makes the world.
-            (State::LoggingIn, 0) | (State::Creating, 0 | STATUS_TAKEN) => {
-                connection.state = State::Joining;
-                self.come_in(index, now_ns);
-            }
-            (State::Joining, 0) => {
-                connection.state = State::Joined;
-                self.checks.joined += 1;
-            }
-            (State::LoggingIn | State::Creating | State::Joining, STATUS_BUSY) => {
-                self.checks.counters.ramp_retries += 1;
-                self.retries.push_back((now_ns + RETRY_NS, index));
-            }
-            (State::LoggingIn | State::Creating | State::Joining, _) => {
-                return Err(Fault::Refused(describe(status, reason)));
-            }
-            _ => return Err(Fault::Protocol),
-        }
-        Ok(())
-    }
-
-    /// A ping was answered: the oldest, since a server answers them in their order.
-    fn answered(&mut self, index: u32, now_ns: u64) {
-        let Connection { seat, awaited, .. } = &mut self.list[index as usize];
-        let Some(number) = awaited.pop_front() else {
-            self.checks.tally.duplicated += 1;
-            return;
-        };
-        self.checks.awaited -= 1;
-        let (Some(number), Some(schedule)) = (number, self.schedule) else {
-            self.checks.counters.heartbeats += 1;
-            return;
-        };
-        let user = seat.user;
-        self.checks.count_heard(1, now_ns);
-        self.checks.tally.delivered[user as usize] += 1;
-        self.checks.measure(schedule, schedule.intended_ns(user, number), now_ns);
-    }
-
-    /// Checks a message and notes it; false when it is not one that was said here.
-    fn heard(
-        &mut self,
-        index: u32,
-        sequence: u64,
-        place: Option<Place<'_>>,
-        text: &str,
-        now_ns: u64,
-    ) -> bool {
-        let Connection { seat, listener, .. } = &mut self.list[index as usize];
-        let profile = &self.plan.profile;
-        let length = profile.line_bytes();
-        let Ok(said) = Payload::decode(self.plan.run, length, text) else { return false };
-        let Some(schedule) = self.schedule else { return false };
-        let Some(line) = profile.line(said.user, said.number) else { return false };
-        let placed = place.is_none_or(|place| {
-            name_number(place.room, 'r') == Some(seat.room)
-                && name_number(place.from, 'u') == Some(said.user)
-        });
-        if !placed
-            || said.user >= self.plan.users
-            || self.rooms.of(said.user) != seat.room
-            || said.number >= schedule.message_count(said.user)
-            || said.intended_ns != schedule.intended_ns(said.user, said.number)
-        {
-            return false;
-        }
-        let checks = &mut self.checks;
-        let place = self.places.of(said.user, line);
-        listener.note(&mut checks.tally, sequence, place, said.user, said.number);
-        match &mut self.returns {
-            None if self.worlds.is_some() => {
-                checks.measure_line(schedule, said.intended_ns, now_ns);
-            }
-            None => checks.measure(schedule, said.intended_ns, now_ns),
-            Some(returns) => returns.measure_line(index, schedule, said, now_ns),
-        }
-        true
     }
 
     /// The end: everything that was counted, with the CPU and the time that measuring took.

@@ -1,5 +1,6 @@
 use warren_core::message::{Value, packed};
 
+use super::entry::RETRY_NS;
 use super::*;
 use crate::profile::{Profile, chat, crowd, idle, walk};
 use crate::wire::{Protocol, Wire, room_name, user_name};
