@@ -36,6 +36,7 @@ const FILES: &[PageFile] = &[
     ("/demo/icon.svg", "image/svg+xml", include_str!("demo_page/icon.svg")),
     ("/demo/page.js", SCRIPT, include_str!("demo_page/page.js")),
     ("/demo/door.mjs", SCRIPT, include_str!("demo_page/door.mjs")),
+    ("/demo/comeback.mjs", SCRIPT, include_str!("demo_page/comeback.mjs")),
     ("/demo/world", "text/html; charset=utf-8", include_str!("demo_page/world.html")),
     ("/demo/world.css", "text/css; charset=utf-8", include_str!("demo_page/world.css")),
     ("/demo/world.js", SCRIPT, include_str!("demo_page/world.js")),

@@ -71,13 +71,14 @@ export async function startChromium(context, { from, to }, more = []) {
   }
 
   return {
-    /** Opens a page, and returns when it is loaded. */
-    async open(/** @type {string} */ url) {
+    /** Opens a page, and returns when it is loaded. `prepare` is run in it before its own scripts. */
+    async open(/** @type {string} */ url, prepare = "") {
       const { targetId } = await send("Target.createTarget", { url: "about:blank" });
       const { sessionId } = await send("Target.attachToTarget", { targetId, flatten: true });
       const page = new Page((method, params) => send(method, params, sessionId));
       const loaded = new Promise((resolve) => loads.set(sessionId, () => resolve(undefined)));
       await page.send("Page.enable");
+      await page.send("Page.addScriptToEvaluateOnNewDocument", { source: prepare });
       const { errorText } = await page.send("Page.navigate", { url });
       if (errorText !== undefined) throw new Error(`${url}: ${errorText}`);
       await loaded;

@@ -124,28 +124,6 @@ test("a door that did not open can be tried again, and opens once", { timeout },
   assert.deepEqual(await page.texts("#state"), ["connected"]);
 });
 
-test("a page that may not come back to its world tries again", { timeout }, async (context) => {
-  const server = await startServer(context, { config: "[session]\ngrace_ms = 1\n" });
-  const proxy = await startProxy(context, server.port);
-  const bob = await connect(`tcp://${server.game}`, { user: "bob" });
-  context.after(() => bob.close());
-  await bob.call("create", { kind: "world", room: "meadow", members_max: 1 });
-  const ann = await walkIn(context, server.admin, "ann", { from: server.game, to: `127.0.0.1:${proxy.port}` });
-  // Bob takes her place, once her session is gone.
-  proxy.lead(undefined);
-  proxy.cut();
-  let bobs;
-  while (bobs === undefined) bobs = await bob.joinWorld("meadow").catch(() => undefined);
-  proxy.lead(server.port);
-  await ann.until("document.getElementById('notice').textContent.startsWith('Not in the world: room-full')");
-  await bobs.leave();
-  await ann.until("document.getElementById('notice').textContent === ''");
-  const release = await press(ann, "KeyD");
-  const tick = await ann.evaluate("document.getElementById('tick').textContent");
-  await ann.until(`document.getElementById("tick").textContent !== ${JSON.stringify(tick)}`);
-  await release();
-});
-
 test("a page of a world that does not tell who comes knows their names", { timeout }, async (context) => {
   const server = await startServer(context, { config: "[limits]\npresence_members_max = 1\n" });
   const ann = await walkIn(context, server.admin, "ann");

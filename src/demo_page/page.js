@@ -1,5 +1,6 @@
 // The demo's page: one room, over the client library.
 
+import { comeBack } from "./comeback.mjs";
 import { connectHere, element, openDoor, showState } from "./door.mjs";
 
 /** Older lines go. */
@@ -82,8 +83,8 @@ async function start(/** @type {string} */ user, /** @type {string} */ room) {
   client.on("state", hearState);
   client.on("lost", ({ reason }) => {
     addLine("fault", `A new session (${reason}): something may have been missed.`);
-    join().catch((error) => addLine("fault", `Not in the room: ${error.reason}.`));
   });
+  comeBack(client, room, join, (reason) => addLine("fault", `Not in the room: ${reason}. It is tried again.`));
   hearState(client.state);
   try {
     await join();

@@ -1,5 +1,6 @@
 // The demo's world: everybody as a dot, one of them to steer, over the client library.
 
+import { comeBack } from "./comeback.mjs";
 import { connectHere, element, openDoor, receivedCount, showState } from "./door.mjs";
 import { Scene } from "./scene.mjs";
 import { Steering } from "./steering.mjs";
@@ -11,8 +12,6 @@ import { Steering } from "./steering.mjs";
 const MOVE_INTERVAL_MS = 100;
 /** Time between two looks at the figures. */
 const FIGURES_INTERVAL_MS = 1_000;
-/** After this time a page that could not come back to its world tries again. */
-const REJOIN_MS = 3_000;
 /** Time between two questions for names, where the world does not tell who comes. */
 const NAMES_INTERVAL_MS = 5_000;
 /** Pages of `who`, of 250 names each, that are asked for. */
@@ -233,26 +232,16 @@ async function start(/** @type {string} */ user, /** @type {string} */ room) {
     joined.on("end", ({ reason }) => {
       world = undefined;
       notice.textContent = `Not in the world any more: ${reason}.`;
-      if (reason === "session-lost") void rejoin();
     });
     names.renew();
   }
 
-  /** Comes back on a new session, however often that is refused. */
-  async function rejoin() {
-    let joined;
-    try {
-      joined = await joinWorld(client, room, steering);
-    } catch (error) {
-      if (client.state.state === "closed") return;
-      const reason = error instanceof Error ? error.message : String(error);
-      notice.textContent = `Not in the world: ${reason}. It is tried again every ${REJOIN_MS / 1_000} seconds.`;
-      setTimeout(rejoin, REJOIN_MS);
-      return;
-    }
-    enter(joined);
-  }
-
+  comeBack(
+    client,
+    room,
+    async () => enter(await joinWorld(client, room, steering)),
+    (reason) => (notice.textContent = `Not in the world: ${reason}. It is tried again.`),
+  );
   enter(first);
   namesButton.addEventListener("click", () => {
     namesButton.setAttribute("aria-pressed", String(!names.isShown));
