@@ -67,6 +67,11 @@ pub const TICK_HZ_MAX: u8 = 60;
 /// Ticks between two sections of a cell in the slowest class.
 pub(crate) const SLOWEST_PERIOD: u32 = 8;
 
+/// Runs for which the number of an entity that has gone is given to no other: until everybody has been
+/// told that it has, in the slowest class or with the cells for which they had to wait.
+const REST_RUNS: u32 = view::KEY_RUNS_MAX;
+const _: () = assert!(REST_RUNS >= SLOWEST_PERIOD);
+
 /// No session: an entity that nobody steers.
 const NOBODY: u64 = u64::MAX;
 
@@ -195,6 +200,16 @@ struct Seat {
     keys_from: u32,
 }
 
+/// A number that is free.
+#[derive(Clone, Copy, Debug)]
+struct Freed {
+    number: u16,
+    /// Whose it was.
+    session: u64,
+    /// The run after which it may be given.
+    rests_until: u32,
+}
+
 /// A world, with everything in it. Entities are structures of arrays, by their numbers.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -215,9 +230,11 @@ pub(crate) struct World {
     /// The section, counted by `section_count`, that each was last told to have left.
     told_in: Vec<u64>,
     section_count: u64,
-    /// Numbers that are free, for longest first.
-    free: VecDeque<u16>,
+    /// Numbers that are free, those that may be given soonest first.
+    free: VecDeque<Freed>,
+    /// The entity of each member; and of who has left, for as long as it is given to no other.
     by_session: HashMap<u64, u16>,
+    member_count: usize,
     npcs: Npcs,
     dirty: Vec<u16>,
     grid: Grid,
@@ -260,6 +277,7 @@ impl World {
             section_count: 0,
             free: VecDeque::new(),
             by_session: HashMap::with_hasher(seed),
+            member_count: 0,
             npcs: Npcs::default(),
             dirty: Vec::new(),
             grid: Grid::new(settings.dims, seed),
@@ -272,7 +290,7 @@ impl World {
 
     /// Number of members.
     pub(crate) fn member_count(&self) -> usize {
-        self.by_session.len()
+        self.member_count
     }
 
     /// Number of entities, members and NPCs.
@@ -291,15 +309,20 @@ impl World {
         (self.member_count() + self.npc_count()) as u64 * per_1024_s
     }
 
-    /// The number that the next entity gets, if there may be one more.
+    /// The number that the next entity gets, if there may be one more. One that rests still is given when
+    /// there are no others.
     pub(crate) fn next_entity(&self) -> Option<u16> {
-        let new = || (self.entities.len() < WORLD_ENTITIES_MAX).then_some(self.entities.len());
-        self.free.front().copied().or_else(|| new().map(|number| number as u16))
+        let is_new_left = self.entities.len() < WORLD_ENTITIES_MAX;
+        let freed = self.free.front();
+        let freed = freed.filter(|freed| freed.rests_until <= self.run || !is_new_left);
+        let new = || is_new_left.then_some(self.entities.len() as u16);
+        freed.map(|freed| freed.number).or_else(new)
     }
 
     /// The entity of a session.
     pub(crate) fn entity_of(&self, session: SessionId) -> Option<u16> {
-        self.by_session.get(&session.to_bits()).copied()
+        let entity = *self.by_session.get(&session.to_bits())?;
+        (self.session_of(entity) == Some(session)).then_some(entity)
     }
 
     /// The session of an entity that is there and is a member's.
@@ -315,9 +338,13 @@ impl World {
 
     /// A member comes in. It has no entity here, and there is room for one.
     pub(crate) fn join(&mut self, session: SessionId, motion: Motion) -> u16 {
+        assert!(self.entity_of(session).is_none(), "a session has one entity in a world");
+        // Who comes back goes on with what it may be told.
+        let before = self.by_session.get(&session.to_bits());
+        let keys_from = before.map_or(0, |before| self.seats[usize::from(*before)].keys_from);
         let entity = self.spawn(session.to_bits(), motion);
-        let known = self.by_session.insert(session.to_bits(), entity);
-        assert!(known.is_none(), "a session has one entity in a world");
+        self.by_session.insert(session.to_bits(), entity);
+        self.member_count += 1;
         match self.shards.iter_mut().find(|members| members.shard == session.shard) {
             Some(members) => members.count += 1,
             None => self.shards.push(ShardMembers { shard: session.shard, count: 1 }),
@@ -325,6 +352,7 @@ impl World {
         let seat = &mut self.seats[usize::from(entity)];
         seat.needs_whole = true;
         seat.came_from = NO_CELL;
+        seat.keys_from = keys_from;
         let cell = self.places[usize::from(entity)].cell;
         self.seat_in(entity, cell, self.run + 1);
         entity
@@ -332,7 +360,8 @@ impl World {
 
     /// A member is gone, if the session is one.
     pub(crate) fn leave(&mut self, session: SessionId) -> bool {
-        let Some(entity) = self.by_session.remove(&session.to_bits()) else { return false };
+        let Some(entity) = self.entity_of(session) else { return false };
+        self.member_count -= 1;
         let at = self.shards.iter().position(|members| members.shard == session.shard);
         let at = at.expect("a member's shard is counted");
         self.shards[at].count -= 1;
@@ -346,9 +375,20 @@ impl World {
         true
     }
 
+    /// A tick with nobody in it: what has to wait for ticks does not wait for members.
+    pub(crate) fn rest(&mut self) {
+        assert!(self.member_count == 0);
+        self.run += 1;
+    }
+
     fn spawn(&mut self, session: u64, motion: Motion) -> u16 {
         let number = self.next_entity().expect("who lets it in has asked");
-        if self.free.pop_front().is_none() {
+        if let Some(freed) = self.free.pop_front_if(|freed| freed.number == number) {
+            // Whoever had it may have come back with another since.
+            if self.by_session.get(&freed.session) == Some(&number) {
+                self.by_session.remove(&freed.session);
+            }
+        } else {
             self.entities.push(Entity {
                 motion,
                 way: Meter::default(),
@@ -389,7 +429,7 @@ impl World {
     fn despawn(&mut self, number: u16) {
         let at = usize::from(number);
         self.entities[at].is_there = false;
-        self.sessions[at] = NOBODY;
+        let session = core::mem::replace(&mut self.sessions[at], NOBODY);
         let (place, run) = (self.places[at], self.run + 1);
         // Who came after the last tick comes with the next.
         let was_told = self.changed[at] != run;
@@ -398,7 +438,12 @@ impl World {
         }
         self.grid.free_if_unused(place.cell, run);
         self.places[at] = Place::NOWHERE;
-        self.free.push_back(number);
+        if was_told || self.seats[at].keys_from > run {
+            let rests_until = run + REST_RUNS;
+            self.free.push_back(Freed { number, session, rests_until });
+        } else {
+            self.free.push_front(Freed { number, session, rests_until: 0 });
+        }
     }
 
     fn seat_in(&mut self, entity: u16, cell: u32, run: u32) {

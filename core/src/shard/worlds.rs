@@ -154,6 +154,7 @@ impl Shard {
 
     /// A tick of a world with nobody in it: nothing happens there, and after a while its NPCs are gone.
     fn rest_world(&mut self, slot: u32) {
+        self.worlds.world_mut(slot).rest();
         if !self.worlds.is_abandoned(slot, self.now.monotonic_ns) {
             return;
         }

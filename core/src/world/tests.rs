@@ -186,12 +186,39 @@ fn numbers_that_are_free_for_longest_are_given_first() {
     for index in 0..3 {
         assert_eq!(world.join(session(0, index), at(0.0, 0.0)), index as u16);
     }
+    world.tick();
     world.leave(session(0, 1));
     world.leave(session(0, 0));
-    assert_eq!(world.next_entity(), Some(1));
+    // As long as they rest they are nobody's, and others are given.
+    assert_eq!((world.entity_of(session(0, 1)), world.session_of(1)), (None, None));
+    assert!(!world.leave(session(0, 1)));
+    (0..REST_RUNS).for_each(|_| world.tick());
+    assert_eq!(world.next_entity(), Some(3));
+    world.tick();
     assert_eq!(world.join(session(0, 7), at(0.0, 0.0)), 1);
     assert_eq!(world.join(session(0, 8), at(0.0, 0.0)), 0);
     assert_eq!((world.member_count(), world.entity_count()), (3, 3));
+    assert_eq!(world.by_session.len(), 3, "who has left is forgotten");
+    // Of who comes and goes between two ticks nobody was told.
+    assert_eq!(world.join(session(0, 9), at(0.0, 0.0)), 3);
+    world.leave(session(0, 9));
+    assert_eq!(world.next_entity(), Some(3));
+}
+
+#[test]
+fn numbers_that_rest_are_given_when_there_are_no_others() {
+    let mut world = world(WorldSettings::default());
+    let [ann, bob] = [session(0, 1), session(0, 2)];
+    world.join(ann, at(0.0, 0.0));
+    for index in 1..WORLD_ENTITIES_MAX {
+        world.spawn(NOBODY, at(index as f32, 0.0));
+    }
+    assert_eq!(world.next_entity(), None);
+    world.tick();
+    world.leave(ann);
+    assert_eq!(world.join(bob, at(0.0, 0.0)), 0);
+    assert_eq!((world.entity_of(ann), world.entity_of(bob)), (None, Some(0)));
+    assert_eq!((world.next_entity(), world.by_session.len()), (None, 1));
 }
 
 #[test]
@@ -284,6 +311,36 @@ fn who_jumps_from_crowd_to_crowd_is_told_no_more_than_the_budget() {
         }
     }
     assert_eq!(heard, (0..30).step_by(4).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_comes_back_is_told_no_more_than_who_stays() {
+    let settings = WorldSettings::default();
+    let clock = TickClock::new(0, settings.tick_hz, 0);
+    let mut world = World::new(ObjectId(7), settings, clock, 2_310, HashSeed(1, 2));
+    for index in 0..100 {
+        world.join(session(0, index), at(index as f32 / 2.0, 3.0));
+    }
+    let [comer, other] = [session(0, 200), session(0, 201)];
+    let mut heard = Vec::new();
+    for tick in 0..30 {
+        world.join(comer, at(1.0, 1.0));
+        // Also who leaves before a tick, and whose number somebody else could take meanwhile.
+        world.leave(comer);
+        world.join(other, at(9999.0, 1.0));
+        world.join(comer, at(1.0, 1.0));
+        world.tick();
+        heard.extend(told(&world, comer).map(|(is_whole, ..)| (tick, is_whole)));
+        world.leave(comer);
+        world.leave(other);
+    }
+    let every_fourth = (0..30).step_by(4).map(|tick| (tick, true));
+    assert_eq!(heard, every_fourth.collect::<Vec<_>>());
+    // Another one does not wait for what somebody before it was told.
+    (0..=REST_RUNS).for_each(|_| world.tick());
+    assert!(world.join(session(0, 300), at(1.0, 1.0)) < 103);
+    world.tick();
+    assert!(told(&world, session(0, 300)).is_some_and(|(is_whole, ..)| is_whole));
 }
 
 #[test]

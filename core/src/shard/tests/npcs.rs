@@ -276,6 +276,31 @@ fn a_world_that_woke_again_waits_once_for_its_npcs() {
 }
 
 #[test]
+fn who_comes_back_among_npcs_waits_for_no_more_than_the_budget() {
+    // 200 that stand have 1,800 bytes: more than a member may have in 64 ticks.
+    let limits = Limits { world_bytes_per_s: 256, ..Limits::PRODUCTION };
+    let mut shard = Thinking::new(limits, 1000, "npcs=seek:200:1:0:0:9");
+    assert_eq!(updates(&shard.run("1 join room=w x=50")), 201);
+    let mut ticks_until_told_after = |ticks_away: usize| {
+        shard.run("1 leave room=w");
+        for _ in 0..ticks_away {
+            shard.run("+100");
+        }
+        let mut heard = shard.run("1 join room=w x=50");
+        let mut ticks = 0;
+        while updates(&heard) == 0 {
+            heard = shard.run("+100");
+            ticks += 1;
+        }
+        assert_eq!(updates(&heard), 201);
+        ticks
+    };
+    assert_eq!(ticks_until_told_after(0), 64);
+    // The ticks at which nobody is there count too.
+    assert_eq!(ticks_until_told_after(40), 24);
+}
+
+#[test]
 fn leaving_and_joining_makes_no_npcs_anew() {
     let mut shard = Thinking::new(Limits::PRODUCTION, 1000, "npcs=patrol:50:4:0:0:50");
     let mut made = 0;

@@ -44,7 +44,12 @@ impl Dice {
 struct Known {
     cell: [i16; 3],
     update: Update,
+    /// Who that is: the client takes it for the same for as long as it knows the entity.
+    life: u64,
 }
+
+/// The life of NPCs, which live as long as their world.
+const NPC: u64 = u64::MAX;
 
 /// A client, by the rules of the protocol.
 #[derive(Debug, Default)]
@@ -64,8 +69,14 @@ fn touches(cell: [i16; 3], centre: [i16; 3]) -> bool {
 }
 
 impl Client {
-    fn hear(&mut self, bytes: &[u8]) {
+    /// Hears a frame. An entity that it does not know yet is the one of `life_of`.
+    fn hear(&mut self, bytes: &[u8], life_of: impl Fn(u16) -> u64) {
         let frame = Frame::parse(bytes).expect("frames are whole");
+        let before = if frame.header.is_whole { BTreeMap::new() } else { self.known.clone() };
+        let life_of = |entity: u16| match before.get(&entity) {
+            Some(known) => known.life,
+            None => life_of(entity),
+        };
         self.centre = frame.header.centre;
         if frame.header.is_whole {
             self.known.clear();
@@ -80,12 +91,14 @@ impl Client {
                 self.known.retain(|_, known| known.cell != cell);
             }
             for update in section.updates() {
-                self.known.insert(update.entity, Known { cell, update });
+                let life = life_of(update.entity);
+                self.known.insert(update.entity, Known { cell, update, life });
             }
             for leave in section.leaves() {
                 match leave.now.filter(|(cell, _)| touches(*cell, self.centre)) {
                     Some((cell, update)) => {
-                        self.known.insert(leave.entity, Known { cell, update });
+                        let life = life_of(leave.entity);
+                        self.known.insert(leave.entity, Known { cell, update, life });
                     }
                     None => _ = self.known.remove(&leave.entity),
                 }
@@ -101,6 +114,11 @@ struct Walk {
     clients: BTreeMap<u64, Client>,
     /// By session: where each is.
     walkers: BTreeMap<u64, (u16, Motion)>,
+    /// Who has an entity, by its number, and how many had one.
+    lives: BTreeMap<u16, u64>,
+    life_count: u64,
+    /// Sessions that have left and may come back.
+    left: Vec<SessionId>,
     /// The world of the last ticks: by entity, its update and cell.
     history: VecDeque<BTreeMap<u16, Known>>,
     /// Members get all they should at every tick.
@@ -132,8 +150,19 @@ impl Walk {
             world.populate(&npcs(settings, extent), usize::MAX, HashSeed(seed, 2));
         }
         let (clients, walkers) = (BTreeMap::new(), BTreeMap::new());
-        let history = VecDeque::new();
-        Self { dice, world, clients, walkers, history, is_prompt, next_session: 0, extent }
+        Self {
+            dice,
+            world,
+            clients,
+            walkers,
+            lives: BTreeMap::new(),
+            life_count: 0,
+            left: Vec::new(),
+            history: VecDeque::new(),
+            is_prompt,
+            next_session: 0,
+            extent,
+        }
     }
 
     fn place(&mut self) -> [f32; 3] {
@@ -143,21 +172,26 @@ impl Walk {
 
     fn join(&mut self) {
         let shard = self.dice.below(SHARDS) as u16;
-        let session = session(shard, self.next_session);
+        let comes_back = if self.dice.one_in(2) { self.left.pop() } else { None };
+        let session = comes_back.unwrap_or(session(shard, self.next_session));
         self.next_session += 1;
         let motion = Motion { position: self.place(), ..Motion::default() };
         let motion = motion.in_dims(self.world.settings.dims);
         let entity = self.world.join(session, motion);
         self.clients.insert(session.to_bits(), Client::default());
         self.walkers.insert(session.to_bits(), (entity, motion));
+        self.lives.insert(entity, self.life_count);
+        self.life_count += 1;
     }
 
     fn leave(&mut self) {
         let at = self.dice.below(self.walkers.len() as u64) as usize;
         let bits = *self.walkers.keys().nth(at).unwrap();
         assert!(self.world.leave(SessionId::from_bits(bits)));
-        self.walkers.remove(&bits);
+        let (entity, _) = self.walkers.remove(&bits).unwrap();
         self.clients.remove(&bits);
+        self.lives.remove(&entity);
+        self.left.push(SessionId::from_bits(bits));
     }
 
     /// Everybody walks, some jump, some come and go. NPCs are moved, but not always all of them.
@@ -211,7 +245,7 @@ impl Walk {
             }
             let is_whole = Frame::parse(&bytes).unwrap().header.is_whole;
             if client.is_synced || is_whole {
-                client.hear(&bytes);
+                client.hear(&bytes, |entity| self.lives.get(&entity).copied().unwrap_or(NPC));
             }
         }
         for (bits, client) in &mut self.clients {
@@ -264,7 +298,8 @@ impl Walk {
             );
             let frame = Frame::parse(&bytes).unwrap();
             let update = frame.sections().next().unwrap().updates().next().unwrap();
-            (entity, Known { cell: packed.cell, update })
+            let life = self.lives.get(&entity).copied().unwrap_or(NPC);
+            (entity, Known { cell: packed.cell, update, life })
         });
         self.history.push_front(truth.collect());
         self.history.truncate(SLOWEST_PERIOD as usize + 1);
@@ -282,9 +317,11 @@ impl Walk {
             for (entity, known) in &client.known {
                 assert!(touches(known.cell, client.centre), "outside of the view");
                 let was = self.history.iter().filter_map(|then| then.get(entity));
+                let was = was.filter(|then| then.life == known.life);
                 let mut was_there = was.clone().any(|then| then.cell == known.cell);
                 if self.is_prompt {
-                    was_there = now.get(entity).is_some_and(|now| now.cell == known.cell);
+                    let is_now = |now: &Known| (now.cell, now.life) == (known.cell, known.life);
+                    was_there = now.get(entity).is_some_and(is_now);
                 }
                 assert!(was_there, "entity {entity} is not in {:?}", known.cell);
             }
