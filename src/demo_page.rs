@@ -33,6 +33,7 @@ macro_rules! client_module {
 const FILES: &[PageFile] = &[
     ("/demo", "text/html; charset=utf-8", include_str!("demo_page/index.html")),
     ("/demo/style.css", "text/css; charset=utf-8", include_str!("demo_page/style.css")),
+    ("/demo/chat.css", "text/css; charset=utf-8", include_str!("demo_page/chat.css")),
     ("/demo/icon.svg", "image/svg+xml", include_str!("demo_page/icon.svg")),
     ("/demo/page.js", SCRIPT, include_str!("demo_page/page.js")),
     ("/demo/door.mjs", SCRIPT, include_str!("demo_page/door.mjs")),

@@ -19,7 +19,8 @@ const PAGES = [
     path: "/demo",
     kind: "room",
     isOut: (reason) =>
-      `document.getElementById("lines").lastElementChild?.textContent.startsWith("Not in the room: ${reason}.")`,
+      `[...document.querySelectorAll("#lines .fault")]
+        .some((line) => line.textContent.startsWith("Not in the room: ${reason}."))`,
     isIn: `[...document.querySelectorAll("#members li")].map((item) => item.textContent).join() === "ann,bob"`,
   },
   {

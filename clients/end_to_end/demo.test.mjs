@@ -22,7 +22,7 @@ async function talk(/** @type {import("node:test").TestContext} */ context) {
     [bob, "bob"],
   ])) {
     await page.submit({ name, room: "plaza" });
-    await page.until("!document.getElementById('chat').hidden");
+    await page.until("!document.getElementById('inside').hidden");
   }
   return { ann, bob, proxy };
 }

@@ -22,7 +22,7 @@ async function walkIn(context, admin, name, redirection = { from: "nowhere", to:
   const browser = await startChromium(context, redirection);
   const page = await browser.open(`http://${admin}/demo/world`);
   await page.submit({ name });
-  await page.until("!document.getElementById('world').hidden");
+  await page.until("!document.getElementById('inside').hidden");
   await page.evaluate("document.getElementById('names').click()");
   return page;
 }
@@ -119,7 +119,7 @@ test("a door that did not open can be tried again, and opens once", { timeout },
   assert.equal(await page.evaluate(tries), 1);
   await page.evaluate("document.getElementById('room').value = 'meadow'");
   await page.evaluate("const form = document.getElementById('enter'); form.requestSubmit(); form.requestSubmit()");
-  await page.until("!document.getElementById('world').hidden");
+  await page.until("!document.getElementById('inside').hidden");
   assert.equal(await page.evaluate(tries), 2);
   assert.deepEqual(await page.texts("#state"), ["connected"]);
 });

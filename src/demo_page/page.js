@@ -6,7 +6,6 @@ import { connectHere, element, openDoor, showState } from "./door.mjs";
 /** Older lines go. */
 const LINES_MAX = 500;
 
-const chat = element("chat", HTMLElement);
 const textInput = element("text", HTMLInputElement);
 const lines = element("lines", HTMLElement);
 const memberList = element("members", HTMLElement);
@@ -101,8 +100,15 @@ async function start(/** @type {string} */ user, /** @type {string} */ room) {
       addLine("fault", `Not said (${error.reason}): ${text}`);
     });
   });
-  element("where", HTMLElement).textContent = room;
-  document.title = `${room} · Warren`;
 }
 
-openDoor(chat, start, () => textInput.focus());
+openDoor(
+  {
+    invitation: "Come in",
+    explanation: "Open this page twice, or join with the command-line clients of the README: all meet in one room.",
+    placeKind: "Room",
+    room: "plaza",
+  },
+  start,
+  () => textInput.focus(),
+);

@@ -263,8 +263,15 @@ async function start(/** @type {string} */ user, /** @type {string} */ room) {
     scene.draw(world, steering, names.users, nowMs);
   };
   requestAnimationFrame(draw);
-  element("where", HTMLElement).textContent = room;
-  document.title = `${room} · Warren`;
 }
 
-openDoor(element("world", HTMLElement), start, () => canvas.focus());
+openDoor(
+  {
+    invitation: "Walk in",
+    explanation: "Open this page twice: each sees the other move. Whoever comes first to a world makes it.",
+    placeKind: "World",
+    room: "meadow",
+  },
+  start,
+  () => canvas.focus(),
+);
