@@ -42,20 +42,32 @@ require_rust() {
         PATH="$HOME/.cargo/bin:$PATH"
         export PATH
     fi
-    local found
+    local found where
     if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
         found="no Rust was found"
     else
         # Debian's own toolchain prints `rustc 1.63.0`, rustup's `rustc 1.95.0 (… …)`.
-        found="$(rustc --version 2>/dev/null | cut -d ' ' -f 2)"
+        # rustup's prints none while no toolchain is installed.
+        found="$(rustc --version 2>/dev/null | cut -d ' ' -f 2)" || true
         if version_at_least "${found:-0}" "$RUST_VERSION_MIN"; then
             return
         fi
-        found="Rust ${found:-of an unknown version} was found"
+        where="$(command -v rustc)"
+        if [ -n "$found" ]; then
+            found="$where is Rust $found"
+        else
+            found="$where does not say its version"
+        fi
     fi
     say "Warren needs Rust $RUST_VERSION_MIN or later (rustc and cargo); $found. To get it:"
+    if command -v rustup >/dev/null; then
+        say "    rustup update stable && rustup default stable"
+        where="$(dirname -- "$(command -v rustup)")"
+        [ "$(command -v rustc)" = "$where/rustc" ] || say "then let $where come first in PATH."
+        exit 1
+    fi
     if ! command -v curl >/dev/null; then
-        say "    apt-get install -y curl ca-certificates    # as root"
+        say "    apt-get update && apt-get install -y curl ca-certificates    # as root"
     fi
     say "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
     say "then open a new shell, or: . \"\$HOME/.cargo/env\""
@@ -83,79 +95,98 @@ finds_libclang() {
         compgen -G '/usr/lib*/libclang*.so*' >/dev/null
 }
 
-# Installs Debian packages: how to become root, why, and which. Says so first. False where that
-# cannot be done: then it says what to run.
-install_packages() {
-    local sudo="$1" reason="$2" as_root=()
-    shift 2
+# Debian packages that are missing, and what they are for: asked for at once, so that nobody fetches
+# an administrator twice.
+packages=()
+reasons=""
+
+# Remembers a reason, and the packages that are for it.
+want() {
+    reasons+="$1 "
+    shift
+    packages+=("$@")
+}
+
+# Installs the wanted packages, root by the words of $1. Says so first. False where that cannot be
+# done: then it says what to run.
+install_wanted() {
+    local as_root=() as_wanted=("${packages[@]}") why="$reasons"
+    packages=()
+    reasons=""
+    [ "${#as_wanted[@]}" -gt 0 ] || return 0
     if ! command -v apt-get >/dev/null; then
-        say "$reason This is no Debian: install what its packages $* hold."
+        say "${why}This is no Debian: install what its packages ${as_wanted[*]} hold."
         return 1
     fi
     if [ "$(id -u)" -ne 0 ]; then
-        read -ra as_root <<<"$sudo"
+        read -ra as_root <<<"$1"
         # Here it asks for the password, if it may and needs one.
         if ! command -v sudo >/dev/null || ! "${as_root[@]}" true; then
-            say "$reason As root, run: apt-get install -y --no-install-recommends $*"
+            say "${why}As root, run:"
+            say "    apt-get update && apt-get install -y --no-install-recommends ${as_wanted[*]}"
             return 1
         fi
     fi
-    say "$reason Installing from Debian: $*"
-    "${as_root[@]}" apt-get update >&2
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends "$@" >&2
+    say "${why}Installing from Debian: ${as_wanted[*]}"
+    "${as_root[@]}" apt-get -q update >&2
+    # A machine that has just been started may be at its own updates.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
+        install -y --no-install-recommends "${as_wanted[@]}" >&2
 }
 
-require_compiler() {
-    if links_cpp; then
-        return
-    fi
-    install_packages sudo "A C++20 compiler that links is needed (cc, c++)." g++ libc6-dev || exit 1
-    if ! links_cpp; then
-        say "c++ still links no program; g++ and libc6-dev are installed. Does another c++ come first in PATH?"
-        exit 1
-    fi
+want_compiler() {
+    links_cpp || want "A C++20 compiler that links is needed (cc, c++)." g++ libc6-dev
 }
 
-require_libclang() {
-    if finds_libclang; then
-        return
-    fi
-    install_packages sudo "libclang is needed to build RocksDB." libclang-dev || exit 1
+want_libclang() {
+    finds_libclang || want "libclang is needed to build RocksDB." libclang-dev
 }
 
-# RocksDB is compiled once for a target folder. Whoever waits wants to know why.
+# RocksDB is compiled once for a target folder, unless a built one is named. Whoever waits wants to
+# know why.
 announce_rocksdb() {
-    compgen -G "$CARGO_TARGET_DIR/release/deps/liblibrocksdb_sys-*.rlib" >/dev/null ||
+    [ -n "${ROCKSDB_LIB_DIR:-}" ] ||
+        compgen -G "$CARGO_TARGET_DIR/release/deps/liblibrocksdb_sys-*.rlib" >/dev/null ||
         say "Building RocksDB, once: 20 to 30 minutes of processor time, so 10 to 20 on two cores."
 }
 
-# The demo is joined by hand with nc. Without it the server runs all the same, so nobody is asked
-# for a password.
-offer_netcat() {
-    command -v nc >/dev/null ||
-        install_packages "sudo -n" "nc is needed to join the demo." netcat-openbsd || true
+# The demo is joined by hand with nc, and its metrics are read with curl. Without them the server
+# runs all the same, so nobody is asked for a password.
+offer_demo_tools() {
+    command -v nc >/dev/null || want "nc is needed to join the demo." netcat-openbsd
+    command -v curl >/dev/null || want "curl is needed to read its metrics." curl
+    install_wanted "sudo -n" || true
+}
+
+# Prints $1, where the demo keeps its data when the user's folder for data cannot be written; nothing
+# when it can, or when there is none, which the server says itself.
+demo_data_instead() {
+    local folder="${XDG_DATA_HOME:-${HOME:+$HOME/.local/share}}/warren"
+    if [ "$folder" = /warren ] || { mkdir -p "$folder" 2>/dev/null && [ -w "$folder" ]; }; then
+        return
+    fi
+    say "$folder cannot be written: the demo keeps its data in $1 instead."
+    printf '%s\n' "$1"
 }
 
 # What the tests of the clients need: the clients themselves need none of it to be built into the
 # server.
-require_client_tools() {
-    local packages=()
-    command -v node >/dev/null || packages+=(nodejs)
-    command -v npm >/dev/null || packages+=(npm)
-    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
-    command -v chromium >/dev/null || packages+=(chromium)
+want_client_tools() {
+    local missing=()
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+    command -v chromium >/dev/null || missing+=(chromium)
     # Makes the certificates of tests in TLS.
-    command -v openssl >/dev/null || packages+=(openssl)
-    [ "${#packages[@]}" -eq 0 ] ||
-        install_packages sudo "The clients' tests need Node, npm, Python, Chromium and OpenSSL." \
-            "${packages[@]}" || exit 1
+    command -v openssl >/dev/null || missing+=(openssl)
+    [ "${#missing[@]}" -eq 0 ] ||
+        want "The clients' tests need Node, npm, Python, Chromium and OpenSSL." "${missing[@]}"
 }
 
 # What counts instructions.
-require_valgrind() {
+want_valgrind() {
     command -v valgrind >/dev/null ||
-        install_packages sudo "The test that counts instructions needs Valgrind." valgrind || exit 1
+        want "The test that counts instructions needs Valgrind." valgrind
 }
 
 # Build output stays out of the clone, and survives it.
@@ -184,10 +215,16 @@ choose_cargo_home() {
     say "$folder cannot be written: Cargo's home is $CARGO_HOME instead."
 }
 
+# What is wanted already is installed with what a build needs.
 prepare() {
     require_rust
-    require_compiler
-    require_libclang
+    want_compiler
+    want_libclang
+    install_wanted sudo || exit 1
+    if ! links_cpp; then
+        say "c++ still links no program; g++ and libc6-dev are installed. Does another c++ come first in PATH?"
+        exit 1
+    fi
     choose_target_folder
     choose_cargo_home
     announce_rocksdb
