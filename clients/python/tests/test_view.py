@@ -8,6 +8,7 @@ from typing import Any
 
 from vectors import vectors
 
+from warren_client import WarrenError
 from warren_client.message import decode
 from warren_client.view import Frame, View
 
@@ -93,6 +94,33 @@ class ViewTest(unittest.TestCase):
         apply(3, "0:0 -1", more=True)
         anew = Frame(4, (0, 0), True, frozenset({1}), frozenset({2, 4}))
         self.assertEqual(apply(4, first, whole=True), anew)
+
+    def test_what_is_kept_of_a_frame_in_several_messages_has_a_bound(self) -> None:
+        view = View()
+
+        def apply(cells: list[Any], *, more: bool = True) -> Frame | None:
+            frame = {"msg": "frame", "cell": "0:0", "tick": 1, "more": more}
+            return view.apply(frame | {"cells": cells})
+
+        half = "x" * (8 * 1024 * 1024 - 1)
+        apply([half])
+        apply([half])
+        with self.assertRaisesRegex(WarrenError, "^frame-too-large$"):
+            apply([""])
+        # The last message counts too, and what was kept is gone with the frame.
+        apply([half, half])
+        with self.assertRaisesRegex(WarrenError, "^frame-too-large$"):
+            apply([""], more=False)
+        frame = apply(["0:0 1:2:3:0:0:90"], more=False)
+        assert frame is not None
+        self.assertEqual(frame.updated, {1})
+        # Sections without a character are not kept for nothing.
+        for _ in range(16):
+            apply([""] * (1024 * 1024))
+        with self.assertRaisesRegex(WarrenError, "^frame-too-large$"):
+            apply([""])
+        with self.assertRaises(ValueError):
+            apply([5])
 
     def test_frames_that_are_brought_as_one_say_what_both_say(self) -> None:
         first = Frame(1, (0, 0), True, frozenset({1, 2}), frozenset({3, 4}))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import unittest
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from peer import peer
+from peer import Connection, Peer, peer
 from server import PATIENCE, following, proxy, server
 
-from warren_client import Backoff, Frame, WarrenError, World, connect
+from warren_client import Backoff, Client, Frame, WarrenError, World, connect
 
 _BACKOFF = Backoff(base=0.001, cap=0.001)
 _JOINED: dict[str, Any] = {
@@ -25,6 +26,22 @@ _JOINED: dict[str, Any] = {
     "y": 2.0,
 }
 _FIRST: dict[str, Any] = {"msg": "frame", "room": "sky", "tick": 1, "cell": "0:0", "whole": True}
+
+
+@contextlib.asynccontextmanager
+async def met() -> AsyncIterator[tuple[Peer, Connection, Client]]:
+    """Ann, whose server does what the test says; her connection is the first."""
+    async with peer() as served:
+        serving = asyncio.create_task(served.serve())
+        client = await connect(served.url, user="ann", backoff=_BACKOFF)
+        yield served, await serving, client
+
+
+async def entered(client: Client, connection: Connection, **reply: Any) -> World:
+    """The client joins the world ``sky``, and is answered."""
+    joining = asyncio.create_task(client.join_world("sky"))
+    await connection.answer("join", **(_JOINED | reply))
+    return await joining
 
 
 async def seen(world: World, condition: Callable[[], bool]) -> None:
@@ -59,10 +76,7 @@ def is_at(world: World, other: World, x: float) -> bool:
 
 class WorldTest(unittest.IsolatedAsyncioTestCase):
     async def test_frames_that_come_with_the_reply_are_not_missed(self) -> None:
-        async with peer() as served:
-            serving = asyncio.create_task(served.serve())
-            client = await connect(served.url, user="ann", backoff=_BACKOFF)
-            connection = await serving
+        async with met() as (_, connection, client):
             joining = asyncio.create_task(client.join_world("sky", x=1.5, y=2.0))
             frame = _FIRST | {"cells": ["*0:0 7:1.5:2:0:0:0"]}
             request = await connection.answer("join", frame, **_JOINED)
@@ -85,13 +99,8 @@ class WorldTest(unittest.IsolatedAsyncioTestCase):
             await client.close()
 
     async def test_the_last_move_is_said_again_on_the_next_connection(self) -> None:
-        async with peer() as served:
-            serving = asyncio.create_task(served.serve())
-            client = await connect(served.url, user="ann", backoff=_BACKOFF)
-            connection = await serving
-            joining = asyncio.create_task(client.join_world("sky"))
-            await connection.answer("join", **_JOINED)
-            world = await joining
+        async with met() as (served, connection, client):
+            world = await entered(client, connection)
             move = {"msg": "move", "room": "sky", "id": "sky"}
             rest = {"z": 0.0, "vx": 0.0, "vy": 0.0, "vz": 0.0}
             world.move(1.0, 2.0, heading=90.0)
@@ -130,27 +139,18 @@ class WorldTest(unittest.IsolatedAsyncioTestCase):
                 await asking
 
     async def test_a_world_ends_with_its_session_and_with_its_client(self) -> None:
-        async with peer() as served:
-            serving = asyncio.create_task(served.serve())
-            client = await connect(served.url, user="ann", backoff=_BACKOFF)
-            connection = await serving
-            joining = asyncio.create_task(client.join_world("sky"))
-            await connection.answer("join", **_JOINED)
-            world = await joining
+        async with met() as (served, connection, client):
+            world = await entered(client, connection)
             watching = asyncio.create_task(seen(world, lambda: False))
             connection.cut()
             second = await served.greet()
             await second.answer("resume", status=401, error="session-unknown")
             await second.answer("login", session="8", token="b", object="1.1")
-            with self.assertRaises(WarrenError) as caught:
+            with self.assertRaisesRegex(WarrenError, "^session-lost$"):
                 await watching
-            self.assertEqual(caught.exception.reason, "session-lost")
-            with self.assertRaises(WarrenError) as caught:
+            with self.assertRaisesRegex(WarrenError, "^session-lost$"):
                 world.move(0.0, 0.0)
-            self.assertEqual(caught.exception.reason, "session-lost")
-            joining = asyncio.create_task(client.join_world("sky"))
-            await second.answer("join", **(_JOINED | {"entity": 8}))
-            anew = await joining
+            anew = await entered(client, second, entity=8)
             self.assertEqual(anew.own_id, 8)
             end = told(anew, "end")
             second.cut()
@@ -158,13 +158,8 @@ class WorldTest(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((await end).reason, "client-closed")
 
     async def test_a_slow_loop_is_brought_several_frames_as_one(self) -> None:
-        async with peer() as served:
-            serving = asyncio.create_task(served.serve())
-            client = await connect(served.url, user="ann", backoff=_BACKOFF)
-            connection = await serving
-            joining = asyncio.create_task(client.join_world("sky"))
-            await connection.answer("join", **_JOINED)
-            world = await joining
+        async with met() as (_, connection, client):
+            world = await entered(client, connection)
             frames = world.__aiter__()
             next_frame = asyncio.ensure_future(anext(frames))
             await asyncio.sleep(0)
@@ -186,9 +181,23 @@ class WorldTest(unittest.IsolatedAsyncioTestCase):
             connection.cut()
             await client.close()
             self.assertEqual((await anext(frames)).gone, {8})
-            with self.assertRaises(WarrenError) as caught:
+            with self.assertRaisesRegex(WarrenError, "^client-closed$"):
                 await anext(frames)
-            self.assertEqual(caught.exception.reason, "client-closed")
+
+    async def test_a_world_whose_frame_has_no_end_is_left(self) -> None:
+        async with met() as (_served, connection, client):
+            world = await entered(client, connection)
+            end = told(world, "end")
+            part = {"msg": "frame", "room": "sky", "tick": 1, "cell": "0:0", "more": True}
+            for _ in range(16):
+                connection.write(part | {"cells": ["x" * (1024 * 1024)]})
+                await asyncio.sleep(0)
+            self.assertEqual((await end).reason, "frame-too-large")
+            self.assertEqual(await connection.read(), {"msg": "leave", "room": "sky"})
+            with self.assertRaisesRegex(WarrenError, "^frame-too-large$"):
+                world.move(0.0, 0.0)
+            connection.cut()
+            await client.close()
 
     async def test_members_of_a_world_see_each_other_move(self) -> None:
         async with (
@@ -197,9 +206,8 @@ class WorldTest(unittest.IsolatedAsyncioTestCase):
             connect(f"ws://{running.game}", user="bob") as bob,
         ):
             for room, reason in (("lobby", "lobby"), ("flat", "no-world")):
-                with self.assertRaises(WarrenError) as caught:
+                with self.assertRaisesRegex(WarrenError, f"^{reason}$"):
                     await ann.join_world(room)
-                self.assertEqual(caught.exception.reason, reason)
             await ann.call("create", kind="world", room="plaza", tick_hz=20)
             here = await ann.join_world("plaza", x=1.0, y=2.0)
             there = await bob.join_world("plaza", x=10.0, y=-5.0)

@@ -41,6 +41,7 @@ export declare class View {
      * applied with the last of them: the others bring nothing.
      *
      * @throws SyntaxError when it is none.
+     * @throws WarrenError with `frame-too-large` when more comes of it than is kept.
      */
     apply({ tick, cell, cells, whole, more }: Message): Frame | undefined;
 }

@@ -1,4 +1,10 @@
 /** What a member of a world knows of it, by its frames: see `docs/protocol.md`, "Worlds". */
+import { WarrenError } from "./error.js";
+/**
+ * So many characters of a frame that comes in several messages are kept: 256 for each entity that a world
+ * can have. See `docs/protocol.md`.
+ */
+const FRAME_CHARACTERS_MAX = 16 * 1024 * 1024;
 /** The entities around a member. */
 export class View {
     entities = new Map();
@@ -9,6 +15,7 @@ export class View {
      * applied with the last of them: the others bring nothing.
      *
      * @throws SyntaxError when it is none.
+     * @throws WarrenError with `frame-too-large` when more comes of it than is kept.
      */
     apply({ tick, cell, cells, whole, more }) {
         // A whole one says all there is: what had begun before it was cut off.
@@ -18,10 +25,19 @@ export class View {
             throw new SyntaxError("the message is no frame");
         }
         const isWhole = whole === true || begun?.isWhole === true;
-        const all = begun === undefined ? cells : begun.cells.concat(cells);
-        if (more === true) {
-            this.#begun = { isWhole, cells: all };
-            return undefined;
+        let all = cells;
+        if (more === true || begun !== undefined) {
+            const kept = begun?.cells ?? [];
+            const characters = (begun?.characters ?? 0) + length(cells);
+            if (characters > FRAME_CHARACTERS_MAX)
+                throw new WarrenError("frame-too-large");
+            for (const text of cells)
+                kept.push(text);
+            if (more === true) {
+                this.#begun = { isWhole, cells: kept, characters };
+                return undefined;
+            }
+            all = kept;
         }
         const centre = integers(cell.split(":"));
         if (centre.length !== 2 && centre.length !== 3)
@@ -62,6 +78,15 @@ export class View {
         };
     }
 }
+/** Characters of sections. Each counts as one more, so that nothing is kept for nothing. */
+function length(sections) {
+    return sections.reduce((sum, text) => sum + textOf(text).length + 1, 0);
+}
+function textOf(section) {
+    if (typeof section !== "string")
+        throw new SyntaxError("a frame's section is no text");
+    return section;
+}
 function numbers(texts) {
     const found = texts.map((text) => (text === "" ? NaN : Number(text)));
     if (found.some(Number.isNaN))
@@ -75,9 +100,7 @@ function integers(texts) {
     return found;
 }
 function section(text, dims, tick) {
-    if (typeof text !== "string")
-        throw new SyntaxError("a frame's section is no text");
-    const [head = "", ...parts] = text.split(" ");
+    const [head = "", ...parts] = textOf(text).split(" ");
     const isKey = head.startsWith("*");
     const cell = integers((isKey ? head.slice(1) : head).split(":"));
     if (cell.length !== dims)

@@ -41,7 +41,10 @@ export interface WorldEvents {
     refused: Refusal;
     /** The server ticks the world more or less often: so many ticks in a second. */
     tickRate: number;
-    /** The client is in this world no more, and why. After `session-lost`, join anew. */
+    /**
+     * The client is in this world no more, and why. After `session-lost`, join anew; after
+     * `frame-too-large` that would end the same way.
+     */
     end: WarrenError;
 }
 /** See `Client.joinWorld`. */

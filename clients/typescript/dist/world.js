@@ -122,7 +122,18 @@ export class World {
         this.#client.send("move", { ...motion, room: this.room, id: this.room });
     }
     #frame(message) {
-        const frame = this.#view.apply(message);
+        let frame;
+        try {
+            frame = this.#view.apply(message);
+        }
+        catch (error) {
+            if (!(error instanceof WarrenError))
+                throw error;
+            // What is around is not known any more, and whatever else came would be as long.
+            this.#client.send("leave", { room: this.room });
+            this.#end(error);
+            return;
+        }
         if (frame === undefined)
             return;
         this.#tick = frame.tick;

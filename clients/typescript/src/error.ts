@@ -10,6 +10,7 @@ import type { Message } from "./message.js";
  * - `queue-full`: too many calls wait for their replies.
  * - `client-closed`: the client was closed.
  * - `no-world`: the room that was to be joined as a world has no space.
+ * - `frame-too-large`: a frame of the world was longer than any that a client keeps, so it has left.
  * - `left`: the client has left the world.
  */
 export class WarrenError extends Error {

@@ -1,6 +1,13 @@
 /** What a member of a world knows of it, by its frames: see `docs/protocol.md`, "Worlds". */
 
+import { WarrenError } from "./error.js";
 import type { Message } from "./message.js";
+
+/**
+ * So many characters of a frame that comes in several messages are kept: 256 for each entity that a world
+ * can have. See `docs/protocol.md`.
+ */
+const FRAME_CHARACTERS_MAX = 16 * 1024 * 1024;
 
 /** Something with a position in a world, as the member was last told of it. */
 export interface Entity {
@@ -50,17 +57,25 @@ interface Section {
   readonly told: readonly Told[];
 }
 
+interface Begun {
+  readonly isWhole: boolean;
+  readonly cells: unknown[];
+  /** Of `cells`. */
+  readonly characters: number;
+}
+
 /** The entities around a member. */
 export class View {
   readonly entities = new Map<number, Entity>();
   /** What has come of a frame that more belongs to. */
-  #begun: { readonly isWhole: boolean; readonly cells: readonly unknown[] } | undefined;
+  #begun: Begun | undefined;
 
   /**
    * Applies a `frame`: all of it or, when it throws, nothing. One that comes in several messages is
    * applied with the last of them: the others bring nothing.
    *
    * @throws SyntaxError when it is none.
+   * @throws WarrenError with `frame-too-large` when more comes of it than is kept.
    */
   apply({ tick, cell, cells, whole, more }: Message): Frame | undefined {
     // A whole one says all there is: what had begun before it was cut off.
@@ -70,10 +85,17 @@ export class View {
       throw new SyntaxError("the message is no frame");
     }
     const isWhole = whole === true || begun?.isWhole === true;
-    const all: readonly unknown[] = begun === undefined ? cells : begun.cells.concat(cells);
-    if (more === true) {
-      this.#begun = { isWhole, cells: all };
-      return undefined;
+    let all: readonly unknown[] = cells;
+    if (more === true || begun !== undefined) {
+      const kept = begun?.cells ?? [];
+      const characters = (begun?.characters ?? 0) + length(cells);
+      if (characters > FRAME_CHARACTERS_MAX) throw new WarrenError("frame-too-large");
+      for (const text of cells) kept.push(text);
+      if (more === true) {
+        this.#begun = { isWhole, cells: kept, characters };
+        return undefined;
+      }
+      all = kept;
     }
     const centre = integers(cell.split(":"));
     if (centre.length !== 2 && centre.length !== 3) throw new SyntaxError("a frame has no centre");
@@ -114,6 +136,16 @@ export class View {
   }
 }
 
+/** Characters of sections. Each counts as one more, so that nothing is kept for nothing. */
+function length(sections: readonly unknown[]): number {
+  return sections.reduce((sum: number, text) => sum + textOf(text).length + 1, 0);
+}
+
+function textOf(section: unknown): string {
+  if (typeof section !== "string") throw new SyntaxError("a frame's section is no text");
+  return section;
+}
+
 function numbers(texts: readonly string[]): number[] {
   const found = texts.map((text) => (text === "" ? NaN : Number(text)));
   if (found.some(Number.isNaN)) throw new SyntaxError("a frame holds no numbers");
@@ -127,8 +159,7 @@ function integers(texts: readonly string[]): number[] {
 }
 
 function section(text: unknown, dims: number, tick: number): Section {
-  if (typeof text !== "string") throw new SyntaxError("a frame's section is no text");
-  const [head = "", ...parts] = text.split(" ");
+  const [head = "", ...parts] = textOf(text).split(" ");
   const isKey = head.startsWith("*");
   const cell = integers((isKey ? head.slice(1) : head).split(":"));
   if (cell.length !== dims) throw new SyntaxError("a frame's section has no cell");

@@ -44,7 +44,10 @@ export interface WorldEvents {
   refused: Refusal;
   /** The server ticks the world more or less often: so many ticks in a second. */
   tickRate: number;
-  /** The client is in this world no more, and why. After `session-lost`, join anew. */
+  /**
+   * The client is in this world no more, and why. After `session-lost`, join anew; after
+   * `frame-too-large` that would end the same way.
+   */
   end: WarrenError;
 }
 
@@ -183,7 +186,16 @@ export class World {
   }
 
   #frame(message: Message): void {
-    const frame = this.#view.apply(message);
+    let frame;
+    try {
+      frame = this.#view.apply(message);
+    } catch (error) {
+      if (!(error instanceof WarrenError)) throw error;
+      // What is around is not known any more, and whatever else came would be as long.
+      this.#client.send("leave", { room: this.room });
+      this.#end(error);
+      return;
+    }
     if (frame === undefined) return;
     this.#tick = frame.tick;
     this.#listeners.emit("frame", frame);

@@ -83,3 +83,22 @@ test("a frame in several messages is applied with the last of them", () => {
   const { updated, gone } = view.apply({ ...first, tick: 4, more: false }) ?? {};
   assert.deepEqual([updated, gone], [[1], [2, 4]]);
 });
+
+test("what is kept of a frame in several messages has a bound", () => {
+  const view = new View();
+  const part = { msg: "frame", cell: "0:0", tick: 1, more: true };
+  const half = "x".repeat(8 * 1024 * 1024 - 1);
+  const isTooLarge = { name: "WarrenError", reason: "frame-too-large" };
+  view.apply({ ...part, cells: [half] });
+  view.apply({ ...part, cells: [half] });
+  assert.throws(() => view.apply({ ...part, cells: [""] }), isTooLarge);
+  // The last message counts too, and what was kept is gone with the frame.
+  view.apply({ ...part, cells: [half, half] });
+  assert.throws(() => view.apply({ ...part, more: false, cells: [""] }), isTooLarge);
+  assert.deepEqual(view.apply({ ...part, more: false, cells: ["0:0 1:2:3:0:0:90"] })?.updated, [1]);
+  // Sections without a character are not kept for nothing.
+  const many = new Array(1024 * 1024).fill("");
+  for (let round = 0; round < 16; round += 1) view.apply({ ...part, cells: many });
+  assert.throws(() => view.apply({ ...part, cells: [""] }), isTooLarge);
+  assert.throws(() => view.apply(/** @type {any} */ ({ ...part, cells: [5] })), SyntaxError);
+});

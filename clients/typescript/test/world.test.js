@@ -47,12 +47,39 @@ function isAt(/** @type {World} */ world, /** @type {World} */ other, /** @type 
 const joined = { room: "sky", members: 1, world: "171.31", entity: 7, cell: 64.0, dims: 2, tick_hz: 10.0, x: 1.5, y: 2.0 };
 const first = { msg: "frame", room: "sky", tick: 1, cell: "0:0", whole: true };
 
-test("frames that come with the reply are not missed", { timeout }, async (context) => {
+/** Ann, whose server does what the test says. */
+async function meet(/** @type {import("node:test").TestContext} */ context) {
   const peer = await startPeer(context);
   const [connection, client] = await Promise.all([
     peer.serve(),
     connect(peer.url, { user: "ann", backoff }),
   ]);
+  return { peer, connection, client };
+}
+
+/**
+ * The client joins the world `sky`, and is answered.
+ *
+ * @param {import("../dist/index.js").Client} client
+ * @param {Awaited<ReturnType<typeof meet>>["connection"]} connection
+ */
+async function enter(client, connection, reply = joined) {
+  const [world] = await Promise.all([client.joinWorld("sky"), connection.answer("join", reply)]);
+  return world;
+}
+
+/** A session of Ann's and one of Bob's, on a server. */
+async function visit(/** @type {import("node:test").TestContext} */ context) {
+  const server = await startServer(context);
+  const proxy = await startProxy(context, server.port);
+  const ann = await connect(`tcp://127.0.0.1:${proxy.port}`, { user: "ann", backoff });
+  const bob = await connect(`tcp://${server.game}`, { user: "bob" });
+  context.after(() => Promise.all([ann.close(), bob.close()]));
+  return { ann, bob, proxy };
+}
+
+test("frames that come with the reply are not missed", { timeout }, async (context) => {
+  const { connection, client } = await meet(context);
   const joining = client.joinWorld("sky", { x: 1.5, y: 2 });
   const frame = { ...first, cells: ["*0:0 7:1.5:2:0:0:0"] };
   const { id, ...request } = await connection.answer("join", joined, frame);
@@ -76,14 +103,8 @@ test("frames that come with the reply are not missed", { timeout }, async (conte
 });
 
 test("the last move is said again on the next connection", { timeout }, async (context) => {
-  const peer = await startPeer(context);
-  const [connection, client] = await Promise.all([
-    peer.serve(),
-    connect(peer.url, { user: "ann", backoff }),
-  ]);
-  const joining = client.joinWorld("sky");
-  await connection.answer("join", joined);
-  const world = await joining;
+  const { peer, connection, client } = await meet(context);
+  const world = await enter(client, connection);
   world.move({ x: 1, y: 2, heading: 90 });
   const move = { msg: "move", room: "sky", id: "sky" };
   assert.deepEqual(await connection.read(), { ...move, x: 1, y: 2, heading: 90 });
@@ -114,14 +135,8 @@ test("the last move is said again on the next connection", { timeout }, async (c
 });
 
 test("a world ends with its session, and with its client", { timeout }, async (context) => {
-  const peer = await startPeer(context);
-  const [connection, client] = await Promise.all([
-    peer.serve(),
-    connect(peer.url, { user: "ann", backoff }),
-  ]);
-  const joining = client.joinWorld("sky");
-  await connection.answer("join", joined);
-  const world = await joining;
+  const { peer, connection, client } = await meet(context);
+  const world = await enter(client, connection);
   const end = told(world, "end");
   connection.cut();
   const second = await peer.greet();
@@ -129,9 +144,7 @@ test("a world ends with its session, and with its client", { timeout }, async (c
   await second.answer("login", { session: "8", token: "b", object: "1.1" });
   assert.equal((await end).reason, "session-lost");
   assert.throws(() => world.move({ x: 0, y: 0 }), { reason: "session-lost" });
-  const again = client.joinWorld("sky");
-  await second.answer("join", { ...joined, entity: 8 });
-  const anew = await again;
+  const anew = await enter(client, second, { ...joined, entity: 8 });
   assert.equal(anew.ownId, 8);
   const closed = told(anew, "end");
   second.cut();
@@ -139,11 +152,21 @@ test("a world ends with its session, and with its client", { timeout }, async (c
   assert.equal((await closed).reason, "client-closed");
 });
 
+test("a world whose frame has no end is left", { timeout }, async (context) => {
+  const { connection, client } = await meet(context);
+  const world = await enter(client, connection);
+  const end = told(world, "end");
+  const part = { msg: "frame", room: "sky", tick: 1, cell: "0:0", more: true, cells: ["x".repeat(4 * 1024 * 1024)] };
+  for (let count = 0; count < 4; count += 1) connection.write(part);
+  assert.equal((await end).reason, "frame-too-large");
+  assert.deepEqual(await connection.read(), { msg: "leave", room: "sky" });
+  assert.throws(() => world.move({ x: 0, y: 0 }), { reason: "frame-too-large" });
+  connection.cut();
+  await client.close();
+});
+
 test("members of a world see each other move", { timeout }, async (context) => {
-  const server = await startServer(context);
-  const ann = await connect(`tcp://${server.game}`, { user: "ann" });
-  const bob = await connect(`tcp://${server.game}`, { user: "bob" });
-  context.after(() => Promise.all([ann.close(), bob.close()]));
+  const { ann, bob } = await visit(context);
   await assert.rejects(ann.joinWorld("lobby"), { reason: "lobby" });
   await assert.rejects(ann.joinWorld("no-space"), { reason: "no-world" });
   assert.deepEqual((await ann.call("rooms", {})).rooms.includes("no-space"), true);
@@ -178,9 +201,7 @@ test("members of a world see each other move", { timeout }, async (context) => {
 });
 
 test("where moves are bounded a member begins at the spawn point", { timeout }, async (context) => {
-  const server = await startServer(context);
-  const ann = await connect(`tcp://${server.game}`, { user: "ann" });
-  context.after(() => ann.close());
+  const { ann } = await visit(context);
   await ann.call("create", { kind: "world", room: "track", speed_max: 100, spawn_x: 5 });
   const world = await ann.joinWorld("track", { x: 50, y: 60 });
   assert.deepEqual(world.entrance, { x: 5, y: 0, z: 0 });
@@ -191,11 +212,7 @@ test("where moves are bounded a member begins at the spawn point", { timeout }, 
 });
 
 test("a member whose connection is cut goes on", { timeout }, async (context) => {
-  const server = await startServer(context);
-  const proxy = await startProxy(context, server.port);
-  const ann = await connect(`tcp://127.0.0.1:${proxy.port}`, { user: "ann", backoff });
-  const bob = await connect(`tcp://${server.game}`, { user: "bob" });
-  context.after(() => Promise.all([ann.close(), bob.close()]));
+  const { ann, bob, proxy } = await visit(context);
   await bob.call("create", { kind: "world", room: "sky", dims: 3, tick_hz: 20 });
   const here = await ann.joinWorld("sky", { z: 30 });
   const there = await bob.joinWorld("sky", { x: 1, z: 20 });

@@ -17,6 +17,8 @@ class WarrenError(Exception):
     - ``queue-full``: too many calls wait for their replies.
     - ``client-closed``: the client was closed.
     - ``no-world``: the room that was to be joined as a world has no space.
+    - ``frame-too-large``: a frame of the world was longer than any that a client keeps, so it has
+      left.
     - ``left``: the client has left the world.
 
     ``status`` is the server's code, HTTP's where one fits; 0 when the client itself tells of the

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import WarrenError
 from .message import Message
+
+_FRAME_CHARACTERS_MAX = 16 * 1024 * 1024
+"""So many characters of a frame that comes in several messages are kept: 256 for each entity that a
+world can have. See ``docs/protocol.md``.
+"""
 
 Cell = tuple[int, ...]
 """The coordinates of a cell: as many as the world has dimensions."""
@@ -74,13 +80,13 @@ class View:
 
     def __init__(self) -> None:
         self.entities: dict[int, Entity] = {}
-        # Whether a frame that more belongs to is whole, and what has come of it.
-        self._begun: tuple[bool, list[Any]] | None = None
+        # Whether a frame that more belongs to is whole, what has come of it, and the characters of that.
+        self._begun: tuple[bool, list[Any], int] | None = None
 
     def apply(self, message: Message) -> Frame | None:
         """Applies a ``frame``: all of it or, when it raises, nothing. One that comes in several
         messages is applied with the last of them: the others bring nothing. Raises ``ValueError``
-        when it is none.
+        when it is none, ``WarrenError`` with ``frame-too-large`` when more comes of it than is kept.
         """
         is_whole = message.get("whole") is True
         # A whole one says all there is: what had begun before it was cut off.
@@ -88,11 +94,17 @@ class View:
         tick, cells = message.get("tick"), message.get("cells")
         if not isinstance(tick, int) or not isinstance(cells, list):
             raise ValueError("the message is no frame")
-        if begun is not None:
-            is_whole, cells = begun[0], begun[1] + cells
-        if message.get("more") is True:
-            self._begun = is_whole, cells
-            return None
+        has_more = message.get("more") is True
+        if begun is not None or has_more:
+            is_whole, kept, characters = begun or (is_whole, [], 0)
+            characters += _length(cells)
+            if characters > _FRAME_CHARACTERS_MAX:
+                raise WarrenError("frame-too-large")
+            kept.extend(cells)
+            if has_more:
+                self._begun = is_whole, kept, characters
+                return None
+            cells = kept
         centre = _cell(str(message.get("cell")).split(":"))
         if len(centre) not in (2, 3):
             raise ValueError("a frame has no centre")
@@ -122,10 +134,19 @@ class View:
             del self.entities[entity.id]
 
 
-def _section(text: object, dims: int, tick: int) -> _Section:
-    if not isinstance(text, str):
+def _length(sections: Sequence[object]) -> int:
+    """Characters of sections. Each counts as one more, so that nothing is kept for nothing."""
+    return sum(len(_text_of(section)) + 1 for section in sections)
+
+
+def _text_of(section: object) -> str:
+    if not isinstance(section, str):
         raise ValueError("a frame's section is no text")
-    head, *parts = text.split(" ")
+    return section
+
+
+def _section(text: object, dims: int, tick: int) -> _Section:
+    head, *parts = _text_of(text).split(" ")
     cell = _cell(head.removeprefix("*").split(":"))
     if len(cell) != dims:
         raise ValueError("a frame's section has no cell")

@@ -131,7 +131,8 @@ class World:
 
         ``frame``: ``entities`` is as it is now. ``refused``: the server has not taken a move.
         ``tick_rate``: the world ticks so often in a second now. ``end``: the client is in this world
-        no more, and why; after ``session-lost``, join anew.
+        no more, and why; after ``session-lost``, join anew; after ``frame-too-large`` that would end
+        the same way.
         """
         return self._listeners.add(name, listener)
 
@@ -172,7 +173,13 @@ class World:
 
     def _frame(self, message: Message) -> None:
         if message.get("room") == self.room:
-            frame = self._view.apply(message)
+            try:
+                frame = self._view.apply(message)
+            except WarrenError as error:
+                # What is around is not known any more, and whatever else came would be as long.
+                self._client.send("leave", room=self.room)
+                self._end(error)
+                return
             if frame is not None:
                 self.tick = frame.tick
                 self._listeners.emit("frame", frame)
