@@ -2,7 +2,8 @@
 //!
 //! A cell is *active* for a while after anything of it has changed: so long that whoever sees it has
 //! been told in the slowest class, and that its views have chosen their classes. A tick looks at active
-//! cells alone, so one in which nothing has happened costs nothing.
+//! cells alone, so one in which nothing has happened costs nothing. What happens in a cell that nobody
+//! sees is no reason to look: whoever comes to see it is told all there is.
 //!
 //! Cells in use are at most [`CELLS_PER_ENTITY_MAX`] for each entity that the world ever had at once:
 //! one in which it is, one around which it sees, and one for each time that it has left a cell within
@@ -41,6 +42,8 @@ pub(super) struct Cell {
     pub(super) changed: u32,
     /// Members whose centre it is.
     pub(super) viewers: Vec<u16>,
+    /// Centres with somebody who sees around them, in whose views it is.
+    seen_from: u8,
     /// The cells that touch it and itself, by their place.
     pub(super) neighbours: [u32; NEIGHBOURS_MAX],
     /// How often this view is told of each.
@@ -67,6 +70,7 @@ impl Cell {
             left: NEVER,
             changed: 0,
             viewers: Vec::new(),
+            seen_from: 0,
             neighbours: [NO_CELL; NEIGHBOURS_MAX],
             classes: [0; NEIGHBOURS_MAX],
             wanted: [0; NEIGHBOURS_MAX],
@@ -224,6 +228,7 @@ impl Grid {
                 cell.changed = 0;
                 cell.left = NEVER;
                 cell.is_used = true;
+                cell.seen_from = 0;
                 cell.classes = [0; NEIGHBOURS_MAX];
                 cell.wanted = [0; NEIGHBOURS_MAX];
                 index
@@ -249,7 +254,10 @@ impl Grid {
                 *axis += offset as i16 - 1;
             }
             let Some(&neighbour) = self.by_coordinates.get(&other) else { continue };
-            self.cells[index as usize].neighbours[place] = neighbour;
+            let has_viewers = !self.cells[neighbour as usize].viewers.is_empty();
+            let cell = &mut self.cells[index as usize];
+            cell.neighbours[place] = neighbour;
+            cell.seen_from += u8::from(has_viewers);
             let opposite = self.neighbour_count() - 1 - place;
             let known = &mut self.cells[neighbour as usize];
             known.neighbours[opposite] = index;
@@ -277,25 +285,46 @@ impl Grid {
         let cell = &mut self.cells[place.cell as usize];
         let gone = self.lists.swap_remove(&mut cell.entities, place.index);
         assert!(gone == entity, "an entity stands where its place says");
-        if was_told {
+        let moved = cell.entities.get(place.index as usize).copied();
+        if was_told && cell.seen_from > 0 {
             cell.left = self.departures.push(entity, run, cell.left);
         }
-        let moved = cell.entities.get(place.index as usize).copied();
+        if cell.seen_from == 0 && cell.entities.is_empty() {
+            // To be freed behind the tick.
+            self.activate(place.cell, run);
+        }
         self.touch(place.cell, run);
         moved
     }
 
     /// Something of the cell has changed.
-    pub(super) fn touch(&mut self, cell: u32, run: u32) {
-        self.cells[cell as usize].changed = run;
-        self.activate(cell, run);
+    pub(super) fn touch(&mut self, index: u32, run: u32) {
+        let cell = &mut self.cells[index as usize];
+        cell.changed = run;
+        if cell.seen_from > 0 {
+            self.activate(index, run);
+        }
     }
 
     /// A member sees around this cell. Returns where it stands.
     pub(super) fn add_viewer(&mut self, cell: u32, entity: u16) -> u32 {
         let viewers = &mut self.cells[cell as usize].viewers;
         self.lists.push(viewers, entity);
-        viewers.len() as u32 - 1
+        let place = viewers.len() as u32 - 1;
+        if place == 0 {
+            self.count_seen(cell, 1);
+        }
+        place
+    }
+
+    /// A view has somebody in it from now on, or nobody any more.
+    fn count_seen(&mut self, centre: u32, change: i8) {
+        for place in 0..self.neighbour_count() {
+            let index = self.cells[centre as usize].neighbours[place];
+            if let Some(cell) = self.cells.get_mut(index as usize) {
+                cell.seen_from = cell.seen_from.checked_add_signed(change).expect("it is counted");
+            }
+        }
     }
 
     /// Takes a member out of its centre. Returns the one that stands in its place now.
@@ -303,6 +332,9 @@ impl Grid {
         let viewers = &mut self.cells[cell as usize].viewers;
         self.lists.swap_remove(viewers, place);
         let moved = viewers.get(place as usize).copied();
+        if viewers.is_empty() {
+            self.count_seen(cell, -1);
+        }
         self.activate(cell, run);
         moved
     }
@@ -338,9 +370,12 @@ impl Grid {
         for (place, neighbour) in neighbours.iter().enumerate().take(self.neighbour_count()) {
             let opposite = self.neighbour_count() - 1 - place;
             if *neighbour != NO_CELL && *neighbour != index {
-                self.cells[*neighbour as usize].neighbours[opposite] = NO_CELL;
-                // Its view has become smaller, and may be told more often.
-                self.activate(*neighbour, run);
+                let known = &mut self.cells[*neighbour as usize];
+                known.neighbours[opposite] = NO_CELL;
+                if !known.viewers.is_empty() {
+                    // Its view has become smaller, and may be told more often.
+                    self.activate(*neighbour, run);
+                }
             }
         }
         self.free.push(index);

@@ -276,7 +276,7 @@ impl Band {
 
 impl World {
     /// An NPC is going to be told so. Returns how it stays if it cannot.
-    fn move_npc(&mut self, number: u16, motion: Motion) -> Option<Motion> {
+    pub(super) fn move_npc(&mut self, number: u16, motion: Motion) -> Option<Motion> {
         let known = &mut self.entities[usize::from(number)];
         if motion == known.motion {
             return None;

@@ -397,6 +397,39 @@ fn a_tick_looks_at_what_has_changed_alone() {
 }
 
 #[test]
+fn what_nobody_sees_is_not_looked_at() {
+    let mut world = world(WorldSettings::default());
+    let ann = session(0, 0);
+    world.join(ann, at(1.0, 1.0));
+    for index in 0..100 {
+        world.spawn(NOBODY, at((1000 + index * 300) as f32, 0.0));
+    }
+    (0..20).for_each(|_| world.tick());
+    for tick in 0..20 {
+        for number in 1..=100 {
+            let x = world.position(number)[0];
+            world.move_npc(number, at(x, [50.0, 90.0][tick % 2]));
+        }
+        world.tick();
+        // Those that were left are freed, and nobody is told.
+        assert_eq!((world.grid.active_count(), world.grid.used_count()), (0, 101));
+        assert!(frames(&world).is_empty());
+    }
+    // Who comes there is told how it is now, and then what happens.
+    world.set_motion(0, ann, at(1000.0, 60.0), 0).unwrap();
+    world.tick();
+    let keys = [(true, alloc::vec![0], alloc::vec![]), (true, alloc::vec![1], alloc::vec![])];
+    assert_eq!(told(&world, ann), Some((false, keys.to_vec())));
+    world.move_npc(1, at(1000.0, 130.0));
+    world.tick();
+    let gone = alloc::vec![(false, alloc::vec![], alloc::vec![1])];
+    assert_eq!(told(&world, ann), Some((false, gone)));
+    // When all have been told, nothing is looked at.
+    (0..40).for_each(|_| world.tick());
+    assert_eq!((world.grid.active_count(), world.grid.used_count()), (0, 101));
+}
+
+#[test]
 fn cells_are_bounded_by_entities() {
     let mut world = at_rest(10);
     for step in 1..200_u32 {

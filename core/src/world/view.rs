@@ -351,6 +351,7 @@ fn push(out: &mut Vec<Span>, section: Span) {
     }
 }
 
+/// Looked for one by one: a world has a plan for each shard with members, which are as few as cores.
 fn plan_of(plans: &mut [ShardPlan], session: u64) -> &mut ShardPlan {
     let shard = SessionId::from_bits(session).shard;
     let plan = plans.iter_mut().find(|plan| plan.shard == shard);

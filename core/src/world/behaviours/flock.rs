@@ -6,6 +6,9 @@ use super::{Batch, Behaviour, Surroundings};
 
 /// It keeps from others so far as it goes in this time.
 const APART_S: f32 = 1.0;
+/// Others that are nearer than this part of that count as if they were so far: who stands almost on
+/// one's own place would count for more than any number says.
+const NEAREST: f32 = 0.001;
 /// How much of its direction is another's after a second.
 const AGILITY: f32 = 2.0;
 /// What counts how much: the others' direction, their middle, their nearness, and home.
@@ -42,7 +45,7 @@ impl Behaviour for Flock {
 }
 
 /// Where the neighbours have it go.
-fn wish(batch: &Batch<'_>, at: usize, near: &Surroundings<'_>) -> Vector {
+pub(super) fn wish(batch: &Batch<'_>, at: usize, near: &Surroundings<'_>) -> Vector {
     let place = batch.positions[at];
     let apart = batch.manner.speed * APART_S;
     let (mut course, mut middle, mut away, mut count) = ([0.0; 3], [0.0; 3], [0.0; 3], 0.0);
@@ -54,7 +57,8 @@ fn wish(batch: &Batch<'_>, at: usize, near: &Surroundings<'_>) -> Vector {
         let distance = square(way);
         if distance > 0.0 && distance < apart * apart {
             // As long as the others are near.
-            away = sub(away, scaled(way, apart / distance));
+            let least = apart * apart * NEAREST * NEAREST;
+            away = sub(away, scaled(way, apart / distance.max(least)));
         }
     }
     if count == 0.0 {

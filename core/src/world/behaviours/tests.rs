@@ -182,6 +182,32 @@ fn a_flock_goes_one_way_and_its_members_keep_apart() {
 }
 
 #[test]
+fn who_stands_almost_on_the_place_of_another_gets_away() {
+    let mut world = inhabited("flock:2:4:0:0:30", 2, HashSeed(3, 4));
+    let place = [0.0, 1e-22, 0.0];
+    for (number, position) in [(1, [0.0; 3]), (2, place)] {
+        world.entities[number].motion = Motion { position, ..Motion::default() };
+    }
+    let near = Surroundings::new(&world, 0);
+    let mut batch = Batch {
+        manner: Manner { speed: 4.0, home: [0.0; 3], radius: 30.0, dims: 2 },
+        tick: 0,
+        numbers: &[2],
+        seconds: &[0.5],
+        positions: &mut [place],
+        velocities: &mut [[4.0, 0.0, 0.0]],
+        headings: &mut [0.0],
+        states: &mut [7],
+    };
+    // It turns as it is wished to, which is finite and nothing that would be left out.
+    let wish = super::flock::wish(&batch, 0, &near);
+    assert!(wish.iter().all(|axis| axis.is_finite()), "{wish:?}");
+    behaviour("flock").unwrap().think(&mut batch, &near);
+    assert!(batch.positions[0].iter().all(|axis| axis.is_finite()), "{:?}", batch.positions);
+    assert!((length(batch.velocities[0]) - 4.0).abs() < 0.001);
+}
+
+#[test]
 fn of_a_crowd_a_few_are_looked_at_and_others_at_each_tick() {
     let mut world = inhabited("wander:100:0:9:9:1", 2, HashSeed(3, 4));
     for index in 1..40 {
