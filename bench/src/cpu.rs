@@ -64,6 +64,12 @@ impl ProcessReading {
         self.threads.values().filter(|thread| thread.name.starts_with(prefix)).count()
     }
 
+    /// The same threads, by the kernel's numbers.
+    pub fn threads_of(&self, prefix: &str) -> impl Iterator<Item = u32> {
+        let named = self.threads.iter().filter(move |(_, thread)| thread.name.starts_with(prefix));
+        named.map(|(id, _)| *id)
+    }
+
     /// What was used since an earlier reading, by thread name, most first. A thread that is new
     /// counts whole.
     #[must_use]

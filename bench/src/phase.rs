@@ -46,6 +46,8 @@ pub struct Setup {
     pub users: u32,
     /// Whether others may move in their worlds.
     pub has_strangers: bool,
+    /// Whether generators have their cores before everyone else who wants them.
+    pub generators_first: bool,
     /// How they speak.
     pub wire: Wire,
     /// Where the server listens.
@@ -270,7 +272,8 @@ pub fn play_beside(
     let memory_before = memory_now(setup);
     let begun_ns = clock::monotonic_ns();
     let plans = plans(setup);
-    let mut generators = Generators::start(&plans).context("starting the generators")?;
+    let mut generators =
+        Generators::start(&plans, setup.generators_first).context("starting the generators")?;
     let mut standing = Standing::new(plans.len());
     let (ready_ns, entities) = ramp(setup, &generators, &mut standing, meter)
         .map_err(|error| error.context(EntryFailed))?;

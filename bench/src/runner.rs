@@ -97,10 +97,11 @@ pub fn ab(arguments: &AbArguments) -> Result<Verdict> {
     Ok(comparison.verdict)
 }
 
+/// How the server names the threads of its shards.
+pub(crate) const SHARD_THREAD_PREFIX: &str = "shard-";
+
 /// Shards of the server under test: as many as we start, or as the process that runs already has.
 pub(crate) fn server_shards(target: &Target, shards: u16) -> Result<Option<u16>> {
-    /// How the server names the threads of its shards.
-    const SHARD_THREAD_PREFIX: &str = "shard-";
     match (target.connect, target.server_pid) {
         (None, _) => Ok(Some(shards)),
         (Some(_), None) => Ok(None),
@@ -251,6 +252,7 @@ fn setup(load: &LoadArguments, pinning: &Pinning) -> Setup {
         profile: load.profile(),
         users: load.users,
         has_strangers: false,
+        generators_first: false,
         wire: Wire::Server(load.protocol),
         addresses: Vec::new(),
         certificate: None,

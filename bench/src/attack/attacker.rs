@@ -22,7 +22,9 @@ const WAIT_MS_MAX: u64 = 50;
 /// Connections begun a second, at most: a server's accept queue holds so many.
 const OPENS_PER_S: u64 = 3_000;
 /// Bytes that are read at a time.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
+/// Bytes that are sent at a time: within a call to the kernel nobody else gets the core.
+const WRITE_BYTES: usize = 16 * 1024;
 /// Bytes that wait to be sent on one connection; steps beyond it are left out and counted.
 const OUTPUT_BYTES_MAX: usize = 4 << 20;
 
@@ -286,7 +288,8 @@ impl Attacker {
             if sent == connection.output.len() {
                 break false;
             }
-            match write(stream, &connection.output[sent..]) {
+            let rest = &connection.output[sent..];
+            match write(stream, &rest[..rest.len().min(WRITE_BYTES)]) {
                 Progress::Bytes(bytes) => sent += bytes,
                 Progress::Later => break false,
                 Progress::Closed | Progress::Reset => break true,

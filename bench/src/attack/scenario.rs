@@ -117,10 +117,10 @@ impl Scenario {
         if self.is_in_world() { WORLD_RATIO_MAX } else { CHAT_RATIO_MAX }
     }
 
-    /// When at a quantile the generators' own lateness, or what it grows by with the attack, is more than
-    /// this part of the latency without it, they measure the machine, or who shares their core.
+    /// When the generators' own lateness grows by more than this part of the latency without the attack,
+    /// they measure who shares their core.
     #[must_use]
-    pub fn lateness_max(self) -> f64 {
+    pub fn lateness_growth_max(self) -> f64 {
         self.ratio_max() - 1.0
     }
 

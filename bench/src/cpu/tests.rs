@@ -28,6 +28,7 @@ fn threads_of_one_name_are_added_up_and_the_busiest_comes_first() {
 fn threads_are_counted_by_the_beginning_of_their_names() {
     let reading = reading(&[(1, "warren", 0), (2, "shard-0", 0), (3, "shard-1", 0)]);
     assert_eq!(["shard-", "warren", "log"].map(|prefix| reading.count_of(prefix)), [2, 1, 0]);
+    assert!(reading.threads_of("shard-").eq([2, 3]));
 }
 
 #[test]

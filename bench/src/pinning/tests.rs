@@ -56,3 +56,19 @@ fn who_has_bound_itself_still_knows_the_cores_that_there_were() {
     assert_eq!(available_cores(), before);
     bind(&before).unwrap();
 }
+
+#[test]
+fn a_thread_steps_forward_where_that_is_permitted() {
+    // SAFETY: no memory is passed.
+    let policy_now = || unsafe { libc::sched_getscheduler(0) };
+    std::thread::scope(|scope| {
+        scope.spawn(|| match step_forward(0) {
+            Ok(()) => assert_eq!(policy_now(), libc::SCHED_FIFO),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+                assert_eq!(policy_now(), libc::SCHED_OTHER);
+            }
+        });
+    });
+    assert!(step_forward(i32::MAX as u32).is_err(), "there is no such thread");
+}

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::OwnedChild;
 use crate::clock;
 use crate::generator::control::{Command as GeneratorCommand, Event, Plan};
+use crate::pinning;
 
 /// What came from a generator: its number, and an event, or nothing when it has ended.
 type Told = (usize, Option<Event>);
@@ -22,17 +23,20 @@ pub struct Generators {
 }
 
 impl Generators {
-    /// Starts a generator for each plan, on its core.
+    /// Starts a generator for each plan, on its core; if `first`, before everyone else who wants that.
     ///
     /// # Errors
-    /// When one cannot be started.
-    pub fn start(plans: &[Plan]) -> Result<Self> {
+    /// When one cannot be started, or may not come first.
+    pub fn start(plans: &[Plan], first: bool) -> Result<Self> {
         let (told, events) = channel();
         let mut generators = Self { children: Vec::new(), events };
         for (number, plan) in plans.iter().enumerate() {
             let mut command = Command::new(std::env::current_exe()?);
             command.arg("generate").stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = OwnedChild::start(&mut command, &[plan.core])?;
+            if first {
+                pinning::step_forward(child.id()).context("the priority of a generator")?;
+            }
             let input = child.take_input().context("the input is piped")?;
             let told = told.clone();
             let mut over = false;
