@@ -128,12 +128,14 @@ impl Scenario {
     #[must_use]
     pub fn shape(self, users: u32) -> Shape {
         let hundredth = (users / 100).max(8);
+        // One alone has to be there all the time.
+        let reopen_after_ns = if self.is_in_world() { 20 * MS } else { 1_000 * MS };
         let shape = Shape {
             connections: hundredth,
             sources: 4,
             period_ns: 100 * MS,
             reads: true,
-            reopen_after_ns: 1_000 * MS,
+            reopen_after_ns,
             server_bytes_per_connection_max: READER_BYTES_MAX,
         };
         match self {
