@@ -4,6 +4,7 @@
 mod html;
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -31,6 +32,27 @@ impl Side {
             Self::New => "new",
         }
     }
+}
+
+/// Who had the cores of a run.
+#[must_use]
+pub(crate) fn priority_words(comes_first: bool) -> &'static str {
+    if comes_first {
+        "shards and generators before everyone else on their cores (SCHED_FIFO)"
+    } else {
+        "no priority: not permitted"
+    }
+}
+
+/// How a report names one of the two: its program, and what was set in its configuration.
+#[must_use]
+pub fn named(program: &Path, settings: &[(String, String)]) -> String {
+    let mut name = program.display().to_string();
+    for (key, value) in settings {
+        // Writing to a String cannot fail.
+        let _ = write!(name, " {key}={value}");
+    }
+    name
 }
 
 /// Who comes when: in pairs, of which every other begins with the new one, so that neither gains by
@@ -122,8 +144,10 @@ pub struct Comparison {
     pub duration_s: u32,
     /// The same load before, in seconds.
     pub warm_up_s: u32,
-    /// The program of each side.
+    /// The program of each side, and what was set for it.
     pub programs: [String; 2],
+    /// Shards and generators had their cores before everyone else who wanted them.
+    pub comes_first: bool,
     /// All runs, in their order.
     pub runs: Vec<Run>,
     /// CPU of the server for each user and second, in microseconds.
@@ -146,7 +170,12 @@ pub struct Comparison {
 impl Comparison {
     /// Puts the figures of all runs together.
     #[must_use]
-    pub fn new(circumstances: &Circumstances, programs: [String; 2], runs: Vec<Run>) -> Self {
+    pub fn new(
+        circumstances: &Circumstances,
+        programs: [String; 2],
+        comes_first: bool,
+        runs: Vec<Run>,
+    ) -> Self {
         let figure = |figure: fn(&Run) -> Option<f64>| compare(&runs, figure);
         let any = |verdict| runs.iter().any(|run| run.verdict == verdict);
         let worst = [Verdict::Fail, Verdict::GeneratorBound].into_iter().find(|it| any(*it));
@@ -159,6 +188,7 @@ impl Comparison {
             duration_s: circumstances.duration_s,
             warm_up_s: circumstances.warm_up_s,
             programs,
+            comes_first,
             server_cpu_us_per_user_s: figure(|run| run.server_cpu_us_per_user_s),
             p50_us: figure(|run| run.p50_us),
             p99_us: figure(|run| run.p99_us),
@@ -180,7 +210,7 @@ impl Comparison {
     #[must_use]
     pub fn to_table(&self) -> String {
         let mut text = format!(
-            "{} over {}{}, {} users on {} shards, {} s after {} s\nold {}\nnew {}\n\n\
+            "{} over {}{}, {} users on {} shards, {} s after {} s\n{}\nold {}\nnew {}\n\n\
              run  server  CPU us/user/s    p50 ms    p99 ms  KiB/session  others  verdict\n",
             self.profile,
             self.protocol,
@@ -189,6 +219,7 @@ impl Comparison {
             self.shards.unwrap_or_default(),
             self.duration_s,
             self.warm_up_s,
+            priority_words(self.comes_first),
             self.programs[0],
             self.programs[1],
         );

@@ -237,6 +237,12 @@ pub struct AbArguments {
     /// The other
     #[arg(long, value_name = "PATH")]
     pub new: PathBuf,
+    /// A key of the first one's configuration, as often as wanted
+    #[arg(long = "set-old", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings_old: Vec<(String, String)>,
+    /// A key of the other's
+    #[arg(long = "set-new", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings_new: Vec<(String, String)>,
     /// Runs of each
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
     pub runs: u32,

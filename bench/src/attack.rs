@@ -16,7 +16,7 @@ pub mod scenario;
 mod sockets;
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -29,10 +29,9 @@ use self::attacker::{AttackPlan, AttackReport};
 use self::report::{AttackReports, Circumstances, Phase, ScenarioReport};
 use self::scenario::{Place, Scenario};
 use crate::arguments::{AttackArguments, LoadArguments};
-use crate::cpu::ProcessReading;
 use crate::metrics::Reasons;
 use crate::phase::{self, Outcome};
-use crate::pinning::{self, Pinning};
+use crate::pinning::Pinning;
 use crate::process::OwnedChild;
 use crate::process::server::ServerProcess;
 use crate::progress::Meter;
@@ -105,7 +104,7 @@ fn play(
     let sockets = memory::sockets_allocated()?;
     let server = ServerProcess::start_warren(&program, &size, &pinning.server)?;
     let mut setup = runner::setup_started(&server, load, pinning);
-    setup.generators_first = come_first(server.id())?;
+    setup.generators_first = server.shards_come_first()?;
     if !scenario.is_in_world() {
         setup.profile.message_period_ns = u64::from(arguments.period_ms) * 1_000_000;
     }
@@ -151,20 +150,6 @@ fn play(
         bomb_us,
         comes_first: setup.generators_first,
     }))
-}
-
-/// Gives shards their cores before all else that runs there, as generators get them, so that latencies
-/// tell of the server, and not of who else the machine has let on. False when that is not permitted.
-fn come_first(server: u32) -> Result<bool> {
-    let threads = ProcessReading::take(server).context("the server's threads")?;
-    for thread in threads.threads_of(runner::SHARD_THREAD_PREFIX) {
-        match pinning::step_forward(thread) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(false),
-            Err(error) => return Err(error).context("the priority of a shard"),
-        }
-    }
-    Ok(true)
 }
 
 /// A world begins anew with each phase: its members are those of the phase, and whoever comes in later has

@@ -15,10 +15,11 @@ use crate::machine::Machine;
 use crate::memory;
 use crate::phase::{self, Outcome, Setup};
 use crate::pinning::{self, Pinning};
-use crate::process::server::{ServerProcess, Size};
+use crate::process::server::{SHARD_THREAD_PREFIX, ServerProcess, Size};
 use crate::progress::Meter;
 use crate::report::{Circumstances, FloorReport, Report};
 use crate::settings;
+use crate::spinners::Spinners;
 use crate::verdict::Verdict;
 use crate::wire::{self, Wire};
 
@@ -72,22 +73,31 @@ pub fn ab(arguments: &AbArguments) -> Result<Verdict> {
     let circumstances = prepare(load)?;
     let pinning = &circumstances.pinning;
     let mut runs = Vec::new();
+    let cores = pinning.all_cores().context("both servers are ours")?;
+    let _spinners = Spinners::start(&cores)?;
+    let mut comes_first = true;
     for side in ab::order(arguments.runs) {
-        let program = match side {
-            ab::Side::Old => &arguments.old,
-            ab::Side::New => &arguments.new,
+        let (program, settings) = match side {
+            ab::Side::Old => (&arguments.old, &arguments.settings_old),
+            ab::Side::New => (&arguments.new, &arguments.settings_new),
         };
         let sockets = memory::sockets_allocated()?;
-        let server = start_warren(program, load, pinning)?;
-        let setup = setup_started(&server, load, pinning);
+        let mut size = size(load, program)?;
+        size.settings.extend(settings.iter().cloned());
+        let server = ServerProcess::start_warren(program, &size, &pinning.server)?;
+        let mut setup = setup_started(&server, load, pinning);
+        setup.generators_first = server.shards_come_first()?;
+        comes_first &= setup.generators_first;
         let outcome = phase::play(&setup, &mut Meter::new(side.label()))
             .with_context(|| format!("the {} server", side.label()))?;
         drop(server);
         memory::sockets_settle(sockets)?;
         runs.push(ab::Run::new(side, &circumstances.profile, load.users, &outcome));
     }
-    let programs = [&arguments.old, &arguments.new].map(|program| program.display().to_string());
-    let comparison = Comparison::new(&circumstances, programs, runs);
+    let programs =
+        [(&arguments.old, &arguments.settings_old), (&arguments.new, &arguments.settings_new)];
+    let programs = programs.map(|(program, settings)| ab::named(program, settings));
+    let comparison = Comparison::new(&circumstances, programs, comes_first, runs);
     print!("{}", comparison.to_table());
     if let Some(path) = &load.json {
         let json = serde_json::to_string_pretty(&comparison)? + "\n";
@@ -96,9 +106,6 @@ pub fn ab(arguments: &AbArguments) -> Result<Verdict> {
     write_page(load, || comparison.to_html())?;
     Ok(comparison.verdict)
 }
-
-/// How the server names the threads of its shards.
-pub(crate) const SHARD_THREAD_PREFIX: &str = "shard-";
 
 /// Shards of the server under test: as many as we start, or as the process that runs already has.
 pub(crate) fn server_shards(target: &Target, shards: u16) -> Result<Option<u16>> {

@@ -40,7 +40,14 @@ fn comparison(runs: Vec<Run>) -> Comparison {
             memory_mib: 1,
         },
     };
-    Comparison::new(&circumstances, ["a/warren".to_owned(), "b/warren".to_owned()], runs)
+    Comparison::new(&circumstances, ["a/warren".to_owned(), "b/warren".to_owned()], true, runs)
+}
+
+#[test]
+fn a_side_is_named_by_its_program_and_what_was_set_for_it() {
+    let settings = [("reactor.turn_interval_us".to_owned(), "500".to_owned())];
+    assert_eq!(named(Path::new("a/warren"), &[]), "a/warren");
+    assert_eq!(named(Path::new("a/warren"), &settings), "a/warren reactor.turn_interval_us=500");
 }
 
 #[test]
@@ -96,7 +103,8 @@ fn the_table_has_every_run_the_medians_and_the_ratios() {
     runs[1].reasons = vec!["3 deliveries lost".to_owned()];
     let table = comparison(runs).to_table();
     for text in [
-        "chat over binary in TLS, 64 users on 2 shards, 2 s after 1 s\nold a/warren\nnew b/warren\n",
+        "chat over binary in TLS, 64 users on 2 shards, 2 s after 1 s\nshards and generators before",
+        " (SCHED_FIFO)\nold a/warren\nnew b/warren\n",
         "  1  old             2.000     1.000     9.000         2.00    0.25  pass\n",
         "  2  new             2.000     1.000     9.000         2.00    0.25  pass\n       3 del",
         "median old          3.000     1.000     9.000         2.00\n",

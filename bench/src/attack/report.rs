@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::attacker::AttackReport;
 use super::scenario::Scenario;
-use crate::ab::median;
+use crate::ab::{self, median};
 use crate::generator::series::Second;
 use crate::histogram::{Brief, Latencies, Percentiles};
 use crate::machine::Machine;
@@ -18,9 +18,10 @@ use crate::pinning::Pinning;
 use crate::runner;
 use crate::verdict::{GENERATOR_CPU_MAX, Verdict};
 
-/// What the server may need besides what connections may take: buffers of its ring that are touched
-/// for the first time, tables that grow, memory that the allocator keeps.
-const MEMORY_BASE_BYTES: u64 = 64 << 20;
+/// What the server may need besides what connections may take: 64 MiB for buffers of its ring that are
+/// touched for the first time, tables that grow and memory that the allocator keeps, and what may be
+/// told again (`limits.replay_bytes_max`), which whoever talks fills.
+const MEMORY_BASE_BYTES: u64 = (64 + 64) << 20;
 /// What is compared.
 const MEASURES: [Measure; 4] = [
     Measure { quantile: 0.9, is_of_a_second: false },
@@ -498,8 +499,7 @@ impl ScenarioReport {
             }
             None => "nothing measured".to_owned(),
         };
-        let first = "shards and generators before everyone else on their cores (SCHED_FIFO)";
-        row("priority", if self.comes_first { first } else { "none: not permitted" }.to_owned());
+        row("priority", ab::priority_words(self.comes_first).to_owned());
         row("  before", quantiles(&self.baseline));
         row("  with the attack", quantiles(&self.attacked));
         self.comparison_rows(&mut row);

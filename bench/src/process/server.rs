@@ -1,6 +1,7 @@
 //! The server under test, or the floor's: started with an empty data folder, pinned, and ended.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +14,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::OwnedChild;
 use crate::certificate;
 use crate::clock;
+use crate::cpu::ProcessReading;
+use crate::pinning;
 
 /// How long a server may take until it listens: it may have much to load.
 const READY_WAIT: Duration = Duration::from_secs(120);
@@ -23,6 +26,9 @@ const LOG_LINES: usize = 20;
 /// What a server prints before each address, and Warren before that of its admin endpoint.
 const LISTENING: &str = "listening on ";
 const ADMIN: &str = "admin on ";
+
+/// How the server names the threads of its shards.
+pub(crate) const SHARD_THREAD_PREFIX: &str = "shard-";
 
 /// How large a server is set up.
 #[derive(Clone, Debug)]
@@ -213,6 +219,23 @@ impl ServerProcess {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Gives its shards their cores before all else that runs there, so that latencies tell of the server,
+    /// and not of whom else the machine lets on. False when that is not permitted.
+    ///
+    /// # Errors
+    /// When the process is gone, or the kernel refuses for another reason.
+    pub fn shards_come_first(&self) -> Result<bool> {
+        let threads = ProcessReading::take(self.id()).context("the server's threads")?;
+        for thread in threads.threads_of(SHARD_THREAD_PREFIX) {
+            match pinning::step_forward(thread) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(false),
+                Err(error) => return Err(error).context("the priority of a shard"),
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -161,6 +161,7 @@ fn two_servers_are_compared_in_turn() {
         .args(["ab", "chat", "--users", "32", "--runs", "2", "--duration", "1", "--warm-up", "0"])
         .args(["--old".as_ref(), program.as_os_str(), "--new".as_ref(), program.as_os_str()])
         .args(["--json".as_ref(), path.as_os_str()])
+        .args(["--set-new", "reactor.turn_interval_us=900"])
         .output()
         .unwrap()
         .status;
@@ -168,11 +169,39 @@ fn two_servers_are_compared_in_turn() {
     assert!(matches!(status.code(), Some(0 | 1 | 3)), "{status}");
     let report: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     std::fs::remove_file(path).unwrap();
+    let named = report["programs"][1].as_str().unwrap();
+    assert!(named.ends_with(" reactor.turn_interval_us=900"), "{named}");
     let sides = report["runs"].as_array().unwrap().iter().map(|run| run["side"].clone());
     assert_eq!(sides.collect::<Vec<Value>>(), ["old", "new", "new", "old"]);
     for figure in ["server_cpu_us_per_user_s", "p50_us", "p99_us"] {
         let [least, middle, greatest] = ["ratio_min", "ratio", "ratio_max"]
             .map(|key| report[figure][key].as_f64().unwrap_or_else(|| panic!("{key}: {report}")));
         assert!(0.0 < least && least <= middle && middle <= greatest, "{figure}: {report}");
+    }
+}
+
+#[test]
+fn what_is_set_for_one_of_two_servers_reaches_it() {
+    let program = server_program();
+    for side in ["--set-old", "--set-new"] {
+        let told = Command::new(env!("CARGO_BIN_EXE_warren-bench"))
+            .args([
+                "ab",
+                "chat",
+                "--users",
+                "8",
+                "--runs",
+                "1",
+                "--duration",
+                "1",
+                "--warm-up",
+                "0",
+            ])
+            .args(["--old".as_ref(), program.as_os_str(), "--new".as_ref(), program.as_os_str()])
+            .args([side, "reactor.no_such_key=1"])
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&told.stderr);
+        assert!(words.contains("no_such_key"), "{side}: {words}");
     }
 }
