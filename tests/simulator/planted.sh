@@ -25,7 +25,7 @@ missed=0
 for patch in "$root"/tests/simulator/planted/*.patch; do
     name=$(basename -- "$patch" .patch)
     [[ $# -eq 0 || " $* " == *" $name "* ]] || continue
-    patch --strip=1 --quiet <"$patch"
+    patch --strip=1 --quiet --fuzz=0 <"$patch"
     if ! built=$(cargo build --release --quiet --package warren --test simulator 2>&1); then
         echo "$built" >&2
         exit 1
@@ -38,6 +38,6 @@ for patch in "$root"/tests/simulator/planted/*.patch; do
         seed=$(sed --quiet 's/^seed \([0-9]*\) failed.*/\1/p' <<<"$found")
         echo "$name: seed $seed: $(tail --lines=1 <<<"$found" | cut --characters=1-140)"
     fi
-    patch --strip=1 --quiet --reverse <"$patch"
+    patch --strip=1 --quiet --fuzz=0 --reverse <"$patch"
 done
 exit "$((missed > 0))"

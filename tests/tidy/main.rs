@@ -6,6 +6,7 @@
 mod banned;
 mod documents;
 mod layers;
+mod planted;
 mod reasons;
 mod sizes;
 mod source;
