@@ -117,3 +117,6 @@ impl ShardTurn {
         &self.outputs
     }
 }
+
+#[cfg(test)]
+mod tests;

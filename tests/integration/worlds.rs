@@ -246,6 +246,58 @@ fn members_on_all_shards_and_of_both_protocols_see_the_same_world() {
 }
 
 #[test]
+fn whoever_comes_back_is_told_all_and_seen_once_from_every_shard() {
+    const TIMES: u32 = 4;
+    let server = TestServer::start(2);
+    let mut clients = clients_on_all_shards(&server, 6);
+    clients[0].send("{\"msg\":\"create\",\"kind\":\"world\",\"room\":\"plaza\"}\n");
+    assert_eq!(clients[0].reply("create")["status"], 0);
+    let mut watcher = BinaryMember::join(&server, "watcher", "plaza");
+    let mut everyone = BTreeMap::from([(watcher.entity, [0.0, 0.0])]);
+    let mut members: Vec<(Client, Option<u64>, Surroundings)> =
+        clients.into_iter().map(|client| (client, None, Surroundings::default())).collect();
+    for time in 0..TIMES {
+        for (index, (client, entity, surroundings)) in members.iter_mut().enumerate() {
+            let place = [f64::from(time) * 100.0 - 150.0, index as f64];
+            let join = format!(
+                "{{\"msg\":\"join\",\"room\":\"plaza\",\"x\":{},\"y\":{}}}\n",
+                place[0], place[1]
+            );
+            if let Some(before) = entity.take() {
+                client.send(format!("{{\"msg\":\"leave\",\"room\":\"plaza\"}}\n{join}"));
+                assert_eq!(client.reply("leave")["status"], 0);
+                everyone.remove(&before);
+            } else {
+                client.send(join);
+            }
+            let reply = client.reply("join");
+            let number = reply["entity"].as_u64().unwrap();
+            assert!(everyone.insert(number, place).is_none(), "{number} is somebody's");
+            *entity = Some(number);
+            *surroundings = Surroundings::default();
+            // What was on its way to whom it was before came before the reply.
+            let frame = client.heard("frame");
+            assert_eq!(frame["whole"], true);
+            surroundings.hear_json(&frame);
+            assert!(surroundings.known.contains_key(&number));
+        }
+        for (client, entity, surroundings) in &mut members {
+            let expected = around(&everyone, everyone[&entity.unwrap()]);
+            while surroundings.positions() != expected {
+                surroundings.hear_json(&client.heard("frame"));
+            }
+            assert_eq!(surroundings.whole_count, 1);
+        }
+        let expected = around(&everyone, [0.0, 0.0]);
+        watcher.sees(&expected);
+    }
+    assert_eq!(watcher.around.whole_count, 1);
+    let entities = server.metric_by_shard("warren_world_entities", "");
+    assert_eq!(entities.iter().sum::<u64>(), everyone.len() as u64);
+    server.stop();
+}
+
+#[test]
 fn npcs_move_and_members_hear_of_it_in_json() {
     const NPCS: u64 = 500;
     let server = TestServer::start(1);

@@ -429,6 +429,55 @@ fn what_nobody_sees_is_not_looked_at() {
     assert_eq!((world.grid.active_count(), world.grid.used_count()), (0, 101));
 }
 
+/// Those hear of it that an NPC moves after all had come to rest. Ticks look at where it is for their
+/// sake alone.
+#[track_caller]
+fn check_hearers(world: &mut World, npc: u16, to: Motion, expected: &[u32]) {
+    (0..40).for_each(|_| world.tick());
+    assert_eq!(world.grid.active_count(), 0);
+    world.move_npc(npc, to);
+    world.tick();
+    let mut hearers: Vec<u32> = frames(world).iter().map(|(session, _)| session.index).collect();
+    hearers.sort_unstable();
+    assert_eq!(hearers, expected);
+    assert_eq!(world.grid.active_count() > 0, !expected.is_empty());
+}
+
+#[test]
+fn a_cell_is_seen_as_long_as_somebody_is_in_a_view_that_has_it() {
+    let mut world = world(WorldSettings::default());
+    let [ann, bob, carl] = [0, 1, 2].map(|index| session(0, index));
+    for (member, x) in [(ann, 10.0), (bob, 20.0), (carl, 100.0)] {
+        world.join(member, at(x, 10.0));
+    }
+    // One is in both views, one in that of ann and bob, one in none.
+    let [near, left, far] = [at(30.0, 100.0), at(-30.0, 30.0), at(9999.0, 0.0)];
+    let [near, left, far] = [near, left, far].map(|place| world.spawn(NOBODY, place));
+    check_hearers(&mut world, near, at(31.0, 100.0), &[0, 1, 2]);
+    check_hearers(&mut world, left, at(-31.0, 30.0), &[0, 1]);
+    check_hearers(&mut world, far, at(9998.0, 0.0), &[]);
+    world.leave(bob);
+    check_hearers(&mut world, near, at(32.0, 100.0), &[0, 2]);
+    check_hearers(&mut world, left, at(-32.0, 30.0), &[0]);
+    // A cell that is new is seen too, and where it was, nobody sees the next one there.
+    check_hearers(&mut world, left, at(-33.0, -30.0), &[0]);
+    check_hearers(&mut world, far, at(8888.0, 0.0), &[]);
+    check_hearers(&mut world, far, at(8887.0, 0.0), &[]);
+    world.leave(ann);
+    check_hearers(&mut world, near, at(34.0, 100.0), &[2]);
+    check_hearers(&mut world, left, at(-34.0, -30.0), &[]);
+    world.set_motion(2, carl, at(5000.0, 10.0), 0).unwrap();
+    world.tick();
+    check_hearers(&mut world, near, at(35.0, 100.0), &[]);
+    world.join(ann, at(10.0, 10.0));
+    world.tick();
+    let (is_whole, sections) = told(&world, ann).unwrap();
+    let known_count: usize = sections.iter().map(|(_, updates, _)| updates.len()).sum();
+    assert!(is_whole && known_count == 3);
+    check_hearers(&mut world, near, at(36.0, 100.0), &[0]);
+    check_hearers(&mut world, left, at(-36.0, -30.0), &[0]);
+}
+
 #[test]
 fn cells_are_bounded_by_entities() {
     let mut world = at_rest(10);
