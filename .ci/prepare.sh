@@ -128,14 +128,19 @@ install_wanted() {
         fi
     fi
     say "${why}Installing from Debian: ${as_wanted[*]}"
-    "${as_root[@]}" apt-get -q update >&2
+    "${as_root[@]}" apt-get -q update >&2 ||
+        say "apt-get update failed: trying with the lists of packages that are there."
     # A machine that has just been started may be at its own updates.
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
         install -y --no-install-recommends "${as_wanted[@]}" >&2
 }
 
+lacked_compiler=""
+
 want_compiler() {
-    links_cpp || want "A C++20 compiler that links is needed (cc, c++)." g++ libc6-dev
+    links_cpp && return
+    lacked_compiler=1
+    want "A C++20 compiler that links is needed (cc, c++)." g++ libc6-dev
 }
 
 want_libclang() {
@@ -161,8 +166,8 @@ offer_demo_tools() {
 # Prints $1, where the demo keeps its data when the user's folder for data cannot be written; nothing
 # when it can, or when there is none, which the server says itself.
 demo_data_instead() {
-    local folder="${XDG_DATA_HOME:-${HOME:+$HOME/.local/share}}/warren"
-    if [ "$folder" = /warren ] || { mkdir -p "$folder" 2>/dev/null && [ -w "$folder" ]; }; then
+    local folder="${XDG_DATA_HOME:-${HOME:+$HOME/.local/share}}/warren/demo"
+    if [ "$folder" = /warren/demo ] || { mkdir -p "$folder" 2>/dev/null && [ -w "$folder" ]; }; then
         return
     fi
     say "$folder cannot be written: the demo keeps its data in $1 instead."
@@ -221,7 +226,7 @@ prepare() {
     want_compiler
     want_libclang
     install_wanted sudo || exit 1
-    if ! links_cpp; then
+    if [ -n "$lacked_compiler" ] && ! links_cpp; then
         say "c++ still links no program; g++ and libc6-dev are installed. Does another c++ come first in PATH?"
         exit 1
     fi

@@ -20,8 +20,8 @@ use crate::fatal::{Fatal, FatalReason};
 const CHANNEL_BATCHES: usize = 64;
 /// Most batches that one sync serves. The writer keeps them until they are on the disk.
 const SYNC_BATCHES_MAX: usize = CHANNEL_BATCHES;
-/// The priority of the writer's thread: the least, of which a busy core still has a part.
-const NICENESS: i32 = 19;
+/// The priority of the writer's thread: below that of shards, and a tenth of a core that a shard keeps busy.
+const NICENESS: i32 = 10;
 /// Time between two attempts to write what could not be written.
 const RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
 /// A failure that goes on is told again after so many attempts.
@@ -114,7 +114,7 @@ impl SnapshotWriter {
         let (end, ended) = oneshot::channel();
         let body = move || {
             // It may share a core with a shard, which goes first. Where that is refused it still works.
-            let _ = rustix::process::nice(NICENESS);
+            let _ = rustix::process::setpriority_process(None, NICENESS);
             let writer = Writer { store: &*store, progress: &progress, drained: &drained };
             let result = writer.run(&batches);
             // Who hears of the end may open the store.

@@ -141,6 +141,7 @@ fn play(
         users: load.users,
         profile: setup.profile.name,
         period_ms: setup.profile.message_period_ns / 1_000_000,
+        shards: load.shards,
         settings,
         baseline,
         attacked,

@@ -36,8 +36,7 @@ export function comeBack(client, room, join, failed) {
     // Who is at it when the new session is lost too goes on with the next one.
     if (isTrying) return;
     isTrying = true;
-    await tryAll();
-    isTrying = false;
+    await tryAll().finally(() => (isTrying = false));
   });
 }
 

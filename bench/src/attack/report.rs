@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::attacker::AttackReport;
-use super::scenario::Scenario;
+use super::scenario::{LATENESS_MAX, Scenario};
 use crate::ab::{self, median};
 use crate::generator::series::Second;
 use crate::histogram::{Brief, Latencies, Percentiles};
@@ -18,10 +18,12 @@ use crate::pinning::Pinning;
 use crate::runner;
 use crate::verdict::{GENERATOR_CPU_MAX, Verdict};
 
-/// What the server may need besides what connections may take: 64 MiB for buffers of its ring that are
-/// touched for the first time, tables that grow and memory that the allocator keeps, and what may be
-/// told again (`limits.replay_bytes_max`), which whoever talks fills.
-const MEMORY_BASE_BYTES: u64 = (64 + 64) << 20;
+/// What each shard may need besides what connections may take: buffers of its ring that are touched for
+/// the first time, tables that grow, memory that the allocator keeps.
+const MEMORY_BASE_BYTES: u64 = 64 << 20;
+/// What each keeps by default to be told again, which whoever talks fills; and the key that says so.
+const REPLAY_BYTES_MAX: u64 = 64 << 20;
+const REPLAY_BYTES_KEY: &str = "limits.replay_bytes_max";
 /// What is compared.
 const MEASURES: [Measure; 4] = [
     Measure { quantile: 0.9, is_of_a_second: false },
@@ -29,8 +31,6 @@ const MEASURES: [Measure; 4] = [
     Measure { quantile: 0.99, is_of_a_second: true },
     Measure { quantile: 0.99, is_of_a_second: false },
 ];
-/// Generators that are late by more than this part of the latency without an attack measure themselves.
-const LATENESS_MAX: f64 = 0.25;
 /// With more than this taken by others, in cores, latencies say more of them than of an attack.
 const FOREIGN_CORES_MAX: f64 = 0.2;
 /// CPU that a bomb may take to be refused, in microseconds.
@@ -183,8 +183,10 @@ pub struct Comparison {
     pub ratios: Vec<f64>,
     /// Their median; none where nothing was heard in a round.
     pub ratio: Option<f64>,
-    /// The same when what generators were late by without the attack is taken off both: all growth is
-    /// set against what is left. By this the server is judged.
+    /// The same of each round when what generators were late by without the attack is taken off both: all
+    /// growth is set against what is left.
+    pub server_ratios: Vec<f64>,
+    /// Their median, by which the server is judged.
     pub server_ratio: Option<f64>,
     /// The generators' own lateness without the attack, as a part of the latency: the median.
     pub lateness: f64,
@@ -199,7 +201,9 @@ impl Comparison {
         for (before, after) in baseline.rounds.iter().zip(&attacked.rounds) {
             let (latency_us, late_us) = (before.latency_us[at], before.lateness_us[at]);
             ratios.push(after.latency_us[at] / latency_us);
-            server_ratios.push((after.latency_us[at] - late_us) / (latency_us - late_us));
+            // Where it is more than that the round is not judged; here nothing is to become negative.
+            let off_us = late_us.min(latency_us * LATENESS_MAX);
+            server_ratios.push((after.latency_us[at] - off_us) / (latency_us - off_us));
             lateness.push(late_us / latency_us);
             growths.push((after.lateness_us[at] - late_us) / latency_us);
         }
@@ -209,6 +213,7 @@ impl Comparison {
             measure: MEASURES[at],
             ratio: median(&ratios).filter(|_| all_heard),
             server_ratio: median(&server_ratios).filter(|_| all_heard),
+            server_ratios,
             ratios,
             lateness: median(&lateness).unwrap_or_default(),
             lateness_growth: median(&growths).unwrap_or_default(),
@@ -217,7 +222,8 @@ impl Comparison {
 
     /// Whether it tells of the server, and not of generators and of the machine.
     fn is_of_the_server(&self, scenario: Scenario) -> bool {
-        self.lateness <= LATENESS_MAX && self.lateness_growth <= scenario.lateness_growth_max()
+        self.lateness <= scenario.lateness_max()
+            && self.lateness_growth <= scenario.lateness_growth_max()
     }
 }
 
@@ -231,6 +237,8 @@ pub struct Parts {
     pub profile: String,
     /// Milliseconds between two messages of one.
     pub period_ms: u64,
+    /// Shards of the server.
+    pub shards: u16,
     /// How the server was set up, beside its defaults.
     pub settings: Vec<(String, String)>,
     /// Without the attack.
@@ -332,6 +340,12 @@ impl Circumstances {
     }
 }
 
+/// What a shard keeps to be told again, as it is set.
+fn replay_bytes_max(settings: &[(String, String)]) -> u64 {
+    let mut set = settings.iter().rev().filter(|(key, _)| key == REPLAY_BYTES_KEY);
+    set.next().and_then(|(_, value)| value.parse().ok()).unwrap_or(REPLAY_BYTES_MAX)
+}
+
 /// The worst: a fault that was seen is one, whatever the generators did.
 #[must_use]
 pub fn verdict_of(reports: &[ScenarioReport]) -> Verdict {
@@ -353,7 +367,7 @@ impl ScenarioReport {
         let compare = |at| Comparison::new(at, &parts.baseline, &parts.attacked);
         let comparisons = (0..MEASURES.len()).map(compare).collect();
         let bound = baseline.server_resident_peak_bytes
-            + MEMORY_BASE_BYTES
+            + u64::from(parts.shards) * (MEMORY_BASE_BYTES + replay_bytes_max(&parts.settings))
             + u64::from(shape.connections) * shape.server_bytes_per_connection_max;
         let work_ns = parts.attacked.server_ns - parts.baseline.server_ns;
         let steps = attack.steps + attack.opened;
@@ -438,6 +452,9 @@ impl ScenarioReport {
         if is_bound {
             let share = self.attack_core_share() * 100.0;
             timings.push(format!("generators and attackers took {share:.0} % of their core"));
+        }
+        if !self.comes_first {
+            timings.push("others could have the cores first: p99 tells of them too".to_owned());
         }
         let foreign = self.foreign_cores();
         let is_disturbed = foreign > FOREIGN_CORES_MAX;
@@ -557,24 +574,29 @@ impl ScenarioReport {
             let told =
                 |ratio: Option<f64>| ratio.map_or("none".to_owned(), |it| format!("{it:.2}"));
             let (ratio, of_server) = (told(comparison.ratio), told(comparison.server_ratio));
-            let ratios = comparison.ratios.iter().copied();
-            let least = ratios.clone().reduce(f64::min).unwrap_or_default();
-            let greatest = ratios.reduce(f64::max).unwrap_or_default();
+            let range = |ratios: &[f64]| {
+                let least = ratios.iter().copied().reduce(f64::min).unwrap_or_default();
+                let greatest = ratios.iter().copied().reduce(f64::max).unwrap_or_default();
+                format!("({least:.2}..{greatest:.2})")
+            };
+            let (of_all, of_server_range) =
+                (range(&comparison.ratios), range(&comparison.server_ratios));
             let (late, grown) = (comparison.lateness, comparison.lateness_growth);
             let judged = if comparison.measure.is_judged() { "" } else { "; not judged" };
-            let of_generators =
-                format!("{of_server} without lateness ({late:.2}, then {grown:+.2})");
+            let of_generators = format!(
+                "{of_server} {of_server_range} without lateness ({late:.2}, then {grown:+.2})"
+            );
             row(
                 &format!("  ratio of {}", comparison.measure.name()),
-                format!("{ratio} ({least:.2}..{greatest:.2}), {of_generators}{judged}"),
+                format!("{ratio} {of_all}, {of_generators}{judged}"),
             );
         }
-        let (ratio_max, growth_max) = (self.ratio_max, self.scenario.lateness_growth_max());
+        let (late_max, growth_max) =
+            (self.scenario.lateness_max(), self.scenario.lateness_growth_max());
+        let bound = self.ratio_max;
         row(
             "  bound",
-            format!(
-                "{ratio_max:.2} without lateness of generators, of {LATENESS_MAX:.2} at most, then {growth_max:+.2}"
-            ),
+            format!("{bound:.2} without lateness, of {late_max:.2} at most, then {growth_max:+.2}"),
         );
     }
 

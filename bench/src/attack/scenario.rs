@@ -76,6 +76,10 @@ const FLOOD_MOVES: u32 = 50;
 /// How much longer each compared percentile of legal users may be: of those who chat, and of those in a
 /// world.
 const CHAT_RATIO_MAX: f64 = 1.10;
+/// Generators that are late by more than this part of the latency without an attack measure themselves: beside
+/// those who chat, whose latency is a millisecond, and in a world, where it is a hundred.
+pub const LATENESS_MAX: f64 = 0.25;
+const WORLD_LATENESS_MAX: f64 = 0.05;
 const WORLD_RATIO_MAX: f64 = 1.05;
 /// What the server may keep of a client that has not logged in: its connection, and the frame that
 /// is half there.
@@ -115,6 +119,12 @@ impl Scenario {
     #[must_use]
     pub fn ratio_max(self) -> f64 {
         if self.is_in_world() { WORLD_RATIO_MAX } else { CHAT_RATIO_MAX }
+    }
+
+    /// How late generators may be without the attack, as a part of the latency.
+    #[must_use]
+    pub fn lateness_max(self) -> f64 {
+        if self.is_in_world() { WORLD_LATENESS_MAX } else { LATENESS_MAX }
     }
 
     /// When the generators' own lateness grows by more than this part of the latency without the attack,

@@ -173,10 +173,11 @@ impl Grid {
         }
     }
 
-    /// So are all cells.
+    /// So are all cells that somebody sees.
     pub(super) fn activate_all(&mut self, run: u32) {
         for index in 0..self.cells.len() as u32 {
-            if self.cells[index as usize].is_used {
+            let cell = &self.cells[index as usize];
+            if cell.is_used && cell.seen_from > 0 {
                 self.activate(index, run);
             }
         }

@@ -7,6 +7,7 @@ fn judged(is_alive: bool, change: impl FnOnce(&mut ScenarioReport)) -> ScenarioR
         users: 100,
         profile: "chat".to_owned(),
         period_ms: 1_000,
+        shards: 1,
         settings: Vec::new(),
         baseline: Phase::default(),
         attacked: Phase::default(),
@@ -142,6 +143,7 @@ fn parts(baseline: Phase, attacked: Phase) -> Parts {
         users: 100,
         profile: "chat".to_owned(),
         period_ms: 1_000,
+        shards: 1,
         settings: Vec::new(),
         baseline,
         attacked,
@@ -169,8 +171,7 @@ fn rounds_are_compared_each_and_the_median_is_judged() {
         assert!((comparison.lateness_growth - 0.03).abs() < 1e-9, "{comparison:?}");
     }
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.timings);
-    let line =
-        "ratio of p95            1.08 (0.12..30.00), 1.09 without lateness (0.09, then +0.03)";
+    let line = "ratio of p95            1.08 (0.12..30.00), 1.09 (0.07..32.87) without lateness (0.09, then +0.03)";
     assert!(report.to_table().contains(line), "{}", report.to_table());
 }
 
@@ -220,4 +221,34 @@ fn in_a_world_the_bound_is_closer_and_an_attacker_has_to_be_seen() {
     assert_eq!((report.verdict, report.faults.len()), (Verdict::Fail, 0));
     assert_eq!(report.timings[0], "p90 is 1.06 times that before");
     assert_eq!(judged(1.04, 0).faults, ["nobody saw an attacker"]);
+}
+
+#[test]
+fn generators_that_were_late_for_all_of_the_latency_make_no_ratio_negative() {
+    let report = compared(phase(&[[1_000.0, 1_500.0]; 3]), phase(&[[2_000.0, 1_500.0]; 3]));
+    // A quarter is taken off.
+    assert_eq!(report.comparisons[2].server_ratio, Some(1_750.0 / 750.0));
+    assert_eq!(report.verdict, Verdict::GeneratorBound);
+}
+
+#[test]
+fn who_had_no_priority_says_so() {
+    let report = judged(true, |report| report.comes_first = false);
+    assert_eq!(report.verdict, Verdict::Pass);
+    assert_eq!(report.timings, ["others could have the cores first: p99 tells of them too"]);
+}
+
+#[test]
+fn memory_may_hold_what_each_shard_keeps_to_tell_again() {
+    let bound = |shards, settings: &[(String, String)]| {
+        let parts = parts(phase(&[[1.0, 0.0]]), phase(&[[1.0, 0.0]]));
+        let settings = settings.to_vec();
+        ScenarioReport::new(Parts { shards, settings, ..parts }).server_resident_bound_bytes
+    };
+    let shape = Scenario::Flood.shape(100);
+    let connections = u64::from(shape.connections) * shape.server_bytes_per_connection_max;
+    assert_eq!(bound(1, &[]), connections + (128 << 20));
+    assert_eq!(bound(2, &[]), connections + (256 << 20));
+    let set = [(REPLAY_BYTES_KEY.to_owned(), "1048576".to_owned())];
+    assert_eq!(bound(1, &set), connections + (65 << 20));
 }
