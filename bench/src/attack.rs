@@ -37,7 +37,7 @@ use crate::process::server::ServerProcess;
 use crate::progress::Meter;
 use crate::spinners::Spinners;
 use crate::verdict::Verdict;
-use crate::{capacity, clock, memory, runner};
+use crate::{capacity, clock, memory, runner, settings};
 use warren_net::io::descriptor_limit::{descriptors_max, descriptors_raise};
 
 /// Connections of one attacker: well below the usual limit of descriptors.
@@ -99,12 +99,14 @@ fn play(
         capacity::connections_per_shard(connections, load.shards, descriptors_max())?;
     // Sessions of attackers end within the next round's warm-up.
     size.settings.push(("session.grace_ms".to_owned(), GRACE_MS.to_string()));
-    size.settings.extend(arguments.settings.iter().cloned());
+    settings::set(&mut size.settings, &arguments.settings);
     let settings = size.settings.clone();
     let sockets = memory::sockets_allocated()?;
     let server = ServerProcess::start_warren(&program, &size, &pinning.server)?;
     let mut setup = runner::setup_started(&server, load, pinning);
     setup.generators_first = server.shards_come_first()?;
+    // What is measured is an attack that stands.
+    setup.warm_up_ns = setup.warm_up_ns.max(shape.opening_ns());
     if !scenario.is_in_world() {
         setup.profile.message_period_ns = u64::from(arguments.period_ms) * 1_000_000;
     }

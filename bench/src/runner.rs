@@ -83,7 +83,7 @@ pub fn ab(arguments: &AbArguments) -> Result<Verdict> {
         };
         let sockets = memory::sockets_allocated()?;
         let mut size = size(load, program)?;
-        size.settings.extend(settings.iter().cloned());
+        settings::set(&mut size.settings, settings);
         let server = ServerProcess::start_warren(program, &size, &pinning.server)?;
         let mut setup = setup_started(&server, load, pinning);
         setup.generators_first = server.shards_come_first()?;

@@ -54,9 +54,25 @@ pub fn known(program: &Path, wanted: &[(&str, &str)]) -> Result<Vec<(String, Str
     Ok(known)
 }
 
+/// Sets keys to other values, or besides.
+pub fn set(settings: &mut Vec<(String, String)>, others: &[(String, String)]) {
+    for (key, value) in others {
+        settings.retain(|(known, _)| known != key);
+        settings.push((key.clone(), value.clone()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_set_last_holds_alone() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let mut settings = vec![pair("a", "1"), pair("b", "2")];
+        set(&mut settings, &[pair("a", "3"), pair("c", "4"), pair("c", "5")]);
+        assert_eq!(settings, [pair("b", "2"), pair("a", "3"), pair("c", "5")]);
+    }
 
     #[test]
     fn a_server_stands_a_storm_as_it_is_by_default() {

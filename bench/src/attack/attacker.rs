@@ -19,8 +19,6 @@ use crate::{clock, pinning};
 
 /// Longest wait, so that the end is not overslept.
 const WAIT_MS_MAX: u64 = 50;
-/// Connections begun a second, at most: a server's accept queue holds so many.
-const OPENS_PER_S: u64 = 3_000;
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
 /// Bytes that are sent at a time: within a call to the kernel nobody else gets the core.
@@ -165,9 +163,7 @@ impl Attacker {
             (shape.connections + plan.attacker_count - 1 - plan.attacker) / plan.attacker_count;
         descriptors_raise(u32::MAX);
         let begin_ns = clock::monotonic_ns();
-        // Spread over a second at least, and over the time that an accept queue needs.
-        let spread_ns = (u64::from(shape.connections) * 1_000_000_000 / OPENS_PER_S)
-            .max(shape.period_ns.min(1_000_000_000));
+        let spread_ns = shape.opening_ns();
         let opening =
             |index: u32| begin_ns + spread_ns * u64::from(index) / u64::from(count.max(1));
         Ok(Self {

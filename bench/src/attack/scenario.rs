@@ -71,6 +71,8 @@ pub struct Shape {
 }
 
 const MS: u64 = 1_000_000;
+/// Connections begun a second, at most: a server's accept queue holds so many.
+const OPENS_PER_S: u64 = 3_000;
 /// Moves in one step of a flood.
 const FLOOD_MOVES: u32 = 50;
 /// How much longer each compared percentile of legal users may be: of those who chat, and of those in a
@@ -88,6 +90,16 @@ const UNAUTHENTICATED_BYTES_MAX: u64 = 8 << 10;
 const READER_BYTES_MAX: u64 = 80 << 10;
 /// What it may keep of one that does not: a full send queue besides.
 const SLOW_READER_BYTES_MAX: u64 = READER_BYTES_MAX + (1 << 20);
+
+impl Shape {
+    /// Time within which all connections are begun, in nanoseconds: what an accept queue needs, and so
+    /// much that they do not step all at once.
+    #[must_use]
+    pub fn opening_ns(&self) -> u64 {
+        (u64::from(self.connections) * 1_000_000_000 / OPENS_PER_S)
+            .max(self.period_ns.min(1_000_000_000))
+    }
+}
 
 impl Scenario {
     /// The name on the command line and in the report.
