@@ -631,6 +631,7 @@ fn shard_settings(
         seed: hash_seed(),
         token_seed: token_seed()?,
         snapshot_interval_ns: config.data.is_some().then_some(interval_ns),
+        has_log: false,
         authentication: config.auth.authentication.clone(),
         policy: config.auth.policy.clone(),
         join_creates_rooms: config.limits.join_creates_rooms,

@@ -1,7 +1,7 @@
 //! One turn of a shard: the loop body, over plain values. The shard thread runs it with a reactor,
 //! the simulator with scripted clients; neither can do anything that the other cannot.
 
-use warren_core::ids::ShardId;
+use warren_core::ids::{GroupId, Sequence, ShardId};
 use warren_core::shard::Shard;
 use warren_core::snapshot::SnapshotBatch;
 use warren_core::turn::{Now, ShardInputs, ShardOutputs};
@@ -40,6 +40,11 @@ impl ShardTurn {
     pub fn new(shard: Shard, mesh: MeshPorts, shard_count: u16) -> Self {
         let outputs = ShardOutputs::new(usize::from(shard_count));
         Self { shard, mesh, inputs: ShardInputs::default(), outputs }
+    }
+
+    /// The group's delta batches are durable up to this one: the next turn begins with it.
+    pub fn note_durable(&mut self, group: GroupId, sequence: Sequence) {
+        self.inputs.durable.push((group, sequence));
     }
 
     /// One turn. When the shard drains, it takes no new input from clients.
@@ -96,7 +101,7 @@ impl ShardTurn {
     /// Whether the next turn has something to do already.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.shard.has_work() || self.mesh.has_input()
+        self.shard.has_work() || self.mesh.has_input() || !self.inputs.durable.is_empty()
     }
 
     /// Whether something waits for a full ring.

@@ -47,6 +47,8 @@ pub struct ShardCounters {
     pub world_entities: u64,
     /// Delta batches made.
     pub delta_batches: u64,
+    /// Gauge: those of them that the log has not said to be durable.
+    pub delta_batches_waiting: u64,
     /// Notices of objects that a room's members hear.
     pub object_notices: u64,
     /// Notices that nobody hears: there is no such room, or whoever changed the object is not in it.
@@ -121,6 +123,7 @@ impl Default for ShardCounters {
             worlds_slowed: 0,
             world_entities: 0,
             delta_batches: 0,
+            delta_batches_waiting: 0,
             object_notices: 0,
             object_notices_unheard: 0,
             object_notices_dropped: 0,

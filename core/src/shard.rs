@@ -15,7 +15,7 @@
 //! sessions beside their connections, `shard/events.rs` from events to effects and changes,
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/worlds.rs` worlds at their home, `shard/frames.rs` worlds where their members are,
-//! `shard/snapshots.rs` from changes to what is stored and back, `shard/crowds.rs` rooms with many
+//! `shard/snapshots.rs` from changes to what is stored and back, `shard/durability.rs` what the log has, `shard/crowds.rs` rooms with many
 //! members, `shard/npcs.rs` when NPCs are moved, `shard/pages.rs` pages of `rooms`,
 //! `shard/control.rs` the operator's commands.
 
@@ -53,6 +53,7 @@ mod admission;
 mod control;
 mod crowds;
 mod deliver;
+mod durability;
 mod events;
 mod frames;
 mod npcs;
@@ -89,6 +90,9 @@ pub struct ShardSettings {
     pub join_creates_rooms: bool,
     /// How soon a changed object is handed over to be stored, in nanoseconds; none: nothing is.
     pub snapshot_interval_ns: Option<u64>,
+    /// Whether its delta batches go to a log that says which of them are durable. Without one a change
+    /// is as durable as it becomes when it is applied.
+    pub has_log: bool,
     /// Told in `hello`: longest frame, in bytes.
     pub frame_bytes_max: u64,
     /// Told in `hello`: how often a binary client has to be heard, in milliseconds.
@@ -123,6 +127,8 @@ pub struct Shard {
     partitions: Vec<Option<Box<Partition>>>,
     /// Sequence of each group's last delta batch.
     group_sequences: Vec<u64>,
+    /// Of those, up to where each group's are durable.
+    durable_sequences: Vec<u64>,
     /// Objects that wait to be stored; none when nothing is.
     changed: Option<ChangedObjects>,
     /// Where partitions begin of which nothing is known.
@@ -176,6 +182,7 @@ impl Shard {
             queue,
             partitions: (0..PARTITION_COUNT).map(|_| None).collect(),
             group_sequences: vec![0; GROUP_COUNT],
+            durable_sequences: vec![0; GROUP_COUNT],
             changed: settings.snapshot_interval_ns.map(|_| ChangedObjects::new()),
             first_address: FIRST_ADDRESS,
             room_names: RoomNames::default(),
@@ -205,6 +212,9 @@ impl Shard {
         assert!(outputs.mesh.len() == usize::from(self.settings.routing.shard_count()));
         self.now = now;
         let staged_bytes = outputs.size_bytes();
+        for (group, sequence) in &inputs.durable {
+            self.note_durable(*group, *sequence);
+        }
         self.relays.forget_listed();
         self.watch_relays.forget_listed();
         self.advance_crowds(outputs);
@@ -311,11 +321,12 @@ impl Shard {
     }
 
     /// Applies a batch that was made elsewhere or earlier: recovery and replicas. Its sequence
-    /// follows the last one of its group.
+    /// follows the last one of its group. It is durable where it came from.
     pub fn replay(&mut self, batch: &DeltaBatch) {
         let last = &mut self.group_sequences[usize::from(batch.group)];
         assert!(batch.sequence == *last + 1, "a group's sequence is dense");
         *last = batch.sequence;
+        self.durable_sequences[usize::from(batch.group)] = batch.sequence;
         for delta in &batch.deltas {
             self.apply(delta_partition(delta, batch), delta);
         }

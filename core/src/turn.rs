@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::control::{Answer, Command};
 use crate::delta::DeltaBatch;
-use crate::ids::{ConnectionId, ShardId};
+use crate::ids::{ConnectionId, GroupId, Sequence, ShardId};
 use crate::limits::ARENA_BYTES_KEPT_MAX;
 use crate::mesh::MeshBatch;
 use crate::message::Message;
@@ -161,6 +161,9 @@ pub struct ShardInputs {
     pub mesh: Vec<(ShardId, MeshBatch)>,
     /// The operator's.
     pub commands: Vec<Command>,
+    /// What the log has: up to which sequence of a group every delta batch is durable. A turn takes
+    /// these before all else.
+    pub durable: Vec<(GroupId, Sequence)>,
 }
 
 impl ShardInputs {
@@ -182,12 +185,13 @@ impl ShardInputs {
         self.list.push(ShardInput::Refused { connection, message, reason });
     }
 
-    /// Empties what came from clients and the operator, and keeps its memory; the mesh batches go back to where they
-    /// came from.
+    /// Empties what came from clients, the operator and the log, and keeps its memory; the mesh batches
+    /// go back to where they came from.
     pub fn clear(&mut self) {
         self.list.clear();
         self.bytes.clear();
         self.commands.clear();
+        self.durable.clear();
     }
 }
 

@@ -83,6 +83,7 @@ fn settings() -> ShardSettings {
         bytes_per_s: 262_144,
         login_ms: 10_000,
         snapshot_interval_ns: None,
+        has_log: false,
     }
 }
 

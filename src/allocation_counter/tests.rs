@@ -28,6 +28,7 @@ fn shard() -> Shard {
         token_seed: TokenSeed([7; 32]),
         join_creates_rooms: true,
         snapshot_interval_ns: None,
+        has_log: false,
         frame_bytes_max: 65_536,
         heartbeat_ms: 10_000,
         messages_per_s: 200,

@@ -238,6 +238,7 @@ fn a_shard_has_what_the_keys_say() {
         token_seed: _,
         join_creates_rooms,
         snapshot_interval_ns,
+        has_log,
         frame_bytes_max,
         heartbeat_ms,
         messages_per_s,
@@ -254,6 +255,7 @@ fn a_shard_has_what_the_keys_say() {
     assert_eq!(policy, expected);
     assert!(!join_creates_rooms);
     assert_eq!(snapshot_interval_ns, Some(1_038_000_000));
+    assert!(!has_log);
     assert_eq!((frame_bytes_max, heartbeat_ms), (1001, 1002));
     assert_eq!((messages_per_s, bytes_per_s, login_ms), (1011, 1014, 1007));
 }

@@ -55,6 +55,7 @@ fn settings(npc_turn_ns: u64) -> ShardSettings {
         token_seed: TokenSeed([0; 32]),
         join_creates_rooms: false,
         snapshot_interval_ns: None,
+        has_log: false,
         frame_bytes_max: 1 << 16,
         heartbeat_ms: 10_000,
         messages_per_s: 0,

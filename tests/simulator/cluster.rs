@@ -435,6 +435,7 @@ fn new_shard(plan: &Plan, seed: HashSeed, shard: u16) -> Shard {
         token_seed: TokenSeed([shard as u8; 32]),
         join_creates_rooms: plan.join_creates_rooms,
         snapshot_interval_ns: Some(plan.step_ns_max),
+        has_log: false,
         frame_bytes_max: 1 << 16,
         heartbeat_ms: 10_000,
         messages_per_s: 200,

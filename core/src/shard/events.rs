@@ -206,6 +206,7 @@ impl Shard {
         let sequence = &mut self.group_sequences[usize::from(group.0)];
         *sequence += 1;
         self.counters.delta_batches += 1;
+        self.counters.delta_batches_waiting += u64::from(self.settings.has_log);
         let batch = DeltaBatch { group: group.0, epoch: epoch.0, sequence: *sequence, deltas };
         self.note_changes(&batch);
         outputs.deltas.push(batch);

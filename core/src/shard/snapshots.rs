@@ -131,6 +131,7 @@ impl Shard {
     /// At a start: the group goes on behind this position.
     pub fn restore_group(&mut self, group: GroupId, position: Sequence) {
         self.group_sequences[usize::from(group.0)] = position.0;
+        self.durable_sequences[usize::from(group.0)] = position.0;
     }
 
     /// At a start: an object as it was stored; those of one partition in the order of their

@@ -3,7 +3,8 @@
 //! A line of a script is `client method field=value …`; `client from ADDRESS`, `client gone`,
 //! `client open`, `client open echo`, `client open moved`, `client end` and `client close` are the
 //! connection's, `client stalled` and `client flows` what it does with frames; `client fixed WORLD X Y`
-//! is a move in the fixed layout; `client !method …` came over the rate; `+ms` lets time pass. Under it, indented,
+//! is a move in the fixed layout; `client !method …` came over the rate; `+ms` lets time pass; `log N` is
+//! the log's word that N more delta batches are durable. Under it, indented,
 //! stands what that turn sent, one line a message: `client: method field=value …` or
 //! `client: CLOSE reason`; frames as `worlds.rs` writes them. A token is not shown; `@client` is the last that this client heard,
 //! `@client.N` the Nth, from 0.
@@ -23,6 +24,7 @@ mod admission;
 mod authorisation;
 mod control;
 mod crowd;
+mod durability;
 mod fan_out;
 mod logins;
 mod npcs;
@@ -43,6 +45,8 @@ struct World {
     outputs: ShardOutputs,
     now: Now,
     deltas: Vec<DeltaBatch>,
+    /// How many of them are durable, where there is a log.
+    durable_count: usize,
     store: snapshots::Store,
     takes_snapshots: bool,
     /// By client, the tokens that it heard.
@@ -51,12 +55,17 @@ struct World {
 
 impl World {
     fn new(limits: Limits) -> Self {
-        let shard = Shard::new(settings(limits));
+        Self::with_settings(settings(limits))
+    }
+
+    fn with_settings(settings: ShardSettings) -> Self {
+        let shard = Shard::new(settings);
         let now = Now { monotonic_ns: 0, wall_ms: 1_700_000_000_000 };
         let (outputs, deltas) = (ShardOutputs::new(1), Vec::new());
         let store = snapshots::Store::default();
         let tokens = BTreeMap::new();
-        Self { shard, outputs, now, deltas, store, takes_snapshots: true, tokens }
+        let durable_count = 0;
+        Self { shard, outputs, now, deltas, durable_count, store, takes_snapshots: true, tokens }
     }
 
     fn run(&mut self, line: &str) -> String {
@@ -95,6 +104,15 @@ impl World {
         let first = words.next().unwrap();
         if let Some(ms) = first.strip_prefix('+') {
             self.now.monotonic_ns += ms.parse::<u64>().unwrap() * 1_000_000;
+            return;
+        }
+        if first == "log" {
+            let count: usize = words.next().unwrap().parse().unwrap();
+            let batches = &self.deltas[self.durable_count..][..count];
+            inputs
+                .durable
+                .extend(batches.iter().map(|batch| (batch.group_id(), batch.sequence_id())));
+            self.durable_count += count;
             return;
         }
         let connection = ConnectionId { index: first.parse().unwrap(), generation: 1 };
@@ -220,6 +238,7 @@ fn settings(limits: Limits) -> ShardSettings {
         bytes_per_s: 262_144,
         login_ms: 10_000,
         snapshot_interval_ns: Some(SNAPSHOT_INTERVAL_NS),
+        has_log: false,
     }
 }
 

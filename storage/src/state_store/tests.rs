@@ -54,6 +54,7 @@ fn shard() -> Shard {
         token_seed: TokenSeed([7; 32]),
         join_creates_rooms: true,
         snapshot_interval_ns: Some(0),
+        has_log: false,
         frame_bytes_max: 65_536,
         heartbeat_ms: 10_000,
         messages_per_s: 200,
