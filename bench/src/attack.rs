@@ -99,6 +99,7 @@ fn play(
         capacity::connections_per_shard(connections, load.shards, descriptors_max())?;
     // Sessions of attackers end within the next round's warm-up.
     size.settings.push(("session.grace_ms".to_owned(), GRACE_MS.to_string()));
+    settings::set(&mut size.settings, &scenario.settings());
     settings::set(&mut size.settings, &arguments.settings);
     let settings = size.settings.clone();
     let sockets = memory::sockets_allocated()?;
@@ -106,7 +107,7 @@ fn play(
     let mut setup = runner::setup_started(&server, load, pinning);
     setup.generators_first = server.shards_come_first()?;
     // What is measured is an attack that stands.
-    setup.warm_up_ns = setup.warm_up_ns.max(shape.opening_ns());
+    setup.warm_up_ns = setup.warm_up_ns.max(shape.opening_ns() + shape.settling_ns());
     if !scenario.is_in_world() {
         setup.profile.message_period_ns = u64::from(arguments.period_ms) * 1_000_000;
     }

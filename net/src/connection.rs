@@ -110,6 +110,8 @@ pub(crate) struct Connection {
     pub(crate) install_armed: bool,
     /// It could not take a frame of a world, and the shard knows, or is about to.
     pub(crate) frames_stalled: bool,
+    /// Pieces behind the first in which a frame has come, of a client that has not logged in.
+    pub(crate) pieces: u8,
     /// Received buffers that wait for a later turn.
     pub(crate) held_count: u32,
     pub(crate) heard_ns: u64,
@@ -226,6 +228,7 @@ impl Connection {
             is_surplus: false,
             shutdown_armed: false,
             install_armed: false,
+            pieces: 0,
             held_count: 0,
             frames_stalled: false,
             heard_ns: 0,
@@ -271,7 +274,7 @@ impl Connection {
         self.login_due_ns == NEVER
     }
 
-    /// Whether receiving waits until fewer bytes have come.
+    /// Whether receiving waits until its time has come.
     pub(crate) fn is_paused(&self) -> bool {
         self.resume_ns != NEVER
     }

@@ -57,7 +57,7 @@ pub struct NetCounters {
     pub tls_waiting_bytes: u64,
     /// Gauge: bytes of half-received records of TLS.
     pub tls_record_bytes: u64,
-    /// Gauge: connections from which nothing is received because too much came.
+    /// Gauge: connections from which nothing is received for a while: too many bytes came, or a login in too many pieces.
     pub connections_paused: u64,
     /// Times that receiving paused.
     pub receive_pauses: u64,

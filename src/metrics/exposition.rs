@@ -195,9 +195,11 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("tls_waiting_bytes", "Bytes of handshakes that wait for their turn", |turn| {
         turn.net.tls_waiting_bytes
     }),
-    gauge("paused_connections", "Connections that have sent too many bytes", |turn| {
-        turn.net.connections_paused
-    }),
+    gauge(
+        "paused_connections",
+        "Connections that are not read from: too many bytes, or pieces of a login",
+        |turn| turn.net.connections_paused,
+    ),
     counter("receive_pauses", "Times that receiving paused", |turn| turn.net.receive_pauses),
     counter("droppable_dropped", "Droppable messages that a slow client did not get", |turn| {
         turn.net.droppable_dropped

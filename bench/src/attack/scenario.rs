@@ -73,6 +73,8 @@ pub struct Shape {
 const MS: u64 = 1_000_000;
 /// Connections begun a second, at most: a server's accept queue holds so many.
 const OPENS_PER_S: u64 = 3_000;
+/// Steps after which a connection has seen what the server does about it.
+const STEPS_TO_SETTLE: u64 = 5;
 /// Moves in one step of a flood.
 const FLOOD_MOVES: u32 = 50;
 /// How much longer each compared percentile of legal users may be: of those who chat, and of those in a
@@ -99,6 +101,12 @@ impl Shape {
         (u64::from(self.connections) * 1_000_000_000 / OPENS_PER_S)
             .max(self.period_ns.min(1_000_000_000))
     }
+
+    /// Time after that in which the last ones come to do what they do from then on, in nanoseconds.
+    #[must_use]
+    pub fn settling_ns(&self) -> u64 {
+        STEPS_TO_SETTLE * self.period_ns
+    }
 }
 
 impl Scenario {
@@ -113,6 +121,16 @@ impl Scenario {
     #[must_use]
     pub fn is_in_world(self) -> bool {
         matches!(self, Self::WorldSlowReader | Self::WorldFlooder | Self::WorldTeleporter)
+    }
+
+    /// Limits of the server without which there would not be so many attackers at a time.
+    #[must_use]
+    pub fn settings(self) -> Vec<(String, String)> {
+        match self {
+            // By default nobody stands for longer than 10 s.
+            Self::HalfOpen => vec![("limits.frame_ms".to_owned(), "600000".to_owned())],
+            _ => Vec::new(),
+        }
     }
 
     /// What legal users do.

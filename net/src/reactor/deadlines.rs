@@ -10,8 +10,12 @@ use crate::egress::Lane;
 use crate::gateway::Protocol;
 use crate::heartbeat::SLOT_NS;
 
-/// Deadlines that a turn takes. Who came together is due together, and holds up nobody else.
+/// Deadlines that a turn takes: so many if they are heartbeats. Who came together is due together, and
+/// holds up nobody else.
 pub(super) const EXPIRED_PER_TURN_MAX: usize = 64;
+/// Heartbeats in whose place a turn takes another deadline: whose receiving goes on, or who leaves, takes
+/// the kernel that much longer.
+const HEARTBEATS_PER_OTHER: usize = 8;
 
 impl Reactor {
     pub(super) fn expire_deadlines(&mut self, now: Now) {
@@ -20,20 +24,33 @@ impl Reactor {
             self.accept();
         }
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.expire(now.monotonic_ns, EXPIRED_PER_TURN_MAX, &mut due);
-        for index in due.drain(..) {
-            match self.connections[index as usize].phase {
-                Phase::Proxied | Phase::Undetected | Phase::Open(_) => {
-                    self.deadline_reached(index, now);
-                }
-                Phase::Ended(_) => self.close(index, Reason::PeerClosed),
-                // It cannot go before its output has left.
-                Phase::Moving(_) => self.close(index, Reason::SlowConsumer),
-                Phase::Draining | Phase::Lingering => self.start_closing(index),
-                Phase::Free | Phase::Leaving | Phase::Closing => {}
+        let mut left = EXPIRED_PER_TURN_MAX;
+        while left > 0 {
+            self.wheel.expire(now.monotonic_ns, left.min(HEARTBEATS_PER_OTHER), &mut due);
+            if due.is_empty() {
+                break;
+            }
+            for index in due.drain(..) {
+                let beats = self.expire(index, now);
+                left = left.saturating_sub(if beats { 1 } else { HEARTBEATS_PER_OTHER });
             }
         }
         self.due = due;
+    }
+
+    /// Takes a deadline that has come up. Returns whether that was no more than a heartbeat.
+    fn expire(&mut self, index: u32, now: Now) -> bool {
+        match self.connections[index as usize].phase {
+            Phase::Proxied | Phase::Undetected | Phase::Open(_) => {
+                return self.deadline_reached(index, now);
+            }
+            Phase::Ended(_) => self.close(index, Reason::PeerClosed),
+            // It cannot go before its output has left.
+            Phase::Moving(_) => self.close(index, Reason::SlowConsumer),
+            Phase::Draining | Phase::Lingering => self.start_closing(index),
+            Phase::Free | Phase::Leaving | Phase::Closing => {}
+        }
+        false
     }
 
     /// Accepting failed for a reason that nothing of ours will mend: tries again in a while.
@@ -41,23 +58,25 @@ impl Reactor {
         self.accept_retry_ns = Some(now.monotonic_ns.saturating_add(SLOT_NS));
     }
 
-    /// The earliest of a connection's deadlines is there, unless it was moved since.
-    fn deadline_reached(&mut self, index: u32, now: Now) {
+    /// The earliest of a connection's deadlines is there, unless it was moved since. Returns whether
+    /// the connection stays as it is.
+    fn deadline_reached(&mut self, index: u32, now: Now) -> bool {
         let now_ns = now.monotonic_ns;
         let frame_ns = Self::deadline_after_ms(now, self.settings.frame_ms);
         let connection = &mut self.connections[index as usize];
         if connection.login_due_ns <= now_ns {
             self.close(index, Reason::LoginTimeout);
-            return;
+            return false;
         }
         if connection.frame_due_ns <= now_ns {
             if !connection.is_waited_for() {
                 self.close(index, Reason::FrameTimeout);
-                return;
+                return false;
             }
             connection.frame_due_ns = frame_ns;
         }
-        if connection.resume_ns <= now_ns {
+        let resumes = connection.resume_ns <= now_ns;
+        if resumes {
             self.resume(index, now);
         }
         let connection = &self.connections[index as usize];
@@ -71,9 +90,11 @@ impl Reactor {
             }
         }
         let connection = &self.connections[index as usize];
-        if connection.is_alive() {
+        let stays = connection.is_alive();
+        if stays {
             self.wheel.schedule(index, connection.due_ns());
         }
+        stays && !resumes
     }
 
     /// Takes the time of a frame, or a record of TLS, that has begun or is whole now.
@@ -81,6 +102,8 @@ impl Reactor {
         let due_ns = Self::deadline_after_ms(now, self.settings.frame_ms);
         let connection = &mut self.connections[index as usize];
         let half_bytes = connection.partial_bytes() + connection.record_bytes();
+        self.count_piece(index, half_bytes > 0 && !began, now);
+        let connection = &mut self.connections[index as usize];
         if !matches!(connection.phase, Phase::Open(_)) || half_bytes == 0 {
             connection.frame_due_ns = NEVER;
         } else if began || connection.frame_due_ns == NEVER {

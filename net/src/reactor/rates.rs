@@ -1,17 +1,28 @@
 //! What clients may send in which time: how those hear that sent more, and how receiving pauses.
 //!
-//! Too many messages are refused one by one, by the shard: it counts all that a session hears. Too many bytes are left with the peer: its socket
-//! fills, and TCP tells it. A connection that pauses has no receive under way and holds no buffer.
+//! Too many messages are refused one by one, by the shard: it counts all that a session hears. Too many
+//! bytes are left with the peer: its socket fills, and TCP tells it. So are the pieces of a frame of
+//! somebody who has not logged in, from the third on: each would cost a receive, however little it
+//! brings. A connection that pauses has no receive under way and holds no buffer.
 
 use warren_core::ids::ConnectionId;
 use warren_core::message::Message;
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, Span};
 
-use super::Reactor;
+use super::{NS_PER_MS, Reactor};
 use crate::connection::{NEVER, Phase};
 use crate::egress::{Encodings, write_notice};
 use crate::io::operation::OperationKind;
+
+/// How long a stranger is not heard after the third piece of a frame, and how many times longer after
+/// each that follows, until the frame or the login is almost due.
+const PIECE_PAUSE_NS: u64 = 64 * NS_PER_MS;
+const PIECE_PAUSE_FACTOR: u64 = 16;
+/// How long before that it is heard in any case.
+const LAST_PIECES_NS: u64 = 1000 * NS_PER_MS;
+/// Pieces behind the first that are heard as they come.
+const PIECES_AT_ONCE: u8 = 1;
 
 impl Reactor {
     /// Answers a frame that is no message.
@@ -35,14 +46,45 @@ impl Reactor {
     /// Stops receiving for as long as the bytes that have come take.
     pub(super) fn pause_if_over(&mut self, index: u32, now: Now) {
         let rate = self.settings.rates.bytes;
+        let bytes = &self.connections[index as usize].bytes;
+        if bytes.is_over(rate, now.monotonic_ns) {
+            self.pause_until(index, bytes.within_ns(rate));
+        }
+    }
+
+    /// Counts the pieces in which the frames of somebody who has not logged in come.
+    pub(super) fn count_piece(&mut self, index: u32, goes_on: bool, now: Now) {
         let connection = &mut self.connections[index as usize];
-        let is_open =
-            matches!(connection.phase, Phase::Proxied | Phase::Undetected | Phase::Open(_));
-        if !is_open || !connection.bytes.is_over(rate, now.monotonic_ns) {
+        if !goes_on {
+            if std::mem::take(&mut connection.pieces) > PIECES_AT_ONCE {
+                self.resume(index, now);
+            }
+            return;
+        }
+        if connection.is_admitted() {
+            return;
+        }
+        connection.pieces = connection.pieces.saturating_add(1);
+        if let Some(pauses_before) = connection.pieces.checked_sub(PIECES_AT_ONCE + 1) {
+            let factor = PIECE_PAUSE_FACTOR.saturating_pow(u32::from(pauses_before));
+            let pause_ns = PIECE_PAUSE_NS.saturating_mul(factor);
+            let due_ns = connection.login_due_ns.min(connection.frame_due_ns);
+            let last_ns = due_ns.saturating_sub(LAST_PIECES_NS);
+            let resume_ns = now.monotonic_ns.saturating_add(pause_ns).min(last_ns);
+            if resume_ns > now.monotonic_ns {
+                self.pause_until(index, resume_ns);
+            }
+        }
+    }
+
+    fn pause_until(&mut self, index: u32, resume_ns: u64) {
+        let connection = &mut self.connections[index as usize];
+        if !matches!(connection.phase, Phase::Proxied | Phase::Undetected | Phase::Open(_)) {
             return;
         }
         let was_paused = connection.is_paused();
-        connection.resume_ns = connection.bytes.within_ns(rate);
+        connection.resume_ns =
+            if was_paused { connection.resume_ns.max(resume_ns) } else { resume_ns };
         self.wheel.advance(index, connection.resume_ns);
         if was_paused {
             return;

@@ -147,6 +147,61 @@ fn too_many_bytes_wait_with_their_sender_and_none_is_lost() {
 }
 
 #[test]
+fn a_stranger_who_dribbles_a_frame_is_heard_more_and_more_seldom_and_loses_nothing() {
+    let mut node = Node::start(ReactorSettings { login_ms: 10_000, ..small() });
+    node.admits = false;
+    let mut client = node.client();
+    let said = json_echo(1);
+    // One byte every half second: from the third piece on they are left in the socket, for 64 ms, for a
+    // second, and then until a second before the login is due.
+    let (beginning, rest) = said.split_at(said.len() - 7);
+    client.send(beginning.as_bytes());
+    for byte in rest[..6].as_bytes() {
+        pass(&mut node, 500, 10);
+        client.send(&[*byte]);
+    }
+    pass(&mut node, 5_000, 10);
+    assert_eq!(node.reactor.counters().receives, 5);
+    assert_eq!(node.reactor.counters().connections_paused, 1);
+    client.send(b"\n");
+    pass(&mut node, 1_500, 10);
+    assert_eq!(client.poll().received, said.as_bytes());
+    let counters = node.reactor.counters();
+    assert_eq!((counters.receives, counters.receive_pauses), (6, 3));
+    assert_eq!(counters.connections_paused, 0);
+}
+
+#[test]
+fn a_stranger_is_heard_at_once_again_when_a_frame_is_whole() {
+    let mut node = Node::start(small());
+    node.admits = false;
+    let mut client = node.client();
+    let said = json_echo(1).repeat(2);
+    // Both frames in two pieces each, with the cut in the middle of the second.
+    for piece in said.as_bytes().chunks(10) {
+        client.send(piece);
+        node.turns(3);
+    }
+    node.until("the echoes", |_| client.poll().received == said.as_bytes());
+    assert_eq!(node.reactor.counters().receive_pauses, 0);
+}
+
+#[test]
+fn who_has_logged_in_is_heard_in_however_many_pieces() {
+    let mut node = Node::start(small());
+    let mut client = node.binary_client();
+    client.send(&numbered(1, 1));
+    node.until("the echo", |_| client.poll().received == numbered(1, 1));
+    client.received.clear();
+    for byte in numbered(2, 40) {
+        client.send(&[byte]);
+        node.turns(2);
+    }
+    node.until("the echo", |_| client.poll().received == numbered(2, 40));
+    assert_eq!(node.reactor.counters().receive_pauses, 0);
+}
+
+#[test]
 fn a_silent_binary_client_that_pauses_is_not_taken_for_gone() {
     let mut node = Node::start(rates((0, 0), (100, 1000), 20));
     let mut client = node.binary_client();

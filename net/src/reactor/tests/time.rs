@@ -165,3 +165,24 @@ fn a_node_without_work_makes_no_system_call_but_its_wait() {
     node.turns(20);
     assert_eq!(node.reactor.counters().enters - enters, 20);
 }
+
+#[test]
+fn of_those_who_are_late_together_a_few_are_closed_in_a_turn() {
+    let mut node = Node::start(ReactorSettings { login_ms: 1000, ..small() });
+    node.admits = false;
+    let mut clients: Vec<_> = (0..40).map(|_| node.client()).collect();
+    for client in &mut clients {
+        client.send(b"{");
+    }
+    let late = |node: &Node| node.reactor.counters().closes[Reason::LoginTimeout as usize];
+    node.until("all of them", |node| node.reactor.counters().connections_undetected == 40);
+    let (mut before, mut turns) = (0, 0_u64);
+    while before < 40 {
+        node.turn();
+        let closed = late(&node) - before;
+        assert!(closed <= 8, "{closed} in a turn");
+        turns += u64::from(closed > 0);
+        before += closed;
+    }
+    assert!(turns >= 5, "{turns}");
+}
