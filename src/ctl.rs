@@ -2,9 +2,10 @@
 //! it answers. One order, then it ends.
 //!
 //! Files: `ctl/place.rs` where the endpoint and its token are, `ctl/client.rs` requests,
-//! `ctl/tables.rs` answers for people.
+//! `ctl/digest.rs` one digest of many, `ctl/tables.rs` answers for people.
 
 mod client;
+mod digest;
 mod place;
 mod tables;
 
@@ -39,6 +40,7 @@ const EXAMPLES: &str = "\
 Examples:
   warren ctl status
   warren ctl sessions --user ann
+  warren ctl digest --groups
   warren ctl kick ann --reason \"shouts\"
   warren ctl ban 192.0.2.0/24 --for 1h
   warren ctl ban mallory --for 30days --reason \"steals\"
@@ -97,6 +99,12 @@ pub enum Order {
         /// How many to tell
         #[command(flatten)]
         count: Count,
+    },
+    /// One number of all objects: equal for equal objects, also after a restart
+    Digest {
+        /// Also of each group that has objects
+        #[arg(long)]
+        groups: bool,
     },
     /// End a user's session; the user may log in again
     Kick {
@@ -234,6 +242,13 @@ async fn carry_out(
         Order::Rooms { count } => {
             let answer = list(client, "rooms", None, count.count, console).await?;
             console.tell(&answer, tables::rooms);
+        }
+        Order::Digest { groups } => {
+            // There are more rows than groups only where one has very many objects.
+            let parts = list(client, "digests", None, COUNT_MAX, console).await?;
+            let answer = digest::of_node(&parts, *groups)
+                .ok_or_else(|| client.no_answer("there is no digest in its answer"))?;
+            console.tell(&answer, tables::digest);
         }
         Order::Bans { count } => {
             let answer = list(client, "bans", None, count.count, console).await?;

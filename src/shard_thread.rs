@@ -226,8 +226,7 @@ impl ShardThread {
             outlet.unsent = self.turn.take_due_snapshot(now);
         }
         // Another shard may have taken the room since.
-        let sent = outlet.unsent.take().map_or(Ok(()), |batch| outlet.sender.try_send(batch));
-        outlet.unsent = sent.err();
+        outlet.unsent = outlet.unsent.take().and_then(|batch| outlet.sender.try_send(batch));
     }
 
     /// Hands over what was not stored yet. The shard serves nobody any more, so it may wait.
@@ -241,6 +240,7 @@ impl ShardThread {
                 return;
             }
         }
+        assert_eq!(self.turn.shard().waiting_snapshot_count(), 0, "only a log is waited for");
     }
 
     /// When the snapshot needs a turn.

@@ -87,8 +87,8 @@ pub(crate) struct SnapshotSender(Sender<SnapshotBatch>);
 impl SnapshotSender {
     /// Hands the batch over, or gives it back: the channel is full, or the writer has given up, as
     /// it says itself.
-    pub(crate) fn try_send(&self, batch: SnapshotBatch) -> Result<(), SnapshotBatch> {
-        self.0.try_send(batch).map_err(TrySendError::into_inner)
+    pub(crate) fn try_send(&self, batch: SnapshotBatch) -> Option<SnapshotBatch> {
+        self.0.try_send(batch).map_err(TrySendError::into_inner).err()
     }
 
     /// Whether another batch would have to wait.

@@ -93,7 +93,9 @@ impl StateFolder {
         now: Now,
     ) -> Result<(), Fatal> {
         let groups = routing.groups_of(shard.id());
-        self.store.restore(shard, groups, now).map(drop).map_err(unusable)
+        let restored =
+            self.store.restore(shard, groups, now).and_then(|_| self.store.finish(shard));
+        restored.map_err(unusable)
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::bans::Bans;
-use crate::ids::{ConnectionId, ObjectId, SessionId};
+use crate::ids::{ConnectionId, GroupId, ObjectId, SessionId};
 use crate::reason::Reason;
 
 /// Most rows of one answer.
@@ -14,6 +14,8 @@ pub const ROWS_MAX: usize = 250;
 /// Most places that one answer looks at, empty ones too: it then says where to go on, so that no
 /// turn becomes long.
 pub const PLACES_MAX: usize = 4096;
+/// An answer that has read so many bytes of records reads no more, for the same reason.
+pub const DIGEST_BYTES_MAX: usize = 1 << 20;
 
 /// What a shard is to do or to tell.
 #[derive(Clone, Debug)]
@@ -27,6 +29,13 @@ pub enum Command {
     },
     /// Tell of rooms whose home is here, by their ids from `from` on, at most `count`.
     ListRooms {
+        /// The first id.
+        from: ObjectId,
+        /// At most [`ROWS_MAX`] are told.
+        count: usize,
+    },
+    /// Tell digests of the objects of this shard, by their ids from `from` on, of at most `count` groups.
+    DigestObjects {
         /// The first id.
         from: ObjectId,
         /// At most [`ROWS_MAX`] are told.
@@ -55,6 +64,8 @@ pub enum Answer {
     Sessions(Page<SessionRow, u32>),
     /// To `ListRooms`.
     Rooms(Page<RoomRow, ObjectId>),
+    /// To `DigestObjects`.
+    Digests(Page<DigestRow, ObjectId>),
     /// To `FindUser` and `EndSession`: the session by which the user is here, if any.
     Session(Option<SessionId>),
     /// To `SetBans`.
@@ -85,6 +96,17 @@ pub struct SessionRow {
     pub rooms: usize,
     /// Objects that it watches.
     pub watches: usize,
+}
+
+/// What is told of a group's objects, or of some of them: a page may end within a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestRow {
+    /// Which group.
+    pub group: GroupId,
+    /// Number of objects.
+    pub objects: u64,
+    /// Equal for equal objects, in whatever order. Those of parts are added, modulo 2^64.
+    pub digest: u64,
 }
 
 /// What is told of a room.

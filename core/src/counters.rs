@@ -97,6 +97,8 @@ pub struct ShardCounters {
     pub queued_events: u64,
     /// Gauge: objects that changed and were not handed over to be stored.
     pub changed_objects: u64,
+    /// Gauge: batches of the snapshot that wait until the log has what is in them.
+    pub snapshots_waiting: u64,
 }
 
 impl Default for ShardCounters {
@@ -148,6 +150,7 @@ impl Default for ShardCounters {
             watches: 0,
             queued_events: 0,
             changed_objects: 0,
+            snapshots_waiting: 0,
         }
     }
 }

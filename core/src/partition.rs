@@ -78,6 +78,10 @@ impl Partition {
         }
     }
 
+    pub(crate) fn id(&self) -> PartitionId {
+        self.id
+    }
+
     /// Number of objects, rooms and users among them.
     #[must_use]
     pub fn object_count(&self) -> usize {
@@ -237,12 +241,34 @@ impl Partition {
         Ok(())
     }
 
-    pub(crate) fn restore_addresses(&mut self, next: Address) -> Result<(), RestoreError> {
-        if next < self.next_address {
-            return Err(RestoreError::AddressUnknown);
+    /// Whether an object that is there can have changed so.
+    pub(crate) fn check_changed(
+        &self,
+        id: ObjectId,
+        version: u64,
+        changes: Message<'_>,
+    ) -> Result<(), RestoreError> {
+        let object = self.object(id).ok_or(RestoreError::ObjectMissing)?;
+        if version != object.version() + 1 {
+            return Err(RestoreError::VersionSkipped);
         }
-        self.next_address = next;
+        if changes.method() != object.kind() {
+            return Err(RestoreError::RecordMalformed);
+        }
+        if !matches!(changes.get(FIELD_OWNER), None | Some(Value::Text(_) | Value::Null)) {
+            return Err(RestoreError::RecordMalformed);
+        }
+        let has_own_name = matches!(object.kind(), KIND_USER | KIND_ROOM | KIND_WORLD);
+        let name = if object.kind() == KIND_USER { FIELD_OWNER } else { "name" };
+        if has_own_name && changes.get(name).is_some() {
+            return Err(RestoreError::NameInvalid);
+        }
         Ok(())
+    }
+
+    /// The addresses below this one are given to no object any more.
+    pub(crate) fn skip_addresses(&mut self, next: Address) {
+        self.next_address = self.next_address.max(next);
     }
 
     /// Changes the state.
@@ -402,15 +428,18 @@ impl Partition {
     /// A number that is equal for equal objects, in whatever order they are looked at.
     #[must_use]
     pub(crate) fn objects_digest(&self) -> u64 {
-        let digests = self.objects_after(BEFORE_FIRST_ADDRESS).map(|(id, object)| {
-            let mut hasher = SipHasher24::new();
-            hasher.write_u64(id.0);
-            hasher.write_u64(object.version());
-            hasher.write(object.record().as_bytes());
-            hasher.finish()
-        });
-        digests.fold(0, u64::wrapping_add)
+        let objects = self.objects_after(BEFORE_FIRST_ADDRESS);
+        objects.map(|(id, object)| object_digest(id, object)).fold(0, u64::wrapping_add)
     }
+}
+
+/// A number of an object as it is.
+pub(crate) fn object_digest(id: ObjectId, object: &Object) -> u64 {
+    let mut hasher = SipHasher24::new();
+    hasher.write_u64(id.0);
+    hasher.write_u64(object.version());
+    hasher.write(object.record().as_bytes());
+    hasher.finish()
 }
 
 const BEFORE_FIRST_ADDRESS: Address = match Address::new(0) {

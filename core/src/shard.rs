@@ -15,7 +15,7 @@
 //! sessions beside their connections, `shard/events.rs` from events to effects and changes,
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/worlds.rs` worlds at their home, `shard/frames.rs` worlds where their members are,
-//! `shard/snapshots.rs` from changes to what is stored and back, `shard/durability.rs` what the log has, `shard/crowds.rs` rooms with many
+//! `shard/snapshots.rs` from changes to what is stored, `shard/restore.rs` the way back, `shard/durability.rs` what the log has, `shard/crowds.rs` rooms with many
 //! members, `shard/npcs.rs` when NPCs are moved, `shard/pages.rs` pages of `rooms`,
 //! `shard/control.rs` the operator's commands.
 
@@ -60,6 +60,7 @@ mod npcs;
 mod pages;
 mod reply;
 mod requests;
+mod restore;
 mod sessions;
 mod snapshots;
 mod watches;
@@ -67,6 +68,7 @@ mod worlds;
 
 use crowds::Crowds;
 use pages::{Pages, RoomNames};
+use restore::Restoring;
 use snapshots::ChangedObjects;
 
 /// What a shard is told at its start.
@@ -131,6 +133,8 @@ pub struct Shard {
     durable_sequences: Vec<u64>,
     /// Objects that wait to be stored; none when nothing is.
     changed: Option<ChangedObjects>,
+    /// Empty but for a start.
+    restoring: Restoring,
     /// Where partitions begin of which nothing is known.
     first_address: Address,
     /// Names of the rooms whose home is here: for `rooms`.
@@ -184,6 +188,7 @@ impl Shard {
             group_sequences: vec![0; GROUP_COUNT],
             durable_sequences: vec![0; GROUP_COUNT],
             changed: settings.snapshot_interval_ns.map(|_| ChangedObjects::new()),
+            restoring: Restoring::default(),
             first_address: FIRST_ADDRESS,
             room_names: RoomNames::default(),
             room_expiries: VecDeque::new(),
@@ -265,6 +270,7 @@ impl Shard {
         self.counters.replay_link_bytes = self.hearing.log().link_bytes() as u64;
         self.counters.queued_events = self.queue.len() as u64;
         self.counters.changed_objects = self.changed_object_count() as u64;
+        self.counters.snapshots_waiting = self.waiting_snapshot_count() as u64;
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
@@ -399,12 +405,7 @@ impl Shard {
     fn apply(&mut self, id: PartitionId, delta: &Delta) {
         let partition = self.partition_mut(id);
         let before = partition.totals();
-        let room = match delta {
-            Delta::ObjectCreated { object, .. }
-            | Delta::ObjectChanged { object, .. }
-            | Delta::ObjectDeleted { object } => Some(ObjectId(*object)),
-            _ => None,
-        };
+        let room = snapshots::changed_object(delta);
         let listed = |partition: &Partition| {
             let room = partition.room(room?)?;
             Some((Box::<str>::from(room.name()), room.is_secret))

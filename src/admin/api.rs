@@ -16,7 +16,7 @@ use warren_core::reason::Reason;
 
 use super::answers::{ApiError, ErrorWord, json as json_answer, ok};
 use super::desk::Desk;
-use super::pages::{rooms_page, sessions_page};
+use super::pages::{digests_page, rooms_page, sessions_page};
 use super::requests::{BanBody, KickBody, PageQuery, body_of, checked_reason, checked_user};
 use crate::bans::{Ban, Subject};
 use crate::metrics::Phase;
@@ -34,6 +34,7 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/api/status", only("GET, HEAD", get(status)))
         .route("/api/sessions", only("GET, HEAD", get(sessions)))
         .route("/api/rooms", only("GET, HEAD", get(rooms)))
+        .route("/api/digests", only("GET, HEAD", get(digests)))
         .route("/api/kick", only("POST", post(kick)))
         .route("/api/ban", only("POST, DELETE", post(ban).delete(unban)))
         .route("/api/bans", only("GET, HEAD", get(bans)))
@@ -73,6 +74,10 @@ async fn sessions(State(desk): Desked, uri: Uri) -> Answered {
 
 async fn rooms(State(desk): Desked, uri: Uri) -> Answered {
     rooms_page(&desk, &PageQuery::of(&uri, false)?).await
+}
+
+async fn digests(State(desk): Desked, uri: Uri) -> Answered {
+    digests_page(&desk, &PageQuery::of(&uri, false)?).await
 }
 
 async fn kick(State(desk): Desked, body: Body) -> Answered {

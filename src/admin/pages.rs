@@ -3,7 +3,7 @@
 
 use axum::response::Response;
 use serde_json::{Value, json};
-use warren_core::control::{Answer, Command, RoomRow, SessionRow};
+use warren_core::control::{Answer, Command, DigestRow, RoomRow, SessionRow};
 use warren_core::ids::{ObjectId, SessionId, ShardId};
 use warren_net::reactor::Origin;
 
@@ -134,6 +134,27 @@ pub(super) async fn rooms_page(desk: &Desk, query: &PageQuery) -> Result<Respons
     let at = begin(desk, query, first)?;
     let (rows, next) = gather(desk, at, first, query.count, command, part_of).await?;
     Ok(ok(&json!({ "rooms": rows, "after": next.map(|next| next.text()) })))
+}
+
+/// Digests of the objects, group by group; one that is long comes in parts.
+pub(super) async fn digests_page(desk: &Desk, query: &PageQuery) -> Result<Response, ApiError> {
+    let command = |from, count| Command::DigestObjects { from, count };
+    let part_of = |reply: Reply| match reply.answer {
+        Answer::Digests(page) => (page.rows.iter().map(digest_row).collect(), page.next),
+        other => panic!("a shard answers what it was asked: {other:?}"),
+    };
+    let first = ObjectId(0);
+    let at = begin(desk, query, first)?;
+    let (rows, next) = gather(desk, at, first, query.count, command, part_of).await?;
+    Ok(ok(&json!({ "digests": rows, "after": next.map(|next| next.text()) })))
+}
+
+fn digest_row(row: &DigestRow) -> Value {
+    json!({
+        "group": row.group.0,
+        "objects": row.objects,
+        "digest": format!("{:016x}", row.digest),
+    })
 }
 
 fn room_row(row: &RoomRow, desk: &Desk) -> Value {

@@ -41,6 +41,9 @@ const ROOM_COLUMNS: &[Column] = &[
     ("object", "object"),
 ];
 
+const GROUP_COLUMNS: &[Column] =
+    &[("group", "group"), ("objects", "objects"), ("digest", "digest")];
+
 const BAN_COLUMNS: &[Column] =
     &[("who", "who"), ("since", "since"), ("until", "until"), ("reason", "reason")];
 
@@ -134,6 +137,12 @@ pub(super) fn sessions(answer: &Value) -> String {
 
 pub(super) fn rooms(answer: &Value) -> String {
     list(answer, "rooms", ROOM_COLUMNS)
+}
+
+pub(super) fn digest(answer: &Value) -> String {
+    let of_all = format!("{} of {} objects\n", cell(&answer["digest"]), cell(&answer["objects"]));
+    let groups = answer["groups"].as_array();
+    of_all + &groups.map_or(String::new(), |groups| table(GROUP_COLUMNS, groups))
 }
 
 pub(super) fn bans(answer: &Value) -> String {

@@ -68,6 +68,25 @@ b         1000             0      1  yes     no         7.31
 }
 
 #[test]
+fn digests_of_groups_and_of_their_parts_are_added() {
+    let answer = json!({ "digests": [
+        { "group": 7, "objects": 2, "digest": "ffffffffffffffff" },
+        { "group": 1023, "objects": 1, "digest": "00000000000000a0" },
+        { "group": 7, "objects": 3, "digest": "0000000000000003" },
+    ], "after": null });
+    let digest = |with_groups| digest::of_node(&answer, with_groups).unwrap();
+    assert_eq!(digest(false), json!({ "objects": 6, "digest": "00000000000000a2" }));
+    let expected = "\
+00000000000000a2 of 6 objects
+group  objects  digest
+    7        5  0000000000000002
+ 1023        1  00000000000000a0
+";
+    assert_eq!(tables::digest(&digest(true)), expected);
+    assert_eq!(digest::of_node(&json!({ "digests": [{ "group": 7 }] }), false), None);
+}
+
+#[test]
 fn bans_tell_until_when_and_whether_they_are_stored() {
     let answer = json!({ "bans": [
         { "user": "ann", "since": "2026-01-01T00:00:00Z", "until": null, "reason": "" },

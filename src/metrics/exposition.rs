@@ -139,6 +139,9 @@ pub(super) const SCALARS: &[Scalar] = &[
     gauge("changed_objects", "Objects that changed and wait to be stored", |turn| {
         turn.shard.changed_objects
     }),
+    gauge("snapshots_waiting", "Batches of the snapshot that wait for the log", |turn| {
+        turn.shard.snapshots_waiting
+    }),
     gauge("held_inputs", "Received buffers held back while other shards are behind", |turn| {
         turn.turn.inputs_held
     }),

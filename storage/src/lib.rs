@@ -9,8 +9,8 @@
 //! [`state_store`] is the one file that knows RocksDB, [`object_record`] the one that knows the
 //! format of what stands in it.
 //!
-//! Invariants: a batch is stored as a whole or not at all; bytes from the disk are checked before
-//! they are read; an address that was given away is never given away again.
+//! Invariants: a batch is stored as a whole or not at all; what is stored is never newer than the log;
+//! bytes from the disk are checked before they are read; an address that was given away is never given away again.
 
 pub mod object_record;
 pub mod state_store;

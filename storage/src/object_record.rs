@@ -6,14 +6,29 @@ use rkyv::rancor::Failure;
 use rkyv::with::InlineAsBox;
 use rkyv::{Archive, Serialize};
 
+/// The format that was written before there were sequences.
+const FORMAT_V1: u8 = 1;
 /// The format that is written.
-pub const FORMAT_V1: u8 = 1;
+const FORMAT_V2: u8 = 2;
 
-/// An object in format 1.
+/// An object in format 1. It is only read.
 #[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectRecordV1<'a> {
     /// Its version.
     pub version: u64,
+    /// Its packed record: a message with the kind as method, and owner and fields.
+    #[rkyv(with = InlineAsBox)]
+    pub record: &'a [u8],
+}
+
+/// An object in format 2.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectRecordV2<'a> {
+    /// Its version.
+    pub version: u64,
+    /// It is as it was at this sequence of its group; 0: at the group's position, because it was
+    /// written without a log.
+    pub sequence: u64,
     /// Its packed record: a message with the kind as method, and owner and fields.
     #[rkyv(with = InlineAsBox)]
     pub record: &'a [u8],
@@ -28,24 +43,33 @@ pub enum ObjectDecodeError {
     Malformed,
 }
 
-impl<'a> ObjectRecordV1<'a> {
+impl<'a> ObjectRecordV2<'a> {
     /// Appends format and object.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(FORMAT_V1);
+        out.push(FORMAT_V2);
         let bytes = rkyv::to_bytes::<Failure>(self).expect("an object can be archived");
         out.extend_from_slice(&bytes);
     }
 
-    /// Checks and reads what [`encode`](Self::encode) made.
+    /// Checks and reads what [`encode`](Self::encode) made, or an older version of it.
     ///
     /// # Errors
     /// [`ObjectDecodeError`] when it is no object.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, ObjectDecodeError> {
+        let malformed = |_: Failure| ObjectDecodeError::Malformed;
         match bytes.split_first() {
+            Some((&FORMAT_V2, object)) => {
+                let archived = rkyv::access::<ArchivedObjectRecordV2<'a>, Failure>(object);
+                let archived = archived.map_err(malformed)?;
+                let (version, sequence) =
+                    (archived.version.to_native(), archived.sequence.to_native());
+                Ok(Self { version, sequence, record: &archived.record })
+            }
             Some((&FORMAT_V1, object)) => {
                 let archived = rkyv::access::<ArchivedObjectRecordV1<'a>, Failure>(object);
-                let archived = archived.map_err(|_| ObjectDecodeError::Malformed)?;
-                Ok(Self { version: archived.version.to_native(), record: &archived.record })
+                let archived = archived.map_err(malformed)?;
+                let version = archived.version.to_native();
+                Ok(Self { version, sequence: 0, record: &archived.record })
             }
             Some((&unknown, _)) => Err(ObjectDecodeError::FormatUnknown(unknown)),
             None => Err(ObjectDecodeError::Malformed),

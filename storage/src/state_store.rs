@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! o  partition u16  address 48 bit   ->  object_record
+//! d  partition u16  address 48 bit   ->  u64  a deleted object, known up to this sequence
 //! p  partition u16                   ->  u64  the address that its next object gets
 //! g  group u16                       ->  u32  epoch, u64  position
 //! m  name                            ->  see the constants
@@ -30,12 +31,13 @@ use warren_core::shard::Shard;
 use warren_core::snapshot::{RestoreError, SnapshotBatch, StoredState};
 use warren_core::turn::Now;
 
-use crate::object_record::{ObjectDecodeError, ObjectRecordV1};
+use crate::object_record::{ObjectDecodeError, ObjectRecordV2};
 
 // Keys of their own begin with `m`.
 const PREFIX_GROUP: u8 = b'g';
 const PREFIX_PARTITION: u8 = b'p';
 const PREFIX_OBJECT: u8 = b'o';
+const PREFIX_TOMBSTONE: u8 = b'd';
 
 /// u64: what of the keys and values above is in use.
 const META_FORMAT: &[u8] = b"mformat";
@@ -48,7 +50,8 @@ const META_CLEAN: &[u8] = b"mclean";
 /// u64: when the last batch was taken, in milliseconds since 1970.
 const META_TAKEN_MS: &[u8] = b"mtaken_ms";
 
-const FORMAT: u64 = 1;
+/// 1: without sequences and tombstones. It is read, and becomes 2 when a server begins.
+const FORMAT: u64 = 2;
 
 /// Addresses that are passed over in every partition after a server that did not close the store:
 /// it may have given away some that were not stored yet, and clients may remember them.
@@ -141,7 +144,7 @@ impl StateStore {
         let db = RwLock::new(Some(db));
         let mut store = Self { db, path: path.to_owned(), opened, crashes: 0 };
         let format = store.number(META_FORMAT)?.unwrap_or(FORMAT);
-        if format != FORMAT {
+        if !(1..=FORMAT).contains(&format) {
             return Err(StoreError::FormatUnknown { path: path.to_owned(), found: format });
         }
         let starts = store.number(META_STARTS)?.unwrap_or(0);
@@ -188,7 +191,8 @@ impl StateStore {
         Ok(())
     }
 
-    /// Loads these groups into a shard that has nothing yet.
+    /// Loads these groups into a shard that has nothing yet. Behind it comes what a log has beyond what
+    /// is stored ([`Shard::replay_stored`]), and then [`finish`](Self::finish).
     ///
     /// # Errors
     /// [`StoreError`]: nothing is left out in silence.
@@ -202,8 +206,16 @@ impl StateStore {
         for group in groups {
             self.restore_group(shard, group, now, &mut restored)?;
         }
-        shard.restored(passed_over(FIRST_ADDRESS, self.crashes));
         Ok(restored)
+    }
+
+    /// The shard has everything that there is of its groups.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]: what is stored is newer than the end of the log.
+    pub fn finish(&self, shard: &mut Shard) -> Result<(), StoreError> {
+        let restored = shard.restored(passed_over(FIRST_ADDRESS, self.crashes));
+        restored.map_err(|error| self.damaged("the state", &error.to_string()))
     }
 
     fn restore_group(
@@ -227,22 +239,20 @@ impl StateStore {
         let db = self.db()?;
         for row in self.rows(&db, PREFIX_OBJECT, group) {
             let (key, value) = row?;
-            let id = key.get(1..).and_then(|bytes| bytes.try_into().ok());
-            let id = id.map(|bytes| ObjectId(u64::from_be_bytes(bytes)));
-            let id = id.ok_or_else(|| self.damaged(&format!("key {key:02x?}"), "its length"))?;
+            let id = self.id_of(&key)?;
             let damaged = |why: &dyn core::fmt::Display| {
                 self.damaged(&format!("object {id}"), &why.to_string())
             };
             if !next_addresses.contains_key(&id.partition()) {
                 return Err(damaged(&RestoreError::AddressUnknown));
             }
-            let object = ObjectRecordV1::decode(&value).map_err(|error| damaged(&error))?;
-            shard
-                .restore_object(now, id, object.version, object.record)
-                .map_err(|error| damaged(&error))?;
+            let object = ObjectRecordV2::decode(&value).map_err(|error| damaged(&error))?;
+            let known = (object.version, Sequence(object.sequence));
+            shard.restore_object(now, id, known, object.record).map_err(|error| damaged(&error))?;
             restored.objects += 1;
             restored.record_bytes += object.record.len() as u64;
         }
+        self.restore_tombstones(shard, group)?;
         for (partition, next) in next_addresses {
             let why = |error: RestoreError| {
                 self.damaged(&format!("partition {}", partition.0), &error.to_string())
@@ -250,6 +260,27 @@ impl StateStore {
             shard.restore_addresses(partition, next).map_err(why)?;
         }
         Ok(())
+    }
+
+    fn restore_tombstones(&self, shard: &mut Shard, group: GroupId) -> Result<(), StoreError> {
+        let db = self.db()?;
+        for row in self.rows(&db, PREFIX_TOMBSTONE, group) {
+            let (key, value) = row?;
+            let id = self.id_of(&key)?;
+            let damaged = |why: &str| self.damaged(&format!("deletion of {id}"), why);
+            let sequence = <[u8; 8]>::try_from(&*value).map_err(|_| damaged("its length"))?;
+            shard
+                .restore_tombstone(id, Sequence(u64::from_le_bytes(sequence)))
+                .map_err(|error| damaged(&error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// The object that a key names behind its prefix.
+    fn id_of(&self, key: &[u8]) -> Result<ObjectId, StoreError> {
+        let id = key.get(1..).and_then(|bytes| bytes.try_into().ok());
+        let id = id.map(|bytes| ObjectId(u64::from_be_bytes(bytes)));
+        id.ok_or_else(|| self.damaged(&format!("key {key:02x?}"), "its length"))
     }
 
     /// The group's partitions, each with the address that its next object gets, beyond what was
@@ -288,11 +319,20 @@ impl StateStore {
                 StoredState::Present { version, record } => {
                     value.clear();
                     let record = batch.record(record).as_bytes();
-                    ObjectRecordV1 { version, record }.encode(&mut value);
+                    let sequence = batch.sequence().0;
+                    ObjectRecordV2 { version, sequence, record }.encode(&mut value);
                     rows.put(key, &value);
                 }
-                StoredState::Deleted => rows.delete(key),
+                StoredState::Deleted => {
+                    rows.delete(key);
+                    if let Some(Sequence(sequence)) = batch.tombstone() {
+                        rows.put(tombstone_key(*id), sequence.to_le_bytes());
+                    }
+                }
             }
+        }
+        for id in &batch.forgotten {
+            rows.delete(tombstone_key(*id));
         }
         for (partition, next) in &batch.next_addresses {
             rows.put(partition_key(*partition), next.get().to_le_bytes());
@@ -423,6 +463,10 @@ impl core::fmt::Display for ObjectDecodeError {
 
 fn object_key(id: ObjectId) -> Vec<u8> {
     prefixed(PREFIX_OBJECT, &id.0.to_be_bytes())
+}
+
+fn tombstone_key(id: ObjectId) -> Vec<u8> {
+    prefixed(PREFIX_TOMBSTONE, &id.0.to_be_bytes())
 }
 
 fn partition_key(partition: PartitionId) -> Vec<u8> {

@@ -100,6 +100,7 @@ const ROUTES: &[(&str, &str, &str, u16)] = &[
     ("GET", "/api/status", "", 200),
     ("GET", "/api/sessions", "", 200),
     ("GET", "/api/rooms", "", 200),
+    ("GET", "/api/digests", "", 200),
     ("GET", "/api/bans", "", 200),
     ("POST", "/api/kick", r#"{"user":"nobody"}"#, 404),
     ("POST", "/api/ban", r#"{"user":"nobody","for":"1s"}"#, 200),

@@ -79,6 +79,14 @@ fn wait_until_stored(server: &TestServer, objects: u64) {
     wait_for_metric(server, "warren_snapshot_objects_total", objects);
 }
 
+/// What `warren ctl digest` tells.
+fn digest_of(server: &TestServer, place: &Place) -> Value {
+    let mut ctl = command(&["ctl", "digest", "--groups", "--json", "--admin"]);
+    let output =
+        ctl.arg(server.admin.to_string()).arg("--data").arg(place.data()).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
 fn state(line: &Value) -> [&Value; 3] {
     [&line["objects"], &line["rooms"], &line["digest"]]
 }
@@ -105,17 +113,20 @@ fn after_sigterm_objects_rooms_and_owners_are_there() {
     ask(&mut ann, &json!({"msg": "delete", "object": gone}));
     let (_, given) = &swords[0];
     ask(&mut ann, &json!({"msg": "set", "object": given, "owner": "bob"}));
+    let digest = digest_of(&server, &place);
     server.signal(TERMINATE);
     let (status, log) = server.wait_and_read_log();
     assert_eq!(status.code(), Some(0));
     let stored = log.iter().find(|line| line["message"] == "state stored").expect("it is told");
     assert_eq!(state(stored)[..2], [&json!(10), &json!(2)]);
+    assert_eq!([&digest["objects"], &digest["digest"]], [&stored["objects"], &stored["digest"]]);
 
     // Another number of shards: the groups are dealt anew.
     let mut server = place.start("1");
     server.logged("the state is complete: the last server stored all it had");
     let loaded = server.logged("state loaded");
     assert_eq!(state(&loaded), state(stored));
+    assert_eq!(digest_of(&server, &place), digest);
     let mut carl = Client::log_in(server.listen, "carl");
     for (index, (partition, id)) in swords.iter().enumerate() {
         let owner = if index == 0 { "bob" } else { "ann" };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use warren::shard_turn::ShardTurn;
 use warren_core::ids::{Address, GroupId, ObjectId, PARTITION_COUNT, PartitionId, Sequence};
+use warren_core::partition::FIRST_ADDRESS;
 use warren_core::shard::Shard;
 use warren_core::snapshot::{SnapshotBatch, StoredState};
 use warren_core::turn::Now;
@@ -14,7 +15,8 @@ use warren_core::turn::Now;
 pub(crate) struct ModelStore {
     /// Handed over and not written yet.
     waiting: VecDeque<SnapshotBatch>,
-    objects: BTreeMap<ObjectId, (u64, Vec<u8>)>,
+    objects: BTreeMap<ObjectId, ((u64, Sequence), Vec<u8>)>,
+    tombstones: BTreeMap<ObjectId, Sequence>,
     next_addresses: BTreeMap<PartitionId, Address>,
     positions: BTreeMap<GroupId, Sequence>,
 }
@@ -31,14 +33,21 @@ impl ModelStore {
             match *state {
                 StoredState::Present { version, record } => {
                     let record = batch.record(record).as_bytes().to_vec();
-                    let older = self.objects.insert(*id, (version, record));
-                    let older = older.map_or(0, |(version, _)| version);
+                    let known = (version, batch.sequence());
+                    let older = self.objects.insert(*id, (known, record));
+                    let older = older.map_or(0, |((version, _), _)| version);
                     assert!(older <= version, "an older version was stored over a newer one");
                 }
                 StoredState::Deleted => {
                     self.objects.remove(id);
+                    if let Some(sequence) = batch.tombstone() {
+                        self.tombstones.insert(*id, sequence);
+                    }
                 }
             }
+        }
+        for id in &batch.forgotten {
+            self.tombstones.remove(id);
         }
         self.next_addresses.extend(batch.next_addresses);
         let known = self.positions.insert(batch.group, batch.position);
@@ -48,17 +57,22 @@ impl ModelStore {
 
     /// A start with what is stored now.
     pub(crate) fn check_restores(&self, mut shard: Shard, now: Now) -> Shard {
-        for (id, (version, record)) in &self.objects {
-            let restored = shard.restore_object(now, *id, *version, record);
+        for (group, position) in &self.positions {
+            shard.restore_group(*group, *position);
+        }
+        for (id, (known, record)) in &self.objects {
+            let restored = shard.restore_object(now, *id, *known, record);
             restored.expect("what was stored can be loaded");
+        }
+        for (id, sequence) in &self.tombstones {
+            let restored = shard.restore_tombstone(*id, *sequence);
+            restored.expect("what was deleted is not there");
         }
         for (partition, next) in &self.next_addresses {
             let restored = shard.restore_addresses(*partition, *next);
             restored.expect("every stored object has an address that was given away");
         }
-        for (group, position) in &self.positions {
-            shard.restore_group(*group, *position);
-        }
+        shard.restored(FIRST_ADDRESS).expect("there is no log that could be too short");
         shard
     }
 

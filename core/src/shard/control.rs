@@ -3,10 +3,13 @@
 use alloc::vec::Vec;
 
 use super::Shard;
-use crate::control::{Answer, Command, PLACES_MAX, Page, ROWS_MAX, RoomRow, SessionRow};
+use crate::control::{
+    Answer, Command, DIGEST_BYTES_MAX, DigestRow, PLACES_MAX, Page, ROWS_MAX, RoomRow, SessionRow,
+};
 use crate::ids::{Address, ObjectId, PARTITION_COUNT, PartitionId, SessionId, ShardId};
 use crate::mesh::MeshMessage;
 use crate::object::is_room_kind;
+use crate::partition::object_digest;
 use crate::reason::Reason;
 use crate::session::Phase;
 use crate::turn::ShardOutputs;
@@ -18,6 +21,9 @@ impl Shard {
                 Answer::Sessions(self.list_sessions(*from, *count))
             }
             Command::ListRooms { from, count } => Answer::Rooms(self.list_rooms(*from, *count)),
+            Command::DigestObjects { from, count } => {
+                Answer::Digests(self.digest_objects(*from, *count))
+            }
             Command::FindUser { user } => Answer::Session(self.present_session(user)),
             Command::EndSession { user, reason } => {
                 Answer::Session(self.end_session_of(user, *reason, outputs))
@@ -83,6 +89,40 @@ impl Shard {
                     is_secret: room.is_secret,
                     is_transient: room.is_transient,
                 });
+            }
+        }
+        Page { rows, next: None }
+    }
+
+    /// Digests of objects in the order of their ids, until it is enough for one turn.
+    fn digest_objects(&self, from: ObjectId, count: usize) -> Page<DigestRow, ObjectId> {
+        let most = count.min(ROWS_MAX);
+        let mut rows: Vec<DigestRow> = Vec::new();
+        let (mut places, mut bytes) = (0, 0);
+        let first = usize::from(from.partition().0);
+        for number in first..PARTITION_COUNT {
+            let id = PartitionId(u16::try_from(number).expect("partitions have 16 bits"));
+            let begins = if number == first { from.address().get() } else { 0 };
+            if places >= PLACES_MAX {
+                return Page { rows, next: Some(object_at(id, begins)) };
+            }
+            places += 1;
+            let Some(partition) = &self.partitions[number] else { continue };
+            let after = Address::new(begins.saturating_sub(1)).expect("below an address");
+            for (object, state) in partition.objects_after(after) {
+                let has_row = rows.last().is_some_and(|row| row.group == id.group());
+                let is_full = !has_row && rows.len() >= most;
+                if is_full || places >= PLACES_MAX || bytes >= DIGEST_BYTES_MAX {
+                    return Page { rows, next: Some(object) };
+                }
+                if !has_row {
+                    rows.push(DigestRow { group: id.group(), objects: 0, digest: 0 });
+                }
+                let row = rows.last_mut().expect("it was added");
+                row.objects += 1;
+                row.digest = row.digest.wrapping_add(object_digest(object, state));
+                places += 1;
+                bytes += state.record().as_bytes().len();
             }
         }
         Page { rows, next: None }

@@ -1,16 +1,15 @@
-//! Changed objects, until they are handed over to be stored; and the way back at a start.
+//! Changed objects, until they are handed over to be stored. The way back is `shard/restore.rs`.
 
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Shard;
 use crate::delta::{Delta, DeltaBatch};
 use crate::ids::{Address, GROUP_COUNT, GroupId, ObjectId, PartitionId, Sequence};
-use crate::message::Message;
 use crate::partition::Partition;
 use crate::snapshot::{
-    RestoreError, SNAPSHOT_BATCH_BYTES_MAX, SNAPSHOT_BATCH_OBJECTS_MAX, SnapshotBatch, StoredState,
+    POSITION_INTERVAL_NS, SNAPSHOT_BATCH_BYTES_MAX, SNAPSHOT_BATCH_OBJECTS_MAX,
+    SNAPSHOT_BATCHES_WAITING_MAX, SnapshotBatch, StoredState,
 };
 use crate::turn::{Now, Span};
 
@@ -24,30 +23,90 @@ struct ChangedObject {
     due_ns: u64,
 }
 
+/// What of a group was not handed over yet.
+#[derive(Debug, Default)]
+struct ChangedGroup {
+    /// In the order in which they first changed.
+    queue: VecDeque<ChangedObject>,
+    /// When the next batch is to be made, as it stands among those that are due.
+    due_ns: Option<u64>,
+    /// Of the last batch that was made, or that is stored.
+    position: u64,
+    /// Deletions that are stored with these sequences, the oldest first: a replay from the position
+    /// would meet them. There are no more than changes waited at once.
+    tombstones: VecDeque<(u64, ObjectId)>,
+    /// A batch of it waits for the log.
+    is_waiting: bool,
+}
+
 /// Objects that changed and were not handed over yet. A deletion is a change like any other.
 #[derive(Debug)]
 pub(super) struct ChangedObjects {
-    /// By group, in the order in which they first changed.
-    groups: Vec<VecDeque<ChangedObject>>,
-    /// Groups with changed objects, each with the time at which its oldest change is to be handed
-    /// over: however busy a group is, the others get their turn by age.
+    groups: Vec<ChangedGroup>,
+    /// Groups of which there is something to hand over, each with the time for it: however busy a
+    /// group is, the others get their turn by age.
     due: BTreeSet<(u64, GroupId)>,
+    /// Batches that hold more than the log has, one of a group at most.
+    waiting: VecDeque<SnapshotBatch>,
     count: usize,
 }
 
 impl ChangedObjects {
     pub(super) fn new() -> Self {
-        Self { groups: vec![VecDeque::new(); GROUP_COUNT], due: BTreeSet::new(), count: 0 }
+        let groups = (0..GROUP_COUNT).map(|_| ChangedGroup::default()).collect();
+        Self { groups, due: BTreeSet::new(), waiting: VecDeque::new(), count: 0 }
     }
 
     fn push(&mut self, changed: ChangedObject) {
         let group = changed.object.partition().group();
-        let queue = &mut self.groups[usize::from(group.0)];
-        if queue.is_empty() {
-            self.due.insert((changed.due_ns, group));
-        }
-        queue.push_back(changed);
+        self.groups[usize::from(group.0)].queue.push_back(changed);
         self.count += 1;
+        self.set_due(group, changed.due_ns);
+    }
+
+    /// The group's next batch is to be made then, if not before. What comes behind a batch that
+    /// waits is looked at when that one has gone.
+    pub(super) fn set_due(&mut self, group: GroupId, due_ns: u64) {
+        let entry = &mut self.groups[usize::from(group.0)];
+        if entry.is_waiting || entry.due_ns.is_some_and(|known_ns| known_ns <= due_ns) {
+            return;
+        }
+        if let Some(later_ns) = entry.due_ns.replace(due_ns) {
+            self.due.remove(&(later_ns, group));
+        }
+        self.due.insert((due_ns, group));
+    }
+
+    /// Looks after a batch of the group whether there is more, and when it is due. `last` is the
+    /// group's last sequence where there is a log.
+    pub(super) fn look_for_more(&mut self, group: GroupId, now_ns: u64, last: Option<u64>) {
+        let entry = &self.groups[usize::from(group.0)];
+        let is_forgettable = |(sequence, _): &(u64, ObjectId)| *sequence <= entry.position;
+        if let Some(oldest) = entry.queue.front() {
+            self.set_due(group, oldest.due_ns);
+        } else if entry.tombstones.front().is_some_and(is_forgettable) {
+            self.set_due(group, now_ns);
+        } else if last.is_some_and(|last| entry.position < last) {
+            self.set_due(group, now_ns.saturating_add(POSITION_INTERVAL_NS));
+        }
+    }
+
+    /// What a start has found: the position, and deletions in any order.
+    pub(super) fn restore(&mut self, group: GroupId, position: u64) {
+        self.groups[usize::from(group.0)].position = position;
+    }
+
+    /// A deletion that is stored.
+    pub(super) fn restore_tombstone(&mut self, object: ObjectId, sequence: u64) {
+        let group = &mut self.groups[usize::from(object.partition().group().0)];
+        group.tombstones.push_back((sequence, object));
+    }
+
+    /// All deletions have been found.
+    pub(super) fn sort_tombstones(&mut self) {
+        for group in &mut self.groups {
+            group.tombstones.make_contiguous().sort_unstable();
+        }
     }
 }
 
@@ -58,35 +117,101 @@ impl Shard {
         self.changed.as_ref().map_or(0, |changed| changed.count)
     }
 
+    /// Batches of the snapshot that wait until the log has what is in them.
+    #[must_use]
+    pub fn waiting_snapshot_count(&self) -> usize {
+        self.changed.as_ref().map_or(0, |changed| changed.waiting.len())
+    }
+
     /// Whether so many changes wait to be stored that no more are taken.
     pub(super) fn is_storage_behind(&self) -> bool {
         self.changed_object_count() >= self.settings.limits.changed_objects_max
     }
 
-    /// When the next batch is to be taken, in nanoseconds.
+    /// When [`take_snapshot`](Self::take_snapshot) is to be called next, in nanoseconds; none: when
+    /// something has changed, or the log has more.
     #[must_use]
     pub fn snapshot_due_ns(&self) -> Option<u64> {
-        self.changed.as_ref()?.due.first().map(|(due_ns, _)| *due_ns)
+        let changed = self.changed.as_ref()?;
+        if changed.waiting.iter().any(|batch| self.is_covered(batch)) {
+            return Some(0);
+        }
+        if changed.waiting.len() >= SNAPSHOT_BATCHES_WAITING_MAX {
+            return None;
+        }
+        changed.due.first().map(|(due_ns, _)| *due_ns)
     }
 
-    /// The next batch of the snapshot, whether it is due or not. Its objects count as stored from
-    /// now on: whoever takes a batch must not lose it.
+    /// The next batch of the snapshot, whether it is due or not: one that has waited for the log, or a
+    /// new one, if the log has all that is in it. So none may come although there is more, which waits
+    /// then. What was taken counts as stored from now on: whoever takes a batch must not lose it.
     pub fn take_snapshot(&mut self, now: Now) -> Option<SnapshotBatch> {
+        self.take_snapshot_of(now, SNAPSHOT_BATCH_OBJECTS_MAX)
+    }
+
+    pub(super) fn take_snapshot_of(
+        &mut self,
+        now: Now,
+        objects_max: usize,
+    ) -> Option<SnapshotBatch> {
+        let batch = match self.take_covered() {
+            Some(batch) => batch,
+            None => {
+                let batch = self.make_snapshot(now, objects_max)?;
+                if !self.is_covered(&batch) {
+                    let changed = self.changed.as_mut().expect("it has made a batch");
+                    changed.groups[usize::from(batch.group.0)].is_waiting = true;
+                    changed.waiting.push_back(batch);
+                    return None;
+                }
+                batch
+            }
+        };
+        let last = self.group_sequences[usize::from(batch.group.0)];
+        let last = self.settings.has_log.then_some(last);
+        let changed = self.changed.as_mut().expect("it has made a batch");
+        changed.groups[usize::from(batch.group.0)].is_waiting = false;
+        changed.look_for_more(batch.group, now.monotonic_ns, last);
+        Some(batch)
+    }
+
+    /// Whether the log has all that is in the batch. What is stored must never be newer than the log:
+    /// after a crash a replay could not take the others there.
+    fn is_covered(&self, batch: &SnapshotBatch) -> bool {
+        batch.covers.is_none_or(|covers| covers <= self.durable_sequence(batch.group))
+    }
+
+    /// The oldest batch that has waited for long enough.
+    fn take_covered(&mut self) -> Option<SnapshotBatch> {
+        let waiting = &self.changed.as_ref()?.waiting;
+        let at = waiting.iter().position(|batch| self.is_covered(batch))?;
+        self.changed.as_mut()?.waiting.remove(at)
+    }
+
+    /// Makes a batch of the group whose turn it is, unless as many wait as may.
+    fn make_snapshot(&mut self, now: Now, objects_max: usize) -> Option<SnapshotBatch> {
         let changed = self.changed.as_mut()?;
-        let (_, group) = changed.due.pop_first()?;
-        let queue = &mut changed.groups[usize::from(group.0)];
+        if changed.waiting.len() >= SNAPSHOT_BATCHES_WAITING_MAX {
+            return None;
+        }
+        let (_, id) = changed.due.pop_first()?;
+        let group = &mut changed.groups[usize::from(id.0)];
+        group.due_ns = None;
+        let last = self.group_sequences[usize::from(id.0)];
         let mut batch = SnapshotBatch {
-            group,
-            epoch: self.settings.routing.epoch_of(group),
+            group: id,
+            epoch: self.settings.routing.epoch_of(id),
+            covers: self.settings.has_log.then_some(Sequence(last)),
             position: Sequence(0),
             taken_ms: now.wall_ms,
-            objects: Vec::with_capacity(queue.len().min(SNAPSHOT_BATCH_OBJECTS_MAX)),
+            objects: Vec::with_capacity(group.queue.len().min(objects_max)),
+            forgotten: Vec::new(),
             next_addresses: Vec::new(),
             bytes: Vec::new(),
         };
-        while batch.objects.len() < SNAPSHOT_BATCH_OBJECTS_MAX
+        while batch.objects.len() < objects_max
             && batch.bytes.len() < SNAPSHOT_BATCH_BYTES_MAX
-            && let Some(next) = queue.pop_front()
+            && let Some(next) = group.queue.pop_front()
         {
             changed.count -= 1;
             let partition = &mut self.partitions[usize::from(next.object.partition().0)];
@@ -94,94 +219,81 @@ impl Shard {
             add_object(&mut batch, next.object, partition);
         }
         // What changed before the first of the others is in this batch or in an earlier one.
-        let end = self.group_sequences[usize::from(group.0)];
-        batch.position = Sequence(queue.front().map_or(end, |next| next.sequence - 1));
-        match queue.front() {
-            Some(oldest) => {
-                changed.due.insert((oldest.due_ns, group));
-            }
+        let position = group.queue.front().map_or(last, |next| next.sequence - 1);
+        assert!(position >= group.position, "positions do not go back");
+        (group.position, batch.position) = (position, Sequence(position));
+        if group.queue.is_empty() {
             // A burst's memory is given back.
-            None => *queue = VecDeque::new(),
+            group.queue = VecDeque::new();
         }
+        group.bury(&mut batch, objects_max);
         Some(batch)
     }
 
     /// Notes what a batch changed, to be handed over.
     pub(super) fn note_changes(&mut self, batch: &DeltaBatch) {
-        let Some(changed) = self.changed.as_mut() else { return };
-        let due_ns = self.now.monotonic_ns + self.settings.snapshot_interval_ns.unwrap_or(0);
+        let due_ns = self.snapshot_interval_end_ns();
         for delta in &batch.deltas {
-            let (Delta::ObjectCreated { object, .. }
-            | Delta::ObjectChanged { object, .. }
-            | Delta::ObjectDeleted { object }) = delta
-            else {
-                continue;
-            };
-            let object = ObjectId(*object);
-            let partition = &mut self.partitions[usize::from(object.partition().0)];
-            let partition = partition.as_mut().expect("a partition that changed is there");
-            // An object that waits already is handed over as it will be then. One that is gone
-            // is not asked: handing over a deletion twice does no harm.
-            if partition.mark_changed(object.address(), true) != Some(true) {
-                changed.push(ChangedObject { object, sequence: batch.sequence, due_ns });
+            if let Some(object) = changed_object(delta) {
+                self.note_change(object, batch.sequence, due_ns);
             }
+        }
+        self.note_position_due(batch.group_id());
+    }
+
+    /// Notes that an object has changed, to be handed over then.
+    pub(super) fn note_change(&mut self, object: ObjectId, sequence: u64, due_ns: u64) {
+        let Some(changed) = self.changed.as_mut() else { return };
+        let partition = &mut self.partitions[usize::from(object.partition().0)];
+        let partition = partition.as_mut().expect("a partition that changed is there");
+        // An object that waits already is handed over as it will be then. One that is gone
+        // is not asked: handing over a deletion twice does no harm.
+        if partition.mark_changed(object.address(), true) != Some(true) {
+            changed.push(ChangedObject { object, sequence, due_ns });
         }
     }
 
-    /// At a start: the group goes on behind this position.
-    pub fn restore_group(&mut self, group: GroupId, position: Sequence) {
-        self.group_sequences[usize::from(group.0)] = position.0;
-        self.durable_sequences[usize::from(group.0)] = position.0;
+    /// The group's position is to follow its last sequence, whatever that has changed: segments of the
+    /// log wait for it.
+    pub(super) fn note_position_due(&mut self, group: GroupId) {
+        let due_ns = self.now.monotonic_ns.saturating_add(POSITION_INTERVAL_NS);
+        if let Some(changed) = self.changed.as_mut().filter(|_| self.settings.has_log) {
+            changed.set_due(group, due_ns);
+        }
     }
 
-    /// At a start: an object as it was stored; those of one partition in the order of their
-    /// addresses. It takes the way of every other change.
-    ///
-    /// # Errors
-    /// [`RestoreError`] when it cannot belong to this state, which is then as before.
-    pub fn restore_object(
-        &mut self,
-        now: Now,
-        object: ObjectId,
-        version: u64,
-        record: &[u8],
-    ) -> Result<(), RestoreError> {
-        self.now = now;
-        let message = Message::parse(record).map_err(|_| RestoreError::RecordMalformed)?;
-        let partition = self.partition_mut(object.partition());
-        partition.check_restored(object, version, message)?;
-        let (id, record) = (object, record.to_vec());
-        let delta = Delta::ObjectCreated { object: object.0, version, record };
-        self.apply(id.partition(), &delta);
-        self.note_empty_room(id);
-        Ok(())
+    /// When what changes now is to be handed over.
+    pub(super) fn snapshot_interval_end_ns(&self) -> u64 {
+        self.now.monotonic_ns.saturating_add(self.settings.snapshot_interval_ns.unwrap_or(0))
     }
+}
 
-    /// At a start, behind the partition's objects: the addresses below `next` were given away.
-    ///
-    /// # Errors
-    /// [`RestoreError::AddressUnknown`] when an object is there that has none of them.
-    pub fn restore_addresses(
-        &mut self,
-        partition: PartitionId,
-        next: Address,
-    ) -> Result<(), RestoreError> {
-        self.partition_mut(partition).restore_addresses(next)
+impl ChangedGroup {
+    /// Notes the batch's deletions, and lets it take along those that no replay meets any more: so
+    /// many more than come at once that they get fewer, and no batch is large.
+    fn bury(&mut self, batch: &mut SnapshotBatch, objects_max: usize) {
+        let Some(Sequence(covers)) = batch.covers else { return };
+        if covers > self.position {
+            let deleted = batch.objects.iter().filter(|(_, state)| *state == StoredState::Deleted);
+            self.tombstones.extend(deleted.map(|(object, _)| (covers, *object)));
+        }
+        while batch.forgotten.len() < 2 * objects_max
+            && let Some((sequence, object)) = self.tombstones.front().copied()
+            && sequence <= self.position
+        {
+            self.tombstones.pop_front();
+            batch.forgotten.push(object);
+        }
     }
+}
 
-    /// At a start, behind everything else: partitions of which nothing was stored give away
-    /// addresses from this one on.
-    pub fn restored(&mut self, first_address: Address) {
-        self.first_address = first_address;
-    }
-
-    /// A number that is equal for equal objects, of whichever shards and in whatever order.
-    /// Sessions, memberships and the numbering of rooms are no part of it: they do not outlive a
-    /// restart.
-    #[must_use]
-    pub fn objects_digest(&self) -> u64 {
-        let partitions = self.partitions.iter().flatten();
-        partitions.fold(0, |sum, partition| sum.wrapping_add(partition.objects_digest()))
+/// The object that the delta creates, changes or deletes.
+pub(super) fn changed_object(delta: &Delta) -> Option<ObjectId> {
+    match delta {
+        Delta::ObjectCreated { object, .. }
+        | Delta::ObjectChanged { object, .. }
+        | Delta::ObjectDeleted { object } => Some(ObjectId(*object)),
+        _ => None,
     }
 }
 

@@ -67,6 +67,7 @@ fn restored(store: &StateStore) -> Result<(Shard, Restored), StoreError> {
     let mut shard = shard();
     let groups = (0..GROUP_COUNT as u16).map(GroupId);
     let restored = store.restore(&mut shard, groups, NOW)?;
+    store.finish(&mut shard)?;
     Ok((shard, restored))
 }
 
@@ -82,9 +83,11 @@ fn batch(group: u16, taken_ms: u64, objects: &[(ObjectId, State<'_>)]) -> Snapsh
     let mut batch = SnapshotBatch {
         group: GroupId(group),
         epoch: Epoch(1),
+        covers: None,
         position: Sequence(taken_ms),
         taken_ms,
         objects: vec![],
+        forgotten: vec![],
         next_addresses: vec![],
         bytes: vec![],
     };
@@ -168,10 +171,10 @@ fn partitions_without_a_row_begin_beyond_what_crashes_may_have_given_away() {
         let first = FIRST_ADDRESS.get() + crashes * CRASH_ADDRESSES;
         // The engine is asked by what it would refuse: an address below its first.
         if crashes > 0 {
-            let refused = shard.restore_object(NOW, id(9, first - 1), 1, &a);
+            let refused = shard.restore_object(NOW, id(9, first - 1), (1, Sequence(0)), &a);
             assert_eq!(refused, Err(RestoreError::AddressOutOfOrder));
         }
-        assert_eq!(shard.restore_object(NOW, id(9, first), 1, &a), Ok(()));
+        assert_eq!(shard.restore_object(NOW, id(9, first), (1, Sequence(0)), &a), Ok(()));
     }
 }
 
@@ -181,7 +184,7 @@ fn damage_is_told_with_its_row() {
     let user = packed("user", &[("owner", Value::Text("ann"))]);
     let object = |version, record: &[u8]| {
         let mut value = vec![];
-        ObjectRecordV1 { version, record }.encode(&mut value);
+        ObjectRecordV2 { version, sequence: 0, record }.encode(&mut value);
         value
     };
     let at = id(7, 1);
@@ -195,6 +198,17 @@ fn damage_is_told_with_its_row() {
         ("key", vec![(b"o\x00\x07\x01".to_vec(), vec![])], "its length"),
         ("next", vec![(partition_key(PartitionId(7)), vec![1])], "its length or its value"),
         ("group", vec![(group_key(GroupId(0)), vec![1])], "group 0 is damaged: its length"),
+        ("tombstone", vec![(tombstone_key(at), vec![1])], "deletion of 7.1 is damaged: its length"),
+        (
+            "both",
+            vec![(object_key(at), object(1, &record)), (tombstone_key(at), vec![9; 8])],
+            "deletion of 7.1 is damaged: it is there, and deleted",
+        ),
+        (
+            "no-log",
+            vec![(tombstone_key(at), 9u64.to_le_bytes().to_vec())],
+            "group 0 is stored as of sequence 9, and its log ends at 0",
+        ),
         ("epoch", vec![(group_key(GroupId(0)), vec![1; 12])], "its epoch has not begun"),
         (
             "given-away",
@@ -219,7 +233,7 @@ fn an_object_in_a_partition_without_a_row_is_damage() {
     let folder = Folder::new("no-partition");
     let (store, _) = folder.open();
     let mut value = vec![];
-    ObjectRecordV1 { version: 1, record: &record("a") }.encode(&mut value);
+    ObjectRecordV2 { version: 1, sequence: 0, record: &record("a") }.encode(&mut value);
     store.db().unwrap().get().put(object_key(id(7, 1)), value).unwrap();
     let error = restored(&store).unwrap_err().to_string();
     assert!(error.contains("object 7.1 is damaged: its address was never given away"), "{error}");
@@ -231,10 +245,10 @@ fn a_newer_format_and_a_second_opening_are_refused() {
     let (store, _) = folder.open();
     let second = StateStore::open(&folder.0).unwrap_err().to_string();
     assert!(second.contains("LOCK"), "{second}");
-    store.db().unwrap().get().put(META_FORMAT, 2u64.to_le_bytes()).unwrap();
+    store.db().unwrap().get().put(META_FORMAT, 3u64.to_le_bytes()).unwrap();
     drop(store);
     let newer = StateStore::open(&folder.0).unwrap_err().to_string();
-    assert!(newer.ends_with("its format is 2; this version reads 1"), "{newer}");
+    assert!(newer.ends_with("its format is 3; this version reads 2"), "{newer}");
 }
 
 #[test]
@@ -271,4 +285,114 @@ fn addresses_end_instead_of_beginning_anew() {
     assert_eq!(passed_over(FIRST_ADDRESS, 2), Address::new(1 + 2 * CRASH_ADDRESSES).unwrap());
     assert_eq!(passed_over(last, 1), last);
     assert_eq!(passed_over(FIRST_ADDRESS, u64::MAX), last);
+}
+
+/// A batch as a shard with a log makes it.
+fn logged(
+    group: u16,
+    covers: u64,
+    position: u64,
+    objects: &[(ObjectId, State<'_>)],
+) -> SnapshotBatch {
+    let (covers, position) = (Some(Sequence(covers)), Sequence(position));
+    SnapshotBatch { covers, position, ..batch(group, 0, objects) }
+}
+
+/// The first byte of an object's row.
+fn format_of(store: &StateStore, id: ObjectId) -> Option<u8> {
+    store.get(&object_key(id)).unwrap().map(|value| value[0])
+}
+
+#[test]
+fn deletions_are_remembered_until_they_are_forgotten() {
+    let folder = Folder::new("tombstones");
+    let store = folder.begun();
+    let a = record("a");
+    let tombstones = |store: &StateStore| {
+        let db = store.db().unwrap();
+        let rows = store.rows(&db, PREFIX_TOMBSTONE, GroupId(0)).map(Result::unwrap);
+        rows.map(|(key, value)| {
+            let sequence = u64::from_le_bytes((*value).try_into().unwrap());
+            (store.id_of(&key).unwrap(), sequence)
+        })
+        .collect::<Vec<_>>()
+    };
+    store.write(&logged(0, 3, 1, &[(id(0, 1), Some((1, &a))), (id(0, 2), Some((1, &a)))])).unwrap();
+    store.write(&logged(0, 6, 4, &[(id(0, 1), None), (id(0, 3), None)])).unwrap();
+    assert_eq!(tombstones(&store), [(id(0, 1), 6), (id(0, 3), 6)]);
+    assert_eq!((format_of(&store, id(0, 1)), format_of(&store, id(0, 2))), (None, Some(2)));
+    let mut forgets = logged(0, 6, 6, &[]);
+    forgets.forgotten = vec![id(0, 1)];
+    store.write(&forgets).unwrap();
+    assert_eq!(tombstones(&store), [(id(0, 3), 6)]);
+    // What nothing is replayed before leaves none.
+    store.write(&logged(0, 8, 8, &[(id(0, 2), None)])).unwrap();
+    assert_eq!(tombstones(&store), [(id(0, 3), 6)]);
+}
+
+#[test]
+fn a_replay_goes_on_where_each_row_is() {
+    let folder = Folder::new("replayed");
+    let store = folder.begun();
+    let (a, b) = (record("a"), record("b"));
+    // At 5 the first has its second version; the other's changes are behind the position.
+    store.write(&logged(0, 5, 2, &[(id(0, 1), Some((2, &a)))])).unwrap();
+    drop(store);
+    let (store, _) = folder.open();
+    let mut shard = shard();
+    store.restore(&mut shard, [GroupId(0)].into_iter(), NOW).unwrap();
+    let change = |version| warren_core::delta::Delta::ObjectChanged {
+        object: id(0, 1).0,
+        version,
+        changes: packed("sword", &[("name", Value::Text("z"))]),
+    };
+    let create =
+        warren_core::delta::Delta::ObjectCreated { object: id(0, 2).0, version: 1, record: b };
+    for (sequence, delta) in [
+        (1, change(9)),
+        (2, change(9)),
+        (3, create),
+        (4, change(2)),
+        (5, change(9)),
+        (6, change(3)),
+    ] {
+        let deltas = vec![delta];
+        let batch = warren_core::delta::DeltaBatch { group: 0, epoch: 1, sequence, deltas };
+        shard.replay_stored(NOW, &batch).unwrap();
+    }
+    store.finish(&mut shard).unwrap();
+    let partition = shard.partition(PartitionId(0)).unwrap();
+    assert_eq!(partition.object(id(0, 1)).unwrap().version(), 3);
+    assert_eq!(partition.object(id(0, 2)).unwrap().version(), 1);
+    // Both were given away before the crash.
+    assert_eq!(partition.next_object(), Some(id(0, 2 + CRASH_ADDRESSES)));
+}
+
+#[test]
+fn a_store_of_format_1_is_read_and_becomes_one_of_format_2() {
+    let folder = Folder::new("format-1");
+    let (store, _) = folder.open();
+    let golden = include_bytes!("../../golden/object_record_v1.bin");
+    {
+        let db = store.db().unwrap();
+        let put = |key: &[u8], value: &[u8]| db.get().put(key, value).unwrap();
+        put(META_FORMAT, &1u64.to_le_bytes());
+        put(META_STARTS, &4u64.to_le_bytes());
+        put(META_CLEAN, &[]);
+        put(&object_key(id(0, 1)), golden);
+        put(&object_key(id(0, 2)), golden);
+        put(&partition_key(PartitionId(0)), &3u64.to_le_bytes());
+        put(&group_key(GroupId(0)), &[&1u32.to_le_bytes()[..], &7u64.to_le_bytes()].concat());
+    }
+    drop(store);
+    let (store, opened) = folder.open();
+    assert_eq!((opened.start, opened.is_complete), (5, true));
+    let (shard, loaded) = restored(&store).unwrap();
+    assert_eq!((loaded.objects, shard.durable_sequence(GroupId(0))), (2, Sequence(7)));
+    assert_eq!(store.number(META_FORMAT).unwrap(), Some(1));
+    store.begin().unwrap();
+    assert_eq!(store.number(META_FORMAT).unwrap(), Some(2));
+    store.write(&logged(0, 9, 9, &[(id(0, 2), Some((4, &record("a"))))])).unwrap();
+    assert_eq!((format_of(&store, id(0, 1)), format_of(&store, id(0, 2))), (Some(1), Some(2)));
+    assert_eq!(restored(&store).unwrap().1.objects, 2);
 }

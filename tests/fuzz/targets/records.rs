@@ -4,7 +4,7 @@
 use warren_core::delta::{Delta, DeltaBatch};
 use warren_core::ids::ObjectId;
 use warren_core::message::{Message, Value, packed};
-use warren_storage::object_record::{ObjectDecodeError, ObjectRecordV1};
+use warren_storage::object_record::{ObjectDecodeError, ObjectRecordV2};
 
 use super::{Behaviour, Target};
 use crate::corpus::Seed;
@@ -90,7 +90,7 @@ fn records() -> Vec<Seed> {
     let seeds = [(1, &record[..]), (u64::MAX, &record[..6]), (0, b"")];
     let seed = |(version, record)| {
         let mut bytes = Vec::new();
-        ObjectRecordV1 { version, record }.encode(&mut bytes);
+        ObjectRecordV2 { version, sequence: version / 2, record }.encode(&mut bytes);
         Seed { name: format!("version {version}"), bytes }
     };
     seeds.into_iter().map(seed).collect()
@@ -109,7 +109,7 @@ fn check_batch(bytes: &[u8], _: &mut Prng) -> Behaviour {
 
 fn check_record(bytes: &[u8], _: &mut Prng) -> Behaviour {
     let mut decoded = Err(ObjectDecodeError::Malformed);
-    let (peak, _) = heap_of(|| decoded = ObjectRecordV1::decode(bytes));
+    let (peak, _) = heap_of(|| decoded = ObjectRecordV2::decode(bytes));
     assert_eq!(peak, 0, "it is read in place");
     let object = match decoded {
         Ok(object) => object,
@@ -119,7 +119,7 @@ fn check_record(bytes: &[u8], _: &mut Prng) -> Behaviour {
     assert!(bytes.as_ptr_range().contains(&object.record.as_ptr()) || object.record.is_empty());
     let mut again = Vec::new();
     object.encode(&mut again);
-    assert_eq!(ObjectRecordV1::decode(&again), Ok(object), "not the same again");
+    assert_eq!(ObjectRecordV2::decode(&again), Ok(object), "not the same again");
     // The next check on the way into a partition.
     match Message::parse(object.record) {
         Ok(message) => Behaviour::of((2, message.field_count())),

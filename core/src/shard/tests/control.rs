@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bans::NEVER_MS;
-use crate::control::{Answer, Command, PLACES_MAX, Page, RoomRow, SessionRow};
+use crate::control::{Answer, Command, DIGEST_BYTES_MAX, PLACES_MAX, Page, RoomRow, SessionRow};
 use crate::ids::{PartitionId, SessionId};
 use crate::reason::Reason;
 
@@ -212,4 +212,63 @@ fn a_ban_of_the_address_takes_a_login_back_that_is_under_way() {
     assert_eq!(world.sessions(0, 10).rows.len(), 1);
     let home = world.shard.partition(PartitionId::of_name("bob")).unwrap();
     assert_eq!(home.user("bob").and_then(|user| user.session), None);
+}
+
+#[test]
+fn digests_are_told_group_by_group_and_added_to_that_of_all() {
+    let mut world = world_of(&["ann", "bob"]);
+    for _ in 0..30 {
+        world.run("0 create kind=k partition=9 a=1 ; 1 create kind=k partition=70");
+    }
+    world.run("0 create kind=k partition=65535");
+    let told = |world: &mut World, count| {
+        let (mut next, mut all) = (Some(ObjectId(0)), BTreeMap::<u16, (u64, u64)>::new());
+        while let Some(from) = next {
+            let page = match world.command(Command::DigestObjects { from, count }).0 {
+                Answer::Digests(page) => page,
+                other => panic!("{other:?}"),
+            };
+            assert!(page.rows.len() <= count);
+            for row in page.rows {
+                let sum = all.entry(row.group.0).or_default();
+                *sum = (sum.0 + row.objects, sum.1.wrapping_add(row.digest));
+            }
+            next = page.next;
+        }
+        all
+    };
+    let all = told(&mut world, 250);
+    let digest = |all: &BTreeMap<u16, (u64, u64)>| {
+        all.values().fold(0, |sum: u64, it| sum.wrapping_add(it.1))
+    };
+    assert_eq!(digest(&all), world.shard.objects_digest());
+    assert_eq!((all[&0].0, all[&1].0, all[&1023].0), (30, 30, 1));
+    assert_eq!(all.values().map(|it| it.0).sum::<u64>(), 63);
+    assert_eq!(told(&mut world, 1), all);
+    // A change of an object changes its group's.
+    world.run("0 set object=9.7 a=2");
+    let changed = told(&mut world, 250);
+    let differ: Vec<_> = all.keys().filter(|group| all[group] != changed[group]).collect();
+    assert_eq!(differ, [&0]);
+}
+
+#[test]
+fn digests_of_many_bytes_come_in_parts() {
+    let mut world = world_of(&["ann"]);
+    let text = "x".repeat(16_000);
+    let count = 2 * DIGEST_BYTES_MAX / text.len();
+    for _ in 0..count {
+        world.run(&format!("0 create kind=k partition=9 a={text}"));
+    }
+    let (mut next, mut parts, mut objects) = (Some(ObjectId(9 << 48)), 0, 0);
+    while let Some(from) = next {
+        let command = Command::DigestObjects { from, count: 250 };
+        let Answer::Digests(page) = world.command(command).0 else { panic!() };
+        let of_group = page.rows.iter().find(|row| row.group.0 == 0).map_or(0, |row| row.objects);
+        assert!(of_group as usize * text.len() < DIGEST_BYTES_MAX + text.len());
+        parts += u64::from(of_group > 0);
+        objects += of_group;
+        next = page.next;
+    }
+    assert_eq!((parts, objects), (2, count as u64));
 }

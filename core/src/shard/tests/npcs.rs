@@ -3,6 +3,7 @@
 use alloc::string::ToString;
 
 use super::*;
+use crate::ids::Sequence;
 use crate::message::packed;
 
 /// A shard of whose NPCs so many are moved after each turn.
@@ -209,7 +210,7 @@ fn restored_with(npcs: Value<'_>) -> World {
     let mut world = World::new(Limits::PRODUCTION);
     let record = packed("world", &[("name", Value::Text("w")), ("npcs", npcs)]);
     let id = format!("{}.1", PartitionId::of_name("w").0).parse().unwrap();
-    world.shard.restore_object(world.now, id, 1, &record).unwrap();
+    world.shard.restore_object(world.now, id, (1, Sequence(0)), &record).unwrap();
     world.run("1 open ; 1 login user=ann");
     world
 }

@@ -9,9 +9,10 @@ use crate::snapshot::{RestoreError, SNAPSHOT_BATCH_OBJECTS_MAX, SnapshotBatch, S
 /// What a store would hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Store {
-    objects: BTreeMap<ObjectId, (u64, Vec<u8>)>,
-    next_addresses: BTreeMap<PartitionId, Address>,
-    positions: BTreeMap<GroupId, Sequence>,
+    pub(super) objects: BTreeMap<ObjectId, ((u64, Sequence), Vec<u8>)>,
+    pub(super) tombstones: BTreeMap<ObjectId, Sequence>,
+    pub(super) next_addresses: BTreeMap<PartitionId, Address>,
+    pub(super) positions: BTreeMap<GroupId, Sequence>,
 }
 
 impl Store {
@@ -20,31 +21,52 @@ impl Store {
             match *state {
                 StoredState::Present { version, record } => {
                     let record = batch.record(record).as_bytes().to_vec();
-                    self.objects.insert(*id, (version, record));
+                    self.objects.insert(*id, ((version, batch.sequence()), record));
                 }
                 StoredState::Deleted => {
                     self.objects.remove(id);
+                    if let Some(sequence) = batch.tombstone() {
+                        self.tombstones.insert(*id, sequence);
+                    }
                 }
             }
+        }
+        for id in &batch.forgotten {
+            self.tombstones.remove(id);
         }
         self.next_addresses.extend(batch.next_addresses.iter().copied());
         let known = self.positions.insert(batch.group, batch.position);
         assert!(known.is_none_or(|known| known <= batch.position), "positions do not go back");
     }
 
-    /// A shard that starts with what is stored.
-    #[track_caller]
-    pub(super) fn restored(&self, limits: Limits, now: Now) -> Shard {
-        let mut shard = Shard::new(settings(limits));
-        for (id, (version, record)) in &self.objects {
-            shard.restore_object(now, *id, *version, record).unwrap();
-        }
-        for (partition, next) in &self.next_addresses {
-            shard.restore_addresses(*partition, *next).unwrap();
-        }
+    /// Loads what is stored into a shard that is new.
+    pub(super) fn load(&self, shard: &mut Shard, now: Now) -> Result<(), RestoreError> {
         for (group, position) in &self.positions {
             shard.restore_group(*group, *position);
         }
+        for (id, (known, record)) in &self.objects {
+            shard.restore_object(now, *id, *known, record)?;
+        }
+        for (id, sequence) in &self.tombstones {
+            shard.restore_tombstone(*id, *sequence)?;
+        }
+        for (partition, next) in &self.next_addresses {
+            shard.restore_addresses(*partition, *next)?;
+        }
+        Ok(())
+    }
+
+    /// A shard that starts with what is stored.
+    #[track_caller]
+    pub(super) fn restored(&self, limits: Limits, now: Now) -> Shard {
+        self.restored_from(limits, now, FIRST_ADDRESS)
+    }
+
+    #[track_caller]
+    fn restored_from(&self, limits: Limits, now: Now, first: Address) -> Shard {
+        let mut shard = Shard::new(settings(limits));
+        self.load(&mut shard, now).unwrap();
+        shard.restored(first).unwrap();
         shard
     }
 }
@@ -95,8 +117,8 @@ fn an_address_is_not_used_again_after_a_restart() {
         "1 delete object=7.2",
     ]);
     while world.store_next_batch() {}
-    world.shard = world.store.restored(Limits::PRODUCTION, world.now);
-    world.shard.restored(Address::new(1001).unwrap());
+    let first = Address::new(1001).unwrap();
+    world.shard = world.store.restored_from(Limits::PRODUCTION, world.now, first);
     world.run("1 open ; 1 login user=bob");
     assert_eq!(
         world.run("1 create kind=k partition=7 ; 1 create kind=k partition=8"),
@@ -239,7 +261,7 @@ fn what_cannot_belong_to_the_state_is_refused_by_name() {
     let now = Now { monotonic_ns: 0, wall_ms: 0 };
     let mut shard = Shard::new(settings(Limits::PRODUCTION));
     let user = packed("user", &[owner("ann")]);
-    shard.restore_object(now, own("ann"), 1, &user).unwrap();
+    shard.restore_object(now, own("ann"), (1, Sequence(0)), &user).unwrap();
     let next = ObjectId(own("ann").0 + 1);
     for (id, version, record, expected) in [
         (next, 1, vec![1], RestoreError::RecordMalformed),
@@ -253,11 +275,13 @@ fn what_cannot_belong_to_the_state_is_refused_by_name() {
         (own("bob"), 1, packed("room", &[name("carl")]), RestoreError::NameInvalid),
         (next, 1, packed("room", &[name("ann")]), RestoreError::NameTwice),
     ] {
-        let refused = shard.restore_object(now, id, version, &record);
+        let refused = shard.restore_object(now, id, (version, Sequence(0)), &record);
         assert_eq!(refused, Err(expected), "{id} {record:?}");
     }
     let given = shard.restore_addresses(own("ann").partition(), own("ann").address());
     assert_eq!(given, Err(RestoreError::AddressUnknown));
+    let buried = shard.restore_tombstone(own("ann"), Sequence(1));
+    assert_eq!(buried, Err(RestoreError::DeletedAndPresent));
     assert_eq!(shard.counters().objects, 1);
 }
 
