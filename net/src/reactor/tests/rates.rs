@@ -156,7 +156,7 @@ fn a_stranger_who_dribbles_a_frame_is_heard_more_and_more_seldom_and_loses_nothi
     // second, and then until a second before the login is due.
     let (beginning, rest) = said.split_at(said.len() - 7);
     client.send(beginning.as_bytes());
-    for byte in rest[..6].as_bytes() {
+    for byte in &rest.as_bytes()[..6] {
         pass(&mut node, 500, 10);
         client.send(&[*byte]);
     }
