@@ -7,11 +7,13 @@
 //! ```
 //!
 //! [`state_store`] is the one file that knows RocksDB, [`object_record`] the one that knows the
-//! format of what stands in it.
+//! format of what stands in it. [`delta_log`] is the log of all changes: its format, writer and
+//! recovery.
 //!
 //! Invariants: a batch is stored as a whole or not at all; what is stored is never newer than the log;
 //! bytes from the disk are checked before they are read; an address that was given away is never given away again.
 
+pub mod delta_log;
 pub mod object_record;
 pub mod state_store;
 

@@ -58,6 +58,7 @@ const LAYERS: &[Layer] = &[
         package: "warren-storage",
         siblings: &["warren-core"],
         externals: Some(&[
+            "crc32c",
             "crossbeam-channel",
             "glommio",
             "rkyv",

@@ -1,0 +1,210 @@
+//! The writer: gathers records, writes them as commits, begins segments and removes old ones.
+
+use std::collections::VecDeque;
+use std::{io, mem};
+
+use warren_core::ids::{GroupId, Sequence};
+
+use super::format::{
+    COMMIT_HEADER_BYTES, Records, SegmentHeader, append_record, seal_commit, sealed_body,
+};
+use super::recovery::{GroupEnds, KeptSegment, LogEnd};
+use super::{
+    BLOCK_BYTES, DiskCall, LogDisk, LogError, LogSettings, RecordHeader, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
+};
+
+/// A commit on its way: room for its header, and its records.
+struct Gathering {
+    bytes: Vec<u8>,
+    records: u32,
+}
+
+impl Gathering {
+    fn new() -> Self {
+        Self { bytes: vec![0; COMMIT_HEADER_BYTES], records: 0 }
+    }
+}
+
+/// The segment that is written to.
+struct OpenSegment<F> {
+    number: u64,
+    file: F,
+    bytes: u64,
+    /// Where the next commit begins.
+    offset: u64,
+}
+
+/// The log of a node.
+pub struct DeltaLog<D: LogDisk> {
+    disk: D,
+    segment_bytes: u64,
+    salt: u32,
+    gathering: Gathering,
+    /// A whole commit that is not durable yet; empty: none. Here it stays until it is.
+    sealed: Vec<u8>,
+    /// The number of that commit, or of the next.
+    next_commit: u64,
+    /// None before the first commit, and after a call has failed or was given up half-way.
+    open: Option<OpenSegment<D::File>>,
+    /// The number of the next segment. A number counts as used when the first commit in its segment
+    /// is durable: until then the segment is made anew, and failures leave no heap of them.
+    next_segment: u64,
+    /// Segments with what is durable in them, the oldest first.
+    kept: VecDeque<KeptSegment>,
+    ends: GroupEnds,
+}
+
+impl<D: LogDisk> DeltaLog<D> {
+    /// Goes on behind what [`recover`](super::recover) found, in a new segment. All that was found is durable when
+    /// this has returned, and can be told to be.
+    ///
+    /// # Errors
+    /// [`LogError`]: the disk has failed. Nothing is lost, and another start may try again.
+    ///
+    /// # Panics
+    /// When the settings are not what [`LogSettings`] says.
+    pub async fn begin(disk: D, settings: LogSettings, end: LogEnd) -> Result<Self, LogError> {
+        let LogSettings { segment_bytes } = settings;
+        let is_whole = segment_bytes.is_multiple_of(BLOCK_BYTES as u64);
+        let is_allowed = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes);
+        assert!(is_whole && is_allowed, "segments of {segment_bytes} bytes");
+        let mut log = Self {
+            disk,
+            segment_bytes,
+            salt: end.salt,
+            gathering: Gathering::new(),
+            next_commit: end.next_commit - u64::from(!end.last_commit.is_empty()),
+            sealed: end.last_commit,
+            open: None,
+            next_segment: end.next_segment,
+            kept: end.kept.into(),
+            ends: end.ends,
+        };
+        // Nobody knows whether the last commit was synced before the process ended.
+        log.commit().await?;
+        Ok(log)
+    }
+
+    /// Adds a record to the commit that is gathered.
+    ///
+    /// # Panics
+    /// When the group's last record is not the one before this, or has a higher epoch: what is
+    /// written so could not be read again.
+    pub fn push(&mut self, header: RecordHeader, payload: &[u8]) {
+        if let Err(expected) = self.ends.note(header) {
+            panic!("{header:?}; expected: {expected}");
+        }
+        append_record(&mut self.gathering.bytes, header, payload);
+        self.gathering.records += 1;
+    }
+
+    /// Bytes of what was pushed and is not durable yet. Whoever pushes bounds them, below
+    /// [`COMMIT_BYTES_MAX`](super::COMMIT_BYTES_MAX).
+    #[must_use]
+    pub fn gathered_bytes(&self) -> usize {
+        self.sealed.len() + self.gathering.bytes.len() - COMMIT_HEADER_BYTES
+    }
+
+    /// Writes what was gathered, and syncs it. When it has returned `Ok`, all that was pushed before
+    /// is durable.
+    ///
+    /// # Errors
+    /// [`LogError`]: nothing of what was gathered counts as durable. Nothing is lost either: the
+    /// next call writes it again to a new segment, and then what was pushed meanwhile.
+    pub async fn commit(&mut self) -> Result<(), LogError> {
+        self.write_sealed().await?;
+        if self.gathering.records > 0 {
+            let Gathering { bytes, records } = &mut self.gathering;
+            seal_commit(bytes, self.next_commit, *records, self.salt);
+            mem::swap(bytes, &mut self.sealed);
+            bytes.clear();
+            bytes.resize(COMMIT_HEADER_BYTES, 0);
+            *records = 0;
+            self.write_sealed().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the sealed commit durable, if there is one.
+    async fn write_sealed(&mut self) -> Result<(), LogError> {
+        if self.sealed.is_empty() {
+            return Ok(());
+        }
+        let length = self.sealed.len() as u64;
+        // It comes back when all went well: also not when this future is dropped half-way.
+        let mut open = match self.open.take() {
+            Some(open) if open.bytes - open.offset >= length => open,
+            _ => self.begin_segment(length).await?,
+        };
+        let segment = open.number;
+        let failed = |call| move |error| LogError { call, segment, error };
+        let written = self.disk.write(&open.file, open.offset, &self.sealed).await;
+        written.map_err(failed(DiskCall::Write))?;
+        self.disk.sync(&open.file).await.map_err(failed(DiskCall::Sync))?;
+        open.offset += length;
+        self.open = Some(open);
+        self.note_durable(segment);
+        Ok(())
+    }
+
+    /// Makes a segment with room for a commit of this length, up to its synced header.
+    async fn begin_segment(&mut self, length: u64) -> Result<OpenSegment<D::File>, LogError> {
+        let bytes = self.segment_bytes.max(BLOCK_BYTES as u64 + length);
+        let segment = self.next_segment;
+        let failed = |call| move |error: io::Error| LogError { call, segment, error };
+        let created = self.disk.create(segment, bytes).await;
+        let file = created.map_err(failed(DiskCall::Create))?;
+        let header =
+            SegmentHeader { salt: self.salt, segment, bytes, first_commit: self.next_commit };
+        let written = self.disk.write(&file, 0, &header.encode()).await;
+        written.map_err(failed(DiskCall::Write))?;
+        // Without this sync a power cut could leave a commit that is whole, and no header.
+        self.disk.sync(&file).await.map_err(failed(DiskCall::Sync))?;
+        Ok(OpenSegment { number: segment, file, bytes, offset: BLOCK_BYTES as u64 })
+    }
+
+    /// The sealed commit is durable, in this segment.
+    fn note_durable(&mut self, segment: u64) {
+        if segment == self.next_segment {
+            self.next_segment += 1;
+            self.kept.push_back(KeptSegment::new(segment));
+        }
+        let kept = self.kept.back_mut().expect("the open segment is kept");
+        assert_eq!(kept.number, segment, "commits go to the newest segment");
+        for record in Records::new(sealed_body(&self.sealed)) {
+            let (_, header, _) = record.expect("it was pushed here, or read");
+            kept.note(header);
+        }
+        self.next_commit += 1;
+        self.sealed.clear();
+    }
+
+    /// Removes the oldest segments, as long as every group's position has reached all that is in
+    /// them: what a start would not replay. The newest stays. Says how many went.
+    ///
+    /// # Errors
+    /// [`LogError`]: the disk could not remove one; the next call tries again.
+    pub async fn release(
+        &mut self,
+        position_of: impl Fn(GroupId) -> Sequence,
+    ) -> Result<usize, LogError> {
+        let mut released = 0;
+        while let [oldest, _, ..] = self.kept.make_contiguous() {
+            if !oldest.is_passed(&position_of) {
+                break;
+            }
+            let segment = oldest.number;
+            match self.disk.remove(segment).await {
+                // A call before this one may have come half-way.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(LogError { call: DiskCall::Remove, segment, error });
+                }
+                _ => {}
+            }
+            self.kept.pop_front();
+            released += 1;
+        }
+        Ok(released)
+    }
+}
