@@ -13,6 +13,7 @@ use core::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use warren_core::acknowledgement::AckDefaults;
 use warren_core::authentication::Authentication;
 use warren_core::bans::AddressRange;
 use warren_core::rate::Rate;
@@ -26,7 +27,7 @@ pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigProblem, Position};
 pub use keys::{Allowed, KEYS, Key};
 
-use auth::auth_config;
+use auth::{ack_defaults, auth_config};
 use error::Located;
 use keys::{ConfigFile, LOG_FORMATS, LOG_LEVELS};
 
@@ -129,6 +130,8 @@ pub struct LimitsConfig {
     pub replay_bytes_max: usize,
     /// Deliveries of one shard that are remembered.
     pub replay_links_max: usize,
+    /// Bytes of what waits on a shard until it is durable.
+    pub log_wait_bytes_max: usize,
     /// Bytes in a second that are kept of what one session alone is told.
     pub replay_bytes_per_s: u64,
     /// Milliseconds for which a room made by `join` stays when it is empty.
@@ -179,6 +182,8 @@ pub struct ServerConfig {
     pub data: Option<PathBuf>,
     /// Who clients are, and what they may do.
     pub auth: AuthConfig,
+    /// When requests that do not say so are answered.
+    pub ack_defaults: AckDefaults,
     /// Where the admin endpoint is.
     pub admin_listen: Endpoint,
     /// The file of its token, if the operator has made one.
@@ -273,14 +278,16 @@ impl ServerConfig {
 
     fn from_text(text: &str, overrides: &Overrides, cores: usize) -> Result<Self, Located> {
         let file: ConfigFile = toml::from_str(text)?;
+        let data = overrides.data.clone().or_else(|| file.server.data().given());
         let config = Self {
+            ack_defaults: ack_defaults(&file.methods, data.is_some())?,
             listen: overrides.listen.unwrap_or_else(|| file.server.listen().get()),
             shards: file
                 .server
                 .shards()
                 .count_given()
                 .map(|given| overrides.shards.or(given).unwrap_or(cores).max(1))?,
-            data: overrides.data.clone().or_else(|| file.server.data().given()),
+            data,
             auth: auth_config(
                 &file.auth,
                 &file.methods,
@@ -424,6 +431,7 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         replay_messages_max: limits.replay_messages_max().count()?,
         replay_bytes_max: limits.replay_bytes_max().count()?,
         replay_links_max: limits.replay_links_max().count()?,
+        log_wait_bytes_max: limits.log_wait_bytes_max().count()?,
         replay_bytes_per_s: limits.replay_bytes_per_s().number()?,
         room_grace_ms: limits.room_grace_ms().number()?,
         join_creates_rooms: limits.join_creates_rooms().get(),

@@ -619,6 +619,7 @@ fn shard_settings(
             replay_messages_max: config.limits.replay_messages_max,
             replay_bytes_max: config.limits.replay_bytes_max,
             replay_links_max: config.limits.replay_links_max,
+            log_wait_bytes_max: config.limits.log_wait_bytes_max,
             // More at once could not be told again.
             replay_alone: Rate {
                 per_s: config.limits.replay_bytes_per_s,
@@ -632,6 +633,7 @@ fn shard_settings(
         token_seed: token_seed()?,
         snapshot_interval_ns: config.data.is_some().then_some(interval_ns),
         has_log: false,
+        ack_defaults: config.ack_defaults,
         authentication: config.auth.authentication.clone(),
         policy: config.auth.policy.clone(),
         join_creates_rooms: config.limits.join_creates_rooms,

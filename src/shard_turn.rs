@@ -47,6 +47,16 @@ impl ShardTurn {
         self.inputs.durable.push((group, sequence));
     }
 
+    /// The log takes nothing more: what waits for it is answered in the next turn.
+    pub fn log_failed(&mut self) {
+        self.shard.log_failed();
+    }
+
+    /// The log goes on.
+    pub fn log_works(&mut self) {
+        self.shard.log_works();
+    }
+
     /// One turn. When the shard drains, it takes no new input from clients.
     pub fn turn(
         &mut self,

@@ -49,6 +49,12 @@ pub struct ShardCounters {
     pub delta_batches: u64,
     /// Gauge: those of them that the log has not said to be durable.
     pub delta_batches_waiting: u64,
+    /// Gauge: replies and notices of objects that wait until what they tell of is durable.
+    pub log_waiting: u64,
+    /// Gauge: bytes of these.
+    pub log_waiting_bytes: u64,
+    /// Gauge: 1 while the log has failed, otherwise 0.
+    pub log_failed: u64,
     /// Notices of objects that a room's members hear.
     pub object_notices: u64,
     /// Notices that nobody hears: there is no such room, or whoever changed the object is not in it.
@@ -126,6 +132,9 @@ impl Default for ShardCounters {
             world_entities: 0,
             delta_batches: 0,
             delta_batches_waiting: 0,
+            log_waiting: 0,
+            log_waiting_bytes: 0,
+            log_failed: 0,
             object_notices: 0,
             object_notices_unheard: 0,
             object_notices_dropped: 0,

@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod acknowledgement;
 pub mod admission;
 pub mod authentication;
 pub mod authorize;
@@ -23,6 +24,7 @@ mod hearing;
 pub mod ids;
 mod kinds;
 pub mod limits;
+mod log_wait;
 pub mod mesh;
 pub mod message;
 pub mod name;

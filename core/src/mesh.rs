@@ -4,6 +4,7 @@
 
 use alloc::vec::Vec;
 
+use crate::acknowledgement::AckLevel;
 use crate::admission::AddressEvent;
 use crate::authorize::Roles;
 use crate::ids::{ConnectionId, Epoch, ObjectId, PartitionId, SessionId, ShardId};
@@ -36,7 +37,10 @@ impl Origin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// Run the message's method and reply.
-    Request,
+    Request {
+        /// When, if it changes something.
+        level: AckLevel,
+    },
     /// The session is gone: take it out of this room. No reply.
     LeaveRoom {
         /// Which room.

@@ -49,6 +49,7 @@ macro_rules! reasons {
                     Self::PartitionFull => "limits.objects_per_partition_max",
                     Self::PartitionMemoryFull => "limits.partition_bytes_max",
                     Self::ServerFull => "limits.state_bytes_max",
+                    Self::LogBehind => "limits.log_wait_bytes_max",
                     Self::SlowConsumer => "limits.send_queue_bytes_max",
                     Self::RoomFull => "members_max",
                     Self::WorldFull => "limits.world_entities_max",
@@ -236,7 +237,12 @@ reasons! {
     TooManyUnauthenticated = "too-many-unauthenticated", 503, "connect again later";
     /// A queue on the way is full; try again.
     Busy = "busy", 503, "try again, later each time";
-    /// This node cannot promise that level of `ack`.
+    /// So many replies wait until their changes are durable that no more may; nothing has changed.
+    LogBehind = "log-behind", 503, "try again, later each time";
+    /// The change is made, and whether it is durable is not known: the log has failed. The answer has the
+    /// fields of the reply.
+    NotDurable = "not-durable", 500, "`get` the object later, and see whether the change is there";
+    /// This node cannot promise that level of `ack`; nothing has changed.
     LevelUnavailable = "level-unavailable", 501, "ask for a lower `ack`";
     /// The client takes its messages too slowly.
     SlowConsumer = "slow-consumer", 504, "connect again, and read faster";

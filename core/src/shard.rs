@@ -15,7 +15,8 @@
 //! sessions beside their connections, `shard/events.rs` from events to effects and changes,
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/worlds.rs` worlds at their home, `shard/frames.rs` worlds where their members are,
-//! `shard/snapshots.rs` from changes to what is stored, `shard/restore.rs` the way back, `shard/durability.rs` what the log has, `shard/crowds.rs` rooms with many
+//! `shard/snapshots.rs` from changes to what is stored, `shard/restore.rs` the way back,
+//! `shard/durability.rs` what the log has and what waits for it, `shard/crowds.rs` rooms with many
 //! members, `shard/npcs.rs` when NPCs are moved, `shard/pages.rs` pages of `rooms`,
 //! `shard/control.rs` the operator's commands.
 
@@ -25,6 +26,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::acknowledgement::AckDefaults;
 use crate::admission::{AddressEvent, Admission, Places};
 use crate::authentication::Authentication;
 use crate::authorize::Policy;
@@ -37,6 +39,7 @@ use crate::hashing::HashSeed;
 use crate::hearing::Hearing;
 use crate::ids::{Address, GROUP_COUNT, ObjectId, PARTITION_COUNT, PartitionId, ShardId};
 use crate::limits::{ARENA_BYTES_KEPT_MAX, Limits, TURN_OUTPUT_BYTES_MAX};
+use crate::log_wait::LogWait;
 use crate::mesh::{MeshBatch, MeshMessage};
 use crate::message::Message;
 use crate::parked::WaitingLogins;
@@ -95,6 +98,8 @@ pub struct ShardSettings {
     /// Whether its delta batches go to a log that says which of them are durable. Without one a change
     /// is as durable as it becomes when it is applied.
     pub has_log: bool,
+    /// When requests that do not say so are answered.
+    pub ack_defaults: AckDefaults,
     /// Told in `hello`: longest frame, in bytes.
     pub frame_bytes_max: u64,
     /// Told in `hello`: how often a binary client has to be heard, in milliseconds.
@@ -131,6 +136,8 @@ pub struct Shard {
     group_sequences: Vec<u64>,
     /// Of those, up to where each group's are durable.
     durable_sequences: Vec<u64>,
+    log_wait: LogWait,
+    has_log_failed: bool,
     /// Objects that wait to be stored; none when nothing is.
     changed: Option<ChangedObjects>,
     /// Empty but for a start.
@@ -187,6 +194,8 @@ impl Shard {
             partitions: (0..PARTITION_COUNT).map(|_| None).collect(),
             group_sequences: vec![0; GROUP_COUNT],
             durable_sequences: vec![0; GROUP_COUNT],
+            log_wait: LogWait::new(),
+            has_log_failed: false,
             changed: settings.snapshot_interval_ns.map(|_| ChangedObjects::new()),
             restoring: Restoring::default(),
             first_address: FIRST_ADDRESS,
@@ -220,6 +229,7 @@ impl Shard {
         for (group, sequence) in &inputs.durable {
             self.note_durable(*group, *sequence);
         }
+        self.tell_durable(outputs);
         self.relays.forget_listed();
         self.watch_relays.forget_listed();
         self.advance_crowds(outputs);
@@ -271,15 +281,17 @@ impl Shard {
         self.counters.queued_events = self.queue.len() as u64;
         self.counters.changed_objects = self.changed_object_count() as u64;
         self.counters.snapshots_waiting = self.waiting_snapshot_count() as u64;
+        self.counters.log_waiting = self.log_wait.len() as u64;
+        self.counters.log_waiting_bytes = self.log_wait.size_bytes() as u64;
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
-    /// Whether events, pages, logins or ends of sessions wait for the next turn. NPCs do not count: see
+    /// Whether events, pages, logins, ends of sessions or what became durable wait for the next turn. NPCs do not count: see
     /// [`has_npcs_due`](Self::has_npcs_due).
     #[must_use]
     pub fn has_work(&self) -> bool {
         let is_overdue = self.detached.first_overdue(self.now.monotonic_ns).is_some();
-        let waits = is_overdue || self.waiting_logins.len() > 0;
+        let waits = is_overdue || self.waiting_logins.len() > 0 || self.has_durable_to_tell();
         waits || self.is_world_due() || self.queue.len() > 0 || !self.pages.is_empty()
     }
 

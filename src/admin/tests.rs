@@ -84,6 +84,7 @@ fn settings() -> ShardSettings {
         login_ms: 10_000,
         snapshot_interval_ns: None,
         has_log: false,
+        ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
     }
 }
 

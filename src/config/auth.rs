@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use toml::Spanned;
+use warren_core::acknowledgement::{AckDefaults, AckLevel};
 use warren_core::authentication::Authentication;
 use warren_core::authorize::{Policy, PolicyFault};
 use warren_core::ticket::{TicketKey, TicketVerifier};
 
 use super::error::Located;
-use super::keys::{AuthSection, Setting};
+use super::keys::{AuthSection, METHOD_ACK_PATH, Setting};
 
 /// The words of `auth.mode`.
 pub(super) const AUTH_MODES: &[&str] = &["open", "ticket"];
@@ -29,7 +30,8 @@ pub struct AuthConfig {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MethodSection {
-    roles: Spanned<Vec<String>>,
+    roles: Option<Spanned<Vec<String>>>,
+    ack: Option<Spanned<String>>,
 }
 
 /// The methods with rules of their own, by name.
@@ -85,11 +87,12 @@ fn policy(auth: &AuthSection, methods: &MethodSections) -> Result<Policy, Locate
             auth.roles().conflict(&format_args!("a list with `{name}`"), why(fault))
         })?;
     }
-    for (method, rule) in methods {
-        let roles = rule.roles.get_ref();
+    for (method, section) in methods {
+        let Some(rule) = &section.roles else { continue };
+        let roles = rule.get_ref();
         policy.set_rule(method.get_ref(), roles.iter().map(String::as_str)).map_err(|fault| {
             let span = match fault {
-                PolicyFault::RoleUnknown => rule.roles.span(),
+                PolicyFault::RoleUnknown => rule.span(),
                 _ => method.span(),
             };
             let value = format!("{roles:?} for `{}`", method.get_ref());
@@ -97,6 +100,32 @@ fn policy(auth: &AuthSection, methods: &MethodSections) -> Result<Policy, Locate
         })?;
     }
     Ok(policy)
+}
+
+/// When requests that do not say so are answered.
+pub(super) fn ack_defaults(
+    methods: &MethodSections,
+    has_data: bool,
+) -> Result<AckDefaults, Located> {
+    let mut defaults = AckDefaults::default();
+    for (method, section) in methods {
+        let Some(ack) = &section.ack else { continue };
+        let wrong = |span, why| {
+            let value = format!("{:?} for `{}`", ack.get_ref(), method.get_ref());
+            Located::conflict(Some(span), METHOD_ACK_PATH, value, why)
+        };
+        let index = AckLevel::WORDS.iter().position(|word| word == ack.get_ref());
+        let Some(level) = index.and_then(AckLevel::from_index) else {
+            return Err(wrong(ack.span(), format!("allowed: {}", AckLevel::WORDS.join(", "))));
+        };
+        if level == AckLevel::Durable && !has_data {
+            let why = "allowed: with `server.data`, where the log is".to_owned();
+            return Err(wrong(ack.span(), why));
+        }
+        let set = defaults.set(method.get_ref(), level);
+        set.map_err(|fault| wrong(method.span(), fault.to_string()))?;
+    }
+    Ok(defaults)
 }
 
 fn why(fault: PolicyFault) -> String {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::keys::METHOD_ROLES_PATH;
+use super::keys::{METHOD_ACK_PATH, METHOD_ROLES_PATH};
 use super::{ConfigError, KEYS, Overrides, ServerConfig, read_file};
 
 /// Who said a value.
@@ -67,7 +67,7 @@ impl EffectiveConfig {
             let (value, source) = match flag_value(key.path, overrides) {
                 Some(value) => (Some(value), Source::CommandLine),
                 None => match value_at(&table, key.path) {
-                    Some(value) => (Some(value.clone()), Source::File),
+                    Some(value) => (Some(value), Source::File),
                     None => (default_value(key.path, key.default, cores), Source::Default),
                 },
             };
@@ -136,28 +136,39 @@ fn count_value(count: usize) -> Value {
     Value::Integer(i64::try_from(count).expect("a number of cores"))
 }
 
-fn value_at<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
-    if path == METHOD_ROLES_PATH {
-        // The sections of all methods are told as one value.
-        return table.get("methods");
-    }
+fn value_at(table: &Table, path: &str) -> Option<Value> {
     let (section, name) = path.rsplit_once('.').expect("a key is in a section");
+    if matches!(path, METHOD_ROLES_PATH | METHOD_ACK_PATH) {
+        // What the sections of all methods say is told as one value.
+        return of_methods(table.get("methods")?.as_table()?, name);
+    }
     let mut found = table;
     for part in section.split('.') {
         found = found.get(part)?.as_table()?;
     }
-    found.get(name)
+    found.get(name).cloned()
+}
+
+/// The sections of methods that have this key, with it alone.
+fn of_methods(methods: &Table, name: &str) -> Option<Value> {
+    let said = methods.iter().filter_map(|(method, keys)| {
+        let value = keys.get(name)?.clone();
+        let section = Table::from_iter([(name.to_owned(), value)]);
+        Some((method.clone(), Value::Table(section)))
+    });
+    let said: Table = said.collect();
+    (!said.is_empty()).then_some(Value::Table(said))
 }
 
 impl fmt::Display for EffectiveConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut current = "";
+        let (mut current, mut methods) = ("", Table::new());
         for EffectiveKey { path, value, source } in &self.keys {
-            if *path == METHOD_ROLES_PATH {
-                write_methods(f, value.as_ref().and_then(Value::as_table))?;
+            let (section, name) = path.rsplit_once('.').expect("a key is in a section");
+            if matches!(*path, METHOD_ROLES_PATH | METHOD_ACK_PATH) {
+                merge_methods(&mut methods, value.as_ref());
                 continue;
             }
-            let (section, name) = path.rsplit_once('.').expect("a key is in a section");
             if section != current {
                 let space = if current.is_empty() { "" } else { "\n" };
                 writeln!(f, "{space}[{section}]")?;
@@ -171,15 +182,27 @@ impl fmt::Display for EffectiveConfig {
                 None => writeln!(f, "{:<40} # not set", format!("# {name}"))?,
             }
         }
-        Ok(())
+        write_methods(f, &methods)
+    }
+}
+
+/// Puts what one key says of methods into their sections.
+fn merge_methods(methods: &mut Table, said: Option<&Value>) {
+    for (method, keys) in said.and_then(Value::as_table).into_iter().flatten() {
+        let section = methods.entry(method).or_insert_with(|| Value::Table(Table::new()));
+        let section = section.as_table_mut().expect("a section is a table");
+        section.extend(keys.as_table().cloned().into_iter().flatten());
     }
 }
 
 /// The sections of methods, as they stand in a file.
-fn write_methods(f: &mut fmt::Formatter<'_>, methods: Option<&Table>) -> fmt::Result {
-    let Some(methods) = methods else {
-        return writeln!(f, "\n# [methods.NAME]\n{:<40} # not set", "# roles");
-    };
+fn write_methods(f: &mut fmt::Formatter<'_>, methods: &Table) -> fmt::Result {
+    if methods.is_empty() {
+        writeln!(f, "\n# [methods.NAME]")?;
+        for name in ["# roles", "# ack"] {
+            writeln!(f, "{name:<40} # not set")?;
+        }
+    }
     for (method, keys) in methods {
         writeln!(f, "\n[methods.{method}]")?;
         for (name, value) in keys.as_table().into_iter().flatten() {

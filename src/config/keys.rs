@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
+use warren_core::acknowledgement::AckLevel;
 use warren_core::authorize::ROLES_MAX;
 use warren_core::bans::AddressRange;
 use warren_core::name::check_name;
@@ -282,7 +283,7 @@ macro_rules! sections {
 
         /// Every key, in the order of the table in `docs/configuration.md`.
         pub const KEYS: &[Key] =
-            &[$($(sections!(@key $header $key $default $allowed, $($doc)+),)+)+ METHOD_ROLES];
+            &[$($(sections!(@key $header $key $default $allowed, $($doc)+),)+)+ METHOD_ROLES, METHOD_ACK];
     };
     (@key $header:literal $key:ident $default:literal $allowed:expr, $($doc:literal)+) => {
         Key {
@@ -294,7 +295,7 @@ macro_rules! sections {
     };
 }
 
-/// The one key whose path has a part that is the operator's to choose.
+/// The keys whose paths have a part that is the operator's to choose.
 const METHOD_ROLES: Key = Key {
     path: METHOD_ROLES_PATH,
     default: "",
@@ -302,8 +303,16 @@ const METHOD_ROLES: Key = Key {
     description: "Who may use the method of that name: whoever has one of these roles. \
                   Default: `user` and `admin`.",
 };
-/// Its path.
+const METHOD_ACK: Key = Key {
+    path: METHOD_ACK_PATH,
+    default: "",
+    allowed: Allowed::Words(AckLevel::WORDS),
+    description: "When requests of that method without `ack` are answered: for `create`, `set` and `delete`. \
+                  Default: `applied`. `durable` needs `server.data`.",
+};
+/// Their paths.
 pub(super) const METHOD_ROLES_PATH: &str = "methods.NAME.roles";
+pub(super) const METHOD_ACK_PATH: &str = "methods.NAME.ack";
 
 /// Labels of all protocols.
 const PROTOCOL_LABELS: [&str; Protocol::ALL.len()] = {
@@ -539,6 +548,9 @@ sections! {
         /// half of `limits.send_queue_bytes_max` at once. What is more is told and not kept: who is
         /// cut before hearing it is answered `resume-too-old`. 0: any number.
         replay_bytes_per_s: u64 = "16384", Allowed::Range(0, 1024 * GIB);
+        /// Bytes of replies and notices of one shard that wait until what they tell of is durable; then
+        /// requests with `ack=durable` are answered `log-behind`. One event may add more.
+        log_wait_bytes_max: u64 = "16777216", Allowed::Range(KIB, 64 * GIB);
         /// `join` makes the room when there is none.
         join_creates_rooms: bool = "true", Allowed::Switch;
     }

@@ -1,3 +1,4 @@
+use warren_core::acknowledgement::{AckDefaults, AckLevel};
 use warren_core::authentication::Authentication;
 use warren_core::authorize::Policy;
 use warren_core::limits::Limits;
@@ -54,6 +55,9 @@ fn every_key_can_be_set() {
         insecure_open = true
         [methods.create]
         roles = ["admin", "bard"]
+        ack = "durable"
+        [methods.set]
+        ack = "applied"
         [admin]
         listen = "127.0.0.2:1001"
         token_file = "/etc/warren/token"
@@ -118,6 +122,7 @@ fn every_key_can_be_set() {
         replay_messages_max = 32
         replay_bytes_max = 1025
         replay_links_max = 1027
+        log_wait_bytes_max = 1044
         replay_bytes_per_s = 27
         room_grace_ms = 19
         join_creates_rooms = false
@@ -152,6 +157,11 @@ fn every_key_can_be_set() {
             )),
             policy,
             insecure_open: true,
+        },
+        ack_defaults: {
+            let mut defaults = AckDefaults::default();
+            defaults.set("create", AckLevel::Durable).unwrap();
+            defaults
         },
         admin_listen: "127.0.0.2:1001".parse().unwrap(),
         admin_token_file: Some(PathBuf::from("/etc/warren/token")),
@@ -219,6 +229,7 @@ fn every_key_can_be_set() {
             replay_messages_max: 32,
             replay_bytes_max: 1025,
             replay_links_max: 1027,
+            log_wait_bytes_max: 1044,
             replay_bytes_per_s: 27,
             room_grace_ms: 19,
             join_creates_rooms: false,
@@ -441,6 +452,24 @@ fn rules_for_roles_and_methods_that_are_not_there_are_refused() {
             "[methods.create]\nrole = []".to_owned(),
             "2:1: unknown key `role`: did you mean `roles`?",
         ),
+        (
+            "[methods.set]\nack = \"durable\"".to_owned(),
+            "2:7: `methods.NAME.ack` is \"durable\" for `set`; allowed: with `server.data`, where the \
+             log is",
+        ),
+        (
+            "[methods.set]\nack = \"replicated\"".to_owned(),
+            "2:7: `methods.NAME.ack` is \"replicated\" for `set`; allowed: applied, durable",
+        ),
+        (
+            "[methods.join]\nack = \"applied\"".to_owned(),
+            "1:10: `methods.NAME.ack` is \"applied\" for `join`; allowed: for `create`, `set` and \
+             `delete`",
+        ),
+        (
+            "[methods.dance]\nack = \"applied\"".to_owned(),
+            "1:10: `methods.NAME.ack` is \"applied\" for `dance`; there is no such method",
+        ),
     ] {
         check_refused(&text, expected);
     }
@@ -574,6 +603,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         replay_messages_max: limits.replay_messages_max,
         replay_bytes_max: limits.replay_bytes_max,
         replay_links_max: limits.replay_links_max,
+        log_wait_bytes_max: limits.log_wait_bytes_max,
         replay_bytes_per_s: limits.replay_alone.per_s,
         room_grace_ms: limits.room_grace_ns / 1_000_000,
         join_creates_rooms: true,
@@ -632,7 +662,7 @@ fn every_key_of_the_table_is_known_to_the_file() {
             Allowed::List(..) => "[]".to_owned(),
         };
         // A minimum may be too small beside the other defaults, but it is no unknown key.
-        if let Err(error) = load(&format!("{} = {value}", key.path.replace("NAME", "chat"))) {
+        if let Err(error) = load(&format!("{} = {value}", key.path.replace("NAME", "create"))) {
             let of_others = ["`protocol.frame_bytes_max`", "with `tls."];
             assert!(of_others.iter().any(|word| error.contains(word)), "{error}");
         }
@@ -649,7 +679,7 @@ fn effective(text: &str, overrides: &Overrides) -> (ServerConfig, EffectiveConfi
     loaded.unwrap()
 }
 
-const SOME_KEYS: &str = "methods.create.roles = [\"admin\"]\nmethods.say.roles = []\nserver.listen = \"127.0.0.1:1\"\nserver.data = \"/a\"\n\
+const SOME_KEYS: &str = "methods.create.roles = [\"admin\"]\nmethods.create.ack = \"applied\"\nmethods.say.roles = []\nserver.listen = \"127.0.0.1:1\"\nserver.data = \"/a\"\n\
                          [protocol.connserver]\nlegacy = true\n[limits]\nconnections_max = 7\n";
 
 #[test]
@@ -680,6 +710,7 @@ fn the_effective_configuration_says_who_said_what() {
             "{ create = { roles = [\"admin\"] }, say = { roles = [] } }",
             Source::File,
         ),
+        ("methods.NAME.ack", "{ create = { ack = \"applied\" } }", Source::File),
     ] {
         assert_eq!(told(path), (value.to_owned(), source), "{path}");
     }

@@ -86,6 +86,14 @@ pub(super) const SCALARS: &[Scalar] = &[
         turn.shard.world_members_stalled
     }),
     counter("delta_batches", "Delta batches made", |turn| turn.shard.delta_batches),
+    gauge("delta_batches_waiting", "Delta batches that are not durable yet", |turn| {
+        turn.shard.delta_batches_waiting
+    }),
+    gauge("log_waiting", "Replies and notices that wait until they are durable", |turn| {
+        turn.shard.log_waiting
+    }),
+    gauge("log_waiting_bytes", "Bytes in memory of these", |turn| turn.shard.log_waiting_bytes),
+    gauge("log_failed", "1 while the log takes nothing", |turn| turn.shard.log_failed),
     gauge("logins_waiting", "Logins that wait for a turn that may check their tickets", |turn| {
         turn.shard.logins_waiting
     }),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use warren_core::acknowledgement::{AckDefaults, AckLevel};
 use warren_core::authentication::Authentication;
 use warren_core::authorize::Policy;
 use warren_core::rate::Rate;
@@ -37,6 +38,8 @@ audience = "world"
 leeway_s = 31
 roles = ["bard"]
 insecure_open = true
+[methods.set]
+ack = "durable"
 [methods.create]
 roles = ["bard"]
 [protocol]
@@ -101,6 +104,7 @@ detached_sessions_max = 1032
 replay_messages_max = 1033
 replay_bytes_max = 1034
 replay_links_max = 1040
+log_wait_bytes_max = 1043
 replay_bytes_per_s = 1039
 join_creates_rooms = false
 [session]
@@ -219,6 +223,7 @@ fn a_shard_has_what_the_keys_say() {
         replay_messages_max: 1033,
         replay_bytes_max: 1034,
         replay_links_max: 1040,
+        log_wait_bytes_max: 1043,
         replay_alone: Rate { per_s: 1039, burst: 10160 / 2 },
         resume_bytes_max: 10160 / 2,
         connections_per_address_max: 1039,
@@ -239,6 +244,7 @@ fn a_shard_has_what_the_keys_say() {
         join_creates_rooms,
         snapshot_interval_ns,
         has_log,
+        ack_defaults,
         frame_bytes_max,
         heartbeat_ms,
         messages_per_s,
@@ -256,6 +262,9 @@ fn a_shard_has_what_the_keys_say() {
     assert!(!join_creates_rooms);
     assert_eq!(snapshot_interval_ns, Some(1_038_000_000));
     assert!(!has_log);
+    let mut expected = AckDefaults::default();
+    expected.set("set", AckLevel::Durable).unwrap();
+    assert_eq!(ack_defaults, expected);
     assert_eq!((frame_bytes_max, heartbeat_ms), (1001, 1002));
     assert_eq!((messages_per_s, bytes_per_s, login_ms), (1011, 1014, 1007));
 }

@@ -56,6 +56,7 @@ fn settings(npc_turn_ns: u64) -> ShardSettings {
         join_creates_rooms: false,
         snapshot_interval_ns: None,
         has_log: false,
+        ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
         frame_bytes_max: 1 << 16,
         heartbeat_ms: 10_000,
         messages_per_s: 0,

@@ -436,6 +436,7 @@ fn new_shard(plan: &Plan, seed: HashSeed, shard: u16) -> Shard {
         join_creates_rooms: plan.join_creates_rooms,
         snapshot_interval_ns: Some(plan.step_ns_max),
         has_log: false,
+        ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
         frame_bytes_max: 1 << 16,
         heartbeat_ms: 10_000,
         messages_per_s: 200,

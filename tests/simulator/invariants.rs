@@ -90,7 +90,9 @@ fn staged_bytes(batch: &MeshBatch) -> (usize, usize) {
             MeshMessage::RoomsPage { request, gathered, .. } => {
                 talk += size(*request) + gathered.length as usize;
             }
-            MeshMessage::Event { header, user, message } if header.kind == EventKind::Request => {
+            MeshMessage::Event { header, user, message }
+                if matches!(header.kind, EventKind::Request { .. }) =>
+            {
                 asked += size(*message) + user.length as usize;
             }
             MeshMessage::Event { header, user, message }

@@ -1,7 +1,10 @@
 use super::*;
+use crate::acknowledgement::AckLevel;
 use crate::ids::{ConnectionId, Epoch, ObjectId, SessionId, ShardId};
 use crate::mesh::Origin;
 use alloc::vec;
+
+const REQUEST: EventKind = EventKind::Request { level: AckLevel::Applied };
 
 fn header(partition: u16, kind: EventKind) -> EventHeader {
     let partition = PartitionId(partition);
@@ -22,7 +25,7 @@ fn header(partition: u16, kind: EventKind) -> EventHeader {
 fn partitions_take_turns_and_each_is_first_in_first_out() {
     let mut queue = EventQueue::new(3);
     for (partition, user) in [(7, "a"), (7, "b"), (7, "c"), (9, "d"), (8, "e")] {
-        queue.push(header(partition, EventKind::Request), user.as_bytes(), b"\x01m").unwrap();
+        queue.push(header(partition, REQUEST), user.as_bytes(), b"\x01m").unwrap();
     }
     let mut order = vec![];
     while let Some(event) = queue.pop() {
@@ -37,12 +40,12 @@ fn partitions_take_turns_and_each_is_first_in_first_out() {
 #[test]
 fn a_full_queue_refuses_requests_but_not_the_end_of_a_session() {
     let mut queue = EventQueue::new(1);
-    let (request, gone) = (header(1, EventKind::Request), header(1, EventKind::LogOut));
+    let (request, gone) = (header(1, REQUEST), header(1, EventKind::LogOut));
     queue.push(request, b"a", b"\x01m").unwrap();
     assert_eq!(queue.push(request, b"b", b"\x01m"), Err(QueueFull));
     queue.push(gone, b"c", b"").unwrap();
     queue.push(header(1, EventKind::LeaveRoom { room: ObjectId(1) }), b"d", b"").unwrap();
-    queue.push(header(2, EventKind::Request), b"e", b"\x01m").unwrap();
+    queue.push(header(2, REQUEST), b"e", b"\x01m").unwrap();
     assert_eq!(queue.len(), 4);
 }
 
@@ -50,14 +53,14 @@ fn a_full_queue_refuses_requests_but_not_the_end_of_a_session() {
 fn partitions_without_events_keep_no_queue() {
     let mut queue = EventQueue::new(3);
     for partition in 0..5_000 {
-        queue.push(header(partition, EventKind::Request), b"a", b"\x01m").unwrap();
+        queue.push(header(partition, REQUEST), b"a", b"\x01m").unwrap();
         let event = queue.pop().unwrap();
         assert_eq!(event.header.partition, PartitionId(partition));
         queue.recycle(event);
     }
     assert_eq!((queue.queues.len(), queue.free.len()), (1, 1));
     for partition in 0..5_000 {
-        queue.push(header(partition, EventKind::Request), b"a", b"\x01m").unwrap();
+        queue.push(header(partition, REQUEST), b"a", b"\x01m").unwrap();
     }
     while let Some(event) = queue.pop() {
         queue.recycle(event);

@@ -76,7 +76,6 @@ pub(super) fn check_memory(
 
 pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let message = request.message;
-    check_level(message)?;
     let kind = message.name("kind")?;
     let mut record = Vec::new();
     let mut fields = start_record(&mut record, kind, request.user);
@@ -138,7 +137,6 @@ pub(super) fn describe(
 
 pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let message = request.message;
-    check_level(message)?;
     let (id, object) = asked_object(request, Verb::Call(Method::Set))?;
     if let Some(expected) = message.get("version") {
         let expected = expected.as_integer().ok_or(Reason::FieldInvalid)?;
@@ -173,7 +171,6 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
 }
 
 pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    check_level(request.message)?;
     let (id, object) = asked_object(request, Verb::Call(Method::Delete))?;
     match object.kind() {
         // It is the user's name and presence: it stays as long as the partition.
@@ -199,16 +196,6 @@ pub(super) fn asked_object<'a>(
     let object = request.partition.object(id).ok_or(Reason::UnknownObject)?;
     authorize(request, id, object, verb)?;
     Ok((id, object))
-}
-
-/// `ack`: the level at which the reply is given. A level that this node cannot give is refused,
-/// never lowered.
-fn check_level(message: Message<'_>) -> Result<(), Reason> {
-    match message.get("ack") {
-        None | Some(Value::Text("applied")) => Ok(()),
-        Some(Value::Text("durable" | "replicated")) => Err(Reason::LevelUnavailable),
-        Some(_) => Err(Reason::FieldInvalid),
-    }
 }
 
 /// Fields of the message that are the object's own rather than the method's.

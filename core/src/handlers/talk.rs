@@ -16,7 +16,7 @@ pub(super) fn chat(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
 }
 
 pub(super) fn emit(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    const PASSED: [&str; 3] = ["id", "to", "event"];
+    const PASSED: [&str; 4] = ["id", "ack", "to", "event"];
     let event = request.message.name("event")?;
     let own = || request.message.fields().filter(|(name, _)| !PASSED.contains(name));
     if own().any(|(name, _)| is_reserved(name)) {

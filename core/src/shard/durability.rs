@@ -1,7 +1,26 @@
-//! What of a shard's changes is durable: up to which sequence of each group, as the log says.
+//! What of a shard's changes is durable, as the log says, and what is told only then.
+//!
+//! A request with `ack=durable` changes the state at once, like any other: whoever reads sees it. Its
+//! reply and the notices to the rooms of its object wait until the log has its delta batch; a room
+//! numbers a notice when it comes, which is then. Later notices of the same group wait behind, so that
+//! a room hears of an object's versions in order.
+//!
+//! Watchers do not wait: a watch is a reading that goes on, and what it reads is the state. A watch that
+//! begins or ends while a change waits could otherwise not be told all versions from the one of its
+//! reply on.
 
 use super::Shard;
+use super::reply::{write_refusal, write_reply};
+use crate::acknowledgement::AckLevel;
+use crate::effects::Effects;
+use crate::event_queue::QueuedEvent;
 use crate::ids::{GroupId, Sequence};
+use crate::limits::TURN_OUTPUT_BYTES_MAX;
+use crate::log_wait::{Telling, Waiting};
+use crate::mesh::{EventHeader, MeshMessage, Origin};
+use crate::message::Message;
+use crate::reason::Reason;
+use crate::turn::{ShardOutputs, Span};
 
 impl Shard {
     /// Up to this sequence every delta batch of the group is durable: the last one, when there is no
@@ -13,7 +32,8 @@ impl Shard {
         Sequence(sequences[usize::from(group.0)])
     }
 
-    /// The log has every delta batch of the group up to this one.
+    /// The log has every delta batch of the group up to this one. What waits for that is told in the
+    /// next turn.
     ///
     /// # Panics
     /// When there is no log, when the group has no such batch, or when the log had more already.
@@ -25,5 +45,116 @@ impl Shard {
         assert!(sequence.0 >= *durable, "what was durable is");
         self.counters.delta_batches_waiting -= sequence.0 - *durable;
         *durable = sequence.0;
+    }
+
+    /// The log takes nothing more. In the next turn all that waits for it hears `not-durable`; from
+    /// now on nothing is promised, until [`log_works`](Self::log_works).
+    pub fn log_failed(&mut self) {
+        assert!(self.settings.has_log, "only a log fails");
+        self.has_log_failed = true;
+        self.counters.log_failed = 1;
+    }
+
+    /// The log goes on. All delta batches that were made meanwhile go to it too.
+    pub fn log_works(&mut self) {
+        assert!(self.settings.has_log, "only a log goes on");
+        self.has_log_failed = false;
+        self.counters.log_failed = 0;
+    }
+
+    /// Whether the level can be given: asked before the event runs.
+    pub(super) fn check_level(&self, level: AckLevel) -> Result<(), Reason> {
+        let gives_durable = self.settings.has_log && !self.has_log_failed;
+        let is_given = level == AckLevel::Applied || gives_durable;
+        if is_given { Ok(()) } else { Err(Reason::LevelUnavailable) }
+    }
+
+    /// Whether one more reply may wait, with the notices of its event: asked before anything changes.
+    pub(super) fn check_log_wait(&self) -> Result<(), Reason> {
+        let has_room = self.log_wait.size_bytes() < self.settings.limits.log_wait_bytes_max;
+        if has_room { Ok(()) } else { Err(Reason::LogBehind) }
+    }
+
+    /// Keeps the reply until the delta batch that the event is about to make is durable.
+    pub(super) fn keep_reply(&mut self, event: &QueuedEvent, effects: &Effects) {
+        let group = event.header.partition.group();
+        let sequence = Sequence(self.group_sequences[usize::from(group.0)] + 1);
+        let origin = event.header.origin;
+        self.log_wait.push((group, sequence), Telling::Reply(origin), |buffer| {
+            write_reply(buffer, event.message(), origin.echoes_request, effects.reply_message());
+        });
+    }
+
+    /// Keeps a notice of this group behind what waits of it already; false when nothing does. One that
+    /// finds no room is dropped, and the next one's version tells of the gap.
+    pub(super) fn keep_notice(
+        &mut self,
+        group: GroupId,
+        header: EventHeader,
+        user: &str,
+        message: &[u8],
+    ) -> bool {
+        if !self.log_wait.has(group) {
+            return false;
+        }
+        if self.check_log_wait().is_err() {
+            self.counters.object_notices_dropped += 1;
+            return true;
+        }
+        // The queue's order is enough: if its own batch has to be durable, that of the reply before it
+        // is the same.
+        let telling = Telling::Notice { header, user_length: user.len() };
+        self.log_wait.push((group, Sequence(0)), telling, |buffer| {
+            buffer.extend_from_slice(user.as_bytes());
+            buffer.extend_from_slice(message);
+        });
+        true
+    }
+
+    /// Whether what has waited longest may be told.
+    pub(super) fn has_durable_to_tell(&self) -> bool {
+        self.log_wait.first().is_some_and(|first| self.has_log_failed || self.is_durable(first))
+    }
+
+    fn is_durable(&self, waiting: &Waiting) -> bool {
+        self.durable_sequence(waiting.group) >= waiting.sequence
+    }
+
+    /// Tells what has become durable; and when the log has failed, all that waits, each whether it is.
+    pub(super) fn tell_durable(&mut self, outputs: &mut ShardOutputs) {
+        let staged_bytes = outputs.size_bytes();
+        while self.has_durable_to_tell()
+            && outputs.size_bytes() - staged_bytes <= TURN_OUTPUT_BYTES_MAX
+            && let Some(waiting) = self.log_wait.pop()
+        {
+            match waiting.telling {
+                Telling::Reply(origin) if self.is_durable(&waiting) => {
+                    self.post_kept_reply(origin, waiting.message(), outputs);
+                }
+                Telling::Reply(origin) => {
+                    self.post_not_durable(origin, waiting.message(), outputs);
+                }
+                Telling::Notice { header, .. } => {
+                    let message = waiting.message().as_bytes();
+                    self.post_notice_event(header, waiting.user(), message, outputs);
+                }
+            }
+            self.log_wait.recycle(waiting);
+        }
+    }
+
+    fn post_kept_reply(&mut self, origin: Origin, reply: Message<'_>, outputs: &mut ShardOutputs) {
+        let message = outputs.mesh[origin.shard().index()].push_bytes(reply.as_bytes());
+        self.post(origin.shard(), outputs, MeshMessage::Reply { origin, message });
+    }
+
+    /// The request has changed what its reply says: all of that is told, with another status.
+    fn post_not_durable(&mut self, origin: Origin, reply: Message<'_>, outputs: &mut ShardOutputs) {
+        self.counters.refusals[Reason::NotDurable as usize] += 1;
+        let bytes = &mut outputs.mesh[origin.shard().index()].bytes;
+        let start = bytes.len();
+        write_refusal(bytes, reply, true, Reason::NotDurable);
+        let message = Span::since(start, bytes);
+        self.post(origin.shard(), outputs, MeshMessage::Reply { origin, message });
     }
 }

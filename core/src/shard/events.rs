@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Shard;
+use crate::acknowledgement::AckLevel;
 use crate::delta::{Delta, DeltaBatch};
 use crate::effects::{Effect, Effects};
 use crate::event_queue::QueuedEvent;
@@ -21,7 +22,9 @@ impl Shard {
         self.counters.events += 1;
         let mut effects = core::mem::take(&mut self.effects);
         match event.header.kind {
-            EventKind::Request => self.run_request(&event, &mut effects, outputs),
+            EventKind::Request { level } => {
+                self.run_request(&event, level, &mut effects, outputs);
+            }
             EventKind::LeaveRoom { room } => {
                 self.run_leave_room(&event, room, &mut effects, outputs);
             }
@@ -40,10 +43,14 @@ impl Shard {
     fn run_request(
         &mut self,
         event: &QueuedEvent,
+        level: AckLevel,
         effects: &mut Effects,
         outputs: &mut ShardOutputs,
     ) {
         let (header, message) = (&event.header, event.message());
+        if let Err(reason) = self.check_level(level) {
+            return self.post_refusal(header.origin, message, reason, outputs);
+        }
         let method = Method::from_name(message.method()).expect("it was routed by its method");
         effects.start(message.method());
         self.partition_mut(header.partition);
@@ -51,13 +58,21 @@ impl Shard {
         if self.is_storage_behind() && effects.changes_objects() {
             result = result.and(Err(Reason::Busy));
         }
+        let waits = level == AckLevel::Durable && effects.changes_objects();
+        if waits {
+            result = result.and_then(|()| self.check_log_wait());
+        }
         if method == Method::Login {
             result = result.and_then(|()| self.count_account_login(event));
         }
         match result {
             Ok(()) => {
                 self.catch_up(effects, outputs);
-                self.post_reply(header.origin, message, effects.reply_message(), outputs);
+                if waits {
+                    self.keep_reply(event, effects);
+                } else {
+                    self.post_reply(header.origin, message, effects.reply_message(), outputs);
+                }
                 self.commit(event, effects, outputs);
             }
             Err(reason) => self.post_refusal(header.origin, message, reason, outputs),

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::reply::{write_refusal, write_reply};
 use super::{Shard, ShardSettings};
+use crate::acknowledgement::AckLevel;
 use crate::authentication::Identity;
 use crate::authorize::{Roles, Subject, Target, Verb};
 use crate::handlers::{Method, Route, page_after, page_count};
@@ -136,6 +137,7 @@ impl Shard {
                 {
                     return Ok(());
                 }
+                let level = self.settings.ack_defaults.level_of(method, message)?;
                 match method {
                     Method::Join => self.count_join(session)?,
                     Method::Watch => self.count_watch(session)?,
@@ -145,7 +147,7 @@ impl Shard {
                     let open = self.sessions.get_mut(session).expect("it was there");
                     open.requests.asked(id, open.connection_number);
                 }
-                self.post_request(session, partition, message, outputs);
+                self.post_request(session, (partition, level), message, outputs);
                 Ok(())
             }
         }
@@ -181,13 +183,19 @@ impl Shard {
     fn post_request(
         &mut self,
         session: SessionId,
-        partition: PartitionId,
+        (partition, level): (PartitionId, AckLevel),
         message: Message<'_>,
         outputs: &mut ShardOutputs,
     ) {
         let origin = self.origin(session);
         self.count_unanswered(origin.connection);
-        self.post_event(partition, EventKind::Request, origin, message.as_bytes(), outputs);
+        self.post_event(
+            partition,
+            EventKind::Request { level },
+            origin,
+            message.as_bytes(),
+            outputs,
+        );
     }
 
     fn count_unanswered(&mut self, connection: ConnectionId) {
@@ -246,7 +254,7 @@ impl Shard {
         self.hearing.begin(session, connection);
         let known = self.connections.get_mut(connection).expect("the connection sent a message");
         known.session = Some(session);
-        self.post_request(session, user_partition, message, outputs);
+        self.post_request(session, (user_partition, AckLevel::Applied), message, outputs);
         Ok(())
     }
 

@@ -4,7 +4,8 @@
 //! `client open`, `client open echo`, `client open moved`, `client end` and `client close` are the
 //! connection's, `client stalled` and `client flows` what it does with frames; `client fixed WORLD X Y`
 //! is a move in the fixed layout; `client !method …` came over the rate; `+ms` lets time pass; `log N` is
-//! the log's word that N more delta batches are durable. Under it, indented,
+//! the log's word that N more delta batches are durable, `log fails` and `log works` what becomes of it.
+//! Under it, indented,
 //! stands what that turn sent, one line a message: `client: method field=value …` or
 //! `client: CLOSE reason`; frames as `worlds.rs` writes them. A token is not shown; `@client` is the last that this client heard,
 //! `@client.N` the Nth, from 0.
@@ -109,12 +110,7 @@ impl World {
             return;
         }
         if first == "log" {
-            let count: usize = words.next().unwrap().parse().unwrap();
-            let batches = &self.deltas[self.durable_count..][..count];
-            inputs
-                .durable
-                .extend(batches.iter().map(|batch| (batch.group_id(), batch.sequence_id())));
-            self.durable_count += count;
+            self.log_says(words.next().unwrap(), inputs);
             return;
         }
         let connection = ConnectionId { index: first.parse().unwrap(), generation: 1 };
@@ -166,6 +162,20 @@ impl World {
                 } else {
                     inputs.push_message(connection, start);
                 }
+            }
+        }
+    }
+
+    fn log_says(&mut self, word: &str, inputs: &mut ShardInputs) {
+        match word {
+            "fails" => self.shard.log_failed(),
+            "works" => self.shard.log_works(),
+            count => {
+                let count: usize = count.parse().unwrap();
+                for batch in &self.deltas[self.durable_count..][..count] {
+                    inputs.durable.push((batch.group_id(), batch.sequence_id()));
+                }
+                self.durable_count += count;
             }
         }
     }
@@ -241,6 +251,7 @@ fn settings(limits: Limits) -> ShardSettings {
         login_ms: 10_000,
         snapshot_interval_ns: Some(SNAPSHOT_INTERVAL_NS),
         has_log: false,
+        ack_defaults: AckDefaults::default(),
     }
 }
 

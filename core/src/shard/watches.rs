@@ -180,8 +180,7 @@ impl Shard {
         self.partitions[at] = Some(partition);
     }
 
-    /// Sends a notice to the room's home, unless the way there is full: then it is dropped, and
-    /// the next one's version tells of the gap.
+    /// Sends a notice to the room's home, or keeps it behind what waits for the log.
     pub(super) fn post_notice(
         &mut self,
         event: &QueuedEvent,
@@ -189,15 +188,30 @@ impl Shard {
         message: &[u8],
         outputs: &mut ShardOutputs,
     ) {
-        let to = self.settings.routing.shard_of(home);
+        let epoch = self.settings.routing.epoch_of(home.group());
+        let kind = EventKind::ObjectNotice;
+        let header = EventHeader { partition: home, epoch, kind, ..event.header };
+        let group = event.header.partition.group();
+        if !self.keep_notice(group, header, event.user(), message) {
+            self.post_notice_event(header, event.user().as_bytes(), message, outputs);
+        }
+    }
+
+    /// Sends a notice to the room's home, unless the way there is full: then it is dropped, and
+    /// the next one's version tells of the gap.
+    pub(super) fn post_notice_event(
+        &mut self,
+        header: EventHeader,
+        user: &[u8],
+        message: &[u8],
+        outputs: &mut ShardOutputs,
+    ) {
+        let to = self.settings.routing.shard_of(header.partition);
         if self.staging(outputs).check_shard(to).is_err() {
             self.counters.object_notices_dropped += 1;
             return;
         }
-        let epoch = self.settings.routing.epoch_of(home.group());
-        let kind = EventKind::ObjectNotice;
-        let header = EventHeader { partition: home, epoch, kind, ..event.header };
-        let user = outputs.mesh[to.index()].push_bytes(event.user().as_bytes());
+        let user = outputs.mesh[to.index()].push_bytes(user);
         let message = outputs.mesh[to.index()].push_bytes(message);
         self.post(to, outputs, MeshMessage::Event { header, user, message });
     }

@@ -55,6 +55,7 @@ fn shard() -> Shard {
         join_creates_rooms: true,
         snapshot_interval_ns: Some(0),
         has_log: false,
+        ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
         frame_bytes_max: 65_536,
         heartbeat_ms: 10_000,
         messages_per_s: 200,

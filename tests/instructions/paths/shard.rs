@@ -132,6 +132,7 @@ pub(super) fn settings() -> ShardSettings {
         join_creates_rooms: true,
         snapshot_interval_ns: None,
         has_log: false,
+        ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
         frame_bytes_max: 65_536,
         heartbeat_ms: 10_000,
         messages_per_s: 200,
