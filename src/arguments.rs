@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Endpoint, Overrides};
 use crate::ctl::CtlArguments;
+use crate::log_reader::LogArguments;
 use crate::ticket::TicketArguments;
 
 const EXAMPLES: &str = "\
@@ -19,6 +20,7 @@ Examples:
   warren check-config --config warren.toml
   warren ticket issue --key ticket.key --user ann
   warren ctl status                             what does the server do?
+  warren log verify /var/lib/warren/log
 
 Every key of the configuration file: docs/configuration.md. How to operate a server:
 docs/operations.md.
@@ -100,6 +102,8 @@ pub enum Command {
     Ticket(TicketArguments),
     /// Ask a running server, or order it: status, sessions, rooms, kicks, bans, drain, reload
     Ctl(CtlArguments),
+    /// Read the files of a delta log: what is in them, and whether they hold
+    Log(LogArguments),
 }
 
 impl Command {
@@ -109,7 +113,7 @@ impl Command {
         match self {
             Self::Serve(server) | Self::Demo(server) => Some(server),
             Self::Doctor(report) | Self::CheckConfig(report) => Some(&report.server),
-            Self::Ticket(_) | Self::Ctl(_) => None,
+            Self::Ticket(_) | Self::Ctl(_) | Self::Log(_) => None,
         }
     }
 }
@@ -223,6 +227,8 @@ mod tests {
             "warren check-config here.toml",
             "warren ctl",
             "warren ctl dance",
+            "warren log",
+            "warren log verify",
             "warren ctl kick",
             "warren ctl ban a/b",
             "warren ctl sessions --count 0",

@@ -17,6 +17,7 @@ mod demo_page;
 pub mod doctor;
 pub mod fatal;
 mod hand_over;
+pub mod log_reader;
 pub mod logging;
 pub mod mesh;
 pub mod metrics;

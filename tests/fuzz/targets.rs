@@ -6,6 +6,7 @@ use crate::corpus::Seed;
 use crate::prng::Prng;
 
 mod configuration;
+mod delta_log;
 mod detection;
 mod frames;
 mod proxy_header;
@@ -57,6 +58,7 @@ pub(crate) const TARGETS: &[Target] = &[
     proxy_header::TARGET,
     records::DELTA_BATCH,
     records::OBJECT_RECORD,
+    delta_log::TARGET,
     tickets::TARGET,
     configuration::TARGET,
 ];
