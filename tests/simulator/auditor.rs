@@ -3,7 +3,7 @@
 //! says the same to all; what was granted is heard, and what was refused is not.
 //!
 //! Files: `auditor/replies.rs` what a granted request promises, `auditor/refusals.rs` which
-//! refusals are just, `auditor/talk.rs` what is heard, `auditor/objects.rs` what is heard of objects,
+//! refusals are just, `auditor/talk.rs` what is heard, `auditor/objects.rs` what is heard of objects, `auditor/durable.rs` what is promised of them,
 //! `auditor/worlds.rs` what is seen of worlds, `auditor/resume.rs` how conversations that are cut go on, `auditor/rest.rs` what holds when all is
 //! quiet.
 
@@ -14,10 +14,12 @@ use warren_core::message::{Message, Value};
 use warren_core::reason::Reason;
 use warren_core::turn::ConnectionTraits;
 
+use crate::log::Synced;
 use crate::oracle::Oracle;
 use crate::workload::Draft;
 use resume::Bond;
 
+mod durable;
 mod objects;
 mod refusals;
 mod replies;
@@ -123,6 +125,12 @@ pub(crate) struct Auditor {
     /// Conversations that were resumed in this turn.
     pub(crate) resumed_now: Vec<usize>,
     pub(crate) now_ns: u64,
+    /// What the logs have synced.
+    pub(crate) synced: Synced,
+    /// Versions of objects, of which some room heard before they were synced.
+    early_notices: BTreeSet<(u64, u64)>,
+    /// Methods that are durable unless a request says otherwise.
+    durable_methods: Vec<&'static str>,
     /// By shard, how many sessions it has ended because too many were without connections.
     pub(crate) evictions: Vec<u64>,
     /// No shard has dropped anything from its log of what was told.
@@ -143,8 +151,12 @@ impl Auditor {
         shard_count: usize,
         limits: Limits,
         join_creates_rooms: bool,
+        durable_methods: Vec<&'static str>,
     ) -> Self {
         Self {
+            synced: Synced::new(),
+            early_notices: BTreeSet::new(),
+            durable_methods,
             loot: vec![],
             resumed_now: vec![],
             now_ns: 0,
@@ -317,6 +329,12 @@ impl Auditor {
             assert!(i64::from(reason.status()) == status);
             assert!(text_of(reply, "limit") == reason.limit());
             self.reach(request.method(), reason.word());
+            if reason == Reason::NotDurable {
+                // It has run.
+                self.remember(conversation, &pending);
+                assert!(self.is_justly_not_durable(request, reply), "{request:?}: {reply:?}");
+                return;
+            }
             self.refused(conversation, id, &pending, request, reason);
         }
     }

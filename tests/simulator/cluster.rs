@@ -23,6 +23,7 @@ use crate::clients::{Clients, Delivery};
 use crate::clock::SimulatedClock;
 use crate::invariants::{self, Peaks};
 use crate::links::Links;
+use crate::log::{LogPlan, ModelLog};
 use crate::oracle::Oracle;
 use crate::plan::Plan;
 use crate::planted::PlantedBug;
@@ -58,6 +59,10 @@ pub(crate) struct Cluster {
     /// What each shard has stored.
     stores: Vec<ModelStore>,
     store_prng: Prng,
+    /// Where each shard's changes are logged, if anywhere.
+    logs: Vec<ModelLog>,
+    log_plan: LogPlan,
+    log_prng: Prng,
     hash_seed: HashSeed,
     links: Links,
     clients: Clients,
@@ -90,11 +95,14 @@ pub(crate) fn simulate(seed: u64, planted: Option<PlantedBug>, is_printed: bool)
 impl Cluster {
     fn new(seed: u64, planted: Option<PlantedBug>, is_printed: bool) -> Self {
         let mut prng = Prng::new(seed);
-        let plan = Plan::draw(&mut prng);
+        let mut plan = Plan::draw(&mut prng);
+        let mut log_prng = Prng::new(!seed);
+        let log_plan = LogPlan::draw(&mut log_prng, &mut plan);
         let trace = Trace::new(is_printed);
         trace.line(format_args!("{plan:#?}"));
+        trace.line(format_args!("{log_plan:?}"));
         let seed = HashSeed(prng.next(), prng.next());
-        let new_shard = |shard: u16| new_shard(&plan, seed, shard);
+        let new_shard = |shard: u16| new_shard((&plan, log_plan), seed, shard);
         let (links, ports) = Links::new(plan.shard_count, plan.slots, planted, prng.fork());
         let shards = (0..plan.shard_count)
             .zip(ports)
@@ -106,6 +114,9 @@ impl Cluster {
             clock: SimulatedClock::default(),
             stores: (0..plan.shard_count).map(|_| ModelStore::default()).collect(),
             store_prng: prng.fork(),
+            logs: (0..plan.shard_count).map(|_| ModelLog::default()).collect(),
+            log_plan,
+            log_prng,
             hash_seed: seed,
             shards,
             links,
@@ -116,6 +127,7 @@ impl Cluster {
                 usize::from(plan.shard_count),
                 plan.limits.clone(),
                 plan.join_creates_rooms,
+                log_plan.durable_methods(),
             ),
             workload: Workload::new(&plan, prng.fork()),
             trace,
@@ -159,7 +171,9 @@ impl Cluster {
         let wait_ns = limits.room_grace_ns.max(limits.count_interval_ns).max(limits.gather_ns);
         // Worlds are awake for a while when nobody is there, and look at the time when they tick.
         let wait_ns = wait_ns.max(WORLD_GRACE_NS);
-        for _ in 0..2 {
+        // And what was changed then is logged before the next turn.
+        self.clients.is_draining = true;
+        for wait_ns in [wait_ns, wait_ns, 0] {
             self.clock.advance_ns(wait_ns);
             for shard in 0..self.shards.len() {
                 self.turn(shard);
@@ -171,7 +185,7 @@ impl Cluster {
         }
         let now = self.clock.now();
         for (index, (shard, store)) in self.shards.iter_mut().zip(&mut self.stores).enumerate() {
-            let fresh = new_shard(&self.plan, self.hash_seed, index as u16);
+            let fresh = new_shard((&self.plan, self.log_plan), self.hash_seed, index as u16);
             store.check_complete(shard, fresh, now);
         }
         self.trace.line(format_args!("all is well after {} turns", self.turns));
@@ -258,12 +272,17 @@ impl Cluster {
             batches = batches.split_last().map_or(batches, |(_, rest)| rest);
         }
         self.auditor.oracle.absorb(index, shard.shard(), batches);
+        if self.log_plan.has_log {
+            self.logs[index].push(batches);
+        }
         self.store(index);
         self.note_lines(index, now.monotonic_ns);
         self.judge_deliveries();
         self.say_again();
+        self.sync(index);
         let limits = &self.plan.limits;
         invariants::check_staging(&self.shards[index], limits, self.peaks[index]);
+        invariants::check_log_wait(&self.shards[index], limits);
         invariants::check_deadlines(&self.shards[index], limits, now.monotonic_ns);
         if self.plan.is_mesh_eager {
             self.links.pump_all(&self.staged());
@@ -280,6 +299,20 @@ impl Cluster {
         }
         if self.store_prng.chance(30) {
             store.write_next();
+        }
+    }
+
+    /// A shard's log may sync some of its changes. When clients finish, it syncs all of them.
+    fn sync(&mut self, index: usize) {
+        if !self.log_plan.has_log {
+            return;
+        }
+        let (log, shard) = (&mut self.logs[index], &mut self.shards[index]);
+        let synced = &mut self.auditor.synced;
+        if self.clients.is_draining {
+            log.finish(shard, synced);
+        } else {
+            log.advance(self.log_plan, &mut self.log_prng, shard, synced);
         }
     }
 
@@ -388,7 +421,11 @@ impl Cluster {
 
     fn is_quiet(&self) -> bool {
         let is_idle = |shard: &ShardTurn| !shard.has_work() && !shard.has_staged();
-        self.clients.are_drained() && self.links.are_empty() && self.shards.iter().all(is_idle)
+        let are_synced = self.logs.iter().all(ModelLog::is_synced);
+        are_synced
+            && self.clients.are_drained()
+            && self.links.are_empty()
+            && self.shards.iter().all(is_idle)
     }
 
     /// Lets time pass until a crowded room says what it owes; not at all if none owes anything.
@@ -418,13 +455,13 @@ impl Cluster {
         invariants::check_addresses(&self.shards, &self.clients.addresses());
         // A crash at this moment.
         for (index, store) in self.stores.iter().enumerate() {
-            let fresh = new_shard(&self.plan, self.hash_seed, index as u16);
+            let fresh = new_shard((&self.plan, self.log_plan), self.hash_seed, index as u16);
             store.check_restores(fresh, self.clock.now());
         }
     }
 }
 
-fn new_shard(plan: &Plan, seed: HashSeed, shard: u16) -> Shard {
+fn new_shard((plan, log): (&Plan, LogPlan), seed: HashSeed, shard: u16) -> Shard {
     Shard::new(ShardSettings {
         shard: ShardId(shard),
         routing: RoutingTable::even(plan.shard_count, Epoch(1)),
@@ -435,8 +472,8 @@ fn new_shard(plan: &Plan, seed: HashSeed, shard: u16) -> Shard {
         token_seed: TokenSeed([shard as u8; 32]),
         join_creates_rooms: plan.join_creates_rooms,
         snapshot_interval_ns: Some(plan.step_ns_max),
-        has_log: false,
-        ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
+        has_log: log.has_log,
+        ack_defaults: log.defaults,
         frame_bytes_max: 1 << 16,
         heartbeat_ms: 10_000,
         messages_per_s: 200,

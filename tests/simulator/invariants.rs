@@ -62,6 +62,13 @@ pub(crate) fn check_staging(shard: &ShardTurn, limits: &Limits, peaks: Peaks) {
     }
 }
 
+/// What waits for the log is bounded, but for what one event of the workload adds.
+pub(crate) fn check_log_wait(shard: &ShardTurn, limits: &Limits) {
+    let waiting = shard.shard().counters().log_waiting_bytes as usize;
+    let most = limits.log_wait_bytes_max + 1500;
+    assert!(waiting <= most, "{waiting} bytes wait for the log, {most} are allowed");
+}
+
 /// A turn leaves nothing undone whose time had come, and no message waits for longer than rooms
 /// gather.
 pub(crate) fn check_deadlines(shard: &ShardTurn, limits: &Limits, now_ns: u64) {
@@ -111,6 +118,9 @@ pub(crate) fn check_at_rest(shards: &[ShardTurn], auditor: &Auditor) {
     for (index, shard) in shards.iter().enumerate() {
         let counters = shard.shard().counters();
         assert!(counters.queued_events == 0, "events wait");
+        let waiting = (counters.log_waiting, counters.log_waiting_bytes);
+        assert!(waiting == (0, 0), "what is durable is told");
+        assert!(counters.delta_batches_waiting == 0, "what was synced is durable");
         let expected = auditor.expected_on(index);
         let (relays, rooms) = (shard.shard().relay_count(), expected.rooms);
         assert!(relays == rooms, "shard {index} relays {relays} rooms instead of {rooms}");

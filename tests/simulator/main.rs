@@ -8,7 +8,7 @@
 //! ```
 //!
 //! It runs the real `ShardTurn` over real mesh rings. Who does what: `plan` draws the conditions,
-//! `cluster` schedules, `links` moves batches, `clients` holds connections, `workload` asks,
+//! `cluster` schedules, `store` and `log` keep what was stored, `links` moves batches, `clients` holds connections, `workload` asks,
 //! `oracle` knows what is true, `auditor` judges what clients hear, `invariants` judges shards,
 //! `planted` breaks things on purpose.
 
@@ -27,6 +27,7 @@ mod clock;
 mod cluster;
 mod invariants;
 mod links;
+mod log;
 mod oracle;
 mod plan;
 mod planted;
@@ -40,7 +41,7 @@ const SEEDS: u64 = 1000;
 /// Seeds that are run twice to compare their traces.
 const TWICE_SEEDS: u64 = 50;
 /// Seeds within which every planted bug is to be found.
-const PLANTED_SEEDS_MAX: u64 = 200;
+const PLANTED_SEEDS_MAX: u64 = SEEDS;
 
 /// Seeds within which everything in `REACHED` happens.
 const REACHED_SEEDS: u64 = 1000;
@@ -86,6 +87,9 @@ const REACHED: &[(&str, &[&str])] = &[
     ("unwatch", &["granted", "busy", "not-watching", "unknown-object"]),
     ("changed", &["watched", "heard", "moved"]),
     ("deleted", &["watched", "heard", "revoked"]),
+    ("durable", &["granted"]),
+    ("create", &["log-behind", "not-durable"]),
+    ("set", &["log-behind", "not-durable"]),
     ("create", &["partition-memory-full", "server-full", "too-many-npcs"]),
     ("set", &["partition-memory-full", "server-full", "lobby", "reserved-field"]),
     ("login", &["server-full"]),

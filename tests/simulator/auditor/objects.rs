@@ -109,6 +109,7 @@ impl Auditor {
         let noticed = &mut self.views[conversation].noticed;
         let last = noticed.insert((room.to_owned(), object), version);
         assert!(last < Some(version), "client {conversation}: {message:?} after {last:?}");
+        self.note_heard_version(object, version);
     }
 
     /// The message tells what a change made of the object: all of it if it names the kind, and

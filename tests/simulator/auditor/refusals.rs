@@ -138,7 +138,7 @@ impl Auditor {
                 peak.is_some_and(|peak| peak + OBJECT_BYTES_MAX > most - most / 8)
             }
             Reason::EffectsTooLarge => self.limits.effects_bytes_max < 4096,
-            Reason::LevelUnavailable => text_of(request, "ack") == Some("durable"),
+            Reason::LevelUnavailable | Reason::LogBehind => self.is_durable(request),
             Reason::ObjectTooLarge => matches!(method, "create" | "set"),
             Reason::VersionConflict => method == "set" && request.get("version").is_some(),
             Reason::UnknownObject | Reason::NotOwner | Reason::RoomOccupied => {

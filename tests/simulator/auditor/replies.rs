@@ -13,6 +13,7 @@ impl Auditor {
         request: Message<'_>,
         reply: Message<'_>,
     ) {
+        self.check_durable(request, reply);
         match request.method() {
             "hello" => assert!(reply.get("server").is_some()),
             "ping" | "time" => assert!(integer_of(reply, "time_ms") > Some(0)),
