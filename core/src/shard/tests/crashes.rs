@@ -15,6 +15,8 @@ const SEEDS: u64 = 2000;
 /// Seeds within which a rule that is left out is found.
 const FAULT_SEEDS_MAX: u64 = 1000;
 const LIVES: u64 = 3;
+/// Batches in which everything that changed in a life can be stored.
+const REST_BATCHES_MAX: usize = 100;
 /// Addresses that a start after a crash passes over.
 const CRASH_ADDRESSES: u64 = 1000;
 const ROOMS: [&str; 3] = ["hall", "camp", "ship"];
@@ -253,12 +255,14 @@ fn run_seed(seed: u64, fault: Option<Fault>) -> Result<(), String> {
     // At rest, everything is stored, no deletion is remembered, and no log is needed.
     node.world.run("+60000");
     node.tell_durable(node.world.deltas.len());
-    while node.world.shard.snapshot_due_ns().is_some() {
+    for _ in 0..REST_BATCHES_MAX {
         let batch = node.world.shard.take_snapshot(node.world.now);
         node.handed.extend(batch);
         node.write();
     }
-    if !node.store.tombstones.is_empty() || node.world.shard.waiting_snapshot_count() > 0 {
+    let shard = &node.world.shard;
+    let is_left = shard.snapshot_due_ns().is_some() || shard.waiting_snapshot_count() > 0;
+    if is_left || !node.store.tombstones.is_empty() {
         return Err("something is left".into());
     }
     let made = node.made.len();
