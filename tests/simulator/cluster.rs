@@ -454,9 +454,16 @@ impl Cluster {
         invariants::check_at_rest(&self.shards, &self.auditor);
         invariants::check_addresses(&self.shards, &self.clients.addresses());
         // A crash at this moment.
-        for (index, store) in self.stores.iter().enumerate() {
+        for (index, (store, log)) in self.stores.iter().zip(&self.logs).enumerate() {
             let fresh = new_shard((&self.plan, self.log_plan), self.hash_seed, index as u16);
-            store.check_restores(fresh, self.clock.now());
+            let restored = store.check_restores(fresh, log.durable(), self.clock.now());
+            if self.log_plan.has_log {
+                let live = self.shards[index].shard().objects_digest();
+                assert!(
+                    restored.objects_digest() == live,
+                    "a crash that lost nothing lost something"
+                );
+            }
         }
     }
 }

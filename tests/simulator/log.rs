@@ -67,12 +67,18 @@ pub(crate) type Synced = BTreeMap<u64, u64>;
 pub(crate) struct ModelLog {
     /// Made and not synced, the oldest first.
     waiting: VecDeque<DeltaBatch>,
+    durable: Vec<DeltaBatch>,
     has_failed: bool,
 }
 
 impl ModelLog {
     pub(crate) fn push(&mut self, batches: &[DeltaBatch]) {
         self.waiting.extend(batches.iter().cloned());
+    }
+
+    /// What a crash leaves.
+    pub(crate) fn durable(&self) -> &[DeltaBatch] {
+        &self.durable
     }
 
     pub(crate) fn is_synced(&self) -> bool {
@@ -126,6 +132,7 @@ impl ModelLog {
                 }
             }
             shard.note_durable(batch.group_id(), batch.sequence_id());
+            self.durable.push(batch);
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use warren::shard_turn::ShardTurn;
+use warren_core::delta::DeltaBatch;
 use warren_core::ids::{Address, GroupId, ObjectId, PARTITION_COUNT, PartitionId, Sequence};
 use warren_core::partition::FIRST_ADDRESS;
 use warren_core::shard::Shard;
@@ -55,8 +56,8 @@ impl ModelStore {
         true
     }
 
-    /// A start with what is stored now.
-    pub(crate) fn check_restores(&self, mut shard: Shard, now: Now) -> Shard {
+    /// A start with what is stored now, and what is in a log.
+    pub(crate) fn check_restores(&self, mut shard: Shard, log: &[DeltaBatch], now: Now) -> Shard {
         for (group, position) in &self.positions {
             shard.restore_group(*group, *position);
         }
@@ -72,7 +73,11 @@ impl ModelStore {
             let restored = shard.restore_addresses(*partition, *next);
             restored.expect("every stored object has an address that was given away");
         }
-        shard.restored(FIRST_ADDRESS).expect("there is no log that could be too short");
+        for batch in log {
+            let replayed = shard.replay_stored(now, batch);
+            replayed.expect("the log follows from what was stored");
+        }
+        shard.restored(FIRST_ADDRESS).expect("nothing is stored that the log does not have");
         shard
     }
 
@@ -82,7 +87,9 @@ impl ModelStore {
             self.push(batch);
         }
         while self.write_next() {}
-        let restored = self.check_restores(fresh, now);
+        let restored = self.check_restores(fresh, &[], now);
+        assert!(live.shard().waiting_snapshot_count() == 0, "a batch waits for a log that has all");
+        assert!(self.tombstones.is_empty(), "a deletion is remembered for no replay");
         let live = live.shard();
         assert!(live.objects_digest() == restored.objects_digest(), "a restart made other objects");
         for number in 0..PARTITION_COUNT {
