@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 pub mod data_folder;
+mod delta_log;
 pub mod demo;
 mod demo_page;
 pub mod doctor;

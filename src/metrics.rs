@@ -14,6 +14,7 @@ use warren_core::counters::ShardCounters;
 use warren_core::reason::Reason;
 use warren_net::counters::NetCounters;
 use warren_net::gateway::Protocol;
+use warren_storage::log_executor::LogProgress;
 
 use crate::snapshots::SnapshotProgress;
 
@@ -200,6 +201,7 @@ pub struct ServerState {
     phase: AtomicU8,
     shards: Box<[ShardMetrics]>,
     snapshots: Arc<SnapshotProgress>,
+    log: Arc<LogProgress>,
     admin_refusals: AtomicU64,
     admin_cuts: AtomicU64,
     monotonic_ns: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -214,6 +216,7 @@ impl ServerState {
             phase: AtomicU8::new(Phase::Starting as u8),
             shards: (0..shard_count).map(|_| ShardMetrics::new(now_ns)).collect(),
             snapshots: Arc::default(),
+            log: Arc::default(),
             admin_refusals: AtomicU64::default(),
             admin_cuts: AtomicU64::default(),
             monotonic_ns: Box::new(monotonic_ns),
@@ -233,6 +236,12 @@ impl ServerState {
     #[must_use]
     pub fn snapshots(&self) -> Arc<SnapshotProgress> {
         Arc::clone(&self.snapshots)
+    }
+
+    /// What the delta log publishes to.
+    #[must_use]
+    pub fn log(&self) -> Arc<LogProgress> {
+        Arc::clone(&self.log)
     }
 
     /// The time by the clock of the shards' turns, in nanoseconds.

@@ -22,6 +22,7 @@ use warren_net::reactor::{
     Reactor, ReactorError, ReactorSettings, WakeHandle, flash_policy_answer,
 };
 use warren_net::tls::TlsIdentity;
+use warren_storage::log_executor::LogPort;
 
 use crate::admin::{AdminServer, BanBook, Desk, ServerOrders, make_runtime};
 use crate::attendant::{Attendant, Attended};
@@ -30,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::{Endpoint, ServerConfig, TlsFiles};
 use crate::control::{ControlPort, ControlSender, Controls, control_line};
 use crate::data_folder::DataFolder;
+use crate::delta_log::{LogThread, UnstartedLog};
 use crate::doctor::trials::try_address;
 use crate::fatal::{Fatal, FatalReason};
 use crate::hand_over::{self, HandOverPorts};
@@ -55,18 +57,49 @@ pub struct Server {
     admin: AdminServer,
     desk: Arc<Desk>,
     state: Arc<ServerState>,
-    peers: Arc<Peers>,
-    wake_handles: Vec<WakeHandle>,
-    shard_ends: UnboundedReceiver<ShardEnd>,
+    shards: Shards,
     storage: Option<Storage>,
     office: Office,
     data: Option<DataFolder>,
+}
+
+/// Shards that turn.
+struct Shards {
+    peers: Arc<Peers>,
+    wake_handles: Vec<WakeHandle>,
+    ends: UnboundedReceiver<ShardEnd>,
 }
 
 /// Where what changes is stored.
 struct Storage {
     stored: StateFolder,
     writer: SnapshotWriter,
+    log: LogThread,
+}
+
+/// Those who write what is stored, before the shards are there.
+struct Writers {
+    writer: Option<SnapshotWriter>,
+    delta_log: Option<UnstartedLog>,
+    /// For each shard, if there is a log.
+    log_ports: std::vec::IntoIter<LogPort>,
+}
+
+impl Writers {
+    fn prepare(
+        stored: Option<&StateFolder>,
+        shards: usize,
+        state: &ServerState,
+    ) -> Result<Self, Fatal> {
+        let Some(stored) = stored else {
+            return Ok(Self { writer: None, delta_log: None, log_ports: Vec::new().into_iter() });
+        };
+        stored.tell_positions(&state.snapshots().positions)?;
+        let writer = SnapshotWriter::start(Arc::clone(&stored.store), state.snapshots())?;
+        let (ports, log) = UnstartedLog::read(stored.log_folder.clone(), shards, state)?;
+        let (writer, delta_log) = (Some(writer), Some(log));
+        Ok(Self { writer, delta_log, log_ports: ports.into_iter() })
+    }
 }
 
 /// What goes on beside the shards, on the thread that started them.
@@ -149,9 +182,7 @@ impl Server {
         office.manager.loading();
         let identity = config.tls.files.as_ref().map(read_identity).transpose()?;
         let data = config.data.as_deref().map(DataFolder::reserve).transpose()?;
-        let interval_ms = config.snapshot_interval_ms;
-        let stored = config.data.as_deref().map(|folder| StateFolder::open(folder, interval_ms));
-        let stored = stored.transpose()?;
+        let stored = config.data.as_deref().map(StateFolder::open).transpose()?;
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let topology = Topology::new(&inherited_cores(), config.shards);
         warn(config, &topology);
@@ -161,9 +192,8 @@ impl Server {
         let state = Arc::new(ServerState::new(config.shards, move || clock.monotonic_ns()));
         let admin = AdminServer::bind(config)?;
         let bans = BanList::load(config.data.as_deref())?;
-        let store = stored.as_ref().map(|stored| Arc::clone(&stored.store));
-        let writer = store.map(|store| SnapshotWriter::start(store, state.snapshots()));
-        let writer = writer.transpose()?;
+        let Writers { writer, delta_log, mut log_ports } =
+            Writers::prepare(stored.as_ref(), config.shards, &state)?;
         let parts = |(shard, mesh, hand_over, listener, control)| ShardParts {
             shard,
             core: topology.shard_cores[shard.index()],
@@ -177,6 +207,7 @@ impl Server {
             stored: stored.clone(),
             snapshots: writer.as_ref().map(SnapshotWriter::sender),
             control,
+            log: log_ports.next(),
         };
         let started = start_shards(listeners, &bans, parts)?;
         let StartedShards { starts, lines, readies, shard_ends } = started;
@@ -190,10 +221,12 @@ impl Server {
             all.iter().map(|one| one.loaded).sum::<StateSummary>().log("state loaded");
             stored.begin()?;
         }
-        let peers = start_turning(&all, &starts);
+        let peers = Arc::new(Peers::new(all.iter().map(|one| one.ring_fd).collect()));
+        let wake_handles: Vec<_> = all.into_iter().map(|one| one.wake_handle).collect();
+        let delta_log = delta_log.map(|log| log.start(&peers, &wake_handles)).transpose()?;
+        start_turning(&peers, &starts);
         state.set_phase(Phase::Serving);
         tracing::info!(%listen, admin = %admin.endpoint(), shards = shard_count, cores = topology.cores_text(), "serving");
-        let wake_handles: Vec<_> = all.into_iter().map(|one| one.wake_handle).collect();
         let reloads = office.attendant.reloads();
         let desk = Arc::new(Desk {
             state: Arc::clone(&state),
@@ -204,19 +237,10 @@ impl Server {
             orders: ServerOrders::new(reloads),
             listen,
         });
-        let storage = stored.zip(writer).map(|(stored, writer)| Storage { stored, writer });
-        Ok(Some(Self {
-            listen,
-            admin,
-            desk,
-            state,
-            peers,
-            wake_handles,
-            shard_ends,
-            storage,
-            office,
-            data,
-        }))
+        let storage = stored.zip(writer).zip(delta_log);
+        let storage = storage.map(|((stored, writer), log)| Storage { stored, writer, log });
+        let shards = Shards { peers, wake_handles, ends: shard_ends };
+        Ok(Some(Self { listen, admin, desk, state, shards, storage, office, data }))
     }
 
     /// Where clients connect.
@@ -243,8 +267,8 @@ impl Server {
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fatal> {
         let (listen, endpoint) = (self.listen, self.admin.endpoint().clone());
-        let Self { mut admin, desk, state, peers, wake_handles, mut shard_ends, storage, .. } =
-            self;
+        let Self { mut admin, desk, state, shards, storage, .. } = self;
+        let Shards { peers, wake_handles, ends: mut shard_ends } = shards;
         let Office { runtime, mut signals, attendant, manager } = self.office;
         let mut result = Ok(());
         let mut shards_left = wake_handles.len();
@@ -315,7 +339,7 @@ type ShardWays = (ShardId, MeshPorts, HandOverPorts, Listener, ControlPort);
 fn start_shards(
     listeners: Vec<Listener>,
     bans: &BanList,
-    parts: impl Fn(ShardWays) -> ShardParts,
+    mut parts: impl FnMut(ShardWays) -> ShardParts,
 ) -> Result<StartedShards, Fatal> {
     let (ready, readies) = unbounded_channel();
     let (end, shard_ends) = unbounded_channel();
@@ -338,12 +362,10 @@ fn start_shards(
 }
 
 /// Tells the shards of each other, and that they may turn.
-fn start_turning(all: &[Ready], starts: &[mpsc::Sender<Arc<Peers>>]) -> Arc<Peers> {
-    let peers = Arc::new(Peers::new(all.iter().map(|one| one.ring_fd).collect()));
+fn start_turning(peers: &Arc<Peers>, starts: &[mpsc::Sender<Arc<Peers>>]) {
     for start in starts {
-        start.send(Arc::clone(&peers)).expect("a ready shard waits for its start");
+        start.send(Arc::clone(peers)).expect("a ready shard waits for its start");
     }
-    peers
 }
 
 /// The lines to shards whose rings can be woken by now.
@@ -371,7 +393,8 @@ async fn all_stored(
     storage: Option<Storage>,
     mut is_complete: bool,
 ) -> Result<(), Fatal> {
-    let (stored, written) = storage.map(|it| (it.stored, it.writer.drain())).unzip();
+    let storage = storage.map(|it| (it.stored, (it.writer.drain(), it.log)));
+    let (stored, writing) = storage.unzip();
     let mut left = StateSummary::default();
     for _ in 0..shards_left {
         match shard_ends.recv().await {
@@ -379,7 +402,9 @@ async fn all_stored(
             _ => is_complete = false,
         }
     }
-    if let Some(written) = written {
+    if let Some((written, log)) = writing {
+        // What shards still have is worth nothing without the log.
+        log.ended().await?;
         written.await?;
     }
     if !is_complete {
@@ -443,6 +468,7 @@ struct ShardParts {
     stored: Option<StateFolder>,
     snapshots: Option<SnapshotSender>,
     control: ControlPort,
+    log: Option<LogPort>,
 }
 
 /// How a shard thread has ended.
@@ -475,7 +501,7 @@ fn start_shard(
     let body = move || {
         let mut report = EndReport { sender: end, end: ShardEnd::Failed };
         let ShardParts { config, mesh, hand_over, tls: (identity, tls), listener, .. } = parts;
-        let ShardParts { state, clock, core, stored, snapshots, control, .. } = parts;
+        let ShardParts { state, clock, core, stored, snapshots, control, log, .. } = parts;
         let made = pin_current_thread(core).and_then(|()| {
             let reactor = make_reactor(&config, identity, listener)?;
             Ok((reactor, make_engine(&config, shard, stored.as_ref(), clock)?))
@@ -497,7 +523,7 @@ fn start_shard(
         let Ok(peers) = started.recv() else { return };
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let turn = ShardTurn::new(engine, mesh, shard_count);
-        let port = ShardPort { reactor, hand_over, tls, peers, wakes_sent: 0, control };
+        let port = ShardPort { reactor, hand_over, tls, peers, wakes_sent: 0, control, log };
         let snapshots = snapshots.map(SnapshotOutlet::new);
         let turn_interval_ns = config.reactor.turn_interval_us * 1_000;
         let thread = ShardThread { turn, port, state, clock, snapshots, turn_interval_ns };
@@ -632,7 +658,7 @@ fn shard_settings(
         seed: hash_seed(),
         token_seed: token_seed()?,
         snapshot_interval_ns: config.data.is_some().then_some(interval_ns),
-        has_log: false,
+        has_log: config.data.is_some(),
         ack_defaults: config.ack_defaults,
         authentication: config.auth.authentication.clone(),
         policy: config.auth.policy.clone(),

@@ -9,8 +9,9 @@ use warren_core::control::Command;
 use warren_core::ids::ShardId;
 use warren_core::reason::Reason;
 use warren_core::snapshot::SnapshotBatch;
-use warren_core::turn::{Now, ShardInputs, ShardOutputs};
+use warren_core::turn::{LogCondition, Now, ShardInputs, ShardOutputs};
 use warren_net::reactor::Reactor;
+use warren_storage::log_executor::LogPort;
 
 use crate::allocation_counter::{allocations_of_this_thread, held_bytes_of_this_thread};
 use crate::clock::Clock;
@@ -31,6 +32,12 @@ const DRAIN_NS_MAX: u64 = 5_000_000_000;
 const STAGED_RETRY_NS: u64 = 1_000_000;
 /// How soon a shard looks again at a snapshot writer that was busy.
 const SNAPSHOT_RETRY_NS: u64 = 5_000_000;
+/// Bytes of changes that a shard keeps while the delta log is behind; with more it takes none from clients.
+const LOG_STAGED_BYTES_MAX: usize = 16 << 20;
+/// How long a shard that ends waits for the delta log.
+const LOG_WAIT_NS_MAX: u64 = 30_000_000_000;
+/// How often it looks whether the log is still there.
+const LOG_LOOK_NS: u64 = 100_000_000;
 /// A shard without work turns at least so often, so that `/livez` can tell it from a stuck one.
 const IDLE_NS_MAX: u64 = 1_000_000_000;
 
@@ -83,7 +90,7 @@ impl Peers {
     }
 
     /// Whether a peer that got a batch has to be woken: at most one of its peers is told so.
-    fn must_wake(&self, shard: ShardId) -> bool {
+    pub(crate) fn must_wake(&self, shard: ShardId) -> bool {
         fence(Ordering::SeqCst);
         let sleeping = &self.sleeping[shard.index()];
         sleeping.load(Ordering::Relaxed) && sleeping.swap(false, Ordering::Relaxed)
@@ -98,6 +105,8 @@ pub(crate) struct ShardPort {
     pub(crate) peers: Arc<Peers>,
     pub(crate) wakes_sent: u64,
     pub(crate) control: ControlPort,
+    /// To the delta log, if there is one.
+    pub(crate) log: Option<LogPort>,
 }
 
 impl ClientPort for ShardPort {
@@ -114,9 +123,18 @@ impl ClientPort for ShardPort {
             }
         }
         self.reactor.receive(now, accepts_input, inputs);
+        if let Some(log) = &mut self.log {
+            log.take_durable(|group, sequence| inputs.durable.push((group, sequence)));
+            let is_behind = log.staged_bytes() > LOG_STAGED_BYTES_MAX;
+            inputs.log = Some(LogCondition { fails: log.is_failing(), is_behind });
+        }
     }
 
     fn send(&mut self, now: Now, outputs: &ShardOutputs) {
+        // The log goes first: the disk works while this shard talks to its sockets.
+        if let Some(log) = &mut self.log {
+            log.append(&outputs.deltas);
+        }
         self.reactor.send(now, outputs);
         let Self { reactor, hand_over, peers, wakes_sent, control, .. } = self;
         hand_over.publish(reactor, |reactor, peer| wake(reactor, peers, wakes_sent, peer));
@@ -139,6 +157,21 @@ impl ShardPort {
     /// Whether a connection has come that the reactor takes.
     fn has_arrivals(&self) -> bool {
         self.hand_over.has_input() && self.reactor.takes_arrivals()
+    }
+
+    /// Whether something has become durable.
+    fn has_news_of_log(&self) -> bool {
+        self.log.as_ref().is_some_and(LogPort::has_durable)
+    }
+
+    /// Whether something waits for a full ring.
+    fn has_staged(&self) -> bool {
+        self.reactor.has_departures() || self.log.as_ref().is_some_and(|log| log.staged_bytes() > 0)
+    }
+
+    /// Whether there is something to do that came from another thread.
+    fn has_input(&self) -> bool {
+        self.has_arrivals() || self.has_news_of_log()
     }
 }
 
@@ -231,6 +264,9 @@ impl ShardThread {
 
     /// Hands over what was not stored yet. The shard serves nobody any more, so it may wait.
     fn hand_over_rest(&mut self) {
+        if !self.await_log() {
+            return;
+        }
         let Some(outlet) = self.snapshots.take() else { return };
         let now = self.clock.now();
         let rest = std::iter::from_fn(|| self.turn.take_snapshot(now));
@@ -241,6 +277,29 @@ impl ShardThread {
             }
         }
         assert_eq!(self.turn.shard().waiting_snapshot_count(), 0, "only a log is waited for");
+    }
+
+    /// Waits until the log has everything: snapshots never hold more than it. False when it cannot write,
+    /// as it says itself.
+    fn await_log(&mut self) -> bool {
+        let Some(mut log) = self.port.log.take() else { return true };
+        let shard = self.turn.shard().id();
+        let ends_ns = self.clock.monotonic_ns() + LOG_WAIT_NS_MAX;
+        while log.is_waiting() {
+            let now_ns = self.clock.monotonic_ns();
+            if log.has_ended() || now_ns > ends_ns {
+                return false;
+            }
+            self.port.peers.announce_sleep(shard);
+            if !log.has_durable() {
+                self.port.reactor.wait(now_ns, Some(now_ns + LOG_LOOK_NS));
+            }
+            self.port.peers.announce_awake(shard);
+            log.append(&[]);
+            let turn = &mut self.turn;
+            log.take_durable(|group, sequence| turn.note_durable_at_end(group, sequence));
+        }
+        true
     }
 
     /// When the snapshot needs a turn.
@@ -286,16 +345,16 @@ impl ShardThread {
     /// wait for its end.
     fn sleep(&mut self, shard: ShardId, turn_began_ns: u64, drain_ends_ns: Option<u64>) {
         let now_ns = self.clock.monotonic_ns();
-        if self.turn.has_work() || self.port.has_arrivals() {
+        if self.turn.has_work() || self.port.has_input() {
             self.port.reactor.wait(now_ns, Some(now_ns));
             return;
         }
         self.port.peers.announce_sleep(shard);
         // Work that was published before the announcement is seen here; what comes after wakes us.
-        let deadline_ns = if self.turn.has_work() || self.port.has_arrivals() {
+        let deadline_ns = if self.turn.has_work() || self.port.has_input() {
             Some(now_ns)
         } else {
-            let staged = self.turn.has_staged() || self.port.reactor.has_departures();
+            let staged = self.turn.has_staged() || self.port.has_staged();
             let staged = staged.then_some(now_ns + STAGED_RETRY_NS);
             let expiry = self.turn.shard().next_deadline_ns();
             let npcs = self.turn.has_npcs_due().then_some(turn_began_ns + self.turn_interval_ns);

@@ -108,6 +108,11 @@ impl ShardTurn {
         self.shard.take_snapshot(now)
     }
 
+    /// The same to a shard that turns no more.
+    pub(crate) fn note_durable_at_end(&mut self, group: GroupId, sequence: Sequence) {
+        self.shard.note_durable(group, sequence);
+    }
+
     /// Whether the next turn has something to do already.
     #[must_use]
     pub fn has_work(&self) -> bool {

@@ -3,20 +3,24 @@
 
 use std::iter::Sum;
 use std::ops::AddAssign;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use warren_core::ids::Epoch;
+use warren_core::ids::{Epoch, GROUP_COUNT, GroupId};
 use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 use warren_core::turn::Now;
+use warren_storage::log_executor::StoredPositions;
 use warren_storage::{StateOpened, StateStore, StoreError};
 
+use crate::delta_log;
 use crate::fatal::{Fatal, FatalReason};
 
 /// The store's folder in the data folder.
 const STATE_FOLDER: &str = "state";
+/// The delta log's folder in the data folder.
+const LOG_FOLDER: &str = "log";
 
 /// How much state there is, and its digest: equal for equal objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,17 +66,19 @@ pub(crate) struct StateFolder {
     pub(crate) store: Arc<StateStore>,
     /// Of all groups, until the next start.
     pub(crate) epoch: Epoch,
+    /// The delta log's folder.
+    pub(crate) log_folder: PathBuf,
 }
 
 impl StateFolder {
     /// Opens the store, and says in the log from when it is.
-    pub(crate) fn open(folder: &Path, snapshot_interval_ms: u64) -> Result<Self, Fatal> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, Fatal> {
         let (store, opened) = StateStore::open(&folder.join(STATE_FOLDER)).map_err(unusable)?;
         let epoch = u32::try_from(opened.start).map(Epoch).map_err(|_| {
             Fatal::new(FatalReason::StateUnusable, "the store was opened 2^32 times")
         })?;
-        log_age(&opened, snapshot_interval_ms);
-        Ok(Self { store: Arc::new(store), epoch })
+        log_age(&opened);
+        Ok(Self { store: Arc::new(store), epoch, log_folder: folder.join(LOG_FOLDER) })
     }
 
     /// The server begins to change the state: all that can fail at a start has not failed.
@@ -85,6 +91,16 @@ impl StateFolder {
         self.store.close().map_err(|error| Fatal::new(FatalReason::StateNotStored, error))
     }
 
+    /// Says how far the snapshots go: what the delta log has before that can go.
+    pub(crate) fn tell_positions(&self, positions: &StoredPositions) -> Result<(), Fatal> {
+        for group in (0..GROUP_COUNT as u16).map(GroupId) {
+            if let Some(position) = self.store.position(group).map_err(unusable)? {
+                positions.advance(group, position);
+            }
+        }
+        Ok(())
+    }
+
     /// Loads the shard's groups.
     pub(crate) fn load(
         &self,
@@ -93,9 +109,9 @@ impl StateFolder {
         now: Now,
     ) -> Result<(), Fatal> {
         let groups = routing.groups_of(shard.id());
-        let restored =
-            self.store.restore(shard, groups, now).and_then(|_| self.store.finish(shard));
-        restored.map_err(unusable)
+        self.store.restore(shard, groups, now).map_err(unusable)?;
+        delta_log::replay(&self.log_folder, shard, routing, now)?;
+        self.store.finish(shard).map_err(unusable)
     }
 }
 
@@ -103,7 +119,7 @@ fn unusable(error: StoreError) -> Fatal {
     Fatal::new(FatalReason::StateUnusable, error)
 }
 
-fn log_age(opened: &StateOpened, snapshot_interval_ms: u64) {
+fn log_age(opened: &StateOpened) {
     let StateOpened { start, is_complete, taken_ms } = *opened;
     let Some(taken_ms) = taken_ms else {
         tracing::info!(start, "no state is stored yet");
@@ -117,9 +133,8 @@ fn log_age(opened: &StateOpened, snapshot_interval_ms: u64) {
         tracing::warn!(
             start,
             %from,
-            snapshot_interval_ms,
-            "the last server did not stop by itself: the newest stored change is from then, and what \
-             changed in the last snapshot interval before the end may be missing"
+            "the last server did not stop by itself: the newest snapshot is from then, and what changed \
+             since is taken from the delta log"
         );
     }
 }

@@ -138,6 +138,16 @@ impl DeltaBatch {
         rkyv::to_bytes::<Failure>(self).expect("a delta batch has no part that cannot be archived")
     }
 
+    /// Appends the same to `out`, in its memory as long as that is large enough.
+    ///
+    /// # Panics
+    /// When memory for it cannot be had.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        let taken = core::mem::take(out);
+        *out = rkyv::api::high::to_bytes_in::<_, Failure>(self, taken)
+            .expect("a delta batch has no part that cannot be archived");
+    }
+
     /// Checks and reads what [`encode`](Self::encode) made. The caller has checked length and
     /// checksum before: these bytes come from a disk or a peer, never from a client.
     ///

@@ -93,6 +93,11 @@ impl Effects {
         })
     }
 
+    /// Whether the log gets something.
+    pub(crate) fn changes_state(&self) -> bool {
+        self.list.iter().any(|effect| matches!(effect, Effect::Change(_)))
+    }
+
     /// Builds a message for others than the one who asked.
     pub(crate) fn build(
         &mut self,

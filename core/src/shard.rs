@@ -138,6 +138,8 @@ pub struct Shard {
     durable_sequences: Vec<u64>,
     log_wait: LogWait,
     has_log_failed: bool,
+    /// The log is to get nothing more from clients.
+    is_log_behind: bool,
     /// Objects that wait to be stored; none when nothing is.
     changed: Option<ChangedObjects>,
     /// Empty but for a start.
@@ -196,6 +198,7 @@ impl Shard {
             durable_sequences: vec![0; GROUP_COUNT],
             log_wait: LogWait::new(),
             has_log_failed: false,
+            is_log_behind: false,
             changed: settings.snapshot_interval_ns.map(|_| ChangedObjects::new()),
             restoring: Restoring::default(),
             first_address: FIRST_ADDRESS,
@@ -228,6 +231,9 @@ impl Shard {
         let staged_bytes = outputs.size_bytes();
         for (group, sequence) in &inputs.durable {
             self.note_durable(*group, *sequence);
+        }
+        if let Some(condition) = inputs.log {
+            self.note_log(condition);
         }
         self.tell_durable(outputs);
         self.relays.forget_listed();

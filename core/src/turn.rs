@@ -164,6 +164,17 @@ pub struct ShardInputs {
     /// What the log has: up to which sequence of a group every delta batch is durable. A turn takes
     /// these before all else.
     pub durable: Vec<(GroupId, Sequence)>,
+    /// How the log is, if that is known anew.
+    pub log: Option<LogCondition>,
+}
+
+/// How a log takes what its shard makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogCondition {
+    /// It takes nothing, and nothing becomes durable.
+    pub fails: bool,
+    /// So much waits for it that clients are to change nothing more.
+    pub is_behind: bool,
 }
 
 impl ShardInputs {
@@ -192,6 +203,7 @@ impl ShardInputs {
         self.bytes.clear();
         self.commands.clear();
         self.durable.clear();
+        self.log = None;
     }
 }
 

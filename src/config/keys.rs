@@ -573,8 +573,8 @@ sections! {
         receive_buffer_bytes: u64 = "2048", Allowed::Range(256, 65_536);
     }
     StorageSection = "storage" {
-        /// How soon a changed object is handed over to be stored, in milliseconds: about as much is
-        /// lost when the process is killed. Without `server.data` nothing is stored.
+        /// How soon a changed object is handed over to the snapshots, in milliseconds: about as much
+        /// of the delta log is replayed after a kill. Without `server.data` nothing is stored.
         snapshot_interval_ms: u64 = "5000", Allowed::Range(10, 600_000);
     }
     LogSection = "log" {

@@ -1,6 +1,7 @@
 //! The text of `/metrics`: OpenMetrics, base units, every series by shard.
 
 use core::fmt;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use warren_core::reason::Reason;
 use warren_net::gateway::Protocol;
+use warren_storage::log_executor::LogProgress;
 
 use crate::snapshots::SnapshotProgress;
 
@@ -263,6 +265,7 @@ impl Collector for StateCollector {
         })?;
         encode_connections(&mut encoder, shards)?;
         encode_snapshots(&mut encoder, &self.0.snapshots)?;
+        encode_log(&mut encoder, &self.0.log)?;
         encode_admin(&mut encoder, &self.0)
     }
 }
@@ -301,6 +304,32 @@ fn encode_snapshots(
     let name = "snapshot_synced_timestamp_seconds";
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     metric.encode_gauge(&(snapshots.synced_ms.load(Relaxed) as f64 / 1e3))
+}
+
+/// The delta log's numbers: one of each for all shards.
+fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogProgress) -> Result<(), fmt::Error> {
+    for (name, help, count) in [
+        ("log_commits", "Commits of the delta log on the disk", &log.commits),
+        ("log_records", "Delta batches in them", &log.records),
+        ("log_record_bytes", "Bytes of delta batches on the disk", &log.bytes),
+        ("log_failures", "Attempts to write the delta log that failed", &log.failures),
+        ("log_segments_removed", "Segments that no start needs", &log.segments_removed),
+    ] {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        encode_number(metric, MetricType::Counter, count.load(Relaxed))?;
+    }
+    let seconds = |ns: &AtomicU64| ns.load(Relaxed) as f64 / 1e9;
+    let help = "Time that writing and syncing took";
+    let name = "log_commit_seconds";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    metric.encode_counter::<NoLabelSet, _, u64>(&seconds(&log.commit_ns), None)?;
+    let help = "The longest time that one commit took";
+    let name = "log_commit_seconds_max";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    metric.encode_gauge(&seconds(&log.commit_ns_max))?;
+    let help = "Whether the delta log cannot be written at the moment";
+    let mut metric = encoder.encode_descriptor("log_failing", help, None, MetricType::Gauge)?;
+    metric.encode_gauge(&i64::from(log.is_failing.load(Relaxed)))
 }
 
 fn encode_number(

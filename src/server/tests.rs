@@ -261,7 +261,7 @@ fn a_shard_has_what_the_keys_say() {
     assert_eq!(policy, expected);
     assert!(!join_creates_rooms);
     assert_eq!(snapshot_interval_ns, Some(1_038_000_000));
-    assert!(!has_log);
+    assert!(has_log);
     let mut expected = AckDefaults::default();
     expected.set("set", AckLevel::Durable).unwrap();
     assert_eq!(ack_defaults, expected);

@@ -14,6 +14,7 @@
 //! bytes from the disk are checked before they are read; an address that was given away is never given away again.
 
 pub mod delta_log;
+pub mod log_executor;
 pub mod object_record;
 pub mod state_store;
 

@@ -218,6 +218,21 @@ impl StateStore {
         restored.map_err(|error| self.damaged("the state", &error.to_string()))
     }
 
+    /// Up to which sequence the group is stored, if anything of it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn position(&self, group: GroupId) -> Result<Option<Sequence>, StoreError> {
+        let Some(value) = self.get(&group_key(group))? else { return Ok(None) };
+        let damaged = |why| self.damaged(&format!("group {}", group.0), why);
+        let (epoch, position) = value.split_first_chunk().ok_or_else(|| damaged("its length"))?;
+        let position = position.try_into().map_err(|_| damaged("its length"))?;
+        if u64::from(u32::from_le_bytes(*epoch)) >= self.opened.start {
+            return Err(damaged("its epoch has not begun"));
+        }
+        Ok(Some(Sequence(u64::from_le_bytes(position))))
+    }
+
     fn restore_group(
         &self,
         shard: &mut Shard,
@@ -225,15 +240,8 @@ impl StateStore {
         now: Now,
         restored: &mut Restored,
     ) -> Result<(), StoreError> {
-        if let Some(value) = self.get(&group_key(group))? {
-            let damaged = |why| self.damaged(&format!("group {}", group.0), why);
-            let (epoch, position) =
-                value.split_first_chunk().ok_or_else(|| damaged("its length"))?;
-            let position = position.try_into().map_err(|_| damaged("its length"))?;
-            if u64::from(u32::from_le_bytes(*epoch)) >= self.opened.start {
-                return Err(damaged("its epoch has not begun"));
-            }
-            shard.restore_group(group, Sequence(u64::from_le_bytes(position)));
+        if let Some(position) = self.position(group)? {
+            shard.restore_group(group, position);
         }
         let next_addresses = self.next_addresses(group)?;
         let db = self.db()?;

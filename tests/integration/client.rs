@@ -92,6 +92,11 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Sends to a server that may be gone.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
     /// Sends as much as the server takes before it closes.
     pub(crate) fn send_until_closed(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
@@ -123,6 +128,20 @@ impl Client {
         let mut frames =
             (0..PONGS_MAX).map(|_| serde_json::from_slice(&self.frame(b'\n')).unwrap());
         frames.find(|frame: &Value| frame["msg"] != "pong").expect(NOTHING_BUT_PONGS)
+    }
+
+    /// The next JSON frame of a server that may be gone.
+    pub(crate) fn try_json(&mut self) -> Option<Value> {
+        while !self.received.contains(&b'\n') {
+            let mut bytes = [0; 4096];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(count) => self.received.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("the server answers in time: {error}"),
+            }
+        }
+        Some(serde_json::from_slice(&self.frame(b'\n')).unwrap())
     }
 
     /// The next JSON frame of that method that has a status; others are passed over.

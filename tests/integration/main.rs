@@ -13,6 +13,7 @@ mod connserver;
 mod crowd;
 mod ctl;
 mod half_sent;
+mod kills;
 mod life;
 mod objects;
 mod operations;

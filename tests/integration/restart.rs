@@ -174,10 +174,10 @@ fn after_a_kill_all_is_there_but_what_changed_last() {
 
     let mut server = place.start("2");
     let told = server.logged(
-        "the last server did not stop by itself: the newest stored change is from then, and what \
-         changed in the last snapshot interval before the end may be missing",
+        "the last server did not stop by itself: the newest snapshot is from then, and what changed \
+         since is taken from the delta log",
     );
-    assert_eq!((&told["level"], &told["snapshot_interval_ms"]), (&"WARN".into(), &10.into()));
+    assert_eq!(told["level"], "WARN");
     assert!(told["from"].as_str().unwrap().ends_with('Z'), "{told}");
     let mut bob = Client::log_in(server.listen, "bob");
     let mut missing = 0;
@@ -289,22 +289,27 @@ fn a_disk_that_fails_for_a_while_loses_nothing() {
         serve
     });
     let mut ann = Client::log_in(server.listen, "ann");
-    let mut create = |count: u64| {
+    let create = |ann: &mut Client, count: u64| {
         for index in 0..count {
             let partition = index * 1000;
-            ask(&mut ann, &json!({"msg": "create", "kind": "sword", "partition": partition}));
+            ask(ann, &json!({"msg": "create", "kind": "sword", "partition": partition}));
         }
     };
-    create(10);
+    create(&mut ann, 10);
     wait_until_stored(&server, 11);
     limit_files(&server, "1");
-    create(10);
-    assert_eq!(server.logged("the store fails; changes stay in memory")["level"], "ERROR");
-    wait_for_metric(&server, "warren_snapshot_failures_total", 2);
-    // It goes on serving meanwhile.
-    create(10);
+    create(&mut ann, 10);
+    // Snapshots wait for the log.
+    assert_eq!(server.logged("the delta log fails; nothing becomes durable")["level"], "ERROR");
+    wait_for_metric(&server, "warren_log_failures_total", 2);
+    assert_eq!(metric_of_server(&server, "warren_log_failing"), 1);
+    // It goes on serving meanwhile, and promises nothing.
+    create(&mut ann, 10);
+    let durable = json!({"msg": "create", "kind": "sword", "ack": "durable"});
+    ann.send(format!("{durable}\n"));
+    assert_eq!(ann.reply("create")["error"], "level-unavailable");
     limit_files(&server, "unlimited");
-    server.logged("the store works again");
+    server.logged("the delta log works again");
     wait_until_stored(&server, 31);
     server.signal(TERMINATE);
     let (status, log) = server.wait_and_read_log();

@@ -60,9 +60,11 @@ const LAYERS: &[Layer] = &[
         externals: Some(&[
             "crc32c",
             "crossbeam-channel",
-            "glommio",
+            "glommio-ng",
             "rkyv",
             "rocksdb",
+            "rtrb",
+            "rustix",
             "thiserror",
             "tokio-postgres",
         ]),
@@ -102,7 +104,7 @@ const LAYERS: &[Layer] = &[
 /// Packages that only these may use directly.
 const RESERVED: &[(&str, &[&str])] = &[
     ("io-uring", &["warren-net"]),
-    ("glommio", &["warren-storage"]),
+    ("glommio-ng", &["warren-storage"]),
     ("rocksdb", &["warren-storage"]),
     ("tokio", &["warren"]),
 ];
@@ -209,7 +211,7 @@ fn core_is_pure_by_the_compiler_s_word() {
 #[test]
 fn forbidden_dependencies_are_found() {
     let layer = |package: &str| LAYERS.iter().find(|layer| layer.package == package).unwrap();
-    let renamed = BTreeMap::from([("disk".to_owned(), "glommio".to_owned())]);
+    let renamed = BTreeMap::from([("disk".to_owned(), "glommio-ng".to_owned())]);
     for (package, text, count) in [
         ("warren-core", "dependencies.rkyv = '1'", 0),
         ("warren-core", "dependencies.libc = '1'", 1),

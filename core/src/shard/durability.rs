@@ -20,7 +20,7 @@ use crate::log_wait::{Telling, Waiting};
 use crate::mesh::{EventHeader, MeshMessage, Origin};
 use crate::message::Message;
 use crate::reason::Reason;
-use crate::turn::{ShardOutputs, Span};
+use crate::turn::{LogCondition, ShardOutputs, Span};
 
 impl Shard {
     /// Up to this sequence every delta batch of the group is durable: the last one, when there is no
@@ -60,6 +60,15 @@ impl Shard {
         assert!(self.settings.has_log, "only a log goes on");
         self.has_log_failed = false;
         self.counters.log_failed = 0;
+    }
+
+    pub(super) fn note_log(&mut self, condition: LogCondition) {
+        self.is_log_behind = condition.is_behind;
+        if condition.fails {
+            self.log_failed();
+        } else {
+            self.log_works();
+        }
     }
 
     /// Whether the level can be given: asked before the event runs.

@@ -55,7 +55,8 @@ impl Shard {
         effects.start(message.method());
         self.partition_mut(header.partition);
         let mut result = handle(method, &self.handler_request(event, outputs), effects);
-        if self.is_storage_behind() && effects.changes_objects() {
+        let is_behind = self.is_storage_behind() && effects.changes_objects();
+        if is_behind || self.is_log_behind && effects.changes_state() {
             result = result.and(Err(Reason::Busy));
         }
         let waits = level == AckLevel::Durable && effects.changes_objects();

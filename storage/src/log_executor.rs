@@ -1,0 +1,324 @@
+//! The thread that writes the delta log: a glommio executor on a core that is not a shard's.
+//!
+//! ```text
+//! shard ──LogBatch, a ring──► log: all that has come ──one write, one sync──► the same batches, back
+//! ```
+//!
+//! While one commit is on its way to the disk the next gathers in the rings, so a sync serves everyone
+//! however long it takes. A commit that fails is tried again, in a new segment, until it succeeds or all
+//! shards have ended; meanwhile nothing is acknowledged and nothing is lost.
+
+mod folder_disk;
+mod ports;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use glommio::io::PollableFd;
+use glommio::{LocalExecutorBuilder, Placement};
+use thiserror::Error;
+use warren_core::ids::{GROUP_COUNT, GroupId, Sequence};
+
+pub use self::ports::LogPort;
+
+use self::folder_disk::{FolderDisk, io_error};
+use self::ports::{Bell, LogBatch, ShardWay, connect};
+use crate::delta_log::{DeltaLog, LogDisk, LogEnd, LogError, LogSettings};
+
+/// Bytes of one commit beyond which nothing more is taken into it.
+const COMMIT_BYTES_MAX: usize = 4 << 20;
+/// Time between two attempts to write what could not be written.
+const RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
+/// Attempts of which one is told, as long as they fail.
+const ATTEMPTS_PER_WORD: u64 = 60;
+/// Commits after which segments that nobody needs are looked for.
+const COMMITS_PER_RELEASE: u64 = 256;
+/// Memory of the executor for direct I/O.
+const IO_MEMORY_BYTES: usize = 1 << 20;
+
+/// What the log has done, for the metrics.
+#[derive(Debug, Default)]
+pub struct LogProgress {
+    /// Commits on the disk.
+    pub commits: AtomicU64,
+    /// Delta batches in them.
+    pub records: AtomicU64,
+    /// Bytes of these.
+    pub bytes: AtomicU64,
+    /// Time that writing and syncing took, in nanoseconds.
+    pub commit_ns: AtomicU64,
+    /// The longest of these times.
+    pub commit_ns_max: AtomicU64,
+    /// Attempts that failed.
+    pub failures: AtomicU64,
+    /// Segments that were removed.
+    pub segments_removed: AtomicU64,
+    /// The last attempt has failed: nothing becomes durable.
+    pub is_failing: AtomicBool,
+}
+
+impl LogProgress {
+    fn add(&self, records: u64, bytes: u64, elapsed_ns: u64) {
+        self.commits.fetch_add(1, Relaxed);
+        self.records.fetch_add(records, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.commit_ns.fetch_add(elapsed_ns, Relaxed);
+        self.commit_ns_max.fetch_max(elapsed_ns, Relaxed);
+        self.is_failing.store(false, Relaxed);
+    }
+}
+
+/// Up to which sequence the snapshots on the disk hold each group: what the log has of it before that is
+/// needed no more.
+#[derive(Debug)]
+pub struct StoredPositions(Box<[AtomicU64]>);
+
+impl Default for StoredPositions {
+    fn default() -> Self {
+        Self((0..GROUP_COUNT).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl StoredPositions {
+    /// A snapshot of the group up to this sequence survives the end of the machine.
+    pub fn advance(&self, group: GroupId, position: Sequence) {
+        self.0[usize::from(group.0)].fetch_max(position.0, Relaxed);
+    }
+
+    fn of(&self, group: GroupId) -> Sequence {
+        Sequence(self.0[usize::from(group.0)].load(Relaxed))
+    }
+}
+
+/// Why the log's thread ended before its shards.
+#[derive(Debug, Error)]
+pub enum LogThreadError {
+    /// The executor could not be set up.
+    #[error("the executor of the log: {0}")]
+    Executor(#[source] io::Error),
+    /// The folder could not be opened.
+    #[error("{path}: {error}", path = path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The first segment could not be made.
+    #[error("the log cannot begin: {0}")]
+    NotBegun(#[source] LogError),
+    /// When all shards had ended, what they had handed over could not be written.
+    #[error("the rest of the log is not on the disk: {0}")]
+    RestNotWritten(#[source] LogError),
+}
+
+/// What the log tells of itself, as it happens.
+#[derive(Debug)]
+pub enum LogNews<'a> {
+    /// The first segment is there, and holds what a start has found at the end of the last.
+    Begun,
+    /// Writing fails: told at first, and then from time to time.
+    Fails(&'a LogError),
+    /// Writing works again.
+    Works,
+}
+
+/// Where the log is written, and what it goes on behind.
+#[derive(Debug)]
+pub struct LogPlace {
+    /// The folder with the segments.
+    pub folder: PathBuf,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Where recovery has found the end.
+    pub end: LogEnd,
+}
+
+/// The log's side of all rings, before its thread is started.
+pub struct LogWriter {
+    ways: Vec<ShardWay>,
+    bell: Arc<Bell>,
+    progress: Arc<LogProgress>,
+    positions: Arc<StoredPositions>,
+}
+
+/// Ports for so many shards, and what their batches come to.
+///
+/// # Errors
+/// When the kernel has no event counter left.
+pub fn prepare(
+    shard_count: usize,
+    progress: Arc<LogProgress>,
+    positions: Arc<StoredPositions>,
+) -> io::Result<(Vec<LogPort>, LogWriter)> {
+    let bell = Arc::new(Bell::new()?);
+    let (ports, ways) = connect(shard_count, &bell, &progress);
+    Ok((ports, LogWriter { ways, bell, progress, positions }))
+}
+
+impl LogWriter {
+    /// Writes on this thread until every port is gone. `wake` is called with the number of a shard for
+    /// which something has changed: batches of it are back, or the log fails.
+    ///
+    /// # Errors
+    /// [`LogThreadError`].
+    pub fn run(
+        self,
+        place: LogPlace,
+        wake: impl Fn(usize),
+        tell: impl Fn(LogNews<'_>),
+    ) -> Result<(), LogThreadError> {
+        let builder = LocalExecutorBuilder::new(Placement::Unbound).io_memory(IO_MEMORY_BYTES);
+        let executor = builder.make().map_err(|error| LogThreadError::Executor(io_error(error)))?;
+        executor.run(async {
+            let LogPlace { folder, segment_bytes, end } = place;
+            let disk = FolderDisk::open(&folder).await;
+            let disk = disk.map_err(|error| LogThreadError::Folder { path: folder, error })?;
+            let settings = LogSettings { segment_bytes };
+            let event = self.bell.event().try_clone_to_owned();
+            let event = event.map_err(LogThreadError::Executor)?;
+            let event = PollableFd::new(event);
+            let event = event.map_err(|error| LogThreadError::Executor(io_error(error)))?;
+            let log = DeltaLog::begin(disk, settings, end).await;
+            let log = log.map_err(LogThreadError::NotBegun)?;
+            tell(LogNews::Begun);
+            let Self { ways, bell, progress, positions } = self;
+            let serving =
+                Serving { ways, bell, progress, positions, log, held: Vec::new(), wake, tell };
+            serving.run(&event).await
+        })
+    }
+}
+
+struct Serving<D: LogDisk, W, T> {
+    ways: Vec<ShardWay>,
+    bell: Arc<Bell>,
+    progress: Arc<LogProgress>,
+    positions: Arc<StoredPositions>,
+    log: DeltaLog<D>,
+    /// Batches of the commit that is under way, each with its shard.
+    held: Vec<(usize, LogBatch)>,
+    wake: W,
+    tell: T,
+}
+
+impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
+    async fn run(mut self, event: &PollableFd<std::os::fd::OwnedFd>) -> Result<(), LogThreadError> {
+        // Of those that a start has found.
+        self.release().await;
+        let mut commits = 0;
+        loop {
+            self.gather();
+            if self.held.is_empty() {
+                if self.ways.iter().all(ShardWay::has_ended) {
+                    return Ok(());
+                }
+                self.sleep(event).await?;
+                continue;
+            }
+            self.commit().await?;
+            commits += 1;
+            if commits % COMMITS_PER_RELEASE == 0 {
+                self.release().await;
+            }
+        }
+    }
+
+    /// Takes what the shards have handed over, in turns, so that none waits for another's flood.
+    fn gather(&mut self) {
+        let mut held = vec![0; self.ways.len()];
+        loop {
+            let mut took = false;
+            for (shard, way) in self.ways.iter_mut().enumerate() {
+                if self.log.gathered_bytes() >= COMMIT_BYTES_MAX {
+                    return;
+                }
+                let Some(batch) = way.take(held[shard]) else { continue };
+                for (header, record) in batch.records() {
+                    self.log.push(header, record);
+                }
+                held[shard] += 1;
+                self.held.push((shard, batch));
+                took = true;
+            }
+            if !took {
+                return;
+            }
+        }
+    }
+
+    /// Brings what was gathered to the disk, however many attempts that takes, and acknowledges it.
+    async fn commit(&mut self) -> Result<(), LogThreadError> {
+        let bytes = self.log.gathered_bytes() as u64;
+        let mut failures = 0;
+        let elapsed_ns = loop {
+            let begun_ns = monotonic_ns();
+            match self.log.commit().await {
+                Ok(()) => break monotonic_ns() - begun_ns,
+                Err(error) => self.failed(error, &mut failures).await?,
+            }
+        };
+        let records = self.held.iter().map(|(_, batch)| batch.records().count() as u64).sum();
+        self.progress.add(records, bytes, elapsed_ns);
+        if failures > 0 {
+            (self.tell)(LogNews::Works);
+        }
+        for (shard, batch) in self.held.drain(..) {
+            self.ways[shard].give_back(batch);
+            (self.wake)(shard);
+        }
+        Ok(())
+    }
+
+    /// Says so, and waits until the next attempt.
+    async fn failed(&self, error: LogError, failures: &mut u64) -> Result<(), LogThreadError> {
+        self.progress.failures.fetch_add(1, Relaxed);
+        self.progress.is_failing.store(true, Relaxed);
+        if self.ways.iter().all(ShardWay::is_left) {
+            return Err(LogThreadError::RestNotWritten(error));
+        }
+        if failures.is_multiple_of(ATTEMPTS_PER_WORD) {
+            (self.tell)(LogNews::Fails(&error));
+            (0..self.ways.len()).for_each(&self.wake);
+        }
+        *failures += 1;
+        glommio::timer::sleep(RETRY_INTERVAL).await;
+        Ok(())
+    }
+
+    /// Removes segments that nobody needs. One that cannot be removed is looked at again.
+    async fn release(&mut self) {
+        match self.log.release(|group| self.positions.of(group)).await {
+            Ok(count) => {
+                self.progress.segments_removed.fetch_add(count as u64, Relaxed);
+            }
+            Err(_) => {
+                self.progress.failures.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// Sleeps until a shard hands something over, or has ended.
+    async fn sleep(&self, event: &PollableFd<std::os::fd::OwnedFd>) -> Result<(), LogThreadError> {
+        self.bell.announce_sleep();
+        let has_input = self.ways.iter().any(ShardWay::has_input);
+        let result = if has_input || self.ways.iter().all(ShardWay::has_ended) {
+            Ok(())
+        } else {
+            event.readable().await.map_err(|error| LogThreadError::Executor(io_error(error)))
+        };
+        self.bell.announce_awake();
+        result
+    }
+}
+
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let part = |number: i64| u64::try_from(number).expect("the clock began at its boot");
+    part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec)
+}

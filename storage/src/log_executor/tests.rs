@@ -1,0 +1,276 @@
+//! The log's thread with a real folder, and with a disk that fails on demand.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use warren_core::delta::{Delta, DeltaBatch};
+use warren_core::ids::Epoch;
+
+use super::*;
+use crate::delta_log::recover;
+
+const GROUPS: u64 = 3;
+
+/// A folder that goes with its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("warren-log-{}-{name}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn batch(group: u16, sequence: u64) -> DeltaBatch {
+    let object = ((u64::from(group) * 64) << 48) | sequence;
+    DeltaBatch { group, epoch: 1, sequence, deltas: vec![Delta::ObjectDeleted { object }] }
+}
+
+/// Shards that change something, and a log's thread that writes it.
+struct Node {
+    ports: Vec<LogPort>,
+    progress: Arc<LogProgress>,
+    positions: Arc<StoredPositions>,
+    thread: std::thread::JoinHandle<Result<(), LogThreadError>>,
+    /// The numbers of shards that were woken.
+    woken: mpsc::Receiver<usize>,
+    news: Arc<Mutex<Vec<String>>>,
+    /// By group: what was appended, and what is known to be on the disk.
+    appended: BTreeMap<u16, u64>,
+    durable: BTreeMap<u16, u64>,
+}
+
+impl Node {
+    fn start(folder: &Path, shard_count: usize, segment_bytes: u64) -> Self {
+        let progress = Arc::new(LogProgress::default());
+        let positions = Arc::new(StoredPositions::default());
+        let (ports, writer) =
+            prepare(shard_count, Arc::clone(&progress), Arc::clone(&positions)).unwrap();
+        let end = recover(folder, |_| Ok::<_, ()>(())).unwrap();
+        let appended: BTreeMap<u16, u64> = (0..GROUPS as u16)
+            .filter_map(|group| Some((group, end.last_of(GroupId(group))?.1.0)))
+            .collect();
+        let place = LogPlace { folder: folder.to_owned(), segment_bytes, end };
+        let (wake, woken) = mpsc::channel();
+        let news = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&news);
+        let body = move || {
+            let tell = |news: LogNews<'_>| told.lock().unwrap().push(format!("{news:?}"));
+            let wake = |shard| {
+                let _ = wake.send(shard);
+            };
+            writer.run(place, wake, tell)
+        };
+        let thread = std::thread::Builder::new().spawn(body).unwrap();
+        let durable = appended.clone();
+        Self { ports, progress, positions, thread, woken, news, appended, durable }
+    }
+
+    /// The shard changes each of these groups so often.
+    fn append(&mut self, shard: usize, groups: &[u16], times: u64) {
+        for _ in 0..times {
+            let change = |group: &u16| {
+                let last = self.appended.entry(*group).or_default();
+                *last += 1;
+                batch(*group, *last)
+            };
+            let deltas: Vec<_> = groups.iter().map(change).collect();
+            self.ports[shard].append(&deltas);
+        }
+    }
+
+    fn take_durable(&mut self) {
+        let Self { ports, durable, appended, .. } = self;
+        for port in ports {
+            port.take_durable(|group, sequence| {
+                assert!(sequence.0 <= appended[&group.0], "it was appended");
+                let before = durable.insert(group.0, sequence.0);
+                assert!(before.is_none_or(|before| before < sequence.0), "watermarks rise");
+            });
+        }
+    }
+
+    /// Waits until all that was appended is on the disk, handing over what was staged.
+    fn settle(&mut self) {
+        while self.durable != self.appended {
+            self.take_durable();
+            self.ports.iter_mut().for_each(|port| port.append(&[]));
+            if self.durable != self.appended {
+                self.woken.recv().expect("a shard is woken for each batch that comes back");
+            }
+        }
+        assert!(self.ports.iter().all(|port| !port.is_waiting()));
+    }
+
+    fn end(self) -> Result<(), LogThreadError> {
+        drop(self.ports);
+        self.thread.join().unwrap()
+    }
+}
+
+/// The highest sequence of each group in the folder, which are dense.
+fn found(folder: &Path) -> BTreeMap<u16, u64> {
+    let mut found = BTreeMap::new();
+    recover(folder, |record| {
+        let decoded = DeltaBatch::decode(record.payload).unwrap();
+        assert_eq!(decoded, batch(record.header.group.0, record.header.sequence.0));
+        assert_eq!(record.header.epoch, Epoch(1));
+        found.insert(record.header.group.0, record.header.sequence.0);
+        Ok::<_, ()>(())
+    })
+    .unwrap();
+    found
+}
+
+#[test]
+fn what_all_shards_hand_over_comes_to_the_disk_and_back() {
+    let folder = Folder::new("back");
+    let mut node = Node::start(&folder.0, 2, 1 << 20);
+    for _ in 0..50 {
+        node.append(0, &[0, 1], 3);
+        node.append(1, &[2], 40);
+        node.take_durable();
+    }
+    node.settle();
+    assert_eq!(node.appended, BTreeMap::from([(0, 150), (1, 150), (2, 2000)]));
+    let progress = Arc::clone(&node.progress);
+    let durable = node.durable.clone();
+    node.end().unwrap();
+    assert_eq!(found(&folder.0), durable);
+    assert_eq!(progress.records.load(Relaxed), 2300);
+    // Whatever waited for a sync was in one commit.
+    assert!(progress.commits.load(Relaxed) <= 50 * 43);
+    assert_eq!(progress.failures.load(Relaxed), 0);
+}
+
+#[test]
+fn what_was_handed_over_before_the_end_comes_to_the_disk_and_the_next_goes_on_behind_it() {
+    let folder = Folder::new("next");
+    for round in 1..=3 {
+        let mut node = Node::start(&folder.0, 1, 64 << 10);
+        node.append(0, &[0, 1, 2], 10);
+        node.end().unwrap();
+        let last = 10 * round;
+        assert_eq!(found(&folder.0), BTreeMap::from([(0, last), (1, last), (2, last)]));
+    }
+}
+
+#[test]
+fn a_log_that_is_behind_lets_its_shards_stage_and_loses_nothing() {
+    let folder = Folder::new("behind");
+    let progress = Arc::new(LogProgress::default());
+    let (mut ports, writer) = prepare(1, Arc::clone(&progress), Arc::default()).unwrap();
+    // Nobody writes yet.
+    for sequence in 1..=40 {
+        ports[0].append(&[batch(0, sequence)]);
+    }
+    assert!(ports[0].staged_bytes() > 0);
+    let end = recover(&folder.0, |_| Ok::<_, ()>(())).unwrap();
+    let place = LogPlace { folder: folder.0.clone(), segment_bytes: 1 << 20, end };
+    let (wake, woken) = mpsc::channel();
+    let wake = move |_| {
+        let _ = wake.send(());
+    };
+    let body = move || writer.run(place, wake, |_| ());
+    let thread = std::thread::Builder::new().spawn(body).unwrap();
+    let mut last = 0;
+    while last < 40 {
+        woken.recv().unwrap();
+        ports[0].take_durable(|_, sequence| last = sequence.0);
+        ports[0].append(&[]);
+    }
+    drop(ports);
+    thread.join().unwrap().unwrap();
+    assert_eq!(found(&folder.0), BTreeMap::from([(0, 40)]));
+}
+
+#[test]
+fn segments_that_snapshots_have_passed_go() {
+    let folder = Folder::new("segments");
+    let mut node = Node::start(&folder.0, 1, 16 << 10);
+    for _ in 0..2 * COMMITS_PER_RELEASE {
+        node.append(0, &[0, 1], 1);
+        node.settle();
+        for group in [0, 1] {
+            node.positions.advance(GroupId(group), Sequence(node.durable[&group] - 1));
+        }
+    }
+    let removed = node.progress.segments_removed.load(Relaxed);
+    let durable = node.durable.clone();
+    node.end().unwrap();
+    assert!(removed > 0);
+    // What no snapshot holds is there.
+    assert_eq!(found(&folder.0), durable);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told() {
+    let folder = Folder::new("gone");
+    let (ports, writer) = prepare(1, Arc::default(), Arc::default()).unwrap();
+    let end = recover(&folder.0, |_| Ok::<_, ()>(())).unwrap();
+    let gone = folder.0.join("gone");
+    let place = LogPlace { folder: gone, segment_bytes: 1 << 20, end };
+    let error = writer.run(place, |_| (), |_| ()).unwrap_err();
+    assert!(matches!(error, LogThreadError::Folder { .. }), "{error}");
+    assert!(ports[0].has_ended());
+}
+
+#[test]
+fn while_the_disk_fails_nothing_is_acknowledged_and_then_everything_is() {
+    let folder = Folder::new("fails");
+    let away = folder.0.with_extension("away");
+    let mut node = Node::start(&folder.0, 2, 16 << 10);
+    node.append(0, &[0], 1);
+    node.settle();
+    std::fs::rename(&folder.0, &away).unwrap();
+    // The segment that is open takes some more; the next cannot be made.
+    while !node.ports[1].is_failing() {
+        node.append(0, &[0], 1);
+        node.take_durable();
+    }
+    let known = node.durable.clone();
+    node.append(1, &[1, 2], 100);
+    node.take_durable();
+    assert_eq!(node.durable, known);
+    std::fs::rename(&away, &folder.0).unwrap();
+    node.settle();
+    assert!(!node.ports[0].is_failing());
+    let news = node.news.lock().unwrap().clone();
+    assert_eq!(news[0], "Begun");
+    assert!(news[1].starts_with("Fails"), "{news:?}");
+    assert_eq!(news.last().unwrap(), "Works");
+    assert!(node.progress.failures.load(Relaxed) > 0);
+    let durable = node.durable.clone();
+    node.end().unwrap();
+    assert_eq!(found(&folder.0), durable);
+}
+
+#[test]
+fn a_log_whose_disk_fails_until_the_end_says_that_the_rest_is_missing() {
+    let folder = Folder::new("never");
+    let away = folder.0.with_extension("away");
+    let mut node = Node::start(&folder.0, 1, 16 << 10);
+    node.append(0, &[0], 1);
+    node.settle();
+    std::fs::rename(&folder.0, &away).unwrap();
+    while !node.ports[0].is_failing() {
+        node.append(0, &[0], 1);
+        node.take_durable();
+    }
+    node.take_durable();
+    let durable = node.durable.clone();
+    let error = node.end().unwrap_err();
+    assert!(matches!(error, LogThreadError::RestNotWritten(_)), "{error}");
+    let found = found(&away);
+    std::fs::rename(&away, &folder.0).unwrap();
+    assert!(found[&0] >= durable[&0], "what was acknowledged is there");
+}
