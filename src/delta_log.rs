@@ -84,11 +84,11 @@ impl UnstartedLog {
             .name("delta-log".to_owned())
             .spawn(body)
             .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
-        let mut started = LogThread { ended, thread };
+        let started = LogThread { ended, thread };
         match begun.recv() {
             Ok(()) => Ok(started),
-            // Its end is there: the other side was dropped with the thread's body.
-            Err(_) => Err(started.ended.try_recv().map_or_else(
+            // It has not begun, and is about to say why.
+            Err(_) => Err(started.ended.blocking_recv().map_or_else(
                 |_| thread_lost(),
                 |result| result.map_or_else(|error| unusable(&error), |()| thread_lost()),
             )),

@@ -396,9 +396,11 @@ async fn all_stored(
     let storage = storage.map(|it| (it.stored, (it.writer.drain(), it.log)));
     let (stored, writing) = storage.unzip();
     let mut left = StateSummary::default();
+    let mut is_stored = true;
     for _ in 0..shards_left {
         match shard_ends.recv().await {
             Some(ShardEnd::Drained(state)) => left += state,
+            Some(ShardEnd::Unstored) => is_stored = false,
             _ => is_complete = false,
         }
     }
@@ -409,6 +411,10 @@ async fn all_stored(
     }
     if !is_complete {
         return Err(shard_failed());
+    }
+    if !is_stored {
+        let detail = "the delta log has not got everything in time";
+        return Err(Fatal::new(FatalReason::StateNotStored, detail));
     }
     if let Some(stored) = stored {
         stored.close()?;
@@ -475,6 +481,8 @@ struct ShardParts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ShardEnd {
     Drained(StateSummary),
+    /// The delta log has not got all that it has changed.
+    Unstored,
     Failed,
 }
 
@@ -527,8 +535,7 @@ fn start_shard(
         let snapshots = snapshots.map(SnapshotOutlet::new);
         let turn_interval_ns = config.reactor.turn_interval_us * 1_000;
         let thread = ShardThread { turn, port, state, clock, snapshots, turn_interval_ns };
-        let left = thread.run();
-        report.end = ShardEnd::Drained(left);
+        report.end = thread.run().map_or(ShardEnd::Unstored, ShardEnd::Drained);
     };
     std::thread::Builder::new()
         .name(format!("shard-{}", shard.0))

@@ -4,6 +4,7 @@
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::time::Duration;
 
 use warren_core::control::Command;
 use warren_core::ids::ShardId;
@@ -36,8 +37,8 @@ const SNAPSHOT_RETRY_NS: u64 = 5_000_000;
 const LOG_STAGED_BYTES_MAX: usize = 16 << 20;
 /// How long a shard that ends waits for the delta log.
 const LOG_WAIT_NS_MAX: u64 = 30_000_000_000;
-/// How often it looks whether the log is still there.
-const LOG_LOOK_NS: u64 = 100_000_000;
+/// How often it looks then.
+const LOG_LOOK: Duration = Duration::from_millis(1);
 /// A shard without work turns at least so often, so that `/livez` can tell it from a stuck one.
 const IDLE_NS_MAX: u64 = 1_000_000_000;
 
@@ -212,8 +213,8 @@ impl SnapshotOutlet {
 
 impl ShardThread {
     /// Turns until the shards are told to drain and this one is done with it, and says what state
-    /// it leaves.
-    pub(crate) fn run(mut self) -> StateSummary {
+    /// it leaves; none, when not all of that is on the disk.
+    pub(crate) fn run(mut self) -> Option<StateSummary> {
         let shard = self.turn.shard().id();
         let mut counters = TurnCounters::default();
         let mut drain = Drain::NotAsked;
@@ -247,8 +248,7 @@ impl ShardThread {
         self.port.peers.announce_awake(shard);
         // What is left to store may take longer than a turn may.
         self.state.shard(shard.index()).end();
-        self.hand_over_rest();
-        StateSummary::of(self.turn.shard())
+        self.hand_over_rest().then(|| StateSummary::of(self.turn.shard()))
     }
 
     /// Hands over the next batch of the snapshot, if it is due and the writer has room: at most one
@@ -262,39 +262,39 @@ impl ShardThread {
         outlet.unsent = outlet.unsent.take().and_then(|batch| outlet.sender.try_send(batch));
     }
 
-    /// Hands over what was not stored yet. The shard serves nobody any more, so it may wait.
-    fn hand_over_rest(&mut self) {
+    /// Hands over what was not stored yet. The shard serves nobody any more, so it may wait. False when
+    /// the delta log has not got everything.
+    fn hand_over_rest(&mut self) -> bool {
         if !self.await_log() {
-            return;
+            return false;
         }
-        let Some(outlet) = self.snapshots.take() else { return };
+        let Some(outlet) = self.snapshots.take() else { return true };
         let now = self.clock.now();
         let rest = std::iter::from_fn(|| self.turn.take_snapshot(now));
         for batch in outlet.unsent.into_iter().chain(rest) {
             // A writer that has given up says so itself.
             if !outlet.sender.send(batch) {
-                return;
+                return true;
             }
         }
         assert_eq!(self.turn.shard().waiting_snapshot_count(), 0, "only a log is waited for");
+        true
     }
 
     /// Waits until the log has everything: snapshots never hold more than it. False when it cannot write,
     /// as it says itself.
     fn await_log(&mut self) -> bool {
         let Some(mut log) = self.port.log.take() else { return true };
-        let shard = self.turn.shard().id();
         let ends_ns = self.clock.monotonic_ns() + LOG_WAIT_NS_MAX;
         while log.is_waiting() {
             let now_ns = self.clock.monotonic_ns();
             if log.has_ended() || now_ns > ends_ns {
                 return false;
             }
-            self.port.peers.announce_sleep(shard);
+            // Its ring has completions that nobody takes any more, so it cannot wait there.
             if !log.has_durable() {
-                self.port.reactor.wait(now_ns, Some(now_ns + LOG_LOOK_NS));
+                std::thread::park_timeout(LOG_LOOK);
             }
-            self.port.peers.announce_awake(shard);
             log.append(&[]);
             let turn = &mut self.turn;
             log.take_durable(|group, sequence| turn.note_durable_at_end(group, sequence));

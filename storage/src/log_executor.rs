@@ -1,4 +1,4 @@
-//! The thread that writes the delta log: a glommio executor on a core that is not a shard's.
+//! The thread that writes the delta log: a glommio executor, beside the shards.
 //!
 //! ```text
 //! shard ──LogBatch, a ring──► log: all that has come ──one write, one sync──► the same batches, back
@@ -188,8 +188,17 @@ impl LogWriter {
             let log = log.map_err(LogThreadError::NotBegun)?;
             tell(LogNews::Begun);
             let Self { ways, bell, progress, positions } = self;
-            let serving =
-                Serving { ways, bell, progress, positions, log, held: Vec::new(), wake, tell };
+            let serving = Serving {
+                ways,
+                bell,
+                progress,
+                positions,
+                log,
+                held: Vec::new(),
+                first: 0,
+                wake,
+                tell,
+            };
             serving.run(&event).await
         })
     }
@@ -203,6 +212,8 @@ struct Serving<D: LogDisk, W, T> {
     log: DeltaLog<D>,
     /// Batches of the commit that is under way, each with its shard.
     held: Vec<(usize, LogBatch)>,
+    /// The shard that is asked first.
+    first: usize,
     wake: W,
     tell: T,
 }
@@ -232,9 +243,13 @@ impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
     /// Takes what the shards have handed over, in turns, so that none waits for another's flood.
     fn gather(&mut self) {
         let mut held = vec![0; self.ways.len()];
+        self.first = (self.first + 1) % self.ways.len();
         loop {
             let mut took = false;
-            for (shard, way) in self.ways.iter_mut().enumerate() {
+            // Who comes first changes with each commit.
+            for offset in 0..self.ways.len() {
+                let shard = (self.first + offset) % self.ways.len();
+                let way = &mut self.ways[shard];
                 if self.log.gathered_bytes() >= COMMIT_BYTES_MAX {
                     return;
                 }
@@ -276,7 +291,7 @@ impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
     }
 
     /// Says so, and waits until the next attempt.
-    async fn failed(&self, error: LogError, failures: &mut u64) -> Result<(), LogThreadError> {
+    async fn failed(&mut self, error: LogError, failures: &mut u64) -> Result<(), LogThreadError> {
         self.progress.failures.fetch_add(1, Relaxed);
         self.progress.is_failing.store(true, Relaxed);
         if self.ways.iter().all(ShardWay::is_left) {
@@ -287,6 +302,8 @@ impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
             (0..self.ways.len()).for_each(&self.wake);
         }
         *failures += 1;
+        // On a full disk that may be the room that it needs.
+        self.release().await;
         glommio::timer::sleep(RETRY_INTERVAL).await;
         Ok(())
     }

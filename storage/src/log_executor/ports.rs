@@ -126,7 +126,7 @@ impl LogPort {
     /// Whether the log cannot write at the moment.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.progress.is_failing.load(Ordering::Relaxed)
+        self.progress.is_failing.load(Ordering::Relaxed) || self.has_ended()
     }
 
     /// Whether the log has ended, and nothing more comes to the disk.
@@ -155,7 +155,9 @@ pub(super) struct ShardWay {
 impl ShardWay {
     /// What the shard has handed over: no more than there is room for on the way back.
     pub(super) fn take(&mut self, held: usize) -> Option<LogBatch> {
-        if self.to_shard.slots() <= held { None } else { self.from_shard.pop().ok() }
+        // One that has left takes nothing back.
+        let has_room = self.is_left() || self.to_shard.slots() > held;
+        if has_room { self.from_shard.pop().ok() } else { None }
     }
 
     pub(super) fn has_input(&self) -> bool {
@@ -173,7 +175,8 @@ impl ShardWay {
     }
 
     pub(super) fn give_back(&mut self, batch: LogBatch) {
-        self.to_shard.push(batch).expect("there was room when it was taken");
+        let given = self.to_shard.push(batch);
+        assert!(given.is_ok() || self.is_left(), "there was room when it was taken");
     }
 }
 
