@@ -87,12 +87,18 @@ links_cpp() {
     return "$status"
 }
 
-# True when libclang is where bindgen looks for it: it reads RocksDB's headers.
+# True when libclang is where bindgen looks for it, under one of the names that it knows: it reads RocksDB's
+# headers. `libclang-cpp` is another library.
 finds_libclang() {
-    [ -n "${LIBCLANG_PATH:-}" ] ||
-        compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/lib*/*/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/lib*/libclang*.so*' >/dev/null
+    [ -n "${LIBCLANG_PATH:-}" ] && return
+    local file
+    for file in /usr/lib/llvm-*/lib/libclang{,-*}.so* /usr/lib*/{*/,}libclang{,-*}.so*; do
+        case "$file" in
+            */libclang-cpp*) ;;
+            *) [ -e "$file" ] && return ;;
+        esac
+    done
+    return 1
 }
 
 # Debian packages that are missing, and what they are for: asked for at once, so that nobody fetches
