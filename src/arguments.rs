@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::backup::{BackupArguments, RestoreArguments};
 use crate::config::{Endpoint, Overrides};
 use crate::ctl::CtlArguments;
 use crate::log_reader::LogArguments;
@@ -21,6 +22,8 @@ Examples:
   warren ticket issue --key ticket.key --user ann
   warren ctl status                             what does the server do?
   warren log verify /var/lib/warren/log
+  warren backup /var/backups/warren/today
+  warren restore /var/backups/warren/today --data /var/lib/warren
 
 Every key of the configuration file: docs/configuration.md. How to operate a server:
 docs/operations.md.
@@ -104,6 +107,10 @@ pub enum Command {
     Ctl(CtlArguments),
     /// Read the files of a delta log: what is in them, and whether they hold
     Log(LogArguments),
+    /// Have a running server make a backup of its data folder
+    Backup(BackupArguments),
+    /// Make a data folder of a backup
+    Restore(RestoreArguments),
 }
 
 impl Command {
@@ -113,7 +120,9 @@ impl Command {
         match self {
             Self::Serve(server) | Self::Demo(server) => Some(server),
             Self::Doctor(report) | Self::CheckConfig(report) => Some(&report.server),
-            Self::Ticket(_) | Self::Ctl(_) | Self::Log(_) => None,
+            Self::Ticket(_) | Self::Ctl(_) | Self::Log(_) | Self::Backup(_) | Self::Restore(_) => {
+                None
+            }
         }
     }
 }
@@ -229,6 +238,8 @@ mod tests {
             "warren ctl dance",
             "warren log",
             "warren log verify",
+            "warren backup",
+            "warren restore here",
             "warren ctl kick",
             "warren ctl ban a/b",
             "warren ctl sessions --count 0",

@@ -16,7 +16,7 @@ use warren_core::name::check_name;
 use crate::fatal::{Fatal, FatalReason};
 
 /// The list's file in the data folder.
-const FILE: &str = "bans.json";
+pub(crate) const FILE: &str = "bans.json";
 /// The version of its form.
 const VERSION: u32 = 1;
 /// Longest reason that is kept with a ban, in bytes.

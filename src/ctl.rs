@@ -23,7 +23,8 @@ use crate::bans::Subject;
 use crate::config::Endpoint;
 use crate::fatal::Fatal;
 
-use client::{AdminClient, Answer, Life};
+use client::{AdminClient, Life};
+pub(crate) use place::find as find_endpoint;
 
 /// Rows that a list has when nobody says how many.
 const COUNT_DEFAULT: u32 = 1000;
@@ -60,6 +61,20 @@ a wrong configuration or a token that is not there.";
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
 pub struct CtlArguments {
+    /// Where the server is.
+    #[command(flatten)]
+    pub admin: AdminArguments,
+    /// One JSON object, as the server answers
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to ask or to order.
+    #[command(subcommand)]
+    pub order: Order,
+}
+
+/// Where the admin endpoint of a running server is, and what opens it.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdminArguments {
     /// Address and port of the admin endpoint, or unix:/path [default: the configuration's]
     #[arg(long, value_name = "ADDR", global = true)]
     pub admin: Option<Endpoint>,
@@ -72,12 +87,6 @@ pub struct CtlArguments {
     /// File with the token
     #[arg(long, value_name = "FILE", global = true)]
     pub token_file: Option<PathBuf>,
-    /// One JSON object, as the server answers
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// What to ask or to order.
-    #[command(subcommand)]
-    pub order: Order,
 }
 
 /// What to ask or to order.
@@ -166,7 +175,7 @@ fn checked_subject(text: &str) -> Result<String, String> {
 }
 
 /// Why an order came to nothing.
-enum Failure {
+pub(crate) enum Failure {
     /// The server has refused: its answer.
     Refused(Value),
     /// There was no answer.
@@ -189,21 +198,27 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<ExitCode, Fatal> {
-    let client = place::find(arguments)?;
+    let client = find_endpoint(&arguments.admin)?;
     let console = &mut Console { is_json: arguments.json, out, err };
     match make_runtime()?.block_on(carry_out(&client, &arguments.order, console)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(Failure::Fatal(fatal)) => Err(fatal),
         Err(Failure::Refused(answer)) => {
-            let word = answer["error"].as_str().unwrap_or_default();
-            let detail = tables::printable(answer["detail"].as_str().unwrap_or_default());
-            let _ = writeln!(console.err, "warren: {word}: {detail}");
+            let status = tell_refusal(&answer, console.err);
             if console.is_json {
                 console.tell(&answer, |_| String::new());
             }
-            Ok(ExitCode::from(STATUS_REFUSED))
+            Ok(status)
         }
     }
+}
+
+/// Says for people what a server has refused, and gives the exit status that says so.
+pub(crate) fn tell_refusal(answer: &Value, err: &mut dyn Write) -> ExitCode {
+    let word = answer["error"].as_str().unwrap_or_default();
+    let detail = tables::printable(answer["detail"].as_str().unwrap_or_default());
+    let _ = writeln!(err, "warren: {word}: {detail}");
+    ExitCode::from(STATUS_REFUSED)
 }
 
 /// Where answers go.
@@ -231,7 +246,7 @@ async fn carry_out(
 ) -> Result<(), Failure> {
     match order {
         Order::Status => {
-            let answer = done(client.ask(Method::GET, "/api/status", None).await?)?;
+            let answer = client.ask(Method::GET, "/api/status", None).await?.done()?;
             console.tell(&answer, tables::status);
         }
         Order::Sessions { user, count } => {
@@ -256,7 +271,7 @@ async fn carry_out(
         }
         Order::Kick { user, reason } => {
             let body = json!({ "user": user, "reason": reason });
-            let answer = done(client.ask(Method::POST, "/api/kick", Some(body)).await?)?;
+            let answer = client.ask(Method::POST, "/api/kick", Some(body)).await?.done()?;
             console.tell(&answer, tables::kicked);
         }
         Order::Ban { subject, time, reason } => {
@@ -265,16 +280,16 @@ async fn carry_out(
             if let Some(time) = time {
                 body["for"] = time.as_str().into();
             }
-            let answer = done(client.ask(Method::POST, "/api/ban", Some(body)).await?)?;
+            let answer = client.ask(Method::POST, "/api/ban", Some(body)).await?.done()?;
             console.tell(&answer, tables::banned);
         }
         Order::Unban { subject } => {
             let body = Some(subject_body(subject));
-            let answer = done(client.ask(Method::DELETE, "/api/ban", body).await?)?;
+            let answer = client.ask(Method::DELETE, "/api/ban", body).await?.done()?;
             console.tell(&answer, tables::unbanned);
         }
         Order::Drain { wait } => {
-            let answer = done(client.ask(Method::POST, "/api/drain", None).await?)?;
+            let answer = client.ask(Method::POST, "/api/drain", None).await?.done()?;
             console.tell(&answer, |_| "draining\n".to_owned());
             if *wait {
                 wait_for_end(client).await?;
@@ -284,16 +299,11 @@ async fn carry_out(
             }
         }
         Order::Reload => {
-            let answer = done(client.ask(Method::POST, "/api/reload", None).await?)?;
+            let answer = client.ask(Method::POST, "/api/reload", None).await?.done()?;
             console.tell(&answer, tables::reloaded);
         }
     }
     Ok(())
-}
-
-/// What the server has answered to what it did.
-fn done(answer: Answer) -> Result<Value, Failure> {
-    if answer.is_done { Ok(answer.body) } else { Err(Failure::Refused(answer.body)) }
 }
 
 fn subject_body(subject: &str) -> Value {
@@ -320,7 +330,7 @@ async fn list(
         let parameters =
             [("count", page_count.as_str())].into_iter().chain(parameter).chain(after_parameter);
         let path = client::path_with(&format!("/api/{name}"), parameters);
-        let mut page = done(client.ask(Method::GET, &path, None).await?)?;
+        let mut page = client.ask(Method::GET, &path, None).await?.done()?;
         let Some(rows) = page[name].as_array_mut() else {
             return Err(client.no_answer("there is no list in its answer").into());
         };
@@ -341,7 +351,7 @@ async fn list(
 async fn wait_for_end(client: &AdminClient) -> Result<(), Failure> {
     let ended = tokio::time::timeout(WAIT_MAX, async {
         // Each answer comes when there is something to tell, or after a while.
-        while done(client.ask(Method::GET, "/api/drain", None).await?)?["phase"] != "drained" {}
+        while client.ask(Method::GET, "/api/drain", None).await?.done()?["phase"] != "drained" {}
         // Where somebody serves, the next server has started already.
         while !matches!(client.life().await, Life::Gone | Life::Serving) {
             tokio::time::sleep(WAIT_INTERVAL).await;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use warren_core::delta::DeltaBatch;
-use warren_core::ids::{GroupId, ShardId};
+use warren_core::ids::{Epoch, GROUP_COUNT, GroupId, ShardId};
 use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 use warren_core::snapshot::RestoreError;
@@ -24,6 +24,7 @@ use warren_storage::log_executor::{
 use crate::fatal::{Fatal, FatalReason};
 use crate::metrics::ServerState;
 use crate::shard_thread::Peers;
+use crate::state::StateFolder;
 
 /// Bytes of a segment.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -39,13 +40,15 @@ impl UnstartedLog {
     /// Reads all of the log in this folder, and makes the folder if there is none. Also gives each shard
     /// its way to the log.
     pub(crate) fn read(
-        folder: PathBuf,
+        stored: &StateFolder,
         shard_count: usize,
         state: &ServerState,
     ) -> Result<(Vec<LogPort>, Self), Fatal> {
+        let folder = stored.log_folder.clone();
         let end = read_to_end(&folder)?;
+        check_epochs(&end, stored.epoch)?;
         let (ports, writer) =
-            prepare(shard_count, state.log(), Arc::clone(&state.snapshots().positions))
+            prepare(shard_count, state.log(), Arc::clone(&state.snapshots().log_needs))
                 .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
         Ok((ports, Self { folder, end, writer }))
     }
@@ -68,6 +71,7 @@ impl UnstartedLog {
                     wake_handles[shard].wake();
                 }
             };
+            let wake_all = WakeAll { wake, shards: wake_handles.len() };
             let tell = move |news: LogNews<'_>| match news {
                 LogNews::Begun => {
                     let _ = begin.send(());
@@ -77,14 +81,16 @@ impl UnstartedLog {
                 }
                 LogNews::Works => tracing::info!("the delta log works again"),
             };
+            let result = writer.run(place, wake, tell);
+            drop(wake_all);
             // Nobody listens any more when the process is on its way out.
-            let _ = ending.send(writer.run(place, wake, tell));
+            let _ = ending.send(result);
         };
         let thread = std::thread::Builder::new()
             .name("delta-log".to_owned())
             .spawn(body)
             .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
-        let started = LogThread { ended, thread };
+        let started = LogThread { ended, thread: Some(thread) };
         match begun.recv() {
             Ok(()) => Ok(started),
             // It has not begun, and is about to say why.
@@ -93,6 +99,18 @@ impl UnstartedLog {
                 |result| result.map_or_else(|error| unusable(&error), |()| thread_lost()),
             )),
         }
+    }
+}
+
+/// Wakes every shard at its drop: however the log ends, those who wait for it hear of it.
+struct WakeAll<W: Fn(usize)> {
+    wake: W,
+    shards: usize,
+}
+
+impl<W: Fn(usize)> Drop for WakeAll<W> {
+    fn drop(&mut self) {
+        (0..self.shards).for_each(&self.wake);
     }
 }
 
@@ -111,8 +129,34 @@ pub(crate) fn replay(
         let batch = DeltaBatch::decode(record.payload).map_err(|_| ReplayError::Malformed)?;
         shard.replay_stored(now, &batch).map_err(ReplayError::Refused)
     };
-    // A log that was never written has no folder before its first start.
-    recover(folder, visit).map(drop).map_err(|error| unusable(&error))
+    let end = recover(folder, visit).map_err(|error| unusable(&error))?;
+    for &group in &groups {
+        let Some((_, logged)) = end.last_of(group) else { continue };
+        let reached = shard.group_end(group);
+        if reached != logged {
+            let (group, reached, logged) = (group.0, reached.0, logged.0);
+            return Err(unusable(&format_args!(
+                "group {group} is stored up to sequence {reached}, and its log ends at {logged}: \
+                 state and log are of different moments"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A log goes on with the epoch of this start, and epochs never fall.
+fn check_epochs(end: &LogEnd, epoch: Epoch) -> Result<(), Fatal> {
+    let groups = (0..GROUP_COUNT as u16).map(GroupId);
+    let written = groups.filter_map(|group| end.last_of(group)).map(|(written, _)| written).max();
+    match written {
+        Some(written) if written >= epoch => Err(unusable(&format_args!(
+            "the log was written by start {} of this world, and the state knows of {}: \
+             the state is older",
+            written.0,
+            epoch.0 - 1
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Why a record cannot be replayed.
@@ -149,16 +193,30 @@ fn read_to_end(folder: &Path) -> Result<LogEnd, Fatal> {
 #[derive(Debug)]
 pub(crate) struct LogThread {
     ended: oneshot::Receiver<Result<(), LogThreadError>>,
-    thread: JoinHandle<()>,
+    /// None when its end was told.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl LogThread {
-    /// Comes when it has ended, and everything that shards have handed over is on the disk.
-    pub(crate) async fn ended(self) -> Result<(), Fatal> {
-        let result = self.ended.await;
-        self.thread.join().map_err(|_| thread_lost())?;
+    /// Comes when it has ended, and everything that shards have handed over is on the disk. Whoever gives
+    /// up waiting may wait again.
+    pub(crate) async fn ended(&mut self) -> Result<(), Fatal> {
+        if self.thread.is_none() {
+            return Err(thread_lost());
+        }
+        let result = (&mut self.ended).await;
+        let thread = self.thread.take().expect("it was there");
+        thread.join().map_err(|_| thread_lost())?;
         let written = result.map_err(|_| thread_lost())?;
         written.map_err(|error| Fatal::new(FatalReason::StateNotStored, error))
+    }
+
+    /// Comes when it has ended while there are shards, which it never should.
+    pub(crate) async fn lost(log: Option<&mut Self>) -> Fatal {
+        match log {
+            Some(log) => log.ended().await.err().unwrap_or_else(thread_lost),
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use warren::reload::Reload;
 use warren::server::Server;
 use warren::tls::read_identity;
 use warren::topology::inherited_cores;
-use warren::{ctl, demo, log_reader, logging, ticket};
+use warren::{backup, ctl, demo, log_reader, logging, ticket};
 
 #[global_allocator]
 static ALLOCATOR: AllocationCounter = AllocationCounter;
@@ -36,6 +36,13 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
     if let Command::Log(arguments) = command {
         return log_reader::run(arguments, &mut std::io::stdout().lock());
     }
+    if let Command::Backup(arguments) = command {
+        let out = &mut std::io::stdout().lock();
+        return backup::back_up(arguments, out, &mut std::io::stderr().lock());
+    }
+    if let Command::Restore(arguments) = command {
+        return backup::restore(arguments, &mut std::io::stdout().lock());
+    }
     let arguments = command.server().expect("the other commands are about a server");
     let cores = inherited_cores().len();
     let file = arguments.config.as_deref();
@@ -49,9 +56,11 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
             }
             Ok(check_config(&effective, report))
         }
-        Command::Ticket(_) | Command::Ctl(_) | Command::Log(_) => {
-            panic!("it is about no server of its own")
-        }
+        Command::Ticket(_)
+        | Command::Ctl(_)
+        | Command::Log(_)
+        | Command::Backup(_)
+        | Command::Restore(_) => panic!("it is about no server of its own"),
         Command::Serve(_) | Command::Demo(_) => {
             let log = logging::start(config.log)?;
             let is_demo = matches!(command, Command::Demo(_));

@@ -26,12 +26,13 @@ use warren_storage::log_executor::LogPort;
 
 use crate::admin::{AdminServer, BanBook, Desk, ServerOrders, make_runtime};
 use crate::attendant::{Attendant, Attended};
+use crate::backup::{BackupSource, Backups};
 use crate::bans::BanList;
 use crate::clock::Clock;
 use crate::config::{Endpoint, ServerConfig, TlsFiles};
 use crate::control::{ControlPort, ControlSender, Controls, control_line};
 use crate::data_folder::DataFolder;
-use crate::delta_log::{LogThread, UnstartedLog};
+use crate::delta_log::LogThread;
 use crate::doctor::trials::try_address;
 use crate::fatal::{Fatal, FatalReason};
 use crate::hand_over::{self, HandOverPorts};
@@ -45,11 +46,12 @@ use crate::shard_turn::ShardTurn;
 use crate::snapshots::{SnapshotSender, SnapshotWriter};
 use crate::state::{StateFolder, StateSummary};
 use crate::stop_signals::{StopSignal, StopSignals};
+use crate::storage::{Storage, Writers};
 use crate::tls::{self, TlsWatch};
 use crate::topology::{Topology, inherited_cores, pin_current_thread};
 
-/// A ban that is under way when the server ends gets so long to reach the disk.
-const BAN_WAIT: Duration = Duration::from_secs(5);
+/// A ban that is under way when the server ends gets so long to reach the disk, and a backup to stop.
+const OFFICE_WAIT: Duration = Duration::from_secs(5);
 
 /// A running server.
 pub struct Server {
@@ -68,38 +70,6 @@ struct Shards {
     peers: Arc<Peers>,
     wake_handles: Vec<WakeHandle>,
     ends: UnboundedReceiver<ShardEnd>,
-}
-
-/// Where what changes is stored.
-struct Storage {
-    stored: StateFolder,
-    writer: SnapshotWriter,
-    log: LogThread,
-}
-
-/// Those who write what is stored, before the shards are there.
-struct Writers {
-    writer: Option<SnapshotWriter>,
-    delta_log: Option<UnstartedLog>,
-    /// For each shard, if there is a log.
-    log_ports: std::vec::IntoIter<LogPort>,
-}
-
-impl Writers {
-    fn prepare(
-        stored: Option<&StateFolder>,
-        shards: usize,
-        state: &ServerState,
-    ) -> Result<Self, Fatal> {
-        let Some(stored) = stored else {
-            return Ok(Self { writer: None, delta_log: None, log_ports: Vec::new().into_iter() });
-        };
-        stored.tell_positions(&state.snapshots().positions)?;
-        let writer = SnapshotWriter::start(Arc::clone(&stored.store), state.snapshots())?;
-        let (ports, log) = UnstartedLog::read(stored.log_folder.clone(), shards, state)?;
-        let (writer, delta_log) = (Some(writer), Some(log));
-        Ok(Self { writer, delta_log, log_ports: ports.into_iter() })
-    }
 }
 
 /// What goes on beside the shards, on the thread that started them.
@@ -217,13 +187,14 @@ impl Server {
             stop_unserved(&office, writer, signal)?;
             return Ok(None);
         }
-        if let Some(stored) = &stored {
+        if stored.is_some() {
             all.iter().map(|one| one.loaded).sum::<StateSummary>().log("state loaded");
-            stored.begin()?;
         }
         let peers = Arc::new(Peers::new(all.iter().map(|one| one.ring_fd).collect()));
         let wake_handles: Vec<_> = all.into_iter().map(|one| one.wake_handle).collect();
         let delta_log = delta_log.map(|log| log.start(&peers, &wake_handles)).transpose()?;
+        // All that can fail at a start has not failed.
+        stored.as_ref().map_or(Ok(()), StateFolder::begin)?;
         start_turning(&peers, &starts);
         state.set_phase(Phase::Serving);
         tracing::info!(%listen, admin = %admin.endpoint(), shards = shard_count, cores = topology.cores_text(), "serving");
@@ -235,6 +206,7 @@ impl Server {
             routing: RoutingTable::even(shard_count, Epoch(1)),
             bans: BanBook::new(bans, config.limits.bans_max),
             orders: ServerOrders::new(reloads),
+            backups: Backups::new(backup_source(config, stored.as_ref(), &state)),
             listen,
         });
         let storage = stored.zip(writer).zip(delta_log);
@@ -267,7 +239,7 @@ impl Server {
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fatal> {
         let (listen, endpoint) = (self.listen, self.admin.endpoint().clone());
-        let Self { mut admin, desk, state, shards, storage, .. } = self;
+        let Self { mut admin, desk, state, shards, mut storage, .. } = self;
         let Shards { peers, wake_handles, ends: mut shard_ends } = shards;
         let Office { runtime, mut signals, attendant, manager } = self.office;
         let mut result = Ok(());
@@ -284,6 +256,7 @@ impl Server {
             // It ends with the runtime.
             tokio::spawn(attendant.attend(attended));
             let beside = tokio::spawn(beside);
+            let log_thread = storage.as_mut().map(|storage| &mut storage.log);
             tokio::select! {
                 signal = signals.next() => tracing::info!(signal = signal.name(), "draining"),
                 () = desk.orders.drain.notified() => tracing::info!("draining"),
@@ -291,6 +264,7 @@ impl Server {
                     shards_left -= 1;
                     result = Err(shard_failed());
                 }
+                fatal = LogThread::lost(log_thread) => result = Err(fatal),
             }
             beside.abort();
             state.set_phase(Phase::Draining);
@@ -310,7 +284,8 @@ impl Server {
             }
             // While the endpoint listens, the next server does not start: what it is to have is free
             // before, and nothing of it is taken away behind its back.
-            let is_at_rest = tokio::time::timeout(BAN_WAIT, desk.bans.close()).await.is_ok();
+            let at_rest = async { tokio::join!(desk.bans.close(), desk.backups.close()) };
+            let is_at_rest = tokio::time::timeout(OFFICE_WAIT, at_rest).await.is_ok();
             drop(tokens);
             if result.is_ok() && is_at_rest {
                 drop(data);
@@ -321,6 +296,16 @@ impl Server {
         runtime.shutdown_background();
         served.and(result)
     }
+}
+
+fn backup_source(
+    config: &ServerConfig,
+    stored: Option<&StateFolder>,
+    state: &ServerState,
+) -> Option<BackupSource> {
+    let (data, stored) = config.data.clone().zip(stored)?;
+    let needs = Arc::clone(&state.snapshots().log_needs);
+    Some(BackupSource { data, store: Arc::clone(&stored.store), log: state.log(), needs })
 }
 
 /// Shards that load what is stored of them, and wait for the word to turn.
@@ -404,7 +389,7 @@ async fn all_stored(
             _ => is_complete = false,
         }
     }
-    if let Some((written, log)) = writing {
+    if let Some((written, mut log)) = writing {
         // What shards still have is worth nothing without the log.
         log.ended().await?;
         written.await?;
@@ -531,7 +516,9 @@ fn start_shard(
         let Ok(peers) = started.recv() else { return };
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let turn = ShardTurn::new(engine, mesh, shard_count);
-        let port = ShardPort { reactor, hand_over, tls, peers, wakes_sent: 0, control, log };
+        let (wakes_sent, gives_up_log) = (0, false);
+        let port =
+            ShardPort { reactor, hand_over, tls, peers, wakes_sent, control, log, gives_up_log };
         let snapshots = snapshots.map(SnapshotOutlet::new);
         let turn_interval_ns = config.reactor.turn_interval_us * 1_000;
         let thread = ShardThread { turn, port, state, clock, snapshots, turn_interval_ns };

@@ -27,14 +27,16 @@ use crate::tls::TlsWatch;
 /// How long a draining shard takes no more requests, but answers those under way and serves its
 /// peers, before it closes its connections: many turns of every shard.
 const DRAIN_SETTLE_NS: u64 = 100_000_000;
+/// How long it goes on then where replies wait for the delta log. What waits still is answered `not-durable`.
+const DRAIN_LOG_NS_MAX: u64 = 5_000_000_000;
 /// How long a draining shard waits for its clients to take what is theirs.
 const DRAIN_NS_MAX: u64 = 5_000_000_000;
 /// How soon a shard looks again at a peer whose ring was full.
 const STAGED_RETRY_NS: u64 = 1_000_000;
 /// How soon a shard looks again at a snapshot writer that was busy.
 const SNAPSHOT_RETRY_NS: u64 = 5_000_000;
-/// Bytes of changes that a shard keeps while the delta log is behind; with more it takes none from clients.
-const LOG_STAGED_BYTES_MAX: usize = 16 << 20;
+/// Bytes of changes of a shard that are not on the disk yet; with more it takes none from clients.
+const LOG_WAITING_BYTES_MAX: usize = 16 << 20;
 /// How long a shard that ends waits for the delta log.
 const LOG_WAIT_NS_MAX: u64 = 30_000_000_000;
 /// How often it looks then.
@@ -51,6 +53,8 @@ pub struct Peers {
     sleeping: Box<[AtomicBool]>,
     /// By shard: its ring, to be woken by a message.
     ring_fds: Box<[RawFd]>,
+    /// By shard that drains: whether replies wait there for the delta log, wherever their clients are.
+    awaiting_log: Box<[AtomicBool]>,
     order: AtomicU8,
 }
 
@@ -66,8 +70,9 @@ impl Peers {
     /// Shards whose rings are these.
     #[must_use]
     pub fn new(ring_fds: Box<[RawFd]>) -> Self {
-        let sleeping = ring_fds.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { sleeping, ring_fds, order: AtomicU8::new(Order::Serve as u8) }
+        let nowhere = || ring_fds.iter().map(|_| AtomicBool::new(false)).collect();
+        let (sleeping, awaiting_log) = (nowhere(), nowhere());
+        Self { sleeping, ring_fds, awaiting_log, order: AtomicU8::new(Order::Serve as u8) }
     }
 
     /// Tells every shard to drain and end. Those that sleep have to be woken.
@@ -77,6 +82,14 @@ impl Peers {
 
     fn is_draining(&self) -> bool {
         self.order.load(Ordering::Acquire) == Order::Drain as u8
+    }
+
+    fn note_log_awaited(&self, shard: ShardId, is_awaited: bool) {
+        self.awaiting_log[shard.index()].store(is_awaited, Ordering::Relaxed);
+    }
+
+    fn is_log_awaited(&self) -> bool {
+        self.awaiting_log.iter().any(|awaits| awaits.load(Ordering::Relaxed))
     }
 
     /// Says that the shard is about to sleep. What a peer publishes after this wakes it; what was
@@ -108,6 +121,8 @@ pub(crate) struct ShardPort {
     pub(crate) control: ControlPort,
     /// To the delta log, if there is one.
     pub(crate) log: Option<LogPort>,
+    /// Nobody waits for the log any more.
+    pub(crate) gives_up_log: bool,
 }
 
 impl ClientPort for ShardPort {
@@ -126,8 +141,9 @@ impl ClientPort for ShardPort {
         self.reactor.receive(now, accepts_input, inputs);
         if let Some(log) = &mut self.log {
             log.take_durable(|group, sequence| inputs.durable.push((group, sequence)));
-            let is_behind = log.staged_bytes() > LOG_STAGED_BYTES_MAX;
-            inputs.log = Some(LogCondition { fails: log.is_failing(), is_behind });
+            let is_behind = log.waiting_bytes() > LOG_WAITING_BYTES_MAX;
+            let fails = log.is_failing() || self.gives_up_log;
+            inputs.log = Some(LogCondition { fails, is_behind });
         }
     }
 
@@ -167,7 +183,7 @@ impl ShardPort {
 
     /// Whether something waits for a full ring.
     fn has_staged(&self) -> bool {
-        self.reactor.has_departures() || self.log.as_ref().is_some_and(|log| log.staged_bytes() > 0)
+        self.reactor.has_departures() || self.log.as_ref().is_some_and(LogPort::has_staged)
     }
 
     /// Whether there is something to do that came from another thread.
@@ -181,8 +197,9 @@ impl ShardPort {
 enum Drain {
     /// Nobody asked for it.
     NotAsked,
-    /// What is under way is answered, until then.
-    Settling { ends_ns: u64 },
+    /// What is under way is answered, until then; and on from there as long as replies wait for the
+    /// delta log, until it is given up.
+    Settling { ends_ns: u64, log_ends_ns: u64, was_log_awaited: bool },
     /// Connections are told and closed, until then.
     Closing { ends_ns: u64 },
 }
@@ -234,7 +251,7 @@ impl ShardThread {
             self.publish(now, &mut counters);
             let ends_ns = match drain {
                 Drain::NotAsked => None,
-                Drain::Settling { ends_ns } => Some(ends_ns),
+                Drain::Settling { ends_ns, .. } => Some(ends_ns),
                 Drain::Closing { ends_ns } => {
                     if self.port.reactor.open_count() == 0 || now.monotonic_ns >= ends_ns {
                         break;
@@ -313,12 +330,30 @@ impl ShardThread {
 
     /// Takes the next step of the end, when its time has come.
     fn advance_drain(&mut self, drain: Drain, now_ns: u64) -> Drain {
+        let ends_ns = now_ns + DRAIN_SETTLE_NS;
+        if drain != Drain::NotAsked {
+            let shard = self.turn.shard();
+            self.port.peers.note_log_awaited(shard.id(), shard.awaits_log());
+        }
         match drain {
             Drain::NotAsked if self.port.peers.is_draining() => {
                 self.port.reactor.stop_accepting();
-                Drain::Settling { ends_ns: now_ns + DRAIN_SETTLE_NS }
+                let log_ends_ns = now_ns + DRAIN_LOG_NS_MAX;
+                Drain::Settling { ends_ns, log_ends_ns, was_log_awaited: false }
             }
-            Drain::Settling { ends_ns } if now_ns >= ends_ns => {
+            Drain::Settling { ends_ns: end_ns, log_ends_ns, was_log_awaited }
+                if now_ns >= end_ns =>
+            {
+                let is_log_awaited = self.port.peers.is_log_awaited();
+                self.port.gives_up_log = now_ns >= log_ends_ns;
+                // What has just become durable is told, perhaps by way of a peer.
+                if is_log_awaited || was_log_awaited {
+                    return Drain::Settling {
+                        ends_ns,
+                        log_ends_ns,
+                        was_log_awaited: is_log_awaited,
+                    };
+                }
                 self.port.reactor.close_all(Reason::Draining);
                 Drain::Closing { ends_ns: now_ns + DRAIN_NS_MAX }
             }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, after, bounded};
 use tokio::sync::oneshot;
 use warren_core::snapshot::SnapshotBatch;
-use warren_storage::log_executor::StoredPositions;
+use warren_storage::log_executor::LogNeeds;
 use warren_storage::{StateStore, StoreError};
 
 use crate::fatal::{Fatal, FatalReason};
@@ -43,8 +43,8 @@ pub struct SnapshotProgress {
     pub failures: AtomicU64,
     /// When the last batch on the disk was taken, in milliseconds since 1970; 0: none was.
     pub synced_ms: AtomicU64,
-    /// Of each group, up to where it is on the disk.
-    pub positions: Arc<StoredPositions>,
+    /// Where it is told up to where each group is on the disk.
+    pub log_needs: Arc<LogNeeds>,
 }
 
 /// Where the writer writes.
@@ -217,7 +217,7 @@ impl SnapshotProgress {
         self.objects.fetch_add(sum(|batch| batch.objects.len()), Relaxed);
         self.record_bytes.fetch_add(sum(|batch| batch.bytes.len()), Relaxed);
         for batch in group {
-            self.positions.advance(batch.group, batch.position);
+            self.log_needs.stored(batch.group, batch.position);
         }
         let taken_ms = group.iter().map(|batch| batch.taken_ms).max();
         self.synced_ms.fetch_max(taken_ms.unwrap_or(0), Relaxed);

@@ -11,16 +11,16 @@ use warren_core::ids::{Epoch, GROUP_COUNT, GroupId};
 use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 use warren_core::turn::Now;
-use warren_storage::log_executor::StoredPositions;
+use warren_storage::log_executor::LogNeeds;
 use warren_storage::{StateOpened, StateStore, StoreError};
 
 use crate::delta_log;
 use crate::fatal::{Fatal, FatalReason};
 
 /// The store's folder in the data folder.
-const STATE_FOLDER: &str = "state";
+pub(crate) const STATE_FOLDER: &str = "state";
 /// The delta log's folder in the data folder.
-const LOG_FOLDER: &str = "log";
+pub(crate) const LOG_FOLDER: &str = "log";
 
 /// How much state there is, and its digest: equal for equal objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,10 +92,10 @@ impl StateFolder {
     }
 
     /// Says how far the snapshots go: what the delta log has before that can go.
-    pub(crate) fn tell_positions(&self, positions: &StoredPositions) -> Result<(), Fatal> {
+    pub(crate) fn tell_positions(&self, needs: &LogNeeds) -> Result<(), Fatal> {
         for group in (0..GROUP_COUNT as u16).map(GroupId) {
             if let Some(position) = self.store.position(group).map_err(unusable)? {
-                positions.advance(group, position);
+                needs.stored(group, position);
             }
         }
         Ok(())

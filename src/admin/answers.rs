@@ -38,6 +38,10 @@ pub(crate) enum ErrorWord {
     TooManyBans,
     /// The ban holds, and could not be stored.
     NotStored,
+    /// The server stores nothing that could be backed up.
+    NothingStored,
+    /// The last backup was not finished.
+    BackupFailed,
     /// A shard has too much to do.
     Busy,
     /// A shard does not answer.
@@ -61,6 +65,8 @@ impl ErrorWord {
         Self::BodyTooLarge,
         Self::TooManyBans,
         Self::NotStored,
+        Self::NothingStored,
+        Self::BackupFailed,
         Self::Busy,
         Self::ShardSilent,
     ];
@@ -81,6 +87,8 @@ impl ErrorWord {
             Self::BodyTooLarge => "body-too-large",
             Self::TooManyBans => "too-many-bans",
             Self::NotStored => "not-stored",
+            Self::NothingStored => "nothing-stored",
+            Self::BackupFailed => "backup-failed",
             Self::Busy => "busy",
             Self::ShardSilent => "shard-silent",
         }
@@ -94,11 +102,11 @@ impl ErrorWord {
             Self::UnknownPath | Self::UnknownUser | Self::UnknownBan => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NothingToReload => StatusCode::CONFLICT,
+            Self::NothingToReload | Self::NothingStored => StatusCode::CONFLICT,
             Self::ConfigInvalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyBans => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotStored => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NotStored | Self::BackupFailed => StatusCode::INSUFFICIENT_STORAGE,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::ShardSilent => StatusCode::GATEWAY_TIMEOUT,
         }

@@ -17,14 +17,17 @@ use warren_core::reason::Reason;
 use super::answers::{ApiError, ErrorWord, json as json_answer, ok};
 use super::desk::Desk;
 use super::pages::{digests_page, rooms_page, sessions_page};
-use super::requests::{BanBody, KickBody, PageQuery, body_of, checked_reason, checked_user};
+use super::requests::{
+    BackupBody, BanBody, KickBody, PageQuery, body_of, checked_reason, checked_user,
+};
+use crate::backup::{BackupState, NotBegun};
 use crate::bans::{Ban, Subject};
 use crate::metrics::Phase;
 use crate::reload::ReloadReport;
 
-/// Who waits for the end of a drain is answered after this, and may ask again. Less than a request
-/// may take.
-const DRAIN_WAIT: Duration = Duration::from_secs(10);
+/// Who waits for the end of a drain or a backup is answered after this, and may ask again. Less than a
+/// request may take.
+const END_WAIT: Duration = Duration::from_secs(10);
 
 type Desked = State<Arc<Desk>>;
 type Answered = Result<Response, ApiError>;
@@ -40,6 +43,7 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/api/bans", only("GET, HEAD", get(bans)))
         .route("/api/drain", only("GET, HEAD, POST", post(drain).get(drain_end)))
         .route("/api/reload", only("POST", post(reload)))
+        .route("/api/backup", only("GET, HEAD, POST", post(backup).get(backup_end)))
 }
 
 /// Says which methods there are to whoever comes with another.
@@ -147,10 +151,34 @@ async fn drain(State(desk): Desked) -> Response {
 
 /// Waits a while for the end of a drain, and tells how far it is.
 async fn drain_end(State(desk): Desked) -> Answered {
-    match tokio::time::timeout(DRAIN_WAIT, desk.orders.end()).await {
+    match tokio::time::timeout(END_WAIT, desk.orders.end()).await {
         Err(_) => Ok(ok(&json!({ "phase": desk.state.phase().word() }))),
         Ok(Ok(())) => Ok(ok(&json!({ "phase": "drained" }))),
         Ok(Err(error)) => Err(ApiError::new(ErrorWord::NotStored, error)),
+    }
+}
+
+async fn backup(State(desk): Desked, body: Body) -> Answered {
+    let folder = body_of::<BackupBody>(body).await?.folder()?;
+    let taken_ms = desk.clock.now().wall_ms;
+    desk.backups.begin(folder, taken_ms).map_err(|error| match error {
+        NotBegun::NothingStored => {
+            ApiError::new(ErrorWord::NothingStored, "this server has no data folder")
+        }
+        NotBegun::Busy => {
+            ApiError::new(ErrorWord::Busy, "a backup is being made, or the server ends")
+        }
+    })?;
+    Ok(json_answer(StatusCode::ACCEPTED, &json!({ "phase": "running" })))
+}
+
+/// Waits a while for the end of a backup, and tells how far it is.
+async fn backup_end(State(desk): Desked) -> Answered {
+    match tokio::time::timeout(END_WAIT, desk.backups.end()).await {
+        Err(_) => Ok(ok(&json!({ "phase": "running" }))),
+        Ok(BackupState::Done(folder, manifest)) => Ok(ok(&manifest.answer(&folder))),
+        Ok(BackupState::Failed(error)) => Err(ApiError::new(ErrorWord::BackupFailed, error)),
+        Ok(BackupState::None | BackupState::Running) => Ok(ok(&json!({ "phase": "none" }))),
     }
 }
 
@@ -187,7 +215,7 @@ async fn reload(State(desk): Desked) -> Answered {
 /// The last moment that RFC 3339 can write.
 const LAST_MS: u64 = 253_402_300_799_999;
 
-fn time_text(ms: u64) -> String {
+pub(crate) fn time_text(ms: u64) -> String {
     let time = UNIX_EPOCH + Duration::from_millis(ms.min(LAST_MS));
     humantime::format_rfc3339_seconds(time).to_string()
 }

@@ -12,6 +12,7 @@ use warren_core::routing::RoutingTable;
 
 use super::answers::ApiError;
 use super::ban_book::BanBook;
+use crate::backup::Backups;
 use crate::clock::Clock;
 use crate::control::Controls;
 use crate::metrics::ServerState;
@@ -64,6 +65,7 @@ pub(crate) struct Desk {
     pub(crate) routing: RoutingTable,
     pub(crate) bans: BanBook,
     pub(crate) orders: ServerOrders,
+    pub(crate) backups: Backups,
     /// Where clients connect.
     pub(crate) listen: SocketAddr,
 }

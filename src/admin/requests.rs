@@ -1,6 +1,7 @@
 //! What comes in with a request: parameters behind the path, and bodies. All of it is bounded and
 //! checked here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -75,6 +76,24 @@ fn percent_decoded(text: &str) -> Option<String> {
 pub(super) fn checked_user(user: &str) -> Result<&str, ApiError> {
     let told = |_| ApiError::malformed("`user` is no name of a user");
     check_name(user.as_bytes()).map_err(told)
+}
+
+/// `{"folder": …}`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BackupBody {
+    folder: PathBuf,
+}
+
+impl BackupBody {
+    /// The folder for the backup.
+    pub(super) fn folder(self) -> Result<PathBuf, ApiError> {
+        if self.folder.is_absolute() {
+            Ok(self.folder)
+        } else {
+            Err(ApiError::malformed("`folder` does not begin with /"))
+        }
+    }
 }
 
 /// `{"user": …, "reason": …}`

@@ -27,10 +27,11 @@ use warren_net::reactor::Origin;
 
 use super::answers::ErrorWord;
 use super::*;
+use crate::backup::Backups;
 use crate::bans::BanList;
 use crate::clock::Clock;
 use crate::control::{Controls, control_line};
-use crate::ctl::{self, CtlArguments, Order};
+use crate::ctl::{self, AdminArguments, CtlArguments, Order};
 use crate::metrics::TURN_AGE_NS_MAX;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -163,6 +164,7 @@ fn running_with(Setup { list, bans_max, life, has_lost_shard }: Setup) -> Runnin
         routing: RoutingTable::even(1, Epoch(1)),
         bans: BanBook::new(list, bans_max),
         orders: ServerOrders::new(None),
+        backups: Backups::new(None),
         listen: "127.0.0.1:1".parse().unwrap(),
     });
     let (stop, stopped) = oneshot::channel::<()>();
@@ -401,10 +403,11 @@ fn whoever_waits_for_the_end_of_a_drain_hears_whether_all_is_stored() {
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(&token).unwrap().write_all(TOKEN.as_bytes()).unwrap();
     let arguments = CtlArguments {
-        admin: Some(Endpoint::Tcp(running.listen)),
-        config: None,
-        data: None,
-        token_file: Some(token.clone()),
+        admin: AdminArguments {
+            admin: Some(Endpoint::Tcp(running.listen)),
+            token_file: Some(token.clone()),
+            ..AdminArguments::default()
+        },
         json: false,
         order: Order::Drain { wait: true },
     };

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::Failure;
 use crate::admin::token::Token;
 use crate::config::Endpoint;
 use crate::fatal::{Fatal, FatalReason};
@@ -27,17 +28,24 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// One endpoint, and what opens it.
-pub(super) struct AdminClient {
+pub(crate) struct AdminClient {
     pub(super) endpoint: Endpoint,
     pub(super) token: Option<Token>,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// It did what it was asked for; else the body has `error` and `detail`.
     pub(super) is_done: bool,
     pub(super) body: Value,
+}
+
+impl Answer {
+    /// What it says, if it did what it was asked for.
+    pub(crate) fn done(self) -> Result<Value, Failure> {
+        if self.is_done { Ok(self.body) } else { Err(Failure::Refused(self.body)) }
+    }
 }
 
 /// What can be seen of a server from outside.
@@ -53,7 +61,7 @@ pub(super) enum Life {
 
 impl AdminClient {
     /// Asks, and waits for the answer.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: Method,
         path: &str,

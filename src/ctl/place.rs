@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-use super::CtlArguments;
+use super::AdminArguments;
 use super::client::AdminClient;
 use crate::admin::token::{Token, runtime_file, token_file_of_data};
 use crate::config::{AdminConfig, Endpoint};
 use crate::fatal::{Fatal, FatalReason};
 
-pub(super) fn find(arguments: &CtlArguments) -> Result<AdminClient, Fatal> {
+pub(crate) fn find(arguments: &AdminArguments) -> Result<AdminClient, Fatal> {
     let config = AdminConfig::load(arguments.config.as_deref())?;
     let endpoint = arguments.admin.clone().unwrap_or(config.listen);
     let given = arguments.token_file.clone().or(config.token_file);

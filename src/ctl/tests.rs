@@ -20,8 +20,8 @@ fn flags_may_stand_before_and_behind_the_order() {
     let before = read("warren ctl --json --admin unix:/run/a --token-file t status");
     let behind = read("warren ctl status --json --admin unix:/run/a --token-file t");
     assert_eq!(before, behind);
-    assert!(before.json && before.token_file == Some("t".into()), "{before:?}");
-    assert_eq!(before.admin, Some("unix:/run/a".parse().unwrap()));
+    assert!(before.json && before.admin.token_file == Some("t".into()), "{before:?}");
+    assert_eq!(before.admin.admin, Some("unix:/run/a".parse().unwrap()));
 }
 
 #[test]

@@ -327,6 +327,13 @@ fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogProgress) -> Result<
     let name = "log_commit_seconds_max";
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     metric.encode_gauge(&seconds(&log.commit_ns_max))?;
+    for (name, help, value) in [
+        ("log_durable_commit", "Number of the last commit on the disk", &log.durable_commit),
+        ("log_kept_bytes", "Bytes of the delta log's segments", &log.kept_bytes),
+    ] {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        encode_number(metric, MetricType::Gauge, value.load(Relaxed))?;
+    }
     let help = "Whether the delta log cannot be written at the moment";
     let mut metric = encoder.encode_descriptor("log_failing", help, None, MetricType::Gauge)?;
     metric.encode_gauge(&i64::from(log.is_failing.load(Relaxed)))

@@ -35,13 +35,17 @@ use std::io;
 use thiserror::Error;
 use warren_core::ids::{Epoch, GroupId, Sequence};
 
+mod copy;
 mod format;
 mod recovery;
+mod tail;
 mod writer;
 
+pub use copy::copy_log;
 pub use recovery::{
     LogEnd, LogSummary, RecoverError, SegmentSource, TornTail, recover, recover_from,
 };
+pub use tail::{LogTail, TailCommit, TailError};
 pub use writer::DeltaLog;
 
 /// Bytes that are written at once at least, and the unit of places in a segment: direct I/O.
@@ -112,6 +116,15 @@ pub trait LogDisk {
     /// Removes a segment. That it is gone survives a power cut from now on, so that segments go in
     /// order.
     async fn remove(&self, segment: u64) -> io::Result<()>;
+}
+
+/// Up to where others have what is in the log.
+pub trait Retention {
+    /// Up to which sequence the group is stored elsewhere, so that a start does not need it here.
+    fn stored(&self, group: GroupId) -> Sequence;
+
+    /// Whether a stored segment that ends with this commit may go, when the log has so many bytes.
+    fn lets_go(&self, last_commit: u64, kept_bytes: u64) -> bool;
 }
 
 /// What the log asked of its disk.

@@ -9,6 +9,7 @@
 //! shards have ended; meanwhile nothing is acknowledged and nothing is lost.
 
 mod folder_disk;
+mod needs;
 mod ports;
 #[cfg(test)]
 mod tests;
@@ -16,14 +17,17 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::time::Duration;
 
 use glommio::io::PollableFd;
 use glommio::{LocalExecutorBuilder, Placement};
 use thiserror::Error;
-use warren_core::ids::{GROUP_COUNT, GroupId, Sequence};
 
+pub use self::needs::{LogHold, LogNeeds};
 pub use self::ports::LogPort;
 
 use self::folder_disk::{FolderDisk, io_error};
@@ -36,8 +40,6 @@ const COMMIT_BYTES_MAX: usize = 4 << 20;
 const RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
 /// Attempts of which one is told, as long as they fail.
 const ATTEMPTS_PER_WORD: u64 = 60;
-/// Commits after which segments that nobody needs are looked for.
-const COMMITS_PER_RELEASE: u64 = 256;
 /// Memory of the executor for direct I/O.
 const IO_MEMORY_BYTES: usize = 1 << 20;
 
@@ -58,11 +60,21 @@ pub struct LogProgress {
     pub failures: AtomicU64,
     /// Segments that were removed.
     pub segments_removed: AtomicU64,
-    /// The last attempt has failed: nothing becomes durable.
+    /// The number of the last commit that is on the disk.
+    pub durable_commit: AtomicU64,
+    /// Bytes of all segments that are kept.
+    pub kept_bytes: AtomicU64,
+    /// The last attempt has failed, or the log has ended: nothing becomes durable.
     pub is_failing: AtomicBool,
 }
 
 impl LogProgress {
+    /// The number of the last commit that is on the disk.
+    #[must_use]
+    pub fn durable_commit(&self) -> u64 {
+        self.durable_commit.load(Acquire)
+    }
+
     fn add(&self, records: u64, bytes: u64, elapsed_ns: u64) {
         self.commits.fetch_add(1, Relaxed);
         self.records.fetch_add(records, Relaxed);
@@ -70,28 +82,6 @@ impl LogProgress {
         self.commit_ns.fetch_add(elapsed_ns, Relaxed);
         self.commit_ns_max.fetch_max(elapsed_ns, Relaxed);
         self.is_failing.store(false, Relaxed);
-    }
-}
-
-/// Up to which sequence the snapshots on the disk hold each group: what the log has of it before that is
-/// needed no more.
-#[derive(Debug)]
-pub struct StoredPositions(Box<[AtomicU64]>);
-
-impl Default for StoredPositions {
-    fn default() -> Self {
-        Self((0..GROUP_COUNT).map(|_| AtomicU64::new(0)).collect())
-    }
-}
-
-impl StoredPositions {
-    /// A snapshot of the group up to this sequence survives the end of the machine.
-    pub fn advance(&self, group: GroupId, position: Sequence) {
-        self.0[usize::from(group.0)].fetch_max(position.0, Relaxed);
-    }
-
-    fn of(&self, group: GroupId) -> Sequence {
-        Sequence(self.0[usize::from(group.0)].load(Relaxed))
     }
 }
 
@@ -144,7 +134,7 @@ pub struct LogWriter {
     ways: Vec<ShardWay>,
     bell: Arc<Bell>,
     progress: Arc<LogProgress>,
-    positions: Arc<StoredPositions>,
+    needs: Arc<LogNeeds>,
 }
 
 /// Ports for so many shards, and what their batches come to.
@@ -154,11 +144,11 @@ pub struct LogWriter {
 pub fn prepare(
     shard_count: usize,
     progress: Arc<LogProgress>,
-    positions: Arc<StoredPositions>,
+    needs: Arc<LogNeeds>,
 ) -> io::Result<(Vec<LogPort>, LogWriter)> {
     let bell = Arc::new(Bell::new()?);
     let (ports, ways) = connect(shard_count, &bell, &progress);
-    Ok((ports, LogWriter { ways, bell, progress, positions }))
+    Ok((ports, LogWriter { ways, bell, progress, needs }))
 }
 
 impl LogWriter {
@@ -173,6 +163,7 @@ impl LogWriter {
         wake: impl Fn(usize),
         tell: impl Fn(LogNews<'_>),
     ) -> Result<(), LogThreadError> {
+        let _ending = Ending(Arc::clone(&self.progress));
         let builder = LocalExecutorBuilder::new(Placement::Unbound).io_memory(IO_MEMORY_BYTES);
         let executor = builder.make().map_err(|error| LogThreadError::Executor(io_error(error)))?;
         executor.run(async {
@@ -186,16 +177,18 @@ impl LogWriter {
             let event = event.map_err(|error| LogThreadError::Executor(io_error(error)))?;
             let log = DeltaLog::begin(disk, settings, end).await;
             let log = log.map_err(LogThreadError::NotBegun)?;
+            let Self { ways, bell, progress, needs } = self;
+            progress.durable_commit.store(log.durable_commit(), Relaxed);
             tell(LogNews::Begun);
-            let Self { ways, bell, progress, positions } = self;
             let serving = Serving {
                 ways,
                 bell,
                 progress,
-                positions,
+                needs,
                 log,
                 held: Vec::new(),
                 first: 0,
+                released_at: 0,
                 wake,
                 tell,
             };
@@ -204,26 +197,38 @@ impl LogWriter {
     }
 }
 
+/// Says, however the log ends, that nothing becomes durable any more.
+struct Ending(Arc<LogProgress>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.is_failing.store(true, Relaxed);
+    }
+}
+
 struct Serving<D: LogDisk, W, T> {
     ways: Vec<ShardWay>,
     bell: Arc<Bell>,
     progress: Arc<LogProgress>,
-    positions: Arc<StoredPositions>,
+    needs: Arc<LogNeeds>,
     log: DeltaLog<D>,
     /// Batches of the commit that is under way, each with its shard.
     held: Vec<(usize, LogBatch)>,
     /// The shard that is asked first.
     first: usize,
+    /// The newest segment when it was last looked which are needed; zero: never.
+    released_at: u64,
     wake: W,
     tell: T,
 }
 
 impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
     async fn run(mut self, event: &PollableFd<std::os::fd::OwnedFd>) -> Result<(), LogThreadError> {
-        // Of those that a start has found.
-        self.release().await;
-        let mut commits = 0;
         loop {
+            // Also of those that a start has found.
+            if self.released_at != self.log.newest_segment() {
+                self.release().await;
+            }
             self.gather();
             if self.held.is_empty() {
                 if self.ways.iter().all(ShardWay::has_ended) {
@@ -233,10 +238,6 @@ impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
                 continue;
             }
             self.commit().await?;
-            commits += 1;
-            if commits % COMMITS_PER_RELEASE == 0 {
-                self.release().await;
-            }
         }
     }
 
@@ -280,6 +281,7 @@ impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
         };
         let records = self.held.iter().map(|(_, batch)| batch.records().count() as u64).sum();
         self.progress.add(records, bytes, elapsed_ns);
+        self.progress.durable_commit.store(self.log.durable_commit(), Release);
         if failures > 0 {
             (self.tell)(LogNews::Works);
         }
@@ -310,14 +312,17 @@ impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
 
     /// Removes segments that nobody needs. One that cannot be removed is looked at again.
     async fn release(&mut self) {
-        match self.log.release(|group| self.positions.of(group)).await {
+        self.released_at = self.log.newest_segment();
+        match self.log.release(&*self.needs).await {
             Ok(count) => {
                 self.progress.segments_removed.fetch_add(count as u64, Relaxed);
             }
             Err(_) => {
+                self.released_at = 0;
                 self.progress.failures.fetch_add(1, Relaxed);
             }
         }
+        self.progress.kept_bytes.store(self.log.kept_bytes(), Relaxed);
     }
 
     /// Sleeps until a shard hands something over, or has ended.

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     DB, DBCompressionType, Env, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch,
 };
@@ -357,6 +358,17 @@ impl StateStore {
     /// [`StoreError::Failed`].
     pub fn sync(&self) -> Result<(), StoreError> {
         self.db()?.get().flush_wal(true).map_err(|error| self.failed(&error))
+    }
+
+    /// Makes a copy of what was written so far in this folder, which must not be there: a store of its own.
+    /// Files are shared where both are on one file system; none of them is ever changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    pub fn copy_to(&self, folder: &Path) -> Result<(), StoreError> {
+        let db = self.db()?;
+        let checkpoint = Checkpoint::new(db.get()).map_err(|error| self.failed(&error))?;
+        checkpoint.create_checkpoint(folder).map_err(|error| self.failed(&error))
     }
 
     /// Notes that everything there was has been written: the store is complete.

@@ -6,6 +6,7 @@ mod admin;
 mod allocations;
 mod any_client;
 mod auth;
+mod backup;
 mod bad_input;
 mod bans;
 mod client;

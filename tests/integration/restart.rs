@@ -224,6 +224,52 @@ fn a_folder_that_is_in_use_or_damaged_stops_the_start_with_its_status() {
 }
 
 #[test]
+fn a_state_and_a_log_of_different_moments_stop_the_start() {
+    let place = Place::new(10);
+    let copy = |from: &Path, to: &Path| {
+        let _ = std::fs::remove_dir_all(to);
+        assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
+    };
+    let kept = |part: &str, moment: usize| place.folder.join(format!("{part}-{moment}"));
+    for moment in [1, 2] {
+        let server = place.start("2");
+        let mut ann = Client::log_in(server.listen, "ann");
+        ask(&mut ann, &json!({"msg": "create", "kind": "sword"}));
+        server.stop();
+        for part in ["state", "log"] {
+            copy(&place.data().join(part), &kept(part, moment));
+        }
+    }
+    let started = |state: Option<usize>, log: usize| {
+        match state {
+            Some(state) => copy(&kept("state", state), &place.data().join("state")),
+            None => std::fs::remove_dir_all(place.data().join("state")).unwrap(),
+        }
+        copy(&kept("log", log), &place.data().join("log"));
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"];
+        let output = command(&serve).arg(place.data()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (state, log, words) in [
+        (Some(1), 2, "written by start 2 of this world, and the state knows of 1"),
+        (None, 2, "written by start 2 of this world, and the state knows of 0"),
+        (Some(2), 1, "state and log are of different moments"),
+    ] {
+        let (status, told) = started(state, log);
+        assert_eq!(status, Some(65), "{told}");
+        assert!(told.contains("state-unusable") && told.contains(words), "{told}");
+    }
+    // Nothing was changed by that.
+    for part in ["state", "log"] {
+        copy(&kept(part, 2), &place.data().join(part));
+    }
+    let mut server = place.start("2");
+    // Two swords, and what is ann's.
+    assert_eq!(server.logged("state loaded")["objects"], 3);
+    server.stop();
+}
+
+#[test]
 fn the_demo_s_ball_is_there_again_the_next_time() {
     let place = Place::new(10);
     let demo = || {

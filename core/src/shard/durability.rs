@@ -120,6 +120,12 @@ impl Shard {
         true
     }
 
+    /// Whether replies or notices wait until they are durable.
+    #[must_use]
+    pub fn awaits_log(&self) -> bool {
+        self.log_wait.first().is_some()
+    }
+
     /// Whether what has waited longest may be told.
     pub(super) fn has_durable_to_tell(&self) -> bool {
         self.log_wait.first().is_some_and(|first| self.has_log_failed || self.is_durable(first))

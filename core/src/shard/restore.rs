@@ -177,6 +177,12 @@ impl Shard {
         partitions.fold(0, |sum, partition| sum.wrapping_add(partition.objects_digest()))
     }
 
+    /// Up to which sequence this shard has the group.
+    #[must_use]
+    pub fn group_end(&self, group: GroupId) -> Sequence {
+        Sequence(self.group_sequences[usize::from(group.0)])
+    }
+
     fn set_group_end(&mut self, group: GroupId, end: Sequence) {
         self.group_sequences[usize::from(group.0)] = end.0;
         self.durable_sequences[usize::from(group.0)] = end.0;

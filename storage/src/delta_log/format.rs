@@ -90,6 +90,8 @@ impl SegmentHeader {
 pub(super) struct Commit<'a> {
     /// Its number.
     pub(super) number: u64,
+    /// Its checksum.
+    pub(super) crc: u32,
     /// Number of its records.
     pub(super) records: u32,
     /// Its records, one behind the other.
@@ -105,6 +107,7 @@ impl<'a> Commit<'a> {
         let body = &covered[COMMIT_HEADER_BYTES..];
         (crc == u32_at(covered, 4)).then_some(Self {
             number: claimed.number,
+            crc,
             records: claimed.records,
             body,
         })
@@ -134,6 +137,11 @@ impl ClaimedCommit {
             body_bytes,
             records: u32_at(header, 20),
         })
+    }
+
+    /// Bytes of its header and its records.
+    pub(super) fn bytes(&self) -> usize {
+        COMMIT_HEADER_BYTES + self.body_bytes
     }
 }
 

@@ -15,7 +15,8 @@ use super::format::{
     SEGMENT_OFFSET, SegmentHeader,
 };
 use super::{
-    BLOCK_BYTES, Record, RecordHeader, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, segment_file_name,
+    BLOCK_BYTES, Record, RecordHeader, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    segment_file_name,
 };
 
 /// Far more commits than there will be, so that their numbers never overflow.
@@ -152,23 +153,28 @@ impl GroupEnds {
 #[derive(Debug)]
 pub(super) struct KeptSegment {
     pub(super) number: u64,
+    /// Bytes of its file.
+    pub(super) bytes: u64,
+    /// The last commit in it; zero: none.
+    pub(super) last_commit: u64,
     /// By group: its highest sequence in the segment; zero: nothing.
     highest: Vec<Sequence>,
 }
 
 impl KeptSegment {
-    pub(super) fn new(number: u64) -> Self {
-        Self { number, highest: vec![Sequence(0); GROUP_COUNT] }
+    pub(super) fn new(number: u64, bytes: u64) -> Self {
+        Self { number, bytes, last_commit: 0, highest: vec![Sequence(0); GROUP_COUNT] }
     }
 
-    pub(super) fn note(&mut self, header: RecordHeader) {
+    pub(super) fn note(&mut self, commit: u64, header: RecordHeader) {
+        self.last_commit = commit;
         self.highest[usize::from(header.group.0)] = header.sequence;
     }
 
-    /// Whether the positions have reached all that is in the segment.
-    pub(super) fn is_passed(&self, position_of: impl Fn(GroupId) -> Sequence) -> bool {
+    /// Whether snapshots have all that is in the segment.
+    pub(super) fn is_stored(&self, retention: &impl Retention) -> bool {
         let mut groups = (0..).zip(&self.highest).filter(|(_, highest)| highest.0 > 0);
-        groups.all(|(group, highest)| position_of(GroupId(group)) >= *highest)
+        groups.all(|(group, highest)| retention.stored(GroupId(group)) >= *highest)
     }
 }
 
@@ -191,27 +197,11 @@ pub trait SegmentSource {
 }
 
 /// The segments of a folder.
-struct Folder<'a>(&'a Path);
+pub(super) struct Folder<'a>(pub(super) &'a Path);
 
 impl SegmentSource for Folder<'_> {
     fn segments(&mut self) -> Result<Vec<u64>, (PathBuf, io::Error)> {
-        let unreadable = |error| (self.0.to_owned(), error);
-        let mut found = Vec::new();
-        for entry in fs::read_dir(self.0).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_none_or(|extension| extension != "log") {
-                continue;
-            }
-            let name = path.file_stem().and_then(|name| name.to_str());
-            let number = name.and_then(|name| name.parse().ok());
-            let number = number.filter(|number| path.ends_with(segment_file_name(*number)));
-            match number.filter(|number| (1..u64::MAX).contains(number)) {
-                Some(number) => found.push(number),
-                None => return Err((path, io::Error::other("this is no name of a segment"))),
-            }
-        }
-        found.sort_unstable();
-        Ok(found)
+        segment_numbers(self.0)
     }
 
     fn load(&mut self, segment: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
@@ -229,6 +219,30 @@ impl SegmentSource for Folder<'_> {
     fn path(&self, segment: u64) -> PathBuf {
         self.0.join(segment_file_name(segment))
     }
+}
+
+/// The numbers of all segments in a folder, ascending.
+///
+/// # Errors
+/// The name that cannot be read or is of no segment, and why.
+pub(super) fn segment_numbers(folder: &Path) -> Result<Vec<u64>, (PathBuf, io::Error)> {
+    let unreadable = |error| (folder.to_owned(), error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let name = path.file_stem().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.parse().ok());
+        let number = number.filter(|number| path.ends_with(segment_file_name(*number)));
+        match number.filter(|number| (1..u64::MAX).contains(number)) {
+            Some(number) => found.push(number),
+            None => return Err((path, io::Error::other("this is no name of a segment"))),
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Reads all segments of a folder in order, hands every record to `visit`, and says where to go on.
@@ -311,7 +325,7 @@ impl<E, V: FnMut(Record<'_>) -> Result<(), E>> Recovery<'_, V> {
             before = Some(number);
             self.load(number, &mut next)?;
             self.summary.segments += 1;
-            self.kept.push(KeptSegment::new(number));
+            self.kept.push(KeptSegment::new(number, next.bytes.len() as u64));
             let first_commit = next.header.map_or(self.next_commit, |header| header.first_commit);
             if current.is_begun && next.is_begun {
                 self.read(&current, Some((number, first_commit)))?;
@@ -452,7 +466,7 @@ impl<E, V: FnMut(Record<'_>) -> Result<(), E>> Recovery<'_, V> {
             })?;
             // The segment was loaded after the one that is read now, so it is not the last.
             let kept = self.kept.iter_mut().rfind(|kept| kept.number == segment);
-            kept.expect("it was loaded").note(header);
+            kept.expect("it was loaded").note(commit.number, header);
             self.summary.payload_bytes += payload.len() as u64;
             records += 1;
         }

@@ -11,6 +11,7 @@ mod damage;
 mod failures;
 mod power_cuts;
 mod segments;
+mod tails;
 
 /// What no test but one lets be drawn, so that bytes are the same in every run.
 const SALT: u32 = 0x5eed_5a17;

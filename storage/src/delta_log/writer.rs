@@ -3,15 +3,13 @@
 use std::collections::VecDeque;
 use std::{io, mem};
 
-use warren_core::ids::{GroupId, Sequence};
-
 use super::format::{
     COMMIT_HEADER_BYTES, Records, SegmentHeader, append_record, seal_commit, sealed_body,
 };
 use super::recovery::{GroupEnds, KeptSegment, LogEnd};
 use super::{
-    BLOCK_BYTES, DiskCall, LogDisk, LogError, LogSettings, RecordHeader, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN,
+    BLOCK_BYTES, DiskCall, LogDisk, LogError, LogSettings, RecordHeader, Retention,
+    SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 
 /// A commit on its way: room for its header, and its records.
@@ -143,8 +141,8 @@ impl<D: LogDisk> DeltaLog<D> {
         written.map_err(failed(DiskCall::Write))?;
         self.disk.sync(&open.file).await.map_err(failed(DiskCall::Sync))?;
         open.offset += length;
+        self.note_durable(segment, open.bytes);
         self.open = Some(open);
-        self.note_durable(segment);
         Ok(())
     }
 
@@ -165,33 +163,51 @@ impl<D: LogDisk> DeltaLog<D> {
     }
 
     /// The sealed commit is durable, in this segment.
-    fn note_durable(&mut self, segment: u64) {
+    fn note_durable(&mut self, segment: u64, bytes: u64) {
         if segment == self.next_segment {
             self.next_segment += 1;
-            self.kept.push_back(KeptSegment::new(segment));
+            self.kept.push_back(KeptSegment::new(segment, bytes));
         }
         let kept = self.kept.back_mut().expect("the open segment is kept");
         assert_eq!(kept.number, segment, "commits go to the newest segment");
         for record in Records::new(sealed_body(&self.sealed)) {
             let (_, header, _) = record.expect("it was pushed here, or read");
-            kept.note(header);
+            kept.note(self.next_commit, header);
         }
         self.next_commit += 1;
         self.sealed.clear();
     }
 
-    /// Removes the oldest segments, as long as every group's position has reached all that is in
-    /// them: what a start would not replay. The newest stays. Says how many went.
+    /// The number of the last commit that is durable; zero: there is none.
+    #[must_use]
+    pub fn durable_commit(&self) -> u64 {
+        self.next_commit - 1
+    }
+
+    /// The number of the newest segment with a commit that is durable; zero: there is none.
+    #[must_use]
+    pub fn newest_segment(&self) -> u64 {
+        self.next_segment - 1
+    }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        self.kept.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Removes the oldest segments, as long as nobody needs what is in them. The newest stays. Says how
+    /// many went.
     ///
     /// # Errors
     /// [`LogError`]: the disk could not remove one; the next call tries again.
-    pub async fn release(
-        &mut self,
-        position_of: impl Fn(GroupId) -> Sequence,
-    ) -> Result<usize, LogError> {
+    pub async fn release(&mut self, retention: &impl Retention) -> Result<usize, LogError> {
         let mut released = 0;
-        while let [oldest, _, ..] = self.kept.make_contiguous() {
-            if !oldest.is_passed(&position_of) {
+        while self.kept.len() > 1 {
+            let oldest = &self.kept[0];
+            if !oldest.is_stored(retention)
+                || !retention.lets_go(oldest.last_commit, self.kept_bytes())
+            {
                 break;
             }
             let segment = oldest.number;

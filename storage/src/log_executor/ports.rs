@@ -64,8 +64,9 @@ pub struct LogPort {
     /// What the ring has no room for yet.
     staged: LogBatch,
     spares: Vec<LogBatch>,
-    /// Batches that are not back yet.
+    /// Batches that are not back yet, and their bytes.
     under_way: usize,
+    under_way_bytes: usize,
     progress: Arc<LogProgress>,
     // Behind the rings: when it rings for the last time, they are left.
     bell: PortBell,
@@ -82,8 +83,9 @@ impl LogPort {
         }
         let spare = self.spares.pop().unwrap_or_default();
         let batch = std::mem::replace(&mut self.staged, spare);
-        self.to_log.push(batch).expect("the ring has a slot");
         self.under_way += 1;
+        self.under_way_bytes += batch.bytes.len();
+        self.to_log.push(batch).expect("the ring has a slot");
         self.bell.0.ring();
     }
 
@@ -92,6 +94,7 @@ impl LogPort {
     pub fn take_durable(&mut self, mut durable: impl FnMut(GroupId, Sequence)) {
         while let Ok(mut batch) = self.from_log.pop() {
             self.under_way -= 1;
+            self.under_way_bytes -= batch.bytes.len();
             let mut records = batch.records.iter().map(|(header, _)| header).peekable();
             while let Some(header) = records.next() {
                 if records.peek().is_none_or(|next| next.group != header.group) {
@@ -111,10 +114,16 @@ impl LogPort {
         !self.from_log.is_empty()
     }
 
-    /// Bytes that wait here because the log is behind.
+    /// Whether something waits here because the ring is full.
     #[must_use]
-    pub fn staged_bytes(&self) -> usize {
-        self.staged.bytes.len()
+    pub fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    /// Bytes of changes that are not known to be on the disk, wherever they are.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.staged.bytes.len() + self.under_way_bytes
     }
 
     /// Whether something is not known to be on the disk.
@@ -238,6 +247,7 @@ pub(super) fn connect(
             staged: LogBatch::default(),
             spares: Vec::new(),
             under_way: 0,
+            under_way_bytes: 0,
             progress: Arc::clone(progress),
             bell: PortBell(Arc::clone(bell)),
         };

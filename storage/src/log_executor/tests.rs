@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 use warren_core::delta::{Delta, DeltaBatch};
-use warren_core::ids::Epoch;
+use warren_core::ids::{Epoch, GroupId, Sequence};
 
 use super::*;
-use crate::delta_log::recover;
+use crate::delta_log::{LogTail, recover};
 
 const GROUPS: u64 = 3;
 
@@ -39,7 +39,7 @@ fn batch(group: u16, sequence: u64) -> DeltaBatch {
 struct Node {
     ports: Vec<LogPort>,
     progress: Arc<LogProgress>,
-    positions: Arc<StoredPositions>,
+    needs: Arc<LogNeeds>,
     thread: std::thread::JoinHandle<Result<(), LogThreadError>>,
     /// The numbers of shards that were woken.
     woken: mpsc::Receiver<usize>,
@@ -52,9 +52,9 @@ struct Node {
 impl Node {
     fn start(folder: &Path, shard_count: usize, segment_bytes: u64) -> Self {
         let progress = Arc::new(LogProgress::default());
-        let positions = Arc::new(StoredPositions::default());
+        let needs = Arc::new(LogNeeds::default());
         let (ports, writer) =
-            prepare(shard_count, Arc::clone(&progress), Arc::clone(&positions)).unwrap();
+            prepare(shard_count, Arc::clone(&progress), Arc::clone(&needs)).unwrap();
         let end = recover(folder, |_| Ok::<_, ()>(())).unwrap();
         let appended: BTreeMap<u16, u64> = (0..GROUPS as u16)
             .filter_map(|group| Some((group, end.last_of(GroupId(group))?.1.0)))
@@ -72,7 +72,7 @@ impl Node {
         };
         let thread = std::thread::Builder::new().spawn(body).unwrap();
         let durable = appended.clone();
-        Self { ports, progress, positions, thread, woken, news, appended, durable }
+        Self { ports, progress, needs, thread, woken, news, appended, durable }
     }
 
     /// The shard changes each of these groups so often.
@@ -173,7 +173,9 @@ fn a_log_that_is_behind_lets_its_shards_stage_and_loses_nothing() {
     for sequence in 1..=40 {
         ports[0].append(&[batch(0, sequence)]);
     }
-    assert!(ports[0].staged_bytes() > 0);
+    assert!(ports[0].has_staged());
+    let waiting = ports[0].waiting_bytes();
+    assert!(waiting >= 40 * batch(0, 1).encode().len(), "{waiting}");
     let end = recover(&folder.0, |_| Ok::<_, ()>(())).unwrap();
     let place = LogPlace { folder: folder.0.clone(), segment_bytes: 1 << 20, end };
     let (wake, woken) = mpsc::channel();
@@ -188,6 +190,7 @@ fn a_log_that_is_behind_lets_its_shards_stage_and_loses_nothing() {
         ports[0].take_durable(|_, sequence| last = sequence.0);
         ports[0].append(&[]);
     }
+    assert_eq!(ports[0].waiting_bytes(), 0);
     drop(ports);
     thread.join().unwrap().unwrap();
     assert_eq!(found(&folder.0), BTreeMap::from([(0, 40)]));
@@ -197,11 +200,11 @@ fn a_log_that_is_behind_lets_its_shards_stage_and_loses_nothing() {
 fn segments_that_snapshots_have_passed_go() {
     let folder = Folder::new("segments");
     let mut node = Node::start(&folder.0, 1, 16 << 10);
-    for _ in 0..2 * COMMITS_PER_RELEASE {
+    for _ in 0..20 {
         node.append(0, &[0, 1], 1);
         node.settle();
         for group in [0, 1] {
-            node.positions.advance(GroupId(group), Sequence(node.durable[&group] - 1));
+            node.needs.stored(GroupId(group), Sequence(node.durable[&group] - 1));
         }
     }
     let removed = node.progress.segments_removed.load(Relaxed);
@@ -212,21 +215,88 @@ fn segments_that_snapshots_have_passed_go() {
     assert_eq!(found(&folder.0), durable);
 }
 
+/// Changes a group again and again, which snapshots have at once, in segments of four commits.
+fn change_and_store(node: &mut Node, times: u64) {
+    for _ in 0..times {
+        node.append(0, &[0], 1);
+        node.settle();
+        node.needs.stored(GroupId(0), Sequence(node.durable[&0]));
+    }
+}
+
+#[test]
+fn a_tail_follows_the_log_and_what_it_has_not_read_stays() {
+    let folder = Folder::new("follows");
+    let mut node = Node::start(&folder.0, 1, 16 << 10);
+    node.needs.exported(0, u64::MAX);
+    let mut tail = LogTail::open(&folder.0, 1);
+    let mut read = Vec::new();
+    for round in 1..=30 {
+        change_and_store(&mut node, round % 7);
+        let durable = node.progress.durable_commit.load(Relaxed);
+        while let Some(commit) = tail.next(durable).unwrap() {
+            let (header, payload) = commit.records().next().unwrap();
+            assert_eq!(DeltaBatch::decode(payload).unwrap(), batch(0, header.sequence.0));
+            read.push(header.sequence.0);
+        }
+        assert_eq!(tail.position(), durable + 1);
+        if round % 10 == 0 {
+            node.needs.exported(durable, u64::MAX);
+        }
+        // What it knows the log by is there.
+        let known = durable - round % 10;
+        assert!(LogTail::open(&folder.0, known.max(1)).next(durable).unwrap().is_some());
+    }
+    assert_eq!(read, (1..=node.appended[&0]).collect::<Vec<_>>());
+    assert!(node.progress.segments_removed.load(Relaxed) > 0);
+    node.end().unwrap();
+}
+
+#[test]
+fn a_log_waits_for_its_exporter_until_it_has_too_many_bytes() {
+    let folder = Folder::new("overrun");
+    let mut node = Node::start(&folder.0, 1, 16 << 10);
+    node.needs.exported(0, 100 << 10);
+    change_and_store(&mut node, 12);
+    assert_eq!(node.progress.segments_removed.load(Relaxed), 0);
+    change_and_store(&mut node, 60);
+    assert!(node.progress.segments_removed.load(Relaxed) > 0);
+    assert!(node.progress.kept_bytes.load(Relaxed) <= 116 << 10);
+    assert!(LogTail::first_commit(&folder.0).unwrap().unwrap() > 1);
+    node.end().unwrap();
+}
+
+#[test]
+fn nothing_goes_while_somebody_holds_it() {
+    let folder = Folder::new("held");
+    let mut node = Node::start(&folder.0, 1, 16 << 10);
+    let holds = [node.needs.hold(), node.needs.hold()];
+    for hold in holds {
+        change_and_store(&mut node, 20);
+        assert_eq!(node.progress.segments_removed.load(Relaxed), 0);
+        drop(hold);
+    }
+    change_and_store(&mut node, 20);
+    assert!(node.progress.segments_removed.load(Relaxed) > 0);
+    node.end().unwrap();
+}
+
 #[test]
 fn a_folder_that_is_not_there_is_told() {
     let folder = Folder::new("gone");
-    let (ports, writer) = prepare(1, Arc::default(), Arc::default()).unwrap();
+    let progress = Arc::new(LogProgress::default());
+    let (ports, writer) = prepare(1, Arc::clone(&progress), Arc::default()).unwrap();
     let end = recover(&folder.0, |_| Ok::<_, ()>(())).unwrap();
     let gone = folder.0.join("gone");
     let place = LogPlace { folder: gone, segment_bytes: 1 << 20, end };
     let error = writer.run(place, |_| (), |_| ()).unwrap_err();
     assert!(matches!(error, LogThreadError::Folder { .. }), "{error}");
-    assert!(ports[0].has_ended());
+    assert!(ports[0].has_ended() && ports[0].is_failing());
+    assert!(progress.is_failing.load(Relaxed));
 }
 
-#[test]
-fn while_the_disk_fails_nothing_is_acknowledged_and_then_everything_is() {
-    let folder = Folder::new("fails");
+/// A log of two shards whose folder is away since a moment, and where it is.
+fn failing(folder: &Folder) -> (Node, PathBuf) {
     let away = folder.0.with_extension("away");
     let mut node = Node::start(&folder.0, 2, 16 << 10);
     node.append(0, &[0], 1);
@@ -237,6 +307,13 @@ fn while_the_disk_fails_nothing_is_acknowledged_and_then_everything_is() {
         node.append(0, &[0], 1);
         node.take_durable();
     }
+    (node, away)
+}
+
+#[test]
+fn while_the_disk_fails_nothing_is_acknowledged_and_then_everything_is() {
+    let folder = Folder::new("fails");
+    let (mut node, away) = failing(&folder);
     let known = node.durable.clone();
     node.append(1, &[1, 2], 100);
     node.take_durable();
@@ -257,15 +334,7 @@ fn while_the_disk_fails_nothing_is_acknowledged_and_then_everything_is() {
 #[test]
 fn a_log_whose_disk_fails_until_the_end_says_that_the_rest_is_missing() {
     let folder = Folder::new("never");
-    let away = folder.0.with_extension("away");
-    let mut node = Node::start(&folder.0, 1, 16 << 10);
-    node.append(0, &[0], 1);
-    node.settle();
-    std::fs::rename(&folder.0, &away).unwrap();
-    while !node.ports[0].is_failing() {
-        node.append(0, &[0], 1);
-        node.take_durable();
-    }
+    let (mut node, away) = failing(&folder);
     node.take_durable();
     let durable = node.durable.clone();
     let error = node.end().unwrap_err();

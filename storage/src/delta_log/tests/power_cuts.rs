@@ -125,12 +125,24 @@ impl World {
             }
             self.advance_positions();
             let positions = self.positions;
-            match block_on(log.release(|group| Sequence(positions[usize::from(group.0)]))) {
+            match block_on(log.release(&Positions(positions))) {
                 Ok(released) => seen.released += released as u64,
                 Err(_) if self.was_cut() => return Ended::Cut,
                 Err(_) => seen.failures += 1,
             }
         }
+    }
+}
+
+struct Positions([u64; GROUPS]);
+
+impl Retention for Positions {
+    fn stored(&self, group: GroupId) -> Sequence {
+        Sequence(self.0[usize::from(group.0)])
+    }
+
+    fn lets_go(&self, _: u64, _: u64) -> bool {
+        true
     }
 }
 

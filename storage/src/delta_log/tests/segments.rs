@@ -2,11 +2,27 @@
 
 use super::*;
 
-fn position_of(positions: &[(u16, u64)]) -> impl Fn(GroupId) -> Sequence {
-    let positions = positions.to_vec();
-    move |group| {
-        let position = positions.iter().find(|(of, _)| *of == group.0);
+/// What is stored of each group; the others let everything go.
+fn position_of(positions: &[(u16, u64)]) -> Needs {
+    Needs { stored: positions.to_vec(), needed_from: u64::MAX, bytes_max: u64::MAX }
+}
+
+/// What is stored of each group, from which commit on someone else needs the log, and with how many
+/// bytes it is not waited for.
+struct Needs {
+    stored: Vec<(u16, u64)>,
+    needed_from: u64,
+    bytes_max: u64,
+}
+
+impl Retention for Needs {
+    fn stored(&self, group: GroupId) -> Sequence {
+        let position = self.stored.iter().find(|(of, _)| *of == group.0);
         Sequence(position.map_or(0, |(_, position)| *position))
+    }
+
+    fn lets_go(&self, last_commit: u64, kept_bytes: u64) -> bool {
+        last_commit < self.needed_from || kept_bytes > self.bytes_max
     }
 }
 
@@ -130,9 +146,9 @@ fn segments_go_from_the_front_as_far_as_every_group_s_position_has_passed_them()
             }
             // Of a log that was begun anew, the newest segment repeats the last record.
             let more = usize::from(is_started_anew && released == 4);
-            let count = block_on(log.release(position_of(positions))).unwrap();
+            let count = block_on(log.release(&position_of(positions))).unwrap();
             assert_eq!(count, released + more, "{positions:?}, {is_started_anew}");
-            assert_eq!(block_on(log.release(position_of(positions))).unwrap(), 0);
+            assert_eq!(block_on(log.release(&position_of(positions))).unwrap(), 0);
             let (left, end) = found(&disk).unwrap();
             assert_eq!(left, records[released..], "{positions:?}, {is_started_anew}");
             // Numbers and sequences go on.
@@ -144,17 +160,40 @@ fn segments_go_from_the_front_as_far_as_every_group_s_position_has_passed_them()
 }
 
 #[test]
+fn segments_that_are_stored_wait_for_those_who_read_them_until_there_are_too_many() {
+    let segment_bytes = 2 * BLOCK_BYTES as u64;
+    // Of five segments, and of six, where the newest repeats the last commit.
+    for (needed_from, bytes_max, released) in [
+        (1, u64::MAX, [0, 0]),
+        (3, u64::MAX, [2, 2]),
+        (6, u64::MAX, [4, 5]),
+        (1, 3 * segment_bytes, [2, 3]),
+        (4, 4 * segment_bytes, [3, 3]),
+        (1, 0, [4, 5]),
+    ] {
+        let (disk, records) = five_segments();
+        let mut log = begun(&ModelDisk::new(1), 2);
+        records.iter().for_each(|record| commit(&mut log, std::slice::from_ref(record)));
+        for (mut log, expected) in [log, begun(&disk, 2)].into_iter().zip(released) {
+            let needs = Needs { stored: vec![(0, 9), (1, 9)], needed_from, bytes_max };
+            let count = block_on(log.release(&needs)).unwrap();
+            assert_eq!(count, expected, "{needed_from} {bytes_max}");
+        }
+    }
+}
+
+#[test]
 fn a_segment_that_cannot_be_removed_stays_and_so_do_those_behind_it() {
     let (disk, records) = five_segments();
     let mut log = begun(&disk, 2);
     disk.set_fault(Some(Fault::Remove));
-    let error = block_on(log.release(position_of(&[(0, 2), (1, 1)]))).unwrap_err();
+    let error = block_on(log.release(&position_of(&[(0, 2), (1, 1)]))).unwrap_err();
     assert_eq!((error.call, error.segment), (DiskCall::Remove, 1));
     assert_eq!(found(&disk).unwrap().0, records);
     disk.set_fault(None);
     // A call may have come half-way.
     disk.tamper(1, None);
-    assert_eq!(block_on(log.release(position_of(&[(0, 2), (1, 1)]))).unwrap(), 3);
+    assert_eq!(block_on(log.release(&position_of(&[(0, 2), (1, 1)]))).unwrap(), 3);
     assert_eq!(found(&disk).unwrap().0, records[3..]);
 }
 

@@ -1,0 +1,259 @@
+//! A backup on the disk: a data folder's state, its log up to a commit, its bans, and a list of these
+//! files with their lengths and checksums. The list is written last: without it there is no backup.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+/// The list's file.
+const MANIFEST: &str = "backup.json";
+/// The version of its form.
+const VERSION: u32 = 1;
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What can go wrong with a backup.
+#[derive(Debug, Error)]
+pub(crate) enum BackupError {
+    /// The system refuses a file or a folder.
+    #[error("{path}: {error}", path = path.display())]
+    Failed {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The folder that is to be filled has something in it.
+    #[error("{path}: there is something in it already", path = path.display())]
+    NotEmpty {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There is no list: the backup was not finished, or is none.
+    #[error("{path}: it has no {MANIFEST}: the backup was not finished, or is none", path = path.display())]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something in it is not as it was written.
+    #[error("{path}: {why}", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// State or log could not be read, or copied.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The server is on its way out.
+    #[error("the server ends")]
+    Ended,
+}
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    version: u32,
+    /// The version of Warren that made it.
+    pub(super) warren: String,
+    /// When it was begun, in milliseconds since 1970.
+    pub(super) taken_ms: u64,
+    /// The last commit of the delta log in it.
+    pub(super) commit: u64,
+    pub(super) files: Vec<ListedFile>,
+}
+
+/// A file of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListedFile {
+    /// Within the folder.
+    path: String,
+    bytes: u64,
+    crc32c: u32,
+}
+
+impl Manifest {
+    /// Of all files in the folder, which are brought to the disk with it. `goes_on` is asked before
+    /// each.
+    pub(super) fn finish(
+        folder: &Path,
+        (taken_ms, commit): (u64, u64),
+        goes_on: impl Fn() -> bool,
+    ) -> Result<Self, BackupError> {
+        let mut paths = Vec::new();
+        list(folder, Path::new(""), &mut paths)?;
+        let mut files = Vec::new();
+        for path in paths {
+            if !goes_on() {
+                return Err(BackupError::Ended);
+            }
+            let file = listed(folder, &path)?;
+            sync(&folder.join(&path))?;
+            files.push(file);
+        }
+        let warren = env!("CARGO_PKG_VERSION").to_owned();
+        let manifest = Self { version: VERSION, warren, taken_ms, commit, files };
+        sync_folders(folder)?;
+        manifest.write(folder)?;
+        Ok(manifest)
+    }
+
+    /// Whole, or not at all.
+    fn write(&self, folder: &Path) -> Result<(), BackupError> {
+        let path = folder.join(MANIFEST);
+        let new = path.with_extension("json.new");
+        let failed = failed(&new);
+        let text = serde_json::to_string_pretty(self).expect("plain data with text for keys");
+        let mut file = File::create(&new).map_err(&failed)?;
+        file.write_all(text.as_bytes()).map_err(&failed)?;
+        file.sync_all().map_err(&failed)?;
+        fs::rename(&new, &path).map_err(&failed)?;
+        sync(folder)
+    }
+
+    pub(super) fn read(folder: &Path) -> Result<Self, BackupError> {
+        let path = folder.join(MANIFEST);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BackupError::Unfinished { path: folder.to_owned() });
+            }
+            read => read.map_err(failed(&path))?,
+        };
+        let damaged = |why: String| BackupError::Damaged { path: path.clone(), why };
+        let manifest: Self =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if manifest.version != VERSION {
+            return Err(damaged(format!("version {} is not known here", manifest.version)));
+        }
+        match manifest.files.iter().find(|file| !is_within(Path::new(&file.path))) {
+            Some(file) => Err(damaged(format!("{:?} is no file of a backup", file.path))),
+            None => Ok(manifest),
+        }
+    }
+
+    /// Copies every file to another folder, and looks at each on the way.
+    pub(super) fn copy_files(&self, from: &Path, to: &Path) -> Result<(), BackupError> {
+        for file in &self.files {
+            let target = to.join(&file.path);
+            if let Some(parent) = target.parent() {
+                fs::create_dir_all(parent).map_err(failed(parent))?;
+            }
+            let source = from.join(&file.path);
+            fs::copy(&source, &target).map_err(failed(&source))?;
+            sync(&target)?;
+            // What was copied is looked at, and so what was read.
+            let found = listed(to, Path::new(&file.path))?;
+            if found != *file {
+                let why = format!(
+                    "{} bytes with checksum {:08x}; expected {} and {:08x}",
+                    found.bytes, found.crc32c, file.bytes, file.crc32c
+                );
+                return Err(BackupError::Damaged { path: source, why });
+            }
+        }
+        sync_folders(to)
+    }
+
+    /// What the admin endpoint tells of it.
+    pub(crate) fn answer(&self, folder: &Path) -> Value {
+        json!({
+            "phase": "done",
+            "folder": folder.display().to_string(),
+            "files": self.files.len(),
+            "bytes": self.bytes(),
+            "commit": self.commit,
+            "taken_ms": self.taken_ms,
+        })
+    }
+
+    /// Bytes of all files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+}
+
+/// Makes the folder, unless there is an empty one.
+pub(super) fn make_empty(folder: &Path) -> Result<(), BackupError> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let mut entries = fs::read_dir(folder).map_err(failed(folder))?;
+            match entries.next() {
+                Some(_) => Err(BackupError::NotEmpty { path: folder.to_owned() }),
+                None => Ok(()),
+            }
+        }
+        made => made.map_err(failed(folder)),
+    }
+}
+
+pub(super) fn failed(path: &Path) -> impl Fn(io::Error) -> BackupError {
+    move |error| BackupError::Failed { path: path.to_owned(), error }
+}
+
+/// Whether the path leads nowhere else.
+fn is_within(path: &Path) -> bool {
+    path.components().next().is_some()
+        && path.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// The files under a folder, in order.
+fn list(folder: &Path, within: &Path, found: &mut Vec<PathBuf>) -> Result<(), BackupError> {
+    let here = folder.join(within);
+    let failed = failed(&here);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&here).map_err(&failed)? {
+        let entry = entry.map_err(&failed)?;
+        names.push((entry.file_name(), entry.file_type().map_err(&failed)?.is_dir()));
+    }
+    names.sort();
+    for (name, is_folder) in names {
+        let path = within.join(name);
+        if is_folder {
+            list(folder, &path, found)?;
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The file as it is.
+fn listed(folder: &Path, path: &Path) -> Result<ListedFile, BackupError> {
+    let whole = folder.join(path);
+    let failed = failed(&whole);
+    let mut file = File::open(&whole).map_err(&failed)?;
+    let (mut bytes, mut crc32c) = (0, 0);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let length = file.read(&mut chunk).map_err(&failed)?;
+        if length == 0 {
+            let path = path.to_str().expect("RocksDB's names and ours are plain").to_owned();
+            return Ok(ListedFile { path, bytes, crc32c });
+        }
+        bytes += length as u64;
+        crc32c = crc32c::crc32c_append(crc32c, &chunk[..length]);
+    }
+}
+
+/// Brings a file or a folder's names to the disk.
+pub(super) fn sync(path: &Path) -> Result<(), BackupError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(failed(path))
+}
+
+/// Brings the names in a folder, and in those in it, to the disk.
+fn sync_folders(folder: &Path) -> Result<(), BackupError> {
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let entry = entry.map_err(failed(folder))?;
+        if entry.file_type().map_err(failed(folder))?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    sync(folder)
+}

@@ -1,0 +1,161 @@
+//! Folders that a restore takes, and those that it refuses.
+
+use std::fs;
+
+use super::*;
+
+/// A folder that goes with its test.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("warren-backup-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// A backup of three files.
+    fn backup(&self) -> Manifest {
+        let folder = self.at("backup");
+        fs::create_dir_all(folder.join("state")).unwrap();
+        fs::create_dir_all(folder.join("log")).unwrap();
+        fs::write(folder.join("state/1.sst"), vec![7; 3 << 20]).unwrap();
+        fs::write(folder.join("log/1.log"), b"commits").unwrap();
+        fs::write(folder.join("bans.json"), b"").unwrap();
+        Manifest::finish(&folder, (17, 4), || true).unwrap()
+    }
+
+    fn restore(&self) -> Result<Manifest, BackupError> {
+        restore_to(&self.at("backup"), &self.at("data"))
+    }
+
+    /// Nothing is left of a restore that was refused, but an empty folder.
+    fn is_untouched(&self) -> bool {
+        let names: Vec<_> =
+            fs::read_dir(&self.0).unwrap().map(|it| it.unwrap().file_name()).collect();
+        let data = fs::read_dir(self.at("data"));
+        data.map_or(0, Iterator::count) == 0
+            && names.iter().all(|name| name == "backup" || name == "data")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_backup_is_restored_file_by_file_into_a_new_or_an_empty_folder() {
+    for is_there in [false, true] {
+        let place = Place::new(&format!("whole-{is_there}"));
+        let manifest = place.backup();
+        assert_eq!((manifest.files.len(), manifest.bytes()), (3, (3 << 20) + 7));
+        if is_there {
+            fs::create_dir(place.at("data")).unwrap();
+        }
+        assert_eq!(place.restore().unwrap(), manifest);
+        let read = |path: &str| fs::read(place.at("data").join(path)).unwrap();
+        assert_eq!(read("state/1.sst"), vec![7; 3 << 20]);
+        assert_eq!((read("log/1.log"), read("bans.json")), (b"commits".to_vec(), vec![]));
+        assert!(!place.at("data/backup.json").exists());
+        // Once, and not over something.
+        let error = place.restore().unwrap_err();
+        assert!(matches!(error, BackupError::NotEmpty { .. }), "{error}");
+        assert_eq!(read("log/1.log"), b"commits");
+    }
+}
+
+#[test]
+fn what_is_no_whole_backup_is_refused_with_the_file_s_name() {
+    let place = Place::new("damaged");
+    let folder = place.at("backup");
+    fs::create_dir(&folder).unwrap();
+    let error = place.restore().unwrap_err();
+    assert!(matches!(error, BackupError::Unfinished { .. }), "{error}");
+    place.backup();
+    let sst = folder.join("state/1.sst");
+    let whole = fs::read(&sst).unwrap();
+    let mut flipped = whole.clone();
+    flipped[2 << 20] ^= 1;
+    for damaged in [flipped, whole[..whole.len() - 1].to_vec(), [&whole[..], b"x"].concat()] {
+        fs::write(&sst, damaged).unwrap();
+        let error = place.restore().unwrap_err();
+        let BackupError::Damaged { path, .. } = &error else { panic!("{error}") };
+        assert_eq!(*path, sst);
+        assert!(place.is_untouched(), "{error}");
+    }
+    fs::remove_file(&sst).unwrap();
+    let error = place.restore().unwrap_err();
+    assert!(error.to_string().contains("1.sst"), "{error}");
+    assert!(place.is_untouched());
+    fs::write(&sst, whole).unwrap();
+    place.restore().unwrap();
+}
+
+#[test]
+fn a_list_that_leads_elsewhere_or_is_of_another_version_is_refused() {
+    let place = Place::new("list");
+    place.backup();
+    let list = place.at("backup/backup.json");
+    let text = fs::read_to_string(&list).unwrap();
+    for (from, to) in [
+        ("log/1.log", "../1.log"),
+        ("log/1.log", "/etc/passwd"),
+        ("log/1.log", "log/../../1.log"),
+        ("log/1.log", ""),
+        ("\"version\": 1", "\"version\": 2"),
+        ("\"commit\"", "\"commits\""),
+    ] {
+        assert!(text.contains(from));
+        fs::write(&list, text.replace(from, to)).unwrap();
+        let error = place.restore().unwrap_err();
+        let BackupError::Damaged { path, .. } = &error else { panic!("{error}") };
+        assert_eq!(*path, list);
+        assert!(place.is_untouched(), "{error}");
+    }
+}
+
+#[test]
+fn a_backup_that_is_given_up_has_no_list() {
+    let place = Place::new("given-up");
+    place.backup();
+    fs::remove_file(place.at("backup/backup.json")).unwrap();
+    let error = Manifest::finish(&place.at("backup"), (17, 4), || false).unwrap_err();
+    assert!(matches!(error, BackupError::Ended), "{error}");
+    assert!(matches!(place.restore(), Err(BackupError::Unfinished { .. })));
+}
+
+#[test]
+fn one_backup_is_made_at_a_time_and_none_when_the_server_ends() {
+    let place = Place::new("busy");
+    let (store, _) = warren_storage::StateStore::open(&place.at("store")).unwrap();
+    let source = BackupSource {
+        data: place.at("data"),
+        store: store.into(),
+        log: Default::default(),
+        needs: Default::default(),
+    };
+    fs::create_dir_all(place.at("data/log")).unwrap();
+    let runtime = make_runtime().unwrap();
+    runtime.block_on(async {
+        let nothing = Backups::new(None);
+        assert_eq!(nothing.begin(place.at("1"), 0), Err(NotBegun::NothingStored));
+        let backups = Backups::new(Some(source));
+        assert!(matches!(backups.end().await, BackupState::None));
+        backups.state.send_replace(BackupState::Running);
+        assert_eq!(backups.begin(place.at("1"), 0), Err(NotBegun::Busy));
+        backups.state.send_replace(BackupState::Failed(String::new()));
+        assert_eq!(backups.begin(place.at("2"), 0), Ok(()));
+        let ended = backups.end().await;
+        assert!(matches!(ended, BackupState::Done(..)), "{ended:?}");
+        backups.close().await;
+        assert_eq!(backups.begin(place.at("3"), 0), Err(NotBegun::Busy));
+    });
+}

@@ -1,0 +1,43 @@
+//! The threads that store what shards change, and what they write to.
+
+use std::sync::Arc;
+
+use warren_storage::log_executor::LogPort;
+
+use crate::delta_log::{LogThread, UnstartedLog};
+use crate::fatal::Fatal;
+use crate::metrics::ServerState;
+use crate::snapshots::SnapshotWriter;
+use crate::state::StateFolder;
+
+/// Where what changes is stored.
+pub(crate) struct Storage {
+    pub(crate) stored: StateFolder,
+    pub(crate) writer: SnapshotWriter,
+    pub(crate) log: LogThread,
+}
+
+/// Those who write what is stored, before the shards are there.
+pub(crate) struct Writers {
+    pub(crate) writer: Option<SnapshotWriter>,
+    pub(crate) delta_log: Option<UnstartedLog>,
+    /// For each shard, if there is a log.
+    pub(crate) log_ports: std::vec::IntoIter<LogPort>,
+}
+
+impl Writers {
+    pub(crate) fn prepare(
+        stored: Option<&StateFolder>,
+        shards: usize,
+        state: &ServerState,
+    ) -> Result<Self, Fatal> {
+        let Some(stored) = stored else {
+            return Ok(Self { writer: None, delta_log: None, log_ports: Vec::new().into_iter() });
+        };
+        stored.tell_positions(&state.snapshots().log_needs)?;
+        let writer = SnapshotWriter::start(Arc::clone(&stored.store), state.snapshots())?;
+        let (ports, log) = UnstartedLog::read(stored, shards, state)?;
+        let (writer, delta_log) = (Some(writer), Some(log));
+        Ok(Self { writer, delta_log, log_ports: ports.into_iter() })
+    }
+}

@@ -1,0 +1,147 @@
+//! Reading behind the one who writes.
+
+use super::*;
+
+/// A folder with what is on the disk.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn of(name: &str, disk: &ModelDisk) -> Self {
+        let path = std::env::temp_dir().join(format!("warren-tail-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).unwrap();
+        let folder = Self(path);
+        folder.take_over(disk);
+        folder
+    }
+
+    fn take_over(&self, disk: &ModelDisk) {
+        for entry in std::fs::read_dir(&self.0).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        for segment in disk.segments() {
+            let path = self.0.join(segment_file_name(segment));
+            std::fs::write(path, disk.read(segment)).unwrap();
+        }
+    }
+
+    fn path(&self, segment: u64) -> PathBuf {
+        self.0.join(segment_file_name(segment))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Commit `number` as a record of its own, of different lengths.
+fn record(number: u64) -> Pushed {
+    pushed(0, number, &vec![number as u8; (number as usize * 997) % 9000])
+}
+
+/// All that is there up to this commit.
+fn read(tail: &mut LogTail, durable: u64) -> Vec<(u64, Pushed)> {
+    let mut found = Vec::new();
+    while let Some(commit) = tail.next(durable).unwrap() {
+        assert_eq!(commit.salt, SALT);
+        for (header, payload) in commit.records() {
+            found.push((commit.number, Pushed { header, payload: payload.to_vec() }));
+        }
+    }
+    found
+}
+
+fn numbered(numbers: std::ops::RangeInclusive<u64>) -> Vec<(u64, Pushed)> {
+    numbers.map(|number| (number, record(number))).collect()
+}
+
+#[test]
+fn a_tail_reads_every_commit_once_and_none_that_is_not_durable() {
+    let disk = ModelDisk::new(1);
+    let mut log = begun(&disk, 8);
+    (1..=20).for_each(|number| commit(&mut log, &[record(number)]));
+    let folder = Folder::of("once", &disk);
+    let mut tail = LogTail::open(&folder.0, 1);
+    assert_eq!(LogTail::first_commit(&folder.0).unwrap(), Some(1));
+    assert_eq!(read(&mut tail, 7), numbered(1..=7));
+    assert_eq!(read(&mut tail, 7), []);
+    assert_eq!(read(&mut tail, 20), numbered(8..=20));
+    // From anywhere.
+    for first in 1..=20 {
+        assert_eq!(read(&mut LogTail::open(&folder.0, first), 20), numbered(first..=20));
+    }
+    // What comes later, also behind a start.
+    drop(log);
+    let mut log = begun(&disk, 8);
+    (21..=30).for_each(|number| commit(&mut log, &[record(number)]));
+    folder.take_over(&disk);
+    assert_eq!(read(&mut tail, 30), numbered(21..=30));
+    assert_eq!(tail.position(), 31);
+}
+
+#[test]
+fn a_tail_passes_what_a_failed_write_has_left() {
+    let disk = ModelDisk::new(1);
+    let mut log = begun(&disk, 64);
+    let mut failed = 0;
+    for number in 1..=20 {
+        push(&mut log, &[record(number)]);
+        disk.set_fault((number % 3 == 0).then_some(Fault::Sync));
+        while block_on(log.commit()).is_err() {
+            failed += 1;
+            disk.set_fault(None);
+        }
+    }
+    assert_eq!(failed, 6);
+    let folder = Folder::of("failed", &disk);
+    for first in 1..=20 {
+        assert_eq!(read(&mut LogTail::open(&folder.0, first), 20), numbered(first..=20));
+    }
+}
+
+#[test]
+fn a_tail_that_was_too_slow_is_told_what_is_gone() {
+    let disk = ModelDisk::new(1);
+    let mut log = begun(&disk, 4);
+    (1..=20).for_each(|number| commit(&mut log, &[record(number)]));
+    let folder = Folder::of("gone", &disk);
+    let mut tail = LogTail::open(&folder.0, 1);
+    assert_eq!(read(&mut tail, 3), numbered(1..=3));
+    let removed = 4;
+    (1..=removed).for_each(|segment| std::fs::remove_file(folder.path(segment)).unwrap());
+    let first = LogTail::first_commit(&folder.0).unwrap().unwrap();
+    assert!(first > 4, "{first}");
+    // The segment that it reads is open, and goes on to be read.
+    let error = loop {
+        match tail.next(20) {
+            Ok(commit) => assert!(commit.unwrap().number < first),
+            Err(error) => break error,
+        }
+    };
+    let TailError::Gone { wanted, first: found } = error else { panic!("{error}") };
+    assert_eq!((wanted, found), (tail.position(), first));
+}
+
+#[test]
+fn a_commit_that_is_damaged_is_told_with_its_place_and_read_when_it_is_whole() {
+    let disk = ModelDisk::new(1);
+    let mut log = begun(&disk, 64);
+    (1..=3).for_each(|number| commit(&mut log, &[record(number)]));
+    let folder = Folder::of("damaged", &disk);
+    let whole = disk.read(1);
+    let second = 2 * BLOCK_BYTES;
+    for flipped in [second, second + 5, second + 8, second + 16, second + 23, second + 1000] {
+        let mut bytes = whole.clone();
+        bytes[flipped] ^= 0x10;
+        std::fs::write(folder.path(1), bytes).unwrap();
+        let mut tail = LogTail::open(&folder.0, 1);
+        assert_eq!(read(&mut tail, 1), numbered(1..=1));
+        let error = tail.next(3).unwrap_err();
+        let TailError::Damaged { wanted: 2, path, offset } = error else { panic!("{error}") };
+        assert_eq!((path, offset), (folder.path(1), second as u64), "byte {flipped}");
+        std::fs::write(folder.path(1), &whole).unwrap();
+        assert_eq!(read(&mut tail, 3), numbered(2..=3));
+    }
+}
