@@ -145,3 +145,36 @@ fn a_commit_that_is_damaged_is_told_with_its_place_and_read_when_it_is_whole() {
         assert_eq!(read(&mut tail, 3), numbered(2..=3));
     }
 }
+
+#[test]
+fn a_copy_has_every_durable_commit_and_none_behind() {
+    let disk = ModelDisk::new(1);
+    let mut log = begun(&disk, 8);
+    (1..=20).for_each(|number| commit(&mut log, &[record(number)]));
+    let mut log = begun(&disk, 8);
+    commit(&mut log, &[record(21)]);
+    let folder = Folder::of("copied", &disk);
+    // One that is being made.
+    std::fs::write(folder.path(disk.segments().len() as u64 + 1), vec![0; 4 * BLOCK_BYTES])
+        .unwrap();
+    let whole = numbered(1..=21);
+    for durable in 1..=21 {
+        let copy = Folder::of("copy", &ModelDisk::new(1));
+        copy_log(&folder.0, &copy.0, durable).unwrap();
+        let mut found = Vec::new();
+        let end = recover(&copy.0, |record| {
+            let (header, payload) = (record.header, record.payload.to_vec());
+            found.push((record.commit, Pushed { header, payload }));
+            Ok::<_, Infallible>(())
+        })
+        .unwrap();
+        assert_eq!(found, whole[..durable as usize]);
+        assert_eq!(end.summary().torn, None, "{durable}");
+    }
+    // Those that snapshots have passed may be gone by now.
+    std::fs::remove_file(folder.path(1)).unwrap();
+    let copy = Folder::of("copy", &ModelDisk::new(1));
+    copy_log(&folder.0, &copy.0, 21).unwrap();
+    let first = LogTail::first_commit(&copy.0).unwrap().unwrap();
+    assert_eq!(read(&mut LogTail::open(&copy.0, first), 21), numbered(first..=21));
+}
