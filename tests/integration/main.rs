@@ -26,6 +26,7 @@ mod resume;
 mod rooms;
 mod sandbox;
 mod server;
+mod syncs;
 mod tls;
 mod token_theft;
 mod websocket;
