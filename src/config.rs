@@ -212,6 +212,8 @@ pub struct ServerConfig {
     pub reactor: ReactorConfig,
     /// Milliseconds after which a changed object is handed over to be stored.
     pub snapshot_interval_ms: u64,
+    /// Bytes of a segment of the delta log.
+    pub segment_bytes: u64,
     /// What the log says, and how.
     pub log: LogConfig,
 }
@@ -317,6 +319,7 @@ impl ServerConfig {
                 receive_buffer_bytes: file.reactor.receive_buffer_bytes().count()?,
             },
             snapshot_interval_ms: file.storage.snapshot_interval_ms().number()?,
+            segment_bytes: file.storage.segment_bytes().number()?,
             log: log_config(&file)?,
         };
         check_queues(&file)?;

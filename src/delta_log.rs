@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -21,18 +21,15 @@ use warren_storage::log_executor::{
     LogNews, LogPlace, LogPort, LogThreadError, LogWriter, prepare,
 };
 
+use crate::config::ServerConfig;
 use crate::fatal::{Fatal, FatalReason};
 use crate::metrics::ServerState;
 use crate::shard_thread::Peers;
 use crate::state::StateFolder;
 
-/// Bytes of a segment.
-const SEGMENT_BYTES: u64 = 64 << 20;
-
 /// A log that was read and is not written yet.
 pub(crate) struct UnstartedLog {
-    folder: PathBuf,
-    end: LogEnd,
+    place: LogPlace,
     writer: LogWriter,
 }
 
@@ -41,16 +38,17 @@ impl UnstartedLog {
     /// its way to the log.
     pub(crate) fn read(
         stored: &StateFolder,
-        shard_count: usize,
+        config: &ServerConfig,
         state: &ServerState,
     ) -> Result<(Vec<LogPort>, Self), Fatal> {
         let folder = stored.log_folder.clone();
         let end = read_to_end(&folder)?;
         check_epochs(&end, stored.epoch)?;
         let (ports, writer) =
-            prepare(shard_count, state.log(), Arc::clone(&state.snapshots().log_needs))
+            prepare(config.shards, state.log(), Arc::clone(&state.snapshots().log_needs))
                 .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
-        Ok((ports, Self { folder, end, writer }))
+        let place = LogPlace { folder, segment_bytes: config.segment_bytes, end };
+        Ok((ports, Self { place, writer }))
     }
 
     /// Starts the thread that writes it, and waits until it can. It ends when all shards have.
@@ -63,8 +61,7 @@ impl UnstartedLog {
         let (begin, begun) = mpsc::channel();
         let (peers, wake_handles) = (Arc::clone(peers), wake_handles.to_vec());
         let body = move || {
-            let Self { folder, end, writer } = self;
-            let place = LogPlace { folder, segment_bytes: SEGMENT_BYTES, end };
+            let Self { place, writer } = self;
             let wake = |shard: usize| {
                 let id = ShardId(u16::try_from(shard).expect("shards are few"));
                 if peers.must_wake(id) {

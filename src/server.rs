@@ -163,7 +163,7 @@ impl Server {
         let admin = AdminServer::bind(config)?;
         let bans = BanList::load(config.data.as_deref())?;
         let Writers { writer, delta_log, mut log_ports } =
-            Writers::prepare(stored.as_ref(), config.shards, &state)?;
+            Writers::prepare(stored.as_ref(), config, &state)?;
         let parts = |(shard, mesh, hand_over, listener, control)| ShardParts {
             shard,
             core: topology.shard_cores[shard.index()],

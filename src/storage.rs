@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use warren_storage::log_executor::LogPort;
 
+use crate::config::ServerConfig;
 use crate::delta_log::{LogThread, UnstartedLog};
 use crate::fatal::Fatal;
 use crate::metrics::ServerState;
@@ -28,7 +29,7 @@ pub(crate) struct Writers {
 impl Writers {
     pub(crate) fn prepare(
         stored: Option<&StateFolder>,
-        shards: usize,
+        config: &ServerConfig,
         state: &ServerState,
     ) -> Result<Self, Fatal> {
         let Some(stored) = stored else {
@@ -36,7 +37,7 @@ impl Writers {
         };
         stored.tell_positions(&state.snapshots().log_needs)?;
         let writer = SnapshotWriter::start(Arc::clone(&stored.store), state.snapshots())?;
-        let (ports, log) = UnstartedLog::read(stored, shards, state)?;
+        let (ports, log) = UnstartedLog::read(stored, config, state)?;
         let (writer, delta_log) = (Some(writer), Some(log));
         Ok(Self { writer, delta_log, log_ports: ports.into_iter() })
     }

@@ -15,6 +15,7 @@ use warren_core::bans::AddressRange;
 use warren_core::name::check_name;
 use warren_core::ticket::TICKET_KEYS_MAX;
 use warren_net::gateway::Protocol;
+use warren_storage::delta_log::{BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
 use super::auth::{AUTH_MODES, MethodSections};
 use super::endpoint::Endpoint;
@@ -37,6 +38,8 @@ pub enum Allowed {
     Range(u64, u64),
     /// A power of two, both ends included.
     PowerOfTwo(u64, u64),
+    /// A multiple of the first, both ends included.
+    Multiple(u32, u64, u64),
     /// One of these words.
     Words(&'static [&'static str]),
     /// An XML document of at most so many bytes.
@@ -56,6 +59,9 @@ impl Allowed {
         match *self {
             Self::Range(min, max) => min <= value && value <= max,
             Self::PowerOfTwo(min, max) => min <= value && value <= max && value.is_power_of_two(),
+            Self::Multiple(of, min, max) => {
+                min <= value && value <= max && value.is_multiple_of(of as u64)
+            }
             _ => false,
         }
     }
@@ -71,6 +77,7 @@ impl fmt::Display for Allowed {
             Self::Switch => f.write_str("true or false"),
             Self::Range(min, max) => write!(f, "{min} to {max}"),
             Self::PowerOfTwo(min, max) => write!(f, "a power of two, {min} to {max}"),
+            Self::Multiple(of, min, max) => write!(f, "a multiple of {of}, {min} to {max}"),
             Self::Words(words) => f.write_str(&words.join(", ")),
             Self::Document(bytes_max) => {
                 write!(f, "an XML document of at most {bytes_max} bytes, without NUL")
@@ -576,6 +583,9 @@ sections! {
         /// How soon a changed object is handed over to the snapshots, in milliseconds: about as much
         /// of the delta log is replayed after a kill. Without `server.data` nothing is stored.
         snapshot_interval_ms: u64 = "5000", Allowed::Range(10, 600_000);
+        /// Bytes of a segment of the delta log: each is a file, whose room is taken at once, and is removed
+        /// when the snapshots have all that is in it. A commit that is longer gets one of its length.
+        segment_bytes: u64 = "67108864", Allowed::Multiple(BLOCK_BYTES as u32, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
     }
     LogSection = "log" {
         /// How the lines on standard error look: for people, or one JSON object each.

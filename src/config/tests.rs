@@ -136,6 +136,7 @@ fn every_key_can_be_set() {
         receive_buffer_bytes = 1023
         [storage]
         snapshot_interval_ms = 24
+        segment_bytes = 12288
         [log]
         format = "json"
         level = "debug"
@@ -242,6 +243,7 @@ fn every_key_can_be_set() {
             receive_buffer_bytes: 1023,
         },
         snapshot_interval_ms: 24,
+        segment_bytes: 12_288,
         log: LogConfig { format: LogFormat::Json, level: tracing::Level::DEBUG },
     };
     assert_eq!(config, expected);
@@ -311,6 +313,10 @@ fn values_out_of_range_are_refused_with_the_range() {
         (
             "[reactor]\nreceive_buffers = 1000",
             "2:19: `reactor.receive_buffers` is 1000; allowed: a power of two, 16 to 32768",
+        ),
+        (
+            "[storage]\nsegment_bytes = 12289",
+            "2:17: `storage.segment_bytes` is 12289; allowed: a multiple of 4096, 8192 to 1073750016",
         ),
         (
             "[log]\nlevel = \"loud\"",
@@ -637,7 +643,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
 #[test]
 fn defaults_lie_in_their_ranges() {
     for key in KEYS {
-        if let (Ok(default), Allowed::Range(..) | Allowed::PowerOfTwo(..)) =
+        if let (Ok(default), Allowed::Range(..) | Allowed::PowerOfTwo(..) | Allowed::Multiple(..)) =
             (key.default.parse(), key.allowed)
         {
             assert!(key.allowed.has_number(default), "{}", key.path);
@@ -654,7 +660,9 @@ fn every_key_of_the_table_is_known_to_the_file() {
             Allowed::Endpoint => "\"unix:/s\"".to_owned(),
             Allowed::Folder | Allowed::File => "\"/d\"".to_owned(),
             Allowed::Switch => "true".to_owned(),
-            Allowed::Range(min, _) | Allowed::PowerOfTwo(min, _) => min.to_string(),
+            Allowed::Range(min, _) | Allowed::PowerOfTwo(min, _) | Allowed::Multiple(_, min, _) => {
+                min.to_string()
+            }
             Allowed::Words(words) => format!("{:?}", words[0]),
             Allowed::Document(_) => "\"<a/>\"".to_owned(),
             Allowed::Origins => "[\"http://a\"]".to_owned(),

@@ -365,3 +365,16 @@ fn a_disk_that_fails_for_a_while_loses_nothing() {
     assert_eq!(state(&server.logged("state loaded")), state(stored));
     server.stop();
 }
+
+#[test]
+fn a_data_folder_may_be_named_from_the_working_folder() {
+    let place = Place::new(20);
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    serve.args(["--shards", "1", "--data", "data"]).current_dir(&place.folder);
+    let server = TestServer::spawn(serve);
+    let mut client = Client::log_in(server.listen, "ann");
+    let create = json!({"msg": "create", "kind": "item", "ack": "durable"});
+    assert!(ask(&mut client, &create)["object"].is_string());
+    server.stop();
+    assert!(place.data().join("log").is_dir());
+}

@@ -16,8 +16,10 @@ pub(super) struct FolderDisk {
 
 impl FolderDisk {
     pub(super) async fn open(path: &Path) -> io::Result<Self> {
-        let directory = Directory::open(path).await.map_err(io_error)?;
-        Ok(Self { path: path.to_owned(), directory })
+        // glommio takes a relative path for one from a folder that it has not opened.
+        let path = std::path::absolute(path)?;
+        let directory = Directory::open(&path).await.map_err(io_error)?;
+        Ok(Self { path, directory })
     }
 }
 
