@@ -1,21 +1,83 @@
 //! What was acknowledged `durable` is there after `kill -9`, however often and whenever it comes.
+//!
+//! Kills are placed from outside, by what the server is seen to do in its data folder, so that each phase
+//! of writing gets its share; the seed draws the rest.
 
+mod watch;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 
-use serde_json::json;
+use rustix::process::{Pid, Signal, kill_process};
 
+use self::watch::{Deed, Watch};
+use self::writer::{Tally, Writer};
 use crate::client::Client;
 use crate::server::{TestServer, command, unique};
 
-const KILL: i32 = 9;
 /// Clients that write at the same time, each to objects of its own.
 const WRITERS: usize = 4;
-/// Requests that a client has on their way at once.
-const WINDOW: u64 = 16;
-/// Most acknowledgements after which a server is killed.
-const LIFE_MAX: u64 = 60;
+/// Most acknowledgements before what a kill waits for is looked for.
+const LIFE_MAX: u64 = 24;
+/// Most deeds of the phase that are let pass.
+const PASSED_MAX: u64 = 6;
+/// Most rounds of a wait after the deed: about 4 ms.
+const SPINS_MAX: u64 = 1 << 17;
+
+/// What the server does when it is killed. An export will be another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// A commit is being written: at once after an acknowledgement, or after a write was seen.
+    Append,
+    /// A commit has been written, and is being synced or just was.
+    Sync,
+    /// A snapshot is being written.
+    Snapshot,
+    /// A segment was made, and is not written yet or just was.
+    SegmentSwitch,
+    /// A segment was removed.
+    SegmentDeletion,
+    /// A start has made a segment, and does not serve yet or just does.
+    Start,
+}
+
+impl Phase {
+    const ALL: [Self; 6] = [
+        Self::Append,
+        Self::Sync,
+        Self::Snapshot,
+        Self::SegmentSwitch,
+        Self::SegmentDeletion,
+        Self::Start,
+    ];
+
+    /// What is waited for.
+    fn deed(self) -> Deed {
+        match self {
+            Self::Append | Self::Sync => Deed::LogWrite,
+            Self::Snapshot => Deed::StateWrite,
+            Self::SegmentSwitch | Self::Start => Deed::SegmentMade,
+            Self::SegmentDeletion => Deed::SegmentRemoved,
+        }
+    }
+
+    /// How many deeds are let pass: few where each comes only after many commits.
+    fn passed_max(self) -> u64 {
+        match self {
+            Self::SegmentDeletion | Self::Start => 1,
+            _ => PASSED_MAX,
+        }
+    }
+
+    /// How long the wait after it may be.
+    fn spins_max(self) -> u64 {
+        if self == Self::Append { SPINS_MAX >> 5 } else { SPINS_MAX }
+    }
+}
 
 /// How often the server is killed: `WARREN_KILLS`, or 200.
 fn kills() -> u64 {
@@ -35,18 +97,26 @@ impl Place {
         let name = format!("warren-kills-{}-{}", std::process::id(), unique());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        // Snapshots are taken all the time.
-        let config = "[log]\nlevel = \"warn\"\n[storage]\nsnapshot_interval_ms = 20\n";
+        // Snapshots are taken all the time, and a segment holds a few commits.
+        let config = "[log]\nlevel = \"error\"\n[limits]\nmessages_per_s = 0\n\
+                      [storage]\nsnapshot_interval_ms = 10\nsegment_bytes = 32768\n";
         std::fs::write(folder.join("warren.toml"), config).unwrap();
         Self(folder)
     }
 
-    fn start(&self) -> TestServer {
-        let mut serve: Command =
-            command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    fn command(&self) -> Command {
+        let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         serve.args(["--shards", "2", "--config"]).arg(self.0.join("warren.toml"));
-        serve.arg("--data").arg(self.0.join("data")).stderr(Stdio::inherit());
-        TestServer::spawn(serve)
+        serve.arg("--data").arg(self.data()).stderr(Stdio::inherit());
+        serve
+    }
+
+    fn start(&self) -> TestServer {
+        TestServer::spawn(self.command())
     }
 }
 
@@ -56,107 +126,117 @@ impl Drop for Place {
     }
 }
 
-/// What one writer knows of its object.
-#[derive(Clone, Debug)]
-struct Writer {
-    object: String,
-    /// The last value that it has sent, and the last that was acknowledged.
-    sent: u64,
-    acknowledged: u64,
+/// When one kill comes.
+#[derive(Clone, Copy, Debug)]
+struct Aim {
+    phase: Phase,
+    /// Acknowledgements before, then deeds, then rounds of waiting.
+    life: u64,
+    passed: u64,
+    spins: u64,
 }
 
-impl Writer {
-    /// Sets the object to one number after the other until the server is gone.
-    fn write(&mut self, mut client: Client, told: Sender<()>) -> u64 {
-        let before = self.acknowledged;
-        let mut waiting = 0;
-        loop {
-            while waiting < WINDOW {
-                let value = self.sent + 1;
-                let set = json!({"msg": "set", "object": self.object, "value": value,
-                                 "id": value, "ack": "durable"});
-                if client.try_send(format!("{set}\n")).is_err() {
-                    return self.acknowledged - before;
-                }
-                self.sent = value;
-                waiting += 1;
-            }
-            let Some(reply) = client.try_json() else { return self.acknowledged - before };
-            if reply["msg"] == "set" {
-                assert_eq!(reply["status"], 0, "{reply}");
-                let value = reply["id"].as_u64().unwrap();
-                assert_eq!(value, self.acknowledged + 1, "replies come in order");
-                self.acknowledged = value;
-                waiting -= 1;
-                // Nobody counts any more when the server is being killed.
-                let _ = told.send(());
-            }
-        }
+impl Aim {
+    fn draw(round: u64, seed: &mut u64) -> Self {
+        let phase = Phase::ALL[(round % Phase::ALL.len() as u64) as usize];
+        let life = drawn(seed, LIFE_MAX);
+        let passed = drawn(seed, phase.passed_max());
+        // Half of them come at once.
+        let spins = drawn(seed, 2) * drawn(seed, phase.spins_max());
+        Self { phase, life, passed, spins }
+    }
+
+    /// Kills the process when it is time to.
+    fn kill(self, watch: &Watch, pid: u32) {
+        watch.wait_for(self.phase.deed(), self.passed);
+        (0..self.spins).for_each(|_| core::hint::spin_loop());
+        let pid = Pid::from_raw(pid.cast_signed()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
     }
 }
 
 #[test]
-fn what_was_acknowledged_durable_survives_a_kill_at_any_moment() {
+fn what_was_acknowledged_durable_survives_a_kill_in_every_phase() {
     let place = Place::new();
+    // So that there are folders to watch.
+    place.start().stop();
+    let watch = Watch::on(&place.data());
     let mut seed = 7;
-    let mut writers: Vec<Writer> = Vec::new();
-    let mut acknowledged = 0;
-    for round in 0..=kills() {
-        let server = place.start();
-        let mut clients: Vec<Client> = (0..WRITERS)
-            .map(|writer| Client::log_in(server.listen, &format!("writer-{writer}")))
-            .collect();
-        if writers.is_empty() {
-            writers =
-                clients.iter_mut().enumerate().map(|(at, client)| create(client, at)).collect();
+    let mut writers: Vec<Writer> = (0..WRITERS).map(Writer::new).collect();
+    let mut tally = Tally::default();
+    let mut counts: BTreeMap<Phase, u64> = BTreeMap::new();
+    for round in 0..kills() {
+        let aim = Aim::draw(round, &mut seed);
+        *counts.entry(aim.phase).or_default() += 1;
+        if aim.phase == Phase::Start {
+            kill_while_it_starts(&place, &watch, aim);
+        } else {
+            tally.add(kill_while_it_serves(&place, &watch, aim, &mut writers, round));
         }
-        for (writer, client) in writers.iter_mut().zip(&mut clients) {
-            client.send(format!("{}\n", json!({"msg": "get", "object": writer.object})));
-            let found = client.reply("get");
-            let value = found["value"].as_u64().unwrap_or_else(|| panic!("round {round}: {found}"));
-            assert!(
-                (writer.acknowledged..=writer.sent).contains(&value),
-                "round {round}: {value} is there; {} was acknowledged, {} sent",
-                writer.acknowledged,
-                writer.sent
-            );
-            // What was not acknowledged may be there, and then it stays.
-            (writer.acknowledged, writer.sent) = (value, value);
-        }
-        if round == kills() {
-            server.stop();
-            break;
-        }
-        let (told, heard) = channel();
-        let life = drawn(&mut seed, LIFE_MAX);
-        acknowledged += std::thread::scope(|scope| {
-            let threads: Vec<_> = writers
-                .iter_mut()
-                .zip(clients)
-                .map(|(writer, client)| {
-                    let told = told.clone();
-                    scope.spawn(move || writer.write(client, told))
-                })
-                .collect();
-            // The four are anywhere then, and so are the log and the snapshots.
-            heard.iter().take(life as usize).for_each(drop);
-            server.signal(KILL);
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>()
-        });
-        let status = server.wait();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(KILL));
     }
-    println!("{} kills, {acknowledged} sets acknowledged, 0 lost", kills());
-    assert!(acknowledged > kills(), "{acknowledged} sets acknowledged");
+    let server = place.start();
+    drop(enter(&server, &mut writers, kills()));
+    server.stop();
+    let told: Vec<String> =
+        counts.iter().map(|(phase, count)| format!("{phase:?} {count}")).collect();
+    let Tally { sets, creates, deletes } = tally;
+    println!(
+        "{} kills ({}), {sets} sets, {creates} creates and {deletes} deletes acknowledged, 0 lost",
+        kills(),
+        told.join(", ")
+    );
+    assert!(sets > kills() && creates > 0 && deletes > 0, "{tally:?}");
 }
 
-fn create(client: &mut Client, at: usize) -> Writer {
-    let partition = at * 17_000;
-    let create = json!({"msg": "create", "kind": "counter", "partition": partition, "value": 0,
-                        "ack": "durable"});
-    client.send(format!("{create}\n"));
-    let created = client.reply("create");
-    assert_eq!(created["status"], 0, "{created}");
-    let object = created["object"].as_str().unwrap().to_owned();
-    Writer { object, sent: 0, acknowledged: 0 }
+fn kill_while_it_starts(place: &Place, watch: &Watch, aim: Aim) {
+    watch.forget();
+    let mut child = place.command().stdout(Stdio::null()).spawn().unwrap();
+    aim.kill(watch, child.id());
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+}
+
+fn kill_while_it_serves(
+    place: &Place,
+    watch: &Watch,
+    aim: Aim,
+    writers: &mut [Writer],
+    round: u64,
+) -> Tally {
+    let server = place.start();
+    let clients = enter(&server, writers, round);
+    let (told, heard) = channel();
+    let tally = std::thread::scope(|scope| {
+        let threads: Vec<_> = writers
+            .iter_mut()
+            .zip(clients)
+            .map(|(writer, client)| {
+                let told = told.clone();
+                scope.spawn(move || writer.write(client, &told))
+            })
+            .collect();
+        live(&heard, aim.life);
+        watch.forget();
+        aim.kill(watch, server.pid());
+        let mut tally = Tally::default();
+        threads.into_iter().for_each(|thread| tally.add(thread.join().unwrap()));
+        tally
+    });
+    assert_eq!(server.wait().signal(), Some(Signal::KILL.as_raw()));
+    tally
+}
+
+/// Logs everyone in, and looks whether all is there that has to be.
+fn enter(server: &TestServer, writers: &mut [Writer], round: u64) -> Vec<Client> {
+    let log_in = |(at, writer): (usize, &mut Writer)| {
+        let mut client = Client::connect(server.listen);
+        writer.log_in(&mut client, at, round);
+        writer.check(&mut client, round);
+        client
+    };
+    writers.iter_mut().enumerate().map(log_in).collect()
+}
+
+/// Waits for so many acknowledgements: the writers are anywhere then, and so are log and snapshots.
+fn live(heard: &Receiver<()>, life: u64) {
+    heard.iter().take(life as usize).for_each(drop);
 }
