@@ -246,8 +246,11 @@ fn a_state_and_a_log_of_different_moments_stop_the_start() {
             None => std::fs::remove_dir_all(place.data().join("state")).unwrap(),
         }
         copy(&kept("log", log), &place.data().join("log"));
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"];
-        let output = command(&serve).arg(place.data()).output().unwrap();
+        // One that starts would serve for ever.
+        let mut serve = Command::new("timeout");
+        serve.args(["30", env!("CARGO_BIN_EXE_warren"), "serve", "--listen", "127.0.0.1:0"]);
+        serve.args(["--admin", "127.0.0.1:0", "--data"]).arg(place.data());
+        let output = serve.output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     for (state, log, words) in [

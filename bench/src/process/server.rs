@@ -283,6 +283,8 @@ impl Folder {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("warren-bench-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
+        // Of a process that was killed, and had our number.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
         Ok(Self { path })
     }
