@@ -264,6 +264,20 @@ impl<'a> Message<'a> {
         Fields { reader }
     }
 
+    /// Each field's bytes: name, type and value.
+    pub(crate) fn packed_fields(self) -> impl Iterator<Item = &'a [u8]> {
+        let mut reader = self.fields().reader;
+        core::iter::from_fn(move || {
+            let field = reader.rest();
+            if field.is_empty() {
+                return None;
+            }
+            reader.checked_name_bytes();
+            reader.skip_checked_value();
+            Some(&field[..field.len() - reader.remaining()])
+        })
+    }
+
     /// The value of the field, if there is one and it is not null.
     #[must_use]
     pub fn get(self, name: &str) -> Option<Value<'a>> {

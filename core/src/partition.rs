@@ -210,6 +210,29 @@ impl Partition {
         Some(core::mem::replace(&mut object.is_changed, is_changed))
     }
 
+    /// A partition without objects and without a shard: to look whether objects can be its.
+    #[must_use]
+    pub fn alone(id: PartitionId, seed: HashSeed) -> Self {
+        Self::new(id, seed, FIRST_ADDRESS)
+    }
+
+    /// Takes an object as it was stored; those of the partition in the order of their addresses. What it
+    /// refuses no shard could load.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; the partition is as before.
+    pub fn restore(
+        &mut self,
+        id: ObjectId,
+        version: u64,
+        record: &[u8],
+    ) -> Result<(), RestoreError> {
+        let message = Message::parse(record).map_err(|_| RestoreError::RecordMalformed)?;
+        self.check_restored(id, version, message)?;
+        self.apply(&Delta::ObjectCreated { object: id.0, version, record: record.to_vec() });
+        Ok(())
+    }
+
     /// Whether an object that was stored can come back as the partition's next one.
     pub(crate) fn check_restored(
         &self,
@@ -429,16 +452,28 @@ impl Partition {
     #[must_use]
     pub(crate) fn objects_digest(&self) -> u64 {
         let objects = self.objects_after(BEFORE_FIRST_ADDRESS);
-        objects.map(|(id, object)| object_digest(id, object)).fold(0, u64::wrapping_add)
+        let digest = |(id, object): (ObjectId, &Object)| {
+            object_digest(id, object.version(), object.record())
+        };
+        objects.map(digest).fold(0, u64::wrapping_add)
     }
 }
 
-/// A number of an object as it is.
-pub(crate) fn object_digest(id: ObjectId, object: &Object) -> u64 {
+/// A number of an object's values: id, version, kind, and each field's name and value, the owner's
+/// among them. The order of fields is no part of it, since a world that moved through Postgres has
+/// another one.
+#[must_use]
+pub fn object_digest(id: ObjectId, version: u64, record: Message<'_>) -> u64 {
+    let fields = record.packed_fields().fold(0, |sum: u64, field| {
+        let mut hasher = SipHasher24::new();
+        hasher.write(field);
+        sum.wrapping_add(hasher.finish())
+    });
     let mut hasher = SipHasher24::new();
     hasher.write_u64(id.0);
-    hasher.write_u64(object.version());
-    hasher.write(object.record().as_bytes());
+    hasher.write_u64(version);
+    hasher.write_u64(fields);
+    hasher.write(record.method().as_bytes());
     hasher.finish()
 }
 
@@ -463,3 +498,6 @@ fn configure_room(room: &mut Room, object: &Object) {
     room.world =
         (object.kind() == KIND_WORLD).then(|| Box::new(WorldSettings::of(object.record())));
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,7 +120,8 @@ impl Shard {
                 }
                 let row = rows.last_mut().expect("it was added");
                 row.objects += 1;
-                row.digest = row.digest.wrapping_add(object_digest(object, state));
+                row.digest =
+                    row.digest.wrapping_add(object_digest(object, state.version(), state.record()));
                 places += 1;
                 bytes += state.record().as_bytes().len();
             }
