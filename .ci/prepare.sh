@@ -136,12 +136,20 @@ install_wanted() {
     say "${why}Installing from Debian: ${as_wanted[*]}"
     "${as_root[@]}" apt-get -q update >&2 ||
         say "apt-get update failed: trying with the lists of packages that are there."
+    if [ -n "$lacked_postgres" ]; then
+        # Its package would make and start a cluster of the machine's own, which nobody here asked for.
+        "${as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+        printf 'create_main_cluster = false\n' |
+            "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/warren-tests.conf >/dev/null
+        say "No cluster of PostgreSQL is made: /etc/postgresql-common/createcluster.d/warren-tests.conf"
+    fi
     # A machine that has just been started may be at its own updates.
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
         install -y --no-install-recommends "${as_wanted[@]}" >&2
 }
 
 lacked_compiler=""
+lacked_postgres=""
 
 want_compiler() {
     links_cpp && return
@@ -198,6 +206,14 @@ want_client_tools() {
 want_valgrind() {
     command -v valgrind >/dev/null ||
         want "The test that counts instructions needs Valgrind." valgrind
+}
+
+# The tests of the export each run a PostgreSQL of their own.
+want_postgres() {
+    compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null && return
+    command -v initdb >/dev/null && command -v psql >/dev/null && return
+    lacked_postgres=1
+    want "The tests of the export need PostgreSQL." postgresql
 }
 
 # Build output stays out of the clone, and survives it.

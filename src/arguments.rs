@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::backup::{BackupArguments, RestoreArguments};
 use crate::config::{Endpoint, Overrides};
 use crate::ctl::CtlArguments;
+use crate::export::ExportArguments;
+use crate::import::ImportArguments;
 use crate::log_reader::LogArguments;
 use crate::ticket::TicketArguments;
 
@@ -24,6 +26,8 @@ Examples:
   warren log verify /var/lib/warren/log
   warren backup /var/backups/warren/today
   warren restore /var/backups/warren/today --data /var/lib/warren
+  warren export status --config warren.toml
+  warren import postgres --from 'host=db dbname=world' --data /var/lib/warren
 
 Every key of the configuration file: docs/configuration.md. How to operate a server:
 docs/operations.md.
@@ -111,6 +115,10 @@ pub enum Command {
     Backup(BackupArguments),
     /// Make a data folder of a backup
     Restore(RestoreArguments),
+    /// Export to Postgres without a server, or tell how far the export is
+    Export(ExportArguments),
+    /// Make a data folder of what another server has exported
+    Import(ImportArguments),
 }
 
 impl Command {
@@ -120,9 +128,13 @@ impl Command {
         match self {
             Self::Serve(server) | Self::Demo(server) => Some(server),
             Self::Doctor(report) | Self::CheckConfig(report) => Some(&report.server),
-            Self::Ticket(_) | Self::Ctl(_) | Self::Log(_) | Self::Backup(_) | Self::Restore(_) => {
-                None
-            }
+            Self::Ticket(_)
+            | Self::Ctl(_)
+            | Self::Log(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
+            | Self::Export(_)
+            | Self::Import(_) => None,
         }
     }
 }
@@ -240,6 +252,10 @@ mod tests {
             "warren log verify",
             "warren backup",
             "warren restore here",
+            "warren export",
+            "warren export dance",
+            "warren import",
+            "warren import postgres --data d",
             "warren ctl kick",
             "warren ctl ban a/b",
             "warren ctl sessions --count 0",

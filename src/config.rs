@@ -7,6 +7,7 @@ mod auth;
 mod effective;
 mod endpoint;
 mod error;
+mod export;
 mod keys;
 
 use core::fmt::Write as _;
@@ -25,10 +26,12 @@ pub use auth::AuthConfig;
 pub use effective::{EffectiveConfig, EffectiveKey, Source};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigProblem, Position};
+pub use export::ExportConfig;
 pub use keys::{Allowed, KEYS, Key};
 
 use auth::{ack_defaults, auth_config};
 use error::Located;
+use export::export_config;
 use keys::{ConfigFile, LOG_FORMATS, LOG_LEVELS};
 
 /// How many of the longest frames may wait for another shard, at least. There the message is in
@@ -214,6 +217,8 @@ pub struct ServerConfig {
     pub snapshot_interval_ms: u64,
     /// Bytes of a segment of the delta log.
     pub segment_bytes: u64,
+    /// Where objects are exported to, if anywhere.
+    pub export: Option<ExportConfig>,
     /// What the log says, and how.
     pub log: LogConfig,
 }
@@ -283,6 +288,7 @@ impl ServerConfig {
         let data = overrides.data.clone().or_else(|| file.server.data().given());
         let config = Self {
             ack_defaults: ack_defaults(&file.methods, data.is_some())?,
+            export: export_config(&file.export, data.is_some())?,
             listen: overrides.listen.unwrap_or_else(|| file.server.listen().get()),
             shards: file
                 .server

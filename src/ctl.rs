@@ -10,7 +10,7 @@ mod place;
 mod tables;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,13 +18,26 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
 
+use crate::admin::token::Token;
 use crate::admin::{ROWS_PER_PAGE_MAX, make_runtime};
 use crate::bans::Subject;
 use crate::config::Endpoint;
-use crate::fatal::Fatal;
+use crate::fatal::{Fatal, FatalReason};
 
 use client::{AdminClient, Life};
 pub(crate) use place::find as find_endpoint;
+
+/// Asks a running server for a number of its metrics. Where others reach it, that takes the token.
+pub(crate) async fn read_metric(
+    endpoint: &Endpoint,
+    token_file: Option<&Path>,
+    name: &str,
+) -> Result<u64, Fatal> {
+    let told = |error| Fatal::new(FatalReason::ConfigInvalid, format_args!("the token: {error}"));
+    let token = token_file.filter(|_| endpoint.is_reachable()).map(Token::read);
+    let token = token.transpose().map_err(told)?;
+    AdminClient { endpoint: endpoint.clone(), token }.metric(name).await
+}
 
 /// Rows that a list has when nobody says how many.
 const COUNT_DEFAULT: u32 = 1000;

@@ -14,7 +14,7 @@ use warren::reload::Reload;
 use warren::server::Server;
 use warren::tls::read_identity;
 use warren::topology::inherited_cores;
-use warren::{backup, ctl, demo, log_reader, logging, ticket};
+use warren::{backup, ctl, demo, export, import, log_reader, logging, ticket};
 
 #[global_allocator]
 static ALLOCATOR: AllocationCounter = AllocationCounter;
@@ -43,6 +43,12 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
     if let Command::Restore(arguments) = command {
         return backup::restore(arguments, &mut std::io::stdout().lock());
     }
+    if let Command::Export(arguments) = command {
+        return export::run(arguments, &mut std::io::stdout().lock());
+    }
+    if let Command::Import(arguments) = command {
+        return import::run(arguments, &mut std::io::stdout().lock());
+    }
     let arguments = command.server().expect("the other commands are about a server");
     let cores = inherited_cores().len();
     let file = arguments.config.as_deref();
@@ -60,7 +66,9 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
         | Command::Ctl(_)
         | Command::Log(_)
         | Command::Backup(_)
-        | Command::Restore(_) => panic!("it is about no server of its own"),
+        | Command::Restore(_)
+        | Command::Export(_)
+        | Command::Import(_) => panic!("it is about no server of its own"),
         Command::Serve(_) | Command::Demo(_) => {
             let log = logging::start(config.log)?;
             let is_demo = matches!(command, Command::Demo(_));

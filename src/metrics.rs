@@ -16,6 +16,7 @@ use warren_net::counters::NetCounters;
 use warren_net::gateway::Protocol;
 use warren_storage::log_executor::LogProgress;
 
+use crate::export::ExportProgress;
 use crate::snapshots::SnapshotProgress;
 
 pub use exposition::CONTENT_TYPE;
@@ -202,6 +203,7 @@ pub struct ServerState {
     shards: Box<[ShardMetrics]>,
     snapshots: Arc<SnapshotProgress>,
     log: Arc<LogProgress>,
+    export: Arc<ExportProgress>,
     admin_refusals: AtomicU64,
     admin_cuts: AtomicU64,
     monotonic_ns: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -217,6 +219,7 @@ impl ServerState {
             shards: (0..shard_count).map(|_| ShardMetrics::new(now_ns)).collect(),
             snapshots: Arc::default(),
             log: Arc::default(),
+            export: Arc::default(),
             admin_refusals: AtomicU64::default(),
             admin_cuts: AtomicU64::default(),
             monotonic_ns: Box::new(monotonic_ns),
@@ -242,6 +245,12 @@ impl ServerState {
     #[must_use]
     pub fn log(&self) -> Arc<LogProgress> {
         Arc::clone(&self.log)
+    }
+
+    /// What the exporter publishes to.
+    #[must_use]
+    pub fn export(&self) -> Arc<ExportProgress> {
+        Arc::clone(&self.export)
     }
 
     /// The time by the clock of the shards' turns, in nanoseconds.

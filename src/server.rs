@@ -162,7 +162,7 @@ impl Server {
         let state = Arc::new(ServerState::new(config.shards, move || clock.monotonic_ns()));
         let admin = AdminServer::bind(config)?;
         let bans = BanList::load(config.data.as_deref())?;
-        let Writers { writer, delta_log, mut log_ports } =
+        let Writers { writer, delta_log, export, mut log_ports } =
             Writers::prepare(stored.as_ref(), config, &state)?;
         let parts = |(shard, mesh, hand_over, listener, control)| ShardParts {
             shard,
@@ -195,6 +195,7 @@ impl Server {
         let delta_log = delta_log.map(|log| log.start(&peers, &wake_handles)).transpose()?;
         // All that can fail at a start has not failed.
         stored.as_ref().map_or(Ok(()), StateFolder::begin)?;
+        let export = export.map(|export| export.start(&state, hash_seed().0)).transpose()?;
         start_turning(&peers, &starts);
         state.set_phase(Phase::Serving);
         tracing::info!(%listen, admin = %admin.endpoint(), shards = shard_count, cores = topology.cores_text(), "serving");
@@ -210,7 +211,8 @@ impl Server {
             listen,
         });
         let storage = stored.zip(writer).zip(delta_log);
-        let storage = storage.map(|((stored, writer), log)| Storage { stored, writer, log });
+        let storage =
+            storage.map(|((stored, writer), log)| Storage { stored, writer, log, export });
         let shards = Shards { peers, wake_handles, ends: shard_ends };
         Ok(Some(Self { listen, admin, desk, state, shards, storage, office, data }))
     }
@@ -378,7 +380,7 @@ async fn all_stored(
     storage: Option<Storage>,
     mut is_complete: bool,
 ) -> Result<(), Fatal> {
-    let storage = storage.map(|it| (it.stored, (it.writer.drain(), it.log)));
+    let storage = storage.map(|it| (it.stored, (it.writer.drain(), it.log, it.export)));
     let (stored, writing) = storage.unzip();
     let mut left = StateSummary::default();
     let mut is_stored = true;
@@ -389,10 +391,13 @@ async fn all_stored(
             _ => is_complete = false,
         }
     }
-    if let Some((written, mut log)) = writing {
+    if let Some((written, mut log, export)) = writing {
         // What shards still have is worth nothing without the log.
         log.ended().await?;
         written.await?;
+        if let Some(export) = export {
+            export.drain().await;
+        }
     }
     if !is_complete {
         return Err(shard_failed());

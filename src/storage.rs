@@ -6,6 +6,7 @@ use warren_storage::log_executor::LogPort;
 
 use crate::config::ServerConfig;
 use crate::delta_log::{LogThread, UnstartedLog};
+use crate::export::{ExportThread, UnstartedExport};
 use crate::fatal::Fatal;
 use crate::metrics::ServerState;
 use crate::snapshots::SnapshotWriter;
@@ -16,12 +17,14 @@ pub(crate) struct Storage {
     pub(crate) stored: StateFolder,
     pub(crate) writer: SnapshotWriter,
     pub(crate) log: LogThread,
+    pub(crate) export: Option<ExportThread>,
 }
 
 /// Those who write what is stored, before the shards are there.
 pub(crate) struct Writers {
     pub(crate) writer: Option<SnapshotWriter>,
     pub(crate) delta_log: Option<UnstartedLog>,
+    pub(crate) export: Option<UnstartedExport>,
     /// For each shard, if there is a log.
     pub(crate) log_ports: std::vec::IntoIter<LogPort>,
 }
@@ -33,12 +36,16 @@ impl Writers {
         state: &ServerState,
     ) -> Result<Self, Fatal> {
         let Some(stored) = stored else {
-            return Ok(Self { writer: None, delta_log: None, log_ports: Vec::new().into_iter() });
+            let (writer, delta_log, export) = (None, None, None);
+            return Ok(Self { writer, delta_log, export, log_ports: Vec::new().into_iter() });
         };
+        let export = config.export.as_ref();
+        let export =
+            export.map(|export| UnstartedExport::prepare(export, stored, state)).transpose()?;
         stored.tell_positions(&state.snapshots().log_needs)?;
         let writer = SnapshotWriter::start(Arc::clone(&stored.store), state.snapshots())?;
         let (ports, log) = UnstartedLog::read(stored, config, state)?;
         let (writer, delta_log) = (Some(writer), Some(log));
-        Ok(Self { writer, delta_log, log_ports: ports.into_iter() })
+        Ok(Self { writer, delta_log, export, log_ports: ports.into_iter() })
     }
 }

@@ -48,6 +48,10 @@ pub enum Allowed {
     Origins,
     /// A name.
     Name,
+    /// Where a Postgres is, as libpq is told.
+    Connection,
+    /// A schema's name that needs no quotes.
+    Schema,
     /// A list of at most so many of what the words say.
     List(u32, &'static str),
 }
@@ -86,6 +90,8 @@ impl fmt::Display for Allowed {
                 f.write_str("a list of origins such as `\"https://example.org\"`, or of `\"*\"`")
             }
             Self::Name => f.write_str("a name: letters, digits, `_`, `.` and `-`"),
+            Self::Connection => f.write_str("a connection string with a host and no password"),
+            Self::Schema => f.write_str("a name: `a` to `z`, digits and `_`, not `pg_` at first"),
             Self::List(count_max, what) => write!(f, "a list of at most {count_max} {what}"),
         }
     }
@@ -587,6 +593,23 @@ sections! {
         /// when the snapshots have all that is in it. A commit that is longer gets one of its length.
         segment_bytes: u64 = "67108864", Allowed::Multiple(BLOCK_BYTES as u32, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
     }
+    ExportSection = "export" {
+        /// The Postgres to which all objects are exported: `"host=… dbname=… user=…"` or
+        /// `"postgres://…"`. Default: none, and nothing is exported. It needs `server.data`.
+        postgres: String = "", Allowed::Connection;
+        /// File with the password for it, in its first line. Default: what `PGPASSWORD` says.
+        password_file: PathBuf = "", Allowed::File;
+        /// The schema there with the tables, which are made when they are missing.
+        schema: String = r#""warren""#, Allowed::Schema;
+        /// Time for which changes are gathered before they are exported, in milliseconds.
+        interval_ms: u64 = "500", Allowed::Range(1, 600_000);
+        /// Longest time that one answer of Postgres may take, in milliseconds; then the connection is
+        /// given up, and made anew.
+        timeout_ms: u64 = "30000", Allowed::Range(100, 3_600_000);
+        /// Bytes of the delta log beyond which it no longer waits for the exporter, which then copies
+        /// all objects anew.
+        log_bytes_max: u64 = "4294967296", Allowed::Range(MIB, 1024 * GIB);
+    }
     LogSection = "log" {
         /// How the lines on standard error look: for people, or one JSON object each.
         format: String = r#""text""#, Allowed::Words(LOG_FORMATS);
@@ -611,5 +634,6 @@ pub(super) struct ConfigFile {
     pub(super) worlds: WorldsSection,
     pub(super) reactor: ReactorSection,
     pub(super) storage: StorageSection,
+    pub(super) export: ExportSection,
     pub(super) log: LogSection,
 }

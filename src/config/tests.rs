@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use warren_core::acknowledgement::{AckDefaults, AckLevel};
 use warren_core::authentication::Authentication;
 use warren_core::authorize::Policy;
@@ -5,6 +7,7 @@ use warren_core::limits::Limits;
 use warren_core::rate::Rate;
 use warren_core::ticket::{TicketKey, TicketVerifier};
 use warren_net::reactor::{RateLimits, ReactorSettings, flash_policy_answer};
+use warren_storage::postgres::PostgresPlace;
 
 use super::*;
 
@@ -137,6 +140,13 @@ fn every_key_can_be_set() {
         [storage]
         snapshot_interval_ms = 24
         segment_bytes = 12288
+        [export]
+        postgres = "host=db user=warren"
+        password_file = "/password"
+        schema = "world_7"
+        interval_ms = 25
+        timeout_ms = 1047
+        log_bytes_max = 1048579
         [log]
         format = "json"
         level = "debug"
@@ -244,9 +254,51 @@ fn every_key_can_be_set() {
         },
         snapshot_interval_ms: 24,
         segment_bytes: 12_288,
+        export: Some(ExportConfig {
+            place: PostgresPlace::parse(
+                "host=db user=warren",
+                "world_7",
+                Duration::from_millis(1047),
+            )
+            .unwrap(),
+            password_file: Some(PathBuf::from("/password")),
+            interval_ms: 25,
+            log_bytes_max: 1_048_579,
+        }),
         log: LogConfig { format: LogFormat::Json, level: tracing::Level::DEBUG },
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn an_export_has_a_place_and_something_to_export_and_no_secret_in_it() {
+    let data = "[server]\ndata = \"/d\"\n[export]\n";
+    assert_eq!(load("[export]\ninterval_ms = 7").unwrap().export, None);
+    for (text, expected) in [
+        (
+            format!("{data}postgres = \"host=db password=very-secret\""),
+            "4:12: `export.postgres` is not what it has to be; a connection string with a password; \
+             allowed: a password file or PGPASSWORD",
+        ),
+        (
+            format!("{data}postgres = \"dbname=w\""),
+            "4:12: `export.postgres` is not what it has to be; a connection string without a host; \
+             allowed: a name, an address or a socket's folder",
+        ),
+        (
+            format!("{data}schema = \"pg_x\""),
+            "4:10: `export.schema` is \"pg_x\"; allowed: a name: `a` to `z`, digits and `_`, not `pg_` at \
+             first",
+        ),
+        (
+            "[export]\npostgres = \"host=db\"".to_owned(),
+            "2:12: `export.postgres` is set; allowed: together with `server.data`",
+        ),
+    ] {
+        let error = load(&text).unwrap_err();
+        assert!(error.ends_with(expected), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
 }
 
 #[test]
@@ -666,12 +718,13 @@ fn every_key_of_the_table_is_known_to_the_file() {
             Allowed::Words(words) => format!("{:?}", words[0]),
             Allowed::Document(_) => "\"<a/>\"".to_owned(),
             Allowed::Origins => "[\"http://a\"]".to_owned(),
-            Allowed::Name => "\"name\"".to_owned(),
+            Allowed::Name | Allowed::Schema => "\"name\"".to_owned(),
+            Allowed::Connection => "\"host=db\"".to_owned(),
             Allowed::List(..) => "[]".to_owned(),
         };
         // A minimum may be too small beside the other defaults, but it is no unknown key.
         if let Err(error) = load(&format!("{} = {value}", key.path.replace("NAME", "create"))) {
-            let of_others = ["`protocol.frame_bytes_max`", "with `tls."];
+            let of_others = ["`protocol.frame_bytes_max`", "with `tls.", "with `server.data`"];
             assert!(of_others.iter().any(|word| error.contains(word)), "{error}");
         }
     }

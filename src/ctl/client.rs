@@ -76,6 +76,15 @@ impl AdminClient {
         Ok(Answer { is_done: status.is_success(), body })
     }
 
+    /// A number of `/metrics`, which everybody may read.
+    pub(super) async fn metric(&self, name: &str) -> Result<u64, Fatal> {
+        let (_, text) = self.exchange(Method::GET, "/metrics", String::new()).await?;
+        let text = String::from_utf8_lossy(&text);
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.and_then(|value| value.parse().ok());
+        value.ok_or_else(|| self.no_answer(format_args!("it does not tell {name}")))
+    }
+
     /// Looks whether the server is there, which everybody may.
     pub(super) async fn life(&self) -> Life {
         // A try of its own, since only its error tells that nobody listens.

@@ -266,8 +266,50 @@ impl Collector for StateCollector {
         encode_connections(&mut encoder, shards)?;
         encode_snapshots(&mut encoder, &self.0.snapshots)?;
         encode_log(&mut encoder, &self.0.log)?;
+        encode_export(&mut encoder, &self.0)?;
         encode_admin(&mut encoder, &self.0)
     }
+}
+
+/// The exporter's numbers, where there is one.
+fn encode_export(
+    encoder: &mut DescriptorEncoder<'_>,
+    state: &ServerState,
+) -> Result<(), fmt::Error> {
+    let export = &state.export;
+    if !export.is_configured.load(Relaxed) {
+        return Ok(());
+    }
+    for (name, help, count) in [
+        ("export_commits", "Commits that were exported", &export.commits),
+        ("export_rows", "Objects that were exported, each once a round", &export.rows),
+        ("export_failures", "Rounds of the exporter that failed", &export.failures),
+        ("export_gaps", "Objects that did not go on from the tables", &export.gaps),
+        ("export_full_copies", "Times that all objects were copied", &export.full_copies),
+    ] {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        encode_number(metric, MetricType::Counter, count.load(Relaxed))?;
+    }
+    let durable = state.log.durable_commit();
+    for (name, help, value) in [
+        (
+            "export_connected",
+            "1 while the exporter reaches Postgres",
+            u64::from(export.is_connected.load(Relaxed)),
+        ),
+        (
+            "export_lag_commits",
+            "Commits on the disk and not in the tables",
+            export.lag_commits(durable),
+        ),
+    ] {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        encode_number(metric, MetricType::Gauge, value)?;
+    }
+    let help = "How long the oldest of these commits has been known";
+    let name = "export_lag_seconds";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    metric.encode_gauge(&(export.lag_ns(state.monotonic_ns(), durable) as f64 / 1e9))
 }
 
 /// The admin endpoint's numbers.

@@ -16,6 +16,7 @@
 pub mod delta_log;
 pub mod log_executor;
 pub mod object_record;
+pub mod postgres;
 pub mod state_store;
 
 pub use state_store::{StateOpened, StateStore, StoreError};

@@ -27,6 +27,7 @@ use warren_core::ids::{
     Address, GROUP_COUNT, GroupId, ObjectId, PARTITIONS_PER_GROUP, PartitionId, Sequence,
 };
 use warren_core::limits::Limits;
+use warren_core::message::Message;
 use warren_core::partition::FIRST_ADDRESS;
 use warren_core::shard::Shard;
 use warren_core::snapshot::{RestoreError, SnapshotBatch, StoredState};
@@ -121,6 +122,14 @@ pub struct Restored {
     pub record_bytes: u64,
 }
 
+/// An object as it is stored. Its record is a checked message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredObject {
+    pub(crate) id: ObjectId,
+    pub(crate) version: u64,
+    pub(crate) record: Vec<u8>,
+}
+
 /// A key and its value.
 type Row = (Box<[u8]>, Box<[u8]>);
 
@@ -177,6 +186,68 @@ impl StateStore {
             }
         }
         self.write_synced(rows)
+    }
+
+    /// The same for a store that is filled with a world from elsewhere, whose server may have given away
+    /// addresses of which nothing is known here: partitions without a stored address pass over as many
+    /// as after a crash.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn begin_import(&self) -> Result<(), StoreError> {
+        self.begin()?;
+        let mut rows = WriteBatch::default();
+        rows.put(META_CRASHES, 1u64.to_le_bytes());
+        self.write_synced(rows)
+    }
+
+    /// Objects behind this one in the order of ids, or the first ones: at most `count`, and no more once
+    /// their records have `bytes`. Each is as it is stored now. None are left when there are none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn objects_after(
+        &self,
+        after: Option<ObjectId>,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Vec<StoredObject>, StoreError> {
+        let from =
+            after.map_or_else(|| vec![PREFIX_OBJECT], |id| [&*object_key(id), &[0]].concat());
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(vec![PREFIX_OBJECT + 1]);
+        options.fill_cache(false);
+        let db = self.db()?;
+        let rows = db.get().iterator_opt(IteratorMode::From(&from, Direction::Forward), options);
+        let (mut found, mut found_bytes) = (Vec::new(), 0);
+        for row in rows {
+            let (key, value) = row.map_err(|error| self.failed(&error))?;
+            let id = self.id_of(&key)?;
+            let damaged = |why: &dyn core::fmt::Display| {
+                self.damaged(&format!("object {id}"), &why.to_string())
+            };
+            let object = ObjectRecordV2::decode(&value).map_err(|error| damaged(&error))?;
+            Message::parse(object.record).map_err(|_| damaged(&RestoreError::RecordMalformed))?;
+            found_bytes += object.record.len();
+            let record = object.record.to_vec();
+            found.push(StoredObject { id, version: object.version, record });
+            if found.len() >= count || found_bytes >= bytes {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Of each partition of which something was stored, the address that its next object gets.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn all_next_addresses(&self) -> Result<Vec<(PartitionId, Address)>, StoreError> {
+        let mut all = Vec::new();
+        for group in (0..GROUP_COUNT as u16).map(GroupId) {
+            all.extend(self.next_addresses(group)?);
+        }
+        Ok(all)
     }
 
     /// Opens the store anew: after a failed write or sync RocksDB takes no more, and what was
@@ -470,6 +541,11 @@ fn open_db(path: &Path) -> Result<DB, StoreError> {
 fn passed_over(next: Address, crashes: u64) -> Address {
     let beyond = crashes.saturating_mul(CRASH_ADDRESSES).saturating_add(next.get());
     Address::new(beyond).unwrap_or(Address::MAX)
+}
+
+/// The address that follows when as many were passed over as after a crash.
+pub(crate) fn beyond_a_crash(next: Address) -> Address {
+    passed_over(next, 1)
 }
 
 impl core::fmt::Display for ObjectDecodeError {

@@ -60,12 +60,15 @@ const LAYERS: &[Layer] = &[
         externals: Some(&[
             "crc32c",
             "crossbeam-channel",
+            "futures-util",
             "glommio-ng",
             "rkyv",
             "rocksdb",
             "rtrb",
             "rustix",
+            "serde_json",
             "thiserror",
+            "tokio",
             "tokio-postgres",
         ]),
     },
@@ -106,7 +109,9 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("io-uring", &["warren-net"]),
     ("glommio-ng", &["warren-storage"]),
     ("rocksdb", &["warren-storage"]),
-    ("tokio", &["warren"]),
+    // There for Postgres alone, whose client needs its clock and sockets.
+    ("tokio", &["warren", "warren-storage"]),
+    ("tokio-postgres", &["warren-storage"]),
 ];
 
 /// What a manifest depends on: names of packages, and whether for tests only.

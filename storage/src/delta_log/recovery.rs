@@ -109,6 +109,12 @@ impl LogEnd {
         self.summary
     }
 
+    /// The number of the last commit; zero: there is none.
+    #[must_use]
+    pub fn last_commit(&self) -> u64 {
+        self.next_commit - 1
+    }
+
     /// Epoch and sequence of the group's last record; none: there is no record of it. The next one
     /// that is pushed has to follow it.
     #[must_use]

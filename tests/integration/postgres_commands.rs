@@ -1,0 +1,195 @@
+//! `warren export` and `warren import`: what they tell, and what they refuse.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::postgres_server::PostgresServer;
+use crate::postgres_world::{Player, World, import, imported, wait_until_exported};
+
+/// Exit status, and what was told.
+#[track_caller]
+fn told(output: &Output) -> (i32, String) {
+    let text = [&*output.stdout, &*output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, status: i32, word: &str) {
+    let (found, text) = told(output);
+    assert!(found == status && text.contains(word), "{found} {text}, not {status} {word}");
+}
+
+fn json_of(output: &Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn without_a_server_everything_is_exported_and_told() {
+    let mut postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    assert_refused(&world.export(&["status"]), 71, "there is no world");
+    let server = world.start();
+    let mut player = Player::new(7);
+    player.play(&mut Client::log_in(server.listen, "ann"), 200);
+    wait_until_exported(&server);
+    assert_refused(&world.export(&["run"]), 75, "data-folder-locked");
+    postgres.end();
+    player.play(&mut Client::log_in(server.listen, "ann"), 200);
+    server.metric_becomes("warren_delta_batches_waiting", "", 0);
+    let digest = world.digest(&server);
+    server.stop();
+    assert_refused(&world.export(&["status"]), 69, "service-unavailable");
+    assert_refused(&world.export(&["run"]), 69, "service-unavailable");
+    postgres.run();
+    let status = json_of(&world.export(&["status", "--json"]));
+    assert!(status["behind"].as_u64().unwrap() > 0, "{status}");
+    let (code, text) = told(&world.export(&["status"]));
+    assert!(code == 0 && text.contains(&format!("behind: {} commits", status["behind"])), "{text}");
+    let ran = json_of(&world.export(&["run", "--json"]));
+    assert_eq!((&ran["commits"], ran["full_copy"].is_null()), (&status["behind"], true), "{ran}");
+    let status = json_of(&world.export(&["status", "--json"]));
+    assert_eq!((&status["behind"], &status["commit"]), (&Value::from(0), &status["log_commit"]));
+    let copy = world.beside("copy");
+    let there = imported(&postgres, &copy);
+    // The last users have left with the server, which changes none of their objects.
+    assert_eq!(there, digest);
+}
+
+#[test]
+fn a_running_server_s_status_is_told() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let server = world.start();
+    Player::new(8).play(&mut Client::log_in(server.listen, "ann"), 50);
+    wait_until_exported(&server);
+    let admin = server.admin.to_string();
+    let status = json_of(&world.export(&["status", "--json", "--admin", &admin]));
+    assert_eq!(status["behind"], 0, "{status}");
+    assert_eq!(status["log_commit"], server.metric_of_server("warren_log_durable_commit"));
+    server.stop();
+}
+
+#[test]
+fn servers_that_begin_at_once_make_the_tables_once() {
+    let postgres = PostgresServer::start();
+    let worlds: Vec<World> = (0..4).map(|_| World::new(&postgres, "")).collect();
+    for world in &worlds {
+        std::fs::create_dir_all(world.data().join("state")).unwrap();
+    }
+    let codes: Vec<(i32, String)> = std::thread::scope(|scope| {
+        let runs: Vec<_> = worlds
+            .iter()
+            .map(|world| {
+                let run = move || told(&world.export(&["run"]));
+                std::thread::Builder::new().spawn_scoped(scope, run).unwrap()
+            })
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    // One of them at least, and who comes while another exports is told so.
+    assert!(codes.iter().any(|(code, _)| *code == 0), "{codes:?}");
+    let is_busy = |text: &str| text.contains("export-busy");
+    assert!(codes.iter().all(|(code, text)| *code == 0 || is_busy(text)), "{codes:?}");
+    assert_eq!(postgres.sql("SELECT version FROM warren.warren_schema").trim(), "1");
+}
+
+#[test]
+fn tables_of_a_newer_version_are_refused() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "");
+    let server = world.start();
+    wait_until_exported(&server);
+    server.stop();
+    postgres.sql("INSERT INTO warren.warren_schema (version) VALUES (99)");
+    assert_refused(&world.export(&["run"]), 65, "schema-newer");
+    assert_refused(&world.export(&["status"]), 65, "schema-newer");
+    assert_refused(&import(&postgres, &world.beside("copy")), 65, "schema-newer");
+    // A server serves all the same.
+    let mut server = world.start();
+    let told = server.logged("the export fails; changes stay in the log");
+    assert!(told["error"].as_str().unwrap().contains("schema-newer"), "{told}");
+    Client::log_in(server.listen, "ann");
+    server.stop();
+}
+
+/// Nothing is left of an import that was refused but the lock.
+#[track_caller]
+fn assert_empty(folder: &Path) {
+    let names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["lock"]);
+}
+
+#[test]
+fn rows_that_are_no_objects_are_named_and_nothing_is_imported() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let copy = world.beside("copy");
+    assert_refused(&import(&postgres, &copy), 65, "schema-missing");
+    let server = world.start();
+    Player::new(9).play(&mut Client::log_in(server.listen, "ann"), 100);
+    wait_until_exported(&server);
+    server.stop();
+    let row = |fields: &str| {
+        format!("INSERT INTO warren.objects VALUES (7, 1099, 'sword', '{fields}', 1)")
+    };
+    let wrong = [
+        (row(r#"{"a": 1.5}"#), "partition 7 address 1099: field \"a\": 1.5 is no integer"),
+        (row(r#"{"a": {"float": "-inf"}}"#), "field \"a\": \"-inf\" is no float"),
+        (row("[]"), "its fields are no JSON object"),
+        (row(r#"{"": 1}"#), "field \"\": it has no field's name"),
+        (row(r#"{"owner": 1}"#), "its record is malformed"),
+        (
+            "INSERT INTO warren.objects VALUES (7, 281474976710655, 'sword', '{}', 1)".to_owned(),
+            "partition 7 address 281474976710655: no object has these numbers",
+        ),
+        (
+            "INSERT INTO warren.objects VALUES (7, 1099, 'user', '{\"owner\": \"ann\"}', 1)"
+                .to_owned(),
+            "its name is missing or belongs to another partition",
+        ),
+        (
+            "INSERT INTO warren.partitions VALUES (7, 281474976710656)".to_owned(),
+            "partition 7: its next address 281474976710656 is none",
+        ),
+        ("DELETE FROM warren.cursor".to_owned(), "export-missing"),
+    ];
+    let undo = "DELETE FROM warren.objects WHERE partition = 7;
+                DELETE FROM warren.partitions WHERE partition = 7";
+    for (statement, why) in wrong {
+        postgres.sql(&statement);
+        assert_refused(&import(&postgres, &copy), 65, why);
+        assert_empty(&copy);
+        postgres.sql(undo);
+    }
+}
+
+#[test]
+fn a_world_is_imported_into_an_empty_folder_only() {
+    let mut postgres = PostgresServer::start();
+    let world = World::new(&postgres, "");
+    let server = world.start();
+    wait_until_exported(&server);
+    assert_refused(&import(&postgres, &world.data()), 75, "data-folder-locked");
+    server.stop();
+    let before = std::fs::read_dir(world.data()).unwrap().count();
+    assert_refused(&import(&postgres, &world.data()), 71, "it is not empty");
+    assert_eq!(std::fs::read_dir(world.data()).unwrap().count(), before);
+    let copy = world.beside("copy");
+    // Of one that was cut short nothing counts.
+    std::fs::create_dir_all(copy.join("state.importing/left")).unwrap();
+    imported(&postgres, &copy);
+    assert!(!copy.join("state.importing").exists());
+    assert_refused(&import(&postgres, &copy), 71, "it is not empty");
+    postgres.end();
+    assert_refused(&import(&postgres, &world.beside("other")), 69, "service-unavailable");
+    assert_empty(&world.beside("other"));
+    let mut wrong = crate::server::command(&["import", "postgres", "--data", "/nowhere", "--from"]);
+    let output = wrong.arg("host=db password=secret").output().unwrap();
+    assert_refused(&output, 78, "with a password");
+    assert!(!told(&output).1.contains("secret"));
+}

@@ -1,0 +1,293 @@
+//! What is in Postgres is what the server has: at rest, and after anything that happened on the way.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::postgres_server::PostgresServer;
+use crate::postgres_world::{Player, World, digest, imported, wait_for, wait_until_exported};
+use crate::server::TestServer;
+
+const KILL: i32 = 9;
+const TERMINATE: i32 = 15;
+
+/// The tables, the server, and a world that is made of the tables have the same objects.
+#[track_caller]
+fn assert_equal(world: &World, server: &TestServer, postgres: &PostgresServer) {
+    wait_until_exported(server);
+    let told = world.digest(server);
+    let copy = world.beside("copy");
+    assert_eq!(imported(postgres, &copy), told);
+    std::fs::remove_dir_all(copy).unwrap();
+    let rows = postgres.sql("SELECT count(*) FROM warren.objects");
+    assert_eq!(rows.trim(), told["objects"].to_string());
+}
+
+fn metrics(server: &TestServer, names: &[&str]) -> Vec<u64> {
+    names.iter().map(|name| server.metric_of_server(&format!("warren_export_{name}"))).collect()
+}
+
+#[test]
+fn a_world_moves_through_postgres_and_keeps_its_digest() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 10");
+    let mut server = world.start();
+    let mut player = Player::new(1);
+    let mut ann = Client::log_in(server.listen, "ann");
+    ann.send("{\"msg\":\"create\",\"kind\":\"room\",\"room\":\"hall\",\"members_max\":2}\n");
+    assert_eq!(ann.reply("create")["status"], 0);
+    ann.join("camp");
+    player.play(&mut ann, 1500);
+    assert_equal(&world, &server, &postgres);
+    // Once copied, at the first start, and then followed.
+    assert_eq!(metrics(&server, &["full_copies_total", "gaps_total"]), [1, 0]);
+    player.play(&mut ann, 1500);
+    assert_equal(&world, &server, &postgres);
+    assert_eq!(metrics(&server, &["full_copies_total", "gaps_total"]), [1, 0]);
+    assert!(metrics(&server, &["commits_total"])[0] > 0);
+    let digest_before = world.digest(&server);
+    let highest =
+        "SELECT partition, max(address) FROM warren.objects WHERE partition = 171 GROUP BY 1";
+    let highest: u64 = postgres.sql(highest).trim().split_once('|').unwrap().1.parse().unwrap();
+    // The last of the partition is gone, and its address is never given again.
+    let last = format!("171.{highest}");
+    let mut owner = Client::log_in(server.listen, "ann");
+    owner.send(format!("{}\n", json!({"msg": "delete", "object": last})));
+    assert_eq!(owner.reply("delete")["status"], 0);
+    wait_until_exported(&server);
+    assert_ne!(world.digest(&server), digest_before);
+    let told = world.digest(&server);
+    server.signal(TERMINATE);
+    let (status, log) = server.wait_and_read_log();
+    assert_eq!(status.code(), Some(0), "{log:?}");
+    assert!(log.iter().any(|line| line["message"] == "everything is exported"), "{log:?}");
+
+    let elsewhere = world.beside("elsewhere");
+    assert_eq!(imported(&postgres, &elsewhere), told);
+    let mut serve =
+        crate::server::command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    serve.args(["--shards", "1", "--data"]).arg(&elsewhere);
+    server = TestServer::spawn(serve);
+    assert_eq!(digest(&server, &elsewhere), told);
+    let mut bob = Client::log_in(server.listen, "ann");
+    bob.send("{\"msg\":\"join\",\"room\":\"hall\"}\n");
+    assert_eq!(bob.reply("join")["status"], 0);
+    bob.send("{\"msg\":\"create\",\"kind\":\"sword\",\"partition\":171}\n");
+    let created = bob.reply("create");
+    let (_, address) = created["object"].as_str().unwrap().split_once('.').unwrap();
+    assert!(address.parse::<u64>().unwrap() > highest, "{created}");
+    server.stop();
+}
+
+#[test]
+fn a_postgres_that_was_gone_or_silent_is_caught_up_with() {
+    let mut postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 10\ntimeout_ms = 500");
+    let server = world.start();
+    let mut player = Player::new(2);
+    let mut ann = Client::log_in(server.listen, "ann");
+    for round in 0..4 {
+        player.play(&mut ann, 300);
+        if round % 2 == 0 {
+            postgres.end();
+        } else {
+            postgres.stop();
+        }
+        let failures = metrics(&server, &["failures_total"])[0];
+        // The server goes on, and notices.
+        player.play(&mut ann, 300);
+        wait_for(&server, "warren_export_failures_total", |count| count > failures);
+        assert_eq!(metrics(&server, &["connected"]), [0]);
+        assert!(metrics(&server, &["lag_commits"])[0] > 0);
+        player.play(&mut ann, 300);
+        if round % 2 == 0 {
+            postgres.run();
+        } else {
+            postgres.go_on();
+        }
+        assert_equal(&world, &server, &postgres);
+    }
+    assert_eq!(metrics(&server, &["full_copies_total", "gaps_total"]), [1, 0]);
+    postgres.stop();
+    player.play(&mut ann, 50);
+    // The drain does not wait for it for ever.
+    server.signal(TERMINATE);
+    let (status, log) = server.wait_and_read_log();
+    assert_eq!(status.code(), Some(0), "{log:?}");
+    let left = log
+        .iter()
+        .find(|line| line["message"] == "not everything is exported; the next start goes on");
+    let left = left.unwrap_or_else(|| panic!("{log:?}"));
+    assert!(left["durable"].as_u64() > left["exported"].as_u64(), "{left}");
+    postgres.go_on();
+    let server = world.start();
+    assert_equal(&world, &server, &postgres);
+    assert_eq!(metrics(&server, &["full_copies_total", "gaps_total"]), [0, 0]);
+    server.stop();
+}
+
+#[test]
+fn kills_during_the_export_leave_no_gap_and_no_double() {
+    const KILLS: usize = 12;
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let mut player = Player::new(3);
+    for life in 0..=KILLS {
+        let server = world.start();
+        // What was not durable is not there any more.
+        player.objects.clear();
+        let mut ann = Client::log_in(server.listen, "ann");
+        let count = 20 + player.drawn(400);
+        player.play(&mut ann, count);
+        if life % 4 == 3 {
+            assert_equal(&world, &server, &postgres);
+        }
+        if life == KILLS {
+            assert_equal(&world, &server, &postgres);
+            // It went on where it was, each time.
+            assert_eq!(metrics(&server, &["full_copies_total", "gaps_total"]), [0, 0]);
+            server.stop();
+        } else {
+            server.signal(KILL);
+            server.wait();
+        }
+    }
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    assert!(Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap().success());
+}
+
+/// Why the server has copied everything, as it says.
+fn reason_of_copy(server: &mut TestServer) -> Value {
+    server.logged("copied all objects to Postgres anew")["reason"].clone()
+}
+
+#[test]
+fn a_world_that_was_put_back_is_copied_anew() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let mut player = Player::new(4);
+    let mut play = |server: &TestServer, count: usize| {
+        let mut ann = Client::log_in(server.listen, "ann");
+        player.objects.clear();
+        player.play(&mut ann, count);
+    };
+    let server = world.start();
+    play(&server, 100);
+    wait_until_exported(&server);
+    server.stop();
+    copy_folder(&world.data(), &world.beside("backup"));
+    let server = world.start();
+    play(&server, 500);
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+    // The log ends before the cursor.
+    copy_folder(&world.data(), &world.beside("later"));
+    std::fs::remove_dir_all(world.data()).unwrap();
+    copy_folder(&world.beside("backup"), &world.data());
+    let mut server = world.start();
+    assert_eq!(reason_of_copy(&mut server), "cursor-ahead");
+    play(&server, 50);
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+    // The log goes beyond the cursor, on another way.
+    std::fs::remove_dir_all(world.data()).unwrap();
+    copy_folder(&world.beside("later"), &world.data());
+    let mut server = world.start();
+    assert_eq!(reason_of_copy(&mut server), "other-history");
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+    // Another world altogether.
+    std::fs::remove_dir_all(world.data()).unwrap();
+    let other = World::new(&postgres, "interval_ms = 1");
+    let server = other.start();
+    play(&server, 2000);
+    server.stop();
+    let tables = "SELECT count(*) FROM warren.cursor";
+    assert_eq!(postgres.sql(tables).trim(), "1");
+    let third = World::new(&postgres, "interval_ms = 1");
+    let server = third.start();
+    play(&server, 10);
+    assert_equal(&third, &server, &postgres);
+    server.stop();
+}
+
+#[test]
+fn of_another_log_that_is_longer_everything_is_copied() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let mut player = Player::new(5);
+    let server = world.start();
+    player.play(&mut Client::log_in(server.listen, "ann"), 50);
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+    // The same cursor, and a salt that is no log's here.
+    postgres.sql("UPDATE warren.cursor SET log = (log + 1) % 4294967296");
+    let mut server = world.start();
+    assert_eq!(reason_of_copy(&mut server), "other-log");
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+}
+
+#[test]
+fn a_log_that_has_waited_for_too_long_goes_and_everything_is_copied() {
+    let mut postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1\nlog_bytes_max = 1048576");
+    let mut player = Player::new(6);
+    let server = world.start();
+    player.play(&mut Client::log_in(server.listen, "ann"), 50);
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+    postgres.end();
+    let mut removed = 0;
+    // Each start begins a segment, and the bytes of two are too many.
+    while removed == 0 {
+        let server = world.start();
+        player.objects.clear();
+        player.play(&mut Client::log_in(server.listen, "ann"), 50);
+        removed = server.metric_of_server("warren_log_segments_removed_total");
+        server.stop();
+    }
+    postgres.run();
+    let mut server = world.start();
+    assert_eq!(reason_of_copy(&mut server), "log-gone");
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+}
+
+#[test]
+fn what_does_not_go_on_from_the_tables_is_counted_and_mended() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let mut server = world.start();
+    let mut ann = Client::log_in(server.listen, "ann");
+    ann.send("{\"msg\":\"create\",\"kind\":\"sword\",\"partition\":5}\n");
+    let sword = ann.reply("create")["object"].clone();
+    let set = format!("{}\n", json!({"msg": "set", "object": sword, "a": 1}));
+    for (gaps, wrong) in (0u64..).zip([
+        "UPDATE warren.objects SET version = version - 1 WHERE partition = 5",
+        "DELETE FROM warren.objects WHERE partition = 5",
+    ]) {
+        for _ in 0..3 {
+            ann.send(&set);
+            assert_eq!(ann.reply("set")["status"], 0);
+        }
+        assert_equal(&world, &server, &postgres);
+        assert_eq!(metrics(&server, &["gaps_total"]), [gaps]);
+        // Behind the full copy as well as within its reach.
+        ann.send(&set);
+        assert_eq!(ann.reply("set")["status"], 0);
+        wait_until_exported(&server);
+        postgres.sql(wrong);
+        ann.send(&set);
+        assert_eq!(ann.reply("set")["status"], 0);
+        let told = server.logged("the export has a gap: all objects are copied anew");
+        assert!(told["error"].as_str().unwrap().starts_with("export-gap: object 5."), "{told}");
+        assert_eq!(reason_of_copy(&mut server), "export-gap");
+        assert_equal(&world, &server, &postgres);
+        assert_eq!(metrics(&server, &["gaps_total", "full_copies_total"]), [gaps + 1, gaps + 2]);
+    }
+    server.stop();
+}
