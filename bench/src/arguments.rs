@@ -1,5 +1,7 @@
 //! The command line.
 
+mod stall;
+
 use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,9 +9,10 @@ use std::str::FromStr;
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
+pub use self::stall::{StallArguments, Stalled};
 use crate::attack::parse_setting;
 use crate::attack::scenario::Scenario;
-use crate::profile::{Profile, ai, chat, crowd, idle, open_world, storm, walk};
+use crate::profile::{Profile, ai, chat, crowd, durable, idle, mixed, open_world, storm, walk};
 use crate::wire::Protocol;
 
 /// Most users that room and user names of one length have numbers for.
@@ -51,6 +54,12 @@ pub enum Action {
     Objects(ObjectsArguments),
     /// Attack a server beside legal users: latency, memory, and the reasons that are given
     Attack(AttackArguments),
+    /// Let what a server writes to stand still: latency beside it, and what is there afterwards
+    #[command(
+        after_help = "Exit status: as of the others, and 77 where the machine does not let it: \
+        it takes root, mkfs.ext4 and mount."
+    )]
+    Stall(StallArguments),
     /// Be an attacker; started by `attack`
     #[command(hide = true)]
     Attacker,
@@ -89,6 +98,10 @@ pub enum ProfileName {
     Ai,
     /// As chat, and all are cut at one moment and come back within 3 s
     Storm,
+    /// No rooms; each user sets an object of its own every second, and waits until that is durable
+    Durable,
+    /// As walk, and each user sets an object of its own every 10 s, and waits until that is durable
+    Mixed,
 }
 
 /// The load, of `run` and of `floor`.
@@ -109,6 +122,9 @@ pub struct LoadArguments {
     /// Users in a room, for `chat` and `storm` [default: 8], or in a world, for `walk` and `ai` [default: 50]
     #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
     pub room_size: Option<u32>,
+    /// Milliseconds between two sets of a user, for `durable` [default: 1,000] and `mixed` [default: 10,000]
+    #[arg(long, value_parser = value_parser!(u32).range(10..=600_000))]
+    pub set_period_ms: Option<u32>,
     /// Milliseconds between two heartbeats: of servers that are started, or as the server has it
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u64).range(1_000..=600_000))]
     pub heartbeat_ms: u64,
@@ -287,6 +303,7 @@ impl ObjectsArguments {
             duration: self.duration,
             warm_up: self.warm_up,
             room_size: Some(self.room_size),
+            set_period_ms: None,
             heartbeat_ms: 10_000,
             shards: self.shards,
             protocol: Protocol::Binary,
@@ -357,6 +374,7 @@ impl AttackArguments {
             duration: self.duration,
             warm_up: self.warm_up,
             room_size: None,
+            set_period_ms: None,
             heartbeat_ms: 10_000,
             shards: self.shards,
             protocol: self.protocol,
@@ -392,6 +410,14 @@ impl LoadArguments {
             ProfileName::Storm => {
                 storm::profile(self.room_size.unwrap_or(chat::ROOM_SIZE), heartbeat_ns)
             }
+            ProfileName::Durable => {
+                durable::profile(self.set_period_ms.unwrap_or(durable::PERIOD_MS), heartbeat_ns)
+            }
+            ProfileName::Mixed => {
+                let world_size = self.room_size.unwrap_or(walk::WORLD_SIZE);
+                let period_ms = self.set_period_ms.unwrap_or(mixed::PERIOD_MS);
+                mixed::profile(world_size, period_ms, heartbeat_ns)
+            }
         }
     }
 
@@ -402,18 +428,31 @@ impl LoadArguments {
     pub fn check(&self) -> Result<()> {
         let chooses = matches!(
             self.profile,
-            ProfileName::Chat | ProfileName::Storm | ProfileName::Walk | ProfileName::Ai
+            ProfileName::Chat
+                | ProfileName::Storm
+                | ProfileName::Walk
+                | ProfileName::Ai
+                | ProfileName::Mixed
         );
         ensure!(
             self.room_size.is_none() || chooses,
-            "--room-size is for chat, storm, walk and ai: other profiles have no choice of rooms"
+            "--room-size is for chat, storm, walk, ai and mixed: other profiles have no choice of rooms"
+        );
+        let profile = self.profile();
+        ensure!(
+            self.set_period_ms.is_none() || profile.sets.is_some(),
+            "--set-period-ms is for durable and mixed: in other profiles nobody sets anything"
+        );
+        ensure!(
+            profile.sets.is_none() || self.protocol == Protocol::Binary,
+            "objects are set over binary alone"
         );
         ensure!(
             self.profile != ProfileName::Storm || self.duration >= storm::DURATION_S_MIN,
             "storm takes --duration {} at least: all are to be back before the end",
             storm::DURATION_S_MIN
         );
-        let has_worlds = self.profile().side_cells.is_some();
+        let has_worlds = profile.side_cells.is_some();
         ensure!(
             !has_worlds || self.protocol == Protocol::Binary,
             "worlds are played over binary alone"
@@ -526,6 +565,11 @@ mod tests {
             "ab chat --users 8 --old x --new y --runs 0",
             "objects --count 0",
             "objects chat",
+            "run durable --users 8 --set-period-ms 9",
+            "stall",
+            "stall printer",
+            "stall disk --users 1",
+            "stall disk --duration 0",
         ] {
             assert!(parse(&format!("warren-bench {arguments}")).is_err(), "{arguments}");
         }
@@ -566,6 +610,22 @@ mod tests {
             let line = format!("warren-bench floor {profile} --users 8 --room-size 4");
             let Action::Floor(load) = parse(&line).unwrap().action else { panic!("not floor") };
             assert_eq!(load.check().is_ok(), good, "{profile}");
+        }
+    }
+
+    #[test]
+    fn objects_are_set_in_profiles_that_have_them_and_over_binary() {
+        for (options, good) in [
+            ("durable", true),
+            ("durable --set-period-ms 50", true),
+            ("mixed --set-period-ms 50 --room-size 10", true),
+            ("durable --protocol json", false),
+            ("durable --room-size 4", false),
+            ("chat --set-period-ms 50", false),
+        ] {
+            let line = format!("warren-bench run {options} --users 8");
+            let Action::Run(run) = parse(&line).unwrap().action else { panic!("not run") };
+            assert_eq!(run.load.check().is_ok(), good, "{options}");
         }
     }
 

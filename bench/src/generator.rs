@@ -9,6 +9,7 @@ pub mod control;
 mod engine;
 mod npcs;
 pub mod series;
+pub mod setters;
 mod tls;
 mod walkers;
 mod watcher;

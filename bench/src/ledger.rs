@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::generator::setters::SetReport;
 use crate::payload::mix;
 use crate::profile::Rooms;
 
@@ -272,6 +273,15 @@ impl Account {
         account.delivered += worlds.entities;
         account.lost += lost;
         account
+    }
+
+    /// Adds what users have set: each set is a message that is to be answered, and what is not there at the end
+    /// is lost.
+    pub fn add_sets(&mut self, sets: &SetReport) {
+        self.sent += sets.sent;
+        self.expected += sets.sent + sets.lost + sets.unread;
+        self.delivered += sets.acknowledged;
+        self.lost += sets.missing();
     }
 
     /// Whether every message reached every member once, whole and in one order.

@@ -73,6 +73,21 @@ pub struct StateCounts {
     pub stored_record_bytes: u64,
 }
 
+/// What a server's delta log has done. All 0 of one without.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LogCounts {
+    /// Commits on the disk.
+    pub commits: u64,
+    /// Delta batches in them.
+    pub records: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Time that writing and syncing took, in seconds.
+    pub commit_s: f64,
+}
+
 /// Counts at one moment of `CLOCK_MONOTONIC`.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
@@ -81,6 +96,7 @@ pub struct Reading {
     turn_times: TurnTimes,
     state: StateCounts,
     worlds: WorldCounts,
+    log: LogCounts,
     tls_connections: u64,
 }
 
@@ -97,6 +113,8 @@ pub struct Work {
     pub stored: u64,
     /// What was counted of worlds in between.
     pub worlds: WorldCounts,
+    /// What the delta log did in between.
+    pub log: LogCounts,
     /// Connections in TLS at the end.
     pub tls_connections: u64,
 }
@@ -114,6 +132,7 @@ impl Reading {
             turn_times: TurnTimes::parse(&text),
             state: StateCounts::parse(&text),
             worlds: WorldCounts::parse(&text),
+            log: LogCounts::parse(&text),
             tls_connections: sum(&text, "warren_tls_connections").unwrap_or(0),
         })
     }
@@ -190,6 +209,30 @@ impl WorldCounts {
     #[must_use]
     pub fn npcs_on_time(&self) -> Option<f64> {
         ratio(self.npc_updates, self.npc_updates + self.npc_carried_over)
+    }
+}
+
+impl LogCounts {
+    fn parse(text: &str) -> Self {
+        let sum = |name| sum(text, name).unwrap_or(0);
+        let seconds = text.lines().find_map(|line| value(line, "warren_log_commit_seconds_total"));
+        Self {
+            commits: sum("warren_log_commits_total"),
+            records: sum("warren_log_records_total"),
+            bytes: sum("warren_log_record_bytes_total"),
+            failures: sum("warren_log_failures_total"),
+            commit_s: seconds.and_then(|text| text.parse().ok()).unwrap_or(0.0),
+        }
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            commits: self.commits.saturating_sub(earlier.commits),
+            records: self.records.saturating_sub(earlier.records),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+            failures: self.failures.saturating_sub(earlier.failures),
+            commit_s: self.commit_s - earlier.commit_s,
+        }
     }
 }
 
@@ -286,6 +329,7 @@ impl Work {
             elapsed_ns: after.at_ns.saturating_sub(before.at_ns),
             turn_times: after.turn_times.since(&before.turn_times),
             worlds: after.worlds.since(&before.worlds),
+            log: after.log.since(&before.log),
             stored: after.state.stored.saturating_sub(before.state.stored),
             tls_connections: after.tls_connections,
         })
@@ -327,12 +371,16 @@ fn sum(text: &str, name: &str) -> Option<u64> {
 
 /// The value of a line `name{labels} value`, or `name value`.
 fn sample(line: &str, name: &str) -> Option<u64> {
+    value(line, name)?.parse().ok()
+}
+
+fn value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let rest = line.strip_prefix(name)?;
     let value = match rest.strip_prefix('{') {
         Some(labels) => labels.split_once('}')?.1,
         None => rest,
     };
-    value.strip_prefix(' ')?.split_ascii_whitespace().next()?.parse().ok()
+    value.strip_prefix(' ')?.split_ascii_whitespace().next()
 }
 
 /// The body of the answer. Asked by HTTP/1.0, for which the body ends with the connection.

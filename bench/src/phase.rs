@@ -11,6 +11,7 @@ use crate::clock;
 use crate::cpu::{MachineReading, ProcessReading, ThreadUse};
 use crate::generator::control::{Command, Counters, Event, Plan, Progress, Report};
 use crate::generator::series::{self, Second};
+use crate::generator::setters::SetReport;
 use crate::histogram::Latencies;
 use crate::ledger::{Account, Tally, WorldTally};
 use crate::memory;
@@ -33,7 +34,7 @@ const RAMP_WAIT_NS: u64 = 60_000_000_000;
 /// A user may take this long on the way in, on average, in nanoseconds.
 const RAMP_WAIT_PER_USER_NS: u64 = 5_000_000;
 /// Between the command to start and the start: generators hear of it in time.
-const START_LEAD_NS: u64 = 300_000_000;
+pub(crate) const START_LEAD_NS: u64 = 300_000_000;
 /// Generators drain for 10 s at most, and then write their reports.
 const REPORT_WAIT_NS: u64 = 60_000_000_000;
 
@@ -106,6 +107,8 @@ pub struct Outcome {
     pub foreign_cores: Option<f64>,
     /// From the first connect until all were in their rooms, in nanoseconds.
     pub ramp_ns: u64,
+    /// What users set, if they did.
+    pub sets: Option<SetReport>,
     /// How users came back, if they were cut.
     pub storm: Option<Weathered>,
 }
@@ -155,6 +158,8 @@ impl Outcome {
             latency_ns: both(&self.latencies),
             lateness_ns: both(&self.lateness),
             generator_cpu: self.generator_cpu,
+            sets_measured: self.sets.as_ref().map(|sets| sets.durable_latencies.count()),
+            sets_ns: self.sets.as_ref().map(|sets| both(&sets.durable_latencies)),
             storm: self.storm_evidence(),
         }
     }
@@ -498,6 +503,7 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
     let mut counters = Counters::default();
     let mut worlds = WorldTally::default();
     let mut line_latencies = Latencies::default();
+    let mut sets = setup.profile.sets.map(|_| SetReport::default());
     let mut core_shares: BTreeMap<usize, f64> = BTreeMap::new();
     for (report, core) in reports.iter().zip(&setup.pinning.generators) {
         latencies.merge(&report.latencies);
@@ -505,6 +511,9 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
         line_latencies.merge(&report.line_latencies);
         counters.add(&report.counters);
         worlds.add(&report.worlds);
+        if let (Some(sum), Some(part)) = (&mut sets, &report.sets) {
+            sum.add(part);
+        }
         *core_shares.entry(*core).or_default() += report.cpu_ns as f64 / report.elapsed_ns as f64;
     }
     let rooms = setup.profile.rooms(setup.users);
@@ -517,11 +526,14 @@ fn outcome(setup: &Setup, measured: Measured, reports: Vec<Report>) -> Outcome {
         let busy_ns = after.machine.busy_ns_since(&before.machine, &cores);
         (busy_ns as f64 / elapsed_ns as f64 - own_cores).max(0.0)
     });
+    let mut account = match setup.profile.activity {
+        Activity::Move => Account::of_worlds(rooms, &tallies, &worlds),
+        _ => Account::reconcile(rooms, &tallies),
+    };
+    sets.iter().for_each(|sets| account.add_sets(sets));
     Outcome {
-        account: match setup.profile.activity {
-            Activity::Move => Account::of_worlds(rooms, &tallies, &worlds),
-            _ => Account::reconcile(rooms, &tallies),
-        },
+        account,
+        sets,
         line_latencies,
         has_npcs: setup.profile.ai.is_some(),
         worlds,

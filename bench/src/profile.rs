@@ -3,7 +3,9 @@
 pub mod ai;
 pub mod chat;
 pub mod crowd;
+pub mod durable;
 pub mod idle;
+pub mod mixed;
 pub mod open_world;
 pub mod storm;
 pub mod walk;
@@ -20,6 +22,28 @@ pub enum Activity {
     Ping,
     /// They move in a world, and the others in view are to see it.
     Move,
+    /// They set a field of an object of their own, and are to be answered.
+    Set,
+}
+
+/// What users set, besides other things or alone: a field of an object that each makes when it comes in. A
+/// user has one set on its way, and the next begins when that is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sets {
+    /// Time between two sets of one user, in nanoseconds.
+    pub period_ns: u64,
+    /// One user in so many is answered when its set is durable, the others when it is applied.
+    pub durable_one_in: u32,
+    /// Longest 99th percentile of the latency of durable sets, in nanoseconds.
+    pub bound_p99_ns: u64,
+}
+
+impl Sets {
+    /// Whether this user waits until its sets are durable.
+    #[must_use]
+    pub fn is_durable(&self, user: u32) -> bool {
+        user.is_multiple_of(self.durable_one_in)
+    }
 }
 
 /// Bytes of frames in a second that a server tells one member of a world by default.
@@ -52,6 +76,8 @@ pub struct Profile {
     pub storm: Option<storm::Storm>,
     /// What there is in worlds besides people who walk, if there is.
     pub ai: Option<ai::Ai>,
+    /// What users set, if they do.
+    pub sets: Option<Sets>,
     /// Longest median latency, in nanoseconds, where there is a bound.
     pub bound_p50_ns: Option<u64>,
     /// Longest 99th percentile of the latency, in nanoseconds.
@@ -83,7 +109,7 @@ impl Profile {
     pub fn line(&self, user: u32, number: u32) -> Option<u32> {
         match (self.activity, self.ai) {
             (Activity::Say | Activity::Ping, _) => self.is_active(user).then_some(number),
-            (Activity::Move, None) => None,
+            (Activity::Move, None) | (Activity::Set, _) => None,
             (Activity::Move, Some(ai::Ai { moves_per_line, .. })) => (number % moves_per_line
                 == user % moves_per_line)
                 .then_some(number / moves_per_line),
@@ -105,6 +131,7 @@ impl Profile {
                 }
             }
             Activity::Move => self.ai.map_or(0, lines),
+            Activity::Set => 0,
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod ai;
 mod html;
 pub mod seconds;
+pub mod sets;
 pub mod storm;
 mod table;
 pub mod worlds;
@@ -15,6 +16,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use self::seconds::{Second, seconds};
+use self::sets::SetsReport;
 use self::storm::StormReport;
 use self::worlds::WorldsReport;
 use crate::cpu::ThreadUse;
@@ -24,7 +26,7 @@ use crate::memory;
 use crate::metrics::{Counts, Work};
 use crate::phase::Outcome;
 use crate::pinning::Pinning;
-use crate::profile::Profile;
+use crate::profile::{Activity, Profile};
 use crate::verdict::{Judgement, Limit, Verdict, judge};
 
 /// What was measured, how, and what it shows.
@@ -128,6 +130,8 @@ pub struct Report {
     pub server_turn_times: Vec<(Option<f64>, u64)>,
     /// What members of worlds were told, where there are worlds.
     pub worlds: Option<WorldsReport>,
+    /// What users set, where they do.
+    pub sets: Option<SetsReport>,
     /// The measured part second by second.
     pub seconds: Vec<Second>,
     /// What users cost in memory.
@@ -226,12 +230,15 @@ pub struct Circumstances {
     pub machine: Machine,
 }
 
+fn ms(span_ns: u64) -> f64 {
+    span_ns as f64 / 1e6
+}
+
 /// What a profile is, and on what it is played: message rate, neighbours, payload, tick rate, bound and
 /// machine.
 #[must_use]
 pub fn played(circumstances: &Circumstances) -> Vec<(&'static str, String)> {
     let (profile, machine) = (&circumstances.profile, &circumstances.machine);
-    let ms = |bound_ns: u64| bound_ns as f64 / 1e6;
     let median = profile.bound_p50_ns.map(|bound_ns| format!("p50 {} ms, ", ms(bound_ns)));
     vec![
         ("message rate", format!("{} Hz a user", profile.message_rate_hz())),
@@ -239,6 +246,9 @@ pub fn played(circumstances: &Circumstances) -> Vec<(&'static str, String)> {
             "neighbours",
             match profile.neighbours() {
                 0 if profile.payload_bytes == 0 => "none: users ping, and are answered".to_owned(),
+                0 if profile.activity == Activity::Set => {
+                    "none: users set objects of their own, with ack=durable".to_owned()
+                }
                 count if let Some(ai) = profile.ai => {
                     format!("{count} others and {} NPCs in view", ai.npcs())
                 }
@@ -255,7 +265,14 @@ pub fn played(circumstances: &Circumstances) -> Vec<(&'static str, String)> {
                     let (moved, said) = (profile.payload_bytes, ai.line_bytes);
                     format!("{moved} B a move, and a line of {said} B every {line_s} s")
                 }
-                None => format!("{} B", profile.payload_bytes),
+                None => match profile.sets.filter(|_| profile.activity == Activity::Move) {
+                    Some(sets) => format!(
+                        "{} B a move, and a durable set every {} s",
+                        profile.payload_bytes,
+                        sets.period_ns as f64 / 1e9
+                    ),
+                    None => format!("{} B", profile.payload_bytes),
+                },
             },
         ),
         ("tick rate", profile.tick_hz.map_or("no ticks".to_owned(), |hz| format!("{hz} Hz"))),
@@ -318,11 +335,10 @@ impl Report {
         let Judgement { verdict, limited_by, reasons } = judge(&profile, &outcome.evidence());
         let server_cpu = outcome.server_cpu_us_per_user_s(users);
         let users_per_core = server_users_per_core(verdict, users, (&pinning, shards), outcome);
-        let unknown = verdict == Verdict::Pass && users_per_core.is_none();
-        let limited_by = if unknown { Some(Limit::ServerUnknown) } else { limited_by };
+        let is_unknown = verdict == Verdict::Pass && users_per_core.is_none();
+        let (account, counters) = (&outcome.account, &outcome.counters);
         let work = outcome.server_work.as_ref();
         let per = |figure: fn(&Work) -> Option<f64>| work.ok().and_then(figure);
-        let (account, counters) = (&outcome.account, &outcome.counters);
         Self {
             subject,
             users,
@@ -332,16 +348,17 @@ impl Report {
             neighbours: profile.neighbours(),
             payload_bytes: profile.payload_bytes,
             tick_hz: profile.tick_hz,
-            bound_ms: profile.bound_p99_ns as f64 / 1e6,
-            bound_p50_ms: profile.bound_p50_ns.map(|bound_ns| bound_ns as f64 / 1e6),
+            bound_ms: ms(profile.bound_p99_ns),
+            bound_p50_ms: profile.bound_p50_ns.map(ms),
             worlds: WorldsReport::new(&profile, users, circumstances.duration_s, outcome),
+            sets: SetsReport::new(&profile, users, outcome),
             profile: profile.name.clone(),
             latency_us: outcome.latencies.percentiles_us(),
             latency_curve_us: outcome.latencies.curve_us(),
             latency_sample: worlds::latency_sample(&profile, users, outcome),
             server_cpu_us_per_user_s: server_cpu,
             users_per_core,
-            limited_by,
+            limited_by: if is_unknown { Some(Limit::ServerUnknown) } else { limited_by },
             floor_ratio: floor_ratio(verdict, server_cpu, floor.as_ref()),
             lost: account.lost,
             duplicated: account.duplicated,

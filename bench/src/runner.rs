@@ -11,6 +11,7 @@ use crate::ab::{self, Comparison};
 use crate::arguments::{AbArguments, LoadArguments, RunArguments, Target};
 use crate::capacity;
 use crate::cpu::ProcessReading;
+use crate::disk::{self, DiskReport};
 use crate::machine::Machine;
 use crate::memory;
 use crate::phase::{self, Outcome, Setup};
@@ -44,8 +45,17 @@ pub fn run(arguments: &RunArguments) -> Result<Verdict> {
     if arguments.target.connect.is_some() {
         circumstances.pinning = circumstances.pinning.of_generators_only();
     }
+    // Only of a server of ours is it known where its data lies.
+    let has_disk = circumstances.profile.sets.is_some() && arguments.target.connect.is_none();
+    let folder = std::env::temp_dir();
+    let before = has_disk.then(|| disk::probe(&folder)).transpose()?;
     let outcome = server_phase(&arguments.target, load, &circumstances.pinning, "server")?;
-    finish(Report::new("server", circumstances, &outcome, floor), load, &outcome)
+    let mut report = Report::new("server", circumstances, &outcome, floor);
+    if let (Some(sync_before_us), Some(sets)) = (before, &mut report.sets) {
+        let (file_system, sync_after_us) = (disk::file_system(&folder)?, disk::probe(&folder)?);
+        sets.disk = Some(DiskReport { file_system, sync_before_us, sync_after_us });
+    }
+    finish(report, load, &outcome)
 }
 
 /// Measures the floor alone.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::ledger::Account;
-use crate::profile::Profile;
+use crate::profile::{Activity, Profile};
 
 /// Above this share of its core, a generator measures itself.
 pub const GENERATOR_CPU_MAX: f64 = 0.9;
@@ -142,6 +142,10 @@ pub struct Evidence {
     pub lateness_ns: [u64; 2],
     /// The highest share of a core that generators took.
     pub generator_cpu: f64,
+    /// Durable sets whose latency was measured, where users set something.
+    pub sets_measured: Option<u64>,
+    /// Median and 99th percentile of that latency, in nanoseconds.
+    pub sets_ns: Option<[u64; 2]>,
     /// How users came back, if they were cut.
     pub storm: Option<StormEvidence>,
 }
@@ -228,6 +232,9 @@ fn broken_integrity(evidence: &Evidence) -> Vec<String> {
     if let Some(taken) = evidence.moves_taken.filter(|taken| *taken != said) {
         reasons.push(format!("{said} moves were said, and the server took {taken}"));
     }
+    if matches!(evidence.sets_measured, Some(0)) {
+        reasons.push("no durable set was measured".to_owned());
+    }
     if evidence.measured == 0 {
         reasons.push("nothing was measured".to_owned());
     }
@@ -287,7 +294,17 @@ fn broken_bounds(profile: &Profile, evidence: &Evidence) -> Vec<String> {
             )
         })
         .chain(late)
+        .chain(late_sets(profile, evidence))
         .collect()
+}
+
+/// Where sets are all that is measured they have the profile's own bound.
+fn late_sets(profile: &Profile, evidence: &Evidence) -> Option<String> {
+    let sets = profile.sets.filter(|_| profile.activity != Activity::Set)?;
+    let [_, late_ns] = evidence.sets_ns?;
+    let [late_ms, bound_ms] = [late_ns, sets.bound_p99_ns].map(|ns| ns as f64 / 1e6);
+    (late_ns > sets.bound_p99_ns)
+        .then(|| format!("durable sets: 99th percentile {late_ms:.3} ms, bound {bound_ms:.3} ms"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod binary;
 mod connserver;
 pub mod floor;
 mod json;
+pub mod object;
 pub mod resume;
 mod websocket;
 pub mod world;
@@ -82,6 +83,10 @@ pub enum Request {
     Say,
     /// For a sign of life.
     Ping,
+    /// To change an object.
+    Set,
+    /// What an object is.
+    Get,
 }
 
 /// A frame from the server.
@@ -114,6 +119,16 @@ pub enum Frame<'a> {
     },
     /// What is around a user in its world.
     World(WorldFrame<'a>),
+    /// The answer to the making of an object.
+    Made {
+        /// Which it is.
+        object: u64,
+    },
+    /// The answer to the question what an object is.
+    Found {
+        /// The value that was set last, if it has one.
+        value: Option<i64>,
+    },
     /// The answer to a login or a resume that was granted, with what the next resume needs.
     Session {
         /// To which.
@@ -463,6 +478,8 @@ fn classify<'a>(
         "join" => Some(Request::Join),
         "chat" | "say" => Some(Request::Say),
         "ping" => Some(Request::Ping),
+        "set" => Some(Request::Set),
+        "get" => Some(Request::Get),
         _ => None,
     };
     match (request, status, heard) {

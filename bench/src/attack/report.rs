@@ -31,6 +31,8 @@ const MEASURES: [Measure; 4] = [
     Measure { quantile: 0.99, is_of_a_second: true },
     Measure { quantile: 0.99, is_of_a_second: false },
 ];
+/// How many there are.
+pub(crate) const MEASURE_COUNT: usize = MEASURES.len();
 /// With more than this taken by others, in cores, latencies say more of them than of an attack.
 const FOREIGN_CORES_MAX: f64 = 0.2;
 /// CPU that a bomb may take to be refused, in microseconds.
@@ -130,7 +132,7 @@ impl Phase {
         self.peak = self.peak.max(peak);
     }
 
-    fn told(&self) -> PhaseReport {
+    pub(crate) fn told(&self) -> PhaseReport {
         PhaseReport {
             latency_us: self.latencies.percentiles_us(),
             lateness_us: self.lateness.percentiles_us(),
@@ -195,7 +197,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    fn new(at: usize, baseline: &Phase, attacked: &Phase) -> Self {
+    pub(crate) fn new(at: usize, baseline: &Phase, attacked: &Phase) -> Self {
         let (mut ratios, mut server_ratios) = (Vec::new(), Vec::new());
         let (mut lateness, mut growths) = (Vec::new(), Vec::new());
         for (before, after) in baseline.rounds.iter().zip(&attacked.rounds) {
@@ -218,6 +220,37 @@ impl Comparison {
             lateness: median(&lateness).unwrap_or_default(),
             lateness_growth: median(&growths).unwrap_or_default(),
         }
+    }
+
+    /// What is compared, in words.
+    pub(crate) fn name(&self) -> String {
+        self.measure.name()
+    }
+
+    /// Whether a verdict on an attack depends on it.
+    fn is_judged(&self) -> bool {
+        self.measure.is_judged()
+    }
+
+    /// Whether it is the median of the seconds.
+    pub(crate) fn is_of_a_second(&self) -> bool {
+        self.measure.is_of_a_second
+    }
+
+    /// The ratios in words.
+    pub(crate) fn words(&self) -> String {
+        let told = |ratio: Option<f64>| ratio.map_or("none".to_owned(), |it| format!("{it:.2}"));
+        let range = |ratios: &[f64]| {
+            let least = ratios.iter().copied().reduce(f64::min).unwrap_or_default();
+            let greatest = ratios.iter().copied().reduce(f64::max).unwrap_or_default();
+            format!("({least:.2}..{greatest:.2})")
+        };
+        let (ratio, of_server) = (told(self.ratio), told(self.server_ratio));
+        let (of_all, of_server_range) = (range(&self.ratios), range(&self.server_ratios));
+        let (late, grown) = (self.lateness, self.lateness_growth);
+        format!(
+            "{ratio} {of_all}, {of_server} {of_server_range} without lateness ({late:.2}, then {grown:+.2})"
+        )
     }
 
     /// Whether it tells of the server, and not of generators and of the machine.
@@ -430,8 +463,8 @@ impl ScenarioReport {
         let mut timings = Vec::new();
         let mut is_slow = false;
         let mut is_unjudged = false;
-        for comparison in self.comparisons.iter().filter(|it| it.measure.is_judged()) {
-            let name = comparison.measure.name();
+        for comparison in self.comparisons.iter().filter(|it| it.is_judged()) {
+            let name = comparison.name();
             match comparison.server_ratio {
                 None => {
                     is_slow = true;
@@ -571,24 +604,10 @@ impl ScenarioReport {
 
     fn comparison_rows(&self, row: &mut impl FnMut(&str, String)) {
         for comparison in &self.comparisons {
-            let told =
-                |ratio: Option<f64>| ratio.map_or("none".to_owned(), |it| format!("{it:.2}"));
-            let (ratio, of_server) = (told(comparison.ratio), told(comparison.server_ratio));
-            let range = |ratios: &[f64]| {
-                let least = ratios.iter().copied().reduce(f64::min).unwrap_or_default();
-                let greatest = ratios.iter().copied().reduce(f64::max).unwrap_or_default();
-                format!("({least:.2}..{greatest:.2})")
-            };
-            let (of_all, of_server_range) =
-                (range(&comparison.ratios), range(&comparison.server_ratios));
-            let (late, grown) = (comparison.lateness, comparison.lateness_growth);
-            let judged = if comparison.measure.is_judged() { "" } else { "; not judged" };
-            let of_generators = format!(
-                "{of_server} {of_server_range} without lateness ({late:.2}, then {grown:+.2})"
-            );
+            let judged = if comparison.is_judged() { "" } else { "; not judged" };
             row(
-                &format!("  ratio of {}", comparison.measure.name()),
-                format!("{ratio} {of_all}, {of_generators}{judged}"),
+                &format!("  ratio of {}", comparison.name()),
+                format!("{}{judged}", comparison.words()),
             );
         }
         let (late_max, growth_max) =

@@ -3,6 +3,7 @@
 
 mod entry;
 mod hearing;
+mod sets;
 mod storm;
 
 use std::collections::VecDeque;
@@ -10,8 +11,9 @@ use std::collections::VecDeque;
 use self::storm::Returns;
 use super::beats::Beats;
 use super::checks::Checks;
-use super::control::{Counters, Plan, Report};
+use super::control::{Counters, Plan, Report, describe};
 use super::series::Series;
+use super::setters::Setters;
 use super::worlds::Worlds;
 use crate::ledger::{Listener, Places, Tally};
 use crate::pacing::{Due, Schedule};
@@ -26,6 +28,8 @@ enum State {
     LoggingIn,
     Creating,
     Joining,
+    /// On the way to an object of its own.
+    Owning,
     Joined,
     /// Cut, or refused for a while: the user will come back.
     Away,
@@ -79,6 +83,8 @@ pub struct Connections {
     retries: VecDeque<(u64, u32)>,
     /// How users come back, if they are cut.
     returns: Option<Returns>,
+    /// What users set, if they do.
+    setters: Option<Setters>,
     checks: Checks,
 }
 
@@ -107,6 +113,7 @@ impl Connections {
             worlds: Worlds::new(&plan.profile, plan.run, plan.has_strangers, seats),
             checks: Checks::new(Tally::new(plan.users, rooms)),
             list,
+            setters: plan.profile.sets.map(|_| Setters::new(plan.user_count())),
             returns: plan.profile.storm.map(|storm| Returns::new(storm, plan.user_count())),
             plan,
             rooms,
@@ -199,6 +206,9 @@ impl Connections {
                 returns.lost(index);
             }
         }
+        if let Some(setters) = &mut self.setters {
+            setters.lost(index);
+        }
         self.checks.awaited -= connection.awaited.len() as u64;
         connection.awaited = VecDeque::new();
         connection.state = State::Gone;
@@ -224,6 +234,10 @@ impl Connections {
             Activity::Ping => {
                 self.ping(index, Some(due.number), now_ns);
                 self.count_sent(seat.user, now_ns);
+            }
+            Activity::Set => {
+                self.set(due, now_ns);
+                self.count_said(now_ns);
             }
             Activity::Move => {
                 self.walk(due, now_ns);
@@ -396,6 +410,7 @@ impl Connections {
         Report {
             tally,
             worlds,
+            sets: self.set_report(),
             storm: self.returns.as_ref().map(Returns::report),
             latencies: self.checks.latencies.clone(),
             lateness: self.checks.lateness.clone(),
@@ -429,10 +444,6 @@ impl Connection {
         self.sent_last_ns = now_ns;
         &mut self.output
     }
-}
-
-fn describe(status: u16, reason: &str) -> String {
-    if reason.is_empty() { status.to_string() } else { format!("{reason} ({status})") }
 }
 
 #[cfg(test)]

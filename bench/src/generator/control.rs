@@ -9,6 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::series::Second;
+use super::setters::SetReport;
 use crate::histogram::Latencies;
 use crate::ledger::{Tally, WorldTally};
 use crate::pacing::Schedule;
@@ -166,7 +167,19 @@ pub struct Counters {
     pub refused: BTreeMap<String, u64>,
 }
 
+/// A refusal in words.
+pub(super) fn describe(status: u16, reason: &str) -> String {
+    if reason.is_empty() { status.to_string() } else { format!("{reason} ({status})") }
+}
+
 impl Counters {
+    /// Counts an answer that is a refusal.
+    pub(super) fn count_refusal(&mut self, status: u16, reason: &str) {
+        if status != 0 {
+            *self.refused.entry(describe(status, reason)).or_default() += 1;
+        }
+    }
+
     /// Adds what another generator counted.
     pub fn add(&mut self, other: &Self) {
         self.sent += other.sent;
@@ -207,6 +220,8 @@ pub struct Report {
     pub cpu_ns: u64,
     /// How long that was.
     pub elapsed_ns: u64,
+    /// What users set, if they did.
+    pub sets: Option<SetReport>,
     /// How users came back, if they were cut.
     pub storm: Option<StormReport>,
 }

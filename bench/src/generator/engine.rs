@@ -28,6 +28,8 @@ const IDLE_WAIT_NS: u64 = 5_000_000;
 const DRAIN_NS_MAX: u64 = 10_000_000_000;
 /// How long frames may take to tell of the last moves: several times the bound.
 const WORLD_DRAIN_NS: u64 = 1_000_000_000;
+/// How long users may take to read what they have set.
+const READ_BACK_NS_MAX: u64 = 10_000_000_000;
 /// In worlds, what comes within this time is dealt with together, much as servers do.
 const TURN_INTERVAL_NS: u64 = 1_000_000;
 
@@ -55,6 +57,10 @@ struct Run {
     pacer: Pacer,
     /// When users who speak too seldom give signs of life.
     signs: Option<Pacer>,
+    /// When users set their objects, where they do besides.
+    sets: Option<Pacer>,
+    /// When they began to read them at the end.
+    read_back_at_ns: Option<u64>,
     deliveries_expected: u64,
     /// CPU and time at the beginning of the measured part, then what it took.
     begun: Option<(u64, u64)>,
@@ -159,10 +165,14 @@ impl Engine {
                 let active = users().filter(|(_, user)| profile.is_active(*user));
                 let signs = Schedule { period_ns: profile.heartbeat_ns, ..schedule };
                 let signs_are_due = self.connections.signs_are_due();
+                let sets = profile.sets.filter(|_| profile.activity != Activity::Set);
+                let sets = sets.map(|sets| Schedule { period_ns: sets.period_ns, ..schedule });
                 self.run = Some(Run {
                     schedule,
                     pacer: Pacer::new(schedule, active),
                     signs: signs_are_due.then(|| Pacer::new(signs, users())),
+                    sets: sets.map(|sets| Pacer::new(sets, users())),
+                    read_back_at_ns: None,
                     deliveries_expected: self.connections.deliveries_expected(),
                     begun: None,
                     taken: None,
@@ -226,6 +236,9 @@ impl Engine {
         while let Some(due) = run.signs.as_mut().and_then(|signs| signs.next_due(now_ns)) {
             self.connections.sign(due, now_ns);
         }
+        while let Some(due) = run.sets.as_mut().and_then(|sets| sets.next_due(now_ns)) {
+            self.connections.set(due, now_ns);
+        }
     }
 
     /// Looks for users who were silent for long, several times in a heartbeat.
@@ -255,6 +268,7 @@ impl Engine {
 
     /// Takes the CPU at both ends of the measured part, and tells whether all is over.
     fn measure(&mut self, now_ns: u64) -> bool {
+        let drain_ns = self.drain_ns();
         let Some(run) = &mut self.run else { return false };
         let schedule = run.schedule;
         if run.begun.is_none() && now_ns >= schedule.measure_from_ns {
@@ -269,14 +283,30 @@ impl Engine {
         let moves = self.plan.profile.activity == Activity::Move;
         let heard_all = !moves
             && self.connections.deliveries() >= run.deliveries_expected
-            && self.connections.awaited() == 0;
-        run.pacer.peek().is_none() && (heard_all || now_ns >= schedule.end_ns + self.drain_ns())
+            && self.connections.awaited() == 0
+            && self.connections.sets_waiting() == 0;
+        let is_drained = heard_all || now_ns >= schedule.end_ns + drain_ns;
+        run.pacer.peek().is_none() && is_drained && self.has_read_back(now_ns)
+    }
+
+    /// Waits for the answers to all sets, and lets users read what has become of them: tells when that is done
+    /// too.
+    fn has_read_back(&mut self, now_ns: u64) -> bool {
+        let (run, connections) = (self.run.as_mut().expect("it drains"), &mut self.connections);
+        if connections.sets_waiting() > 0 && now_ns < run.schedule.end_ns + DRAIN_NS_MAX {
+            return false;
+        }
+        let begun_ns = *run.read_back_at_ns.get_or_insert_with(|| {
+            connections.read_back(now_ns);
+            now_ns
+        });
+        connections.objects_reading() == 0 || now_ns >= begun_ns + READ_BACK_NS_MAX
     }
 
     /// Those who only ping are silent at the end: servers bear that for a heartbeat more.
     fn drain_ns(&self) -> u64 {
         match self.plan.profile.activity {
-            Activity::Say => DRAIN_NS_MAX,
+            Activity::Say | Activity::Set => DRAIN_NS_MAX,
             Activity::Ping => DRAIN_NS_MAX.min(self.plan.profile.heartbeat_ns),
             Activity::Move => WORLD_DRAIN_NS,
         }
@@ -288,7 +318,8 @@ impl Engine {
             None => deadline_ns = deadline_ns.min(now_ns + IDLE_WAIT_NS),
             Some(run) => {
                 let signs = run.signs.as_ref().and_then(Pacer::peek);
-                for due in run.pacer.peek().into_iter().chain(signs) {
+                let sets = run.sets.as_ref().and_then(Pacer::peek);
+                for due in run.pacer.peek().into_iter().chain(signs).chain(sets) {
                     deadline_ns = deadline_ns.min(due.intended_ns);
                 }
                 let cut_ns = self.plan.profile.storm.map(|storm| storm.cut_ns(&run.schedule));
@@ -297,7 +328,10 @@ impl Engine {
                     deadline_ns = deadline_ns.min(at_ns);
                 }
                 let Schedule { measure_from_ns, end_ns, .. } = run.schedule;
-                for edge_ns in [measure_from_ns, end_ns, end_ns + self.drain_ns()] {
+                let read_ns = run.read_back_at_ns.map(|begun_ns| begun_ns + READ_BACK_NS_MAX);
+                let edges =
+                    [measure_from_ns, end_ns, end_ns + self.drain_ns(), end_ns + DRAIN_NS_MAX];
+                for edge_ns in edges.into_iter().chain(read_ns) {
                     if edge_ns > now_ns {
                         deadline_ns = deadline_ns.min(edge_ns);
                     }

@@ -24,6 +24,12 @@ warren_world_frames_lost_total{shard=\"0\"} 7
 warren_npc_updates_total{shard=\"0\"} 190
 warren_npc_updates_total{shard=\"1\"} 8
 warren_npc_carried_over_total{shard=\"1\"} 2
+warren_log_commits_total 4
+warren_log_records_total 12
+warren_log_record_bytes_total 900
+warren_log_failures_total 1
+warren_log_commit_seconds_total 0.25
+warren_log_commit_seconds_max 0.125
 warren_tls_connections{shard=\"0\"} 3
 warren_tls_connections{shard=\"1\"} 4
 # EOF
@@ -176,4 +182,14 @@ fn reasons_are_read_by_their_names_and_summed_over_shards() {
     assert_eq!(since.of("busy"), (4, 0));
     since.add(&before);
     assert_eq!(since.of("busy"), (9, 1));
+}
+
+#[test]
+fn what_the_log_did_is_read_and_without_a_log_it_is_nothing() {
+    let log = LogCounts { commits: 4, records: 12, bytes: 900, failures: 1, commit_s: 0.25 };
+    assert_eq!(LogCounts::parse(METRICS), log);
+    assert_eq!(LogCounts::parse("warren_turns_total 5\n"), LogCounts::default());
+    let earlier = LogCounts { commits: 1, commit_s: 0.125, ..LogCounts::default() };
+    let since = LogCounts { commits: 3, commit_s: 0.125, ..log };
+    assert_eq!(log.since(&earlier), since);
 }

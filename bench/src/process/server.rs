@@ -271,6 +271,7 @@ fn log_end(log: &str) -> String {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    data: PathBuf,
 }
 
 impl Folder {
@@ -286,13 +287,23 @@ impl Folder {
         // Of a process that was killed, and had our number.
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self { path })
+        Ok(Self { data: path.join("data"), path })
+    }
+
+    /// Makes one with the server's data somewhere else, where it stays.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn with_data(data: PathBuf) -> Result<Self> {
+        let mut folder = Self::create()?;
+        folder.data = data;
+        Ok(folder)
     }
 
     /// The server's data folder.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.path.join("data")
+        self.data.clone()
     }
 
     fn log(&self) -> PathBuf {

@@ -29,6 +29,7 @@ pub fn profile(room_size: u32, heartbeat_ns: u64) -> Profile {
         heartbeat_ns,
         storm: None,
         ai: None,
+        sets: None,
         bound_p50_ns: Some(BOUND_P50_NS),
         bound_p99_ns: BOUND_P99_NS,
     }

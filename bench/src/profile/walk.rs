@@ -30,6 +30,7 @@ pub fn profile(world_size: u32, heartbeat_ns: u64) -> Profile {
         heartbeat_ns,
         storm: None,
         ai: None,
+        sets: None,
         bound_p50_ns: None,
         bound_p99_ns: BOUND_P99_NS,
     }

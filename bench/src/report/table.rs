@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Report;
+use super::sets::SetsReport;
 use super::worlds::WorldsReport;
 use crate::histogram::Percentiles;
 use crate::verdict::Limit;
@@ -93,7 +94,8 @@ pub(super) fn result_rows(report: &Report) -> Vec<(&'static str, String)> {
         ),
     ];
     let worlds = report.worlds.iter().flat_map(WorldsReport::rows);
-    rows.into_iter().chain(worlds).collect()
+    let sets = report.sets.iter().flat_map(SetsReport::rows);
+    rows.into_iter().chain(worlds).chain(sets).collect()
 }
 
 pub(super) fn cost_rows(report: &Report) -> Vec<(&'static str, String)> {
@@ -193,6 +195,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     const FOREIGN_CORES_MAX: f64 = 0.1;
     let mut notes = Vec::new();
     notes.extend(report.storm.iter().flat_map(super::storm::StormReport::notes));
+    notes.extend(report.sets.iter().filter_map(SetsReport::notes));
     if report.pinning.shared {
         notes.push("generators share the server's cores: there are no others".to_owned());
     }

@@ -2,7 +2,7 @@ use super::*;
 use crate::generator::control::Counters;
 use crate::histogram::Latencies;
 use crate::ledger::{Account, WorldTally};
-use crate::metrics::WorldCounts;
+use crate::metrics::{LogCounts, WorldCounts};
 use crate::profile::{chat, crowd, idle};
 use crate::turn_times::TurnTimes;
 use crate::wire::Protocol;
@@ -86,6 +86,7 @@ fn outcome() -> Outcome {
             elapsed_ns: 10_000_000_000,
             turn_times: TurnTimes::default(),
             stored: 0,
+            log: LogCounts::default(),
             worlds: WorldCounts { ticks: 70, ..WorldCounts::default() },
             tls_connections: 999,
         }),
@@ -96,6 +97,7 @@ fn outcome() -> Outcome {
         }),
         foreign_cores: Some(0.0),
         ramp_ns: 1,
+        sets: None,
         storm: None,
     }
 }

@@ -85,6 +85,11 @@ fn classify_message(message: Message<'_>) -> Frame<'_> {
     {
         return Frame::Entered { world: world.0, entity };
     }
+    match (message.method(), status, message.get("object").and_then(Value::as_object)) {
+        ("create", Some(0), Some(object)) => return Frame::Made { object: object.0 },
+        ("get", Some(0), _) => return Frame::Found { value: integer("value") },
+        _ => {}
+    }
     let replayed = integer("replayed").and_then(|replayed| u64::try_from(replayed).ok());
     classify(message.method(), status, text("error").unwrap_or_default(), heard)
         .numbered(status, sequence, text("room"))

@@ -48,14 +48,16 @@ impl<'a> Frame<'a> {
         match self {
             Self::Heard { .. }
             | Self::Entered { .. }
+            | Self::Made { .. }
             | Self::Presence
             | Self::Numbered { .. }
             | Self::Other => true,
             Self::Reply { request, .. } => {
-                matches!(request, Request::Create | Request::Join | Request::Say)
+                matches!(request, Request::Create | Request::Join | Request::Say | Request::Set)
             }
             Self::Session { .. }
             | Self::World(_)
+            | Self::Found { .. }
             | Self::Heartbeat
             | Self::Closed { .. }
             | Self::Aside => false,

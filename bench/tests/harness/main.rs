@@ -7,6 +7,7 @@ mod faulty_server;
 mod objects;
 mod profiles;
 mod search;
+mod sets;
 mod storm;
 mod tls;
 mod worlds;

@@ -1,6 +1,6 @@
 //! What users hear: bytes become frames, and each is checked and counted.
 
-use super::{Connection, Connections, Fault, describe};
+use super::{Connection, Connections, Fault};
 use crate::payload::Payload;
 use crate::wire::{Decoded, Frame, Place, Request, name_number};
 
@@ -68,12 +68,14 @@ impl Connections {
             }
             Frame::Reply { request: Request::Say, status, reason } => {
                 counters.replies += 1;
-                if status != 0 {
-                    *counters.refused.entry(describe(status, reason)).or_default() += 1;
-                }
+                counters.count_refusal(status, reason);
                 if let Some(returns) = &mut self.returns {
                     returns.line_answered(index);
                 }
+            }
+            Frame::Made { object } => return self.made(index, object, now_ns),
+            Frame::Found { .. } | Frame::Reply { request: Request::Get | Request::Set, .. } => {
+                self.object_frame(index, frame, now_ns);
             }
             Frame::Entered { world, entity } => {
                 if let Some(worlds) = &mut self.worlds {
@@ -106,9 +108,7 @@ impl Connections {
                 }
             }
             Frame::Reply { request: Request::Ping, status, reason } => {
-                if status != 0 {
-                    *counters.refused.entry(describe(status, reason)).or_default() += 1;
-                }
+                counters.count_refusal(status, reason);
                 self.answered(index, now_ns);
             }
             Frame::Heartbeat => {

@@ -1,0 +1,63 @@
+//! The profiles `durable` and `mixed` at a smoke size, and chat beside a disk that stands still.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{faults, harness_of_size, report_path, server_program};
+
+#[test]
+fn warren_holds_the_smoke_sizes_of_durable_and_mixed() {
+    server_program();
+    for (profile, users, shards) in [("durable", "64", "2"), ("mixed", "100", "1")] {
+        let arguments = ["run", profile, "--users", users, "--shards", shards];
+        let times = ["--duration", "2", "--warm-up", "1", "--set-period-ms", "200"];
+        let outcome =
+            harness_of_size(&format!("warren-{profile}"), &[&arguments[..], &times].concat());
+        assert_eq!(faults(&outcome), [0; 6], "{profile}: {}", outcome.report);
+        let sets = &outcome.report["sets"];
+        let count = |key: &str| sets[key].as_u64().unwrap_or_else(|| panic!("{key} in {sets}"));
+        let users: u64 = users.parse().unwrap();
+        // Three seconds of five in each.
+        assert_eq!(count("sent"), users * 15, "{profile}");
+        assert_eq!(count("acknowledged"), count("sent"), "{profile}");
+        assert_eq!([count("read_back"), count("lost"), count("unread")], [users, 0, 0]);
+        for key in ["/log/commits_per_s", "/disk/sync_before_us/p50", "/latency_us/p99"] {
+            let figure = sets.pointer(key).and_then(Value::as_f64);
+            assert!(figure.is_some_and(|figure| figure > 0.0), "{profile}: {key} in {sets}");
+        }
+    }
+}
+
+/// Where the machine lets us mount and freeze a file system.
+#[test]
+fn chat_goes_on_beside_a_frozen_disk() {
+    server_program();
+    let path = report_path("stall");
+    let output = Command::new(env!("CARGO_BIN_EXE_warren-bench"))
+        .args(["stall", "disk", "--users", "64", "--rounds", "1", "--duration", "1"])
+        .args(["--warm-up", "1", "--json"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(77) {
+        assert!(told.contains("nothing was shown"), "{told}");
+        println!("NOT SHOWN: {told}");
+        return;
+    }
+    let report: Value = serde_json::from_slice(&std::fs::read(&path).expect(&told)).unwrap();
+    std::fs::remove_file(path).unwrap();
+    // How long things take is not for a smoke size to say.
+    for rounds in ["without_rounds", "with_rounds"] {
+        let sets = &report[rounds]["sets"];
+        assert_eq!(sets["lost"], 0, "{sets}");
+        assert_eq!((&sets["unanswered"], &sets["unread"]), (&0.into(), &0.into()), "{sets}");
+        assert!(sets["durable"].as_u64() > Some(0), "{sets}");
+    }
+    assert_eq!(report["with_rounds"]["log_commits"], 0, "it stood still");
+    assert_eq!((&report["with"]["lost"], &report["with"]["disconnects"]), (&0.into(), &0.into()));
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    let mount = report["mount"].as_str().expect("where it was");
+    assert!(!mounts.contains(mount) && !std::path::Path::new(mount).exists(), "{mounts}");
+}
