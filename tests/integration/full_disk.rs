@@ -1,0 +1,203 @@
+//! A disk that is full, for real: a small file system of the test's own, mounted from a file. That takes root,
+//! and without it the test says that it has shown nothing.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, PATIENCE};
+use crate::server::{TestServer, command, unique};
+
+const KILL: i32 = 9;
+const DISK_BYTES: u64 = 96 << 20;
+/// A segment has room for some sixty commits: the next has to be made soon.
+const CONFIG: &str = "[log]\nlevel = \"error\"\n[limits]\nmessages_per_s = 0\n\
+                      [storage]\nsnapshot_interval_ms = 50\nsegment_bytes = 262144\n";
+/// Waits until its input ends, also when the test is killed; then unmounts `$1` and removes `$2`.
+const CLEAN_UP: &str = r#"
+trap '' HUP INT TERM
+cat > /dev/null
+tries=0
+while mountpoint -q "$1" && ! umount "$1" 2> /dev/null; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 100 ]; then umount --lazy "$1"; break; fi
+    sleep 0.1
+done
+rm -rf "$2"
+"#;
+
+struct Disk {
+    folder: PathBuf,
+    guardian: Child,
+}
+
+impl Disk {
+    /// None, and why, where this machine does not let us mount one.
+    fn mount() -> Result<Self, String> {
+        let name = format!("warren-full-disk-{}-{}", std::process::id(), unique());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(folder.join("mounted")).unwrap();
+        let guardian = Command::new("sh")
+            .args(["-c", CLEAN_UP, "sh"])
+            .args([&folder.join("mounted"), &folder])
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let disk = Self { folder, guardian };
+        let image = disk.folder.join("image");
+        File::create(&image).unwrap().set_len(DISK_BYTES).unwrap();
+        // Nothing is kept for root, as whom the test runs.
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()))?;
+        Ok(disk)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("mounted")
+    }
+
+    fn start(&self) -> TestServer {
+        let config = self.folder.join("warren.toml");
+        std::fs::write(&config, CONFIG).unwrap();
+        let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        serve.args(["--shards", "2", "--config"]).arg(config);
+        serve.arg("--data").arg(self.path().join("data")).stderr(Stdio::null());
+        TestServer::spawn(serve)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(self.guardian.stdin.take());
+        let _ = self.guardian.wait();
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(told) }
+}
+
+/// Writes a file until nothing more fits.
+fn fill(path: &Path) {
+    let mut file = File::create(path).unwrap();
+    for bytes in [1 << 16, 1 << 12] {
+        let zeros = vec![0; bytes];
+        let full = loop {
+            if let Err(error) = file.write_all(&zeros).and_then(|()| file.sync_data()) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), ErrorKind::StorageFull, "{full}");
+    }
+}
+
+#[track_caller]
+fn failing_becomes(server: &TestServer, expected: u64) {
+    #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
+    let end = std::time::Instant::now() + PATIENCE;
+    while server.metric_of_server("warren_log_failing") != expected {
+        #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
+        let now = std::time::Instant::now();
+        assert!(now < end, "warren_log_failing does not become {expected}");
+    }
+}
+
+fn ask(client: &mut Client, request: &Value) -> Value {
+    client.send(format!("{request}\n"));
+    client.reply(request["msg"].as_str().unwrap())
+}
+
+fn create(client: &mut Client) -> Value {
+    let created =
+        ask(client, &json!({"msg": "create", "kind": "item", "value": 0, "ack": "durable"}));
+    assert_eq!(created["status"], 0, "{created}");
+    created["object"].clone()
+}
+
+fn set(object: &Value, value: u64, ack: &str) -> Value {
+    json!({"msg": "set", "object": object, "value": value, "ack": ack})
+}
+
+/// What a client has done that sets its object durably, one number after the other.
+#[derive(Debug, Default)]
+struct Written {
+    sent: u64,
+    acknowledged: u64,
+    /// Acknowledged after the word to end.
+    last: u64,
+    reasons: BTreeSet<String>,
+}
+
+/// Until it is to end and one more was acknowledged.
+fn write(client: &mut Client, object: &Value, is_over: &AtomicBool) -> Written {
+    let mut written = Written::default();
+    loop {
+        let ends = is_over.load(Ordering::Relaxed);
+        written.sent += 1;
+        let reply = ask(client, &set(object, written.sent, "durable"));
+        if reply["status"] == 0 {
+            written.acknowledged = written.sent;
+            if ends {
+                written.last = written.sent;
+                return written;
+            }
+        } else {
+            written.reasons.insert(reply["error"].as_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_what_is_durable_and_nothing_else_and_goes_on_when_there_is_room() {
+    let disk = match Disk::mount() {
+        Ok(disk) => disk,
+        Err(why) => {
+            println!("NOT SHOWN: no file system can be mounted here: {why}");
+            return;
+        }
+    };
+    let server = disk.start();
+    let mut writer = Client::log_in(server.listen, "writer");
+    let mut other = Client::log_in(server.listen, "other");
+    let (object, own) = (create(&mut writer), create(&mut other));
+    let ballast = disk.path().join("ballast");
+    let is_over = AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| write(&mut writer, &object, &is_over));
+        fill(&ballast);
+        failing_becomes(&server, 1);
+        // Nothing of what is refused has happened; all else goes on.
+        let refused = ask(&mut other, &set(&own, 1, "durable"));
+        assert_eq!(refused["error"], "level-unavailable", "{refused}");
+        assert_eq!(ask(&mut other, &json!({"msg": "get", "object": own}))["value"], 0);
+        assert_eq!(ask(&mut other, &set(&own, 2, "applied"))["status"], 0);
+        assert_eq!(ask(&mut other, &json!({"msg": "get", "object": own}))["value"], 2);
+        std::fs::remove_file(&ballast).unwrap();
+        failing_becomes(&server, 0);
+        is_over.store(true, Ordering::Relaxed);
+        writing.join().unwrap()
+    });
+    assert!(written.last > 0 && written.acknowledged > 0, "{written:?}");
+    let expected = ["level-unavailable", "log-behind", "not-durable"].map(str::to_owned);
+    assert!(written.reasons.is_subset(&BTreeSet::from(expected)), "{written:?}");
+    assert_eq!(ask(&mut other, &set(&own, 3, "durable"))["status"], 0);
+    println!("a full disk: {written:?}");
+    // What was acknowledged is on the disk, whatever becomes of the server.
+    server.signal(KILL);
+    server.wait();
+    let server = disk.start();
+    let mut client = Client::log_in(server.listen, "writer");
+    let found = ask(&mut client, &json!({"msg": "get", "object": object}))["value"].clone();
+    assert_eq!(found, written.last, "{written:?}");
+    assert_eq!(ask(&mut client, &json!({"msg": "get", "object": own}))["value"], 3);
+    server.stop();
+}
