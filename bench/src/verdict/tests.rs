@@ -1,5 +1,5 @@
 use super::*;
-use crate::profile::{chat, crowd};
+use crate::profile::{chat, crowd, durable, mixed};
 
 const MS: u64 = 1_000_000;
 
@@ -167,4 +167,27 @@ fn npcs_that_are_moved_late_are_a_limit_of_their_own() {
         let told = "98.99 % of the moves of NPCs in time, at least 99 %";
         assert_eq!(judged.reasons.iter().any(|reason| reason == told), limit.is_some());
     }
+}
+
+#[test]
+fn sets_beside_other_things_have_a_bound_of_their_own() {
+    let judged = |profile: &Profile, sets_ns: u64, measured: u64| {
+        let evidence = Evidence {
+            ticks_skipped: Some(0),
+            sets_ns: Some([0, sets_ns]),
+            sets_measured: Some(measured),
+            latency_ns: [0, 50 * MS],
+            lateness_ns: [0, 0],
+            ..good()
+        };
+        let Judgement { verdict, limited_by, reasons } = judge(profile, &evidence);
+        (verdict, limited_by, reasons.len())
+    };
+    let mixed = mixed::profile(50, 10_000, 1);
+    assert_eq!(judged(&mixed, 50 * MS, 1), (Verdict::Pass, None, 0));
+    assert_eq!(judged(&mixed, 50 * MS + 1, 1), (Verdict::Fail, Some(Limit::Latency), 1));
+    assert_eq!(judged(&mixed, 0, 0), (Verdict::Fail, Some(Limit::Integrity), 1));
+    // Where they are all there is, the latency is theirs already, and is not judged twice.
+    let durable = durable::profile(1_000, 1);
+    assert_eq!(judged(&durable, 51 * MS, 1), (Verdict::Pass, None, 0));
 }
