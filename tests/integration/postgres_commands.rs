@@ -98,6 +98,27 @@ fn servers_that_begin_at_once_make_the_tables_once() {
 }
 
 #[test]
+fn of_two_servers_one_exports_and_the_other_goes_on_when_it_has_ended() {
+    let postgres = PostgresServer::start();
+    let (one, other) = (World::new(&postgres, ""), World::new(&postgres, ""));
+    let server = one.start();
+    Client::log_in(server.listen, "ann");
+    wait_until_exported(&server);
+    let mut late = other.start();
+    Client::log_in(late.listen, "bob");
+    let told = late.logged("the export fails; changes stay in the log");
+    assert!(told["error"].as_str().unwrap().starts_with("export-busy"), "{told}");
+    assert_eq!(late.metric_of_server("warren_export_connected"), 0);
+    server.stop();
+    // Another world, so everything is copied.
+    late.logged("copied all objects to Postgres anew");
+    wait_until_exported(&late);
+    let digest = other.digest(&late);
+    late.stop();
+    assert_eq!(imported(&postgres, &other.beside("copy")), digest);
+}
+
+#[test]
 fn tables_of_a_newer_version_are_refused() {
     let postgres = PostgresServer::start();
     let world = World::new(&postgres, "");

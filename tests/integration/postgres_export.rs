@@ -56,6 +56,8 @@ fn a_world_moves_through_postgres_and_keeps_its_digest() {
     owner.send(format!("{}\n", json!({"msg": "delete", "object": last})));
     assert_eq!(owner.reply("delete")["status"], 0);
     wait_until_exported(&server);
+    let next = "SELECT next_address FROM warren.partitions WHERE partition = 171";
+    assert_eq!(postgres.sql(next).trim(), (highest + 1).to_string());
     assert_ne!(world.digest(&server), digest_before);
     let told = world.digest(&server);
     server.signal(TERMINATE);
@@ -242,11 +244,11 @@ fn a_log_that_has_waited_for_too_long_goes_and_everything_is_copied() {
     server.stop();
     postgres.end();
     let mut removed = 0;
-    // Each start begins a segment, and the bytes of two are too many.
+    // Segments are of 64 KiB: it takes some until there is more than 1 MiB of them.
     while removed == 0 {
         let server = world.start();
         player.objects.clear();
-        player.play(&mut Client::log_in(server.listen, "ann"), 50);
+        player.play(&mut Client::log_in(server.listen, "ann"), 2000);
         removed = server.metric_of_server("warren_log_segments_removed_total");
         server.stop();
     }

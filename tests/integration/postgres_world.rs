@@ -23,6 +23,7 @@ impl World {
         std::fs::create_dir_all(&folder).unwrap();
         let config = format!(
             "[log]\nformat = \"json\"\n[server]\ndata = {:?}\n[storage]\nsnapshot_interval_ms = 20\n\
+             segment_bytes = 65536\n\
              [limits]\nlogins_per_minute_per_address = 0\nlogins_per_minute_per_account = 0\n\
              messages_per_s = 100000\nmessages_burst = 100000\n\
              [export]\npostgres = {:?}\n{export}\n",

@@ -110,6 +110,19 @@ impl LogTail {
         Ok(None)
     }
 
+    /// The log's salt, by which it is told from others. None: it was never begun.
+    ///
+    /// # Errors
+    /// [`TailError::Unreadable`].
+    pub fn salt(folder: &Path) -> Result<Option<u32>, TailError> {
+        for segment in numbers(folder)? {
+            if let Some((_, header)) = open_segment(folder, segment)? {
+                return Ok(Some(header.salt));
+            }
+        }
+        Ok(None)
+    }
+
     /// The number of the next commit.
     #[must_use]
     pub fn position(&self) -> u64 {

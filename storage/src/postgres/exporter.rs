@@ -11,7 +11,7 @@ use super::merge::Changes;
 use super::writer::{ExportCursor, Writer};
 use super::{ChangeError, PostgresError, PostgresPlace};
 use crate::StateStore;
-use crate::delta_log::{LogTail, TailCommit, TailError};
+use crate::delta_log::{LogTail, TailError};
 use crate::log_executor::{LogNeeds, LogProgress};
 use crate::state_store::StoreError;
 
@@ -224,19 +224,17 @@ impl Exporter {
     fn follow(&self, cursor: ExportCursor) -> Result<Result<LogTail, CopyReason>, TailError> {
         let folder = &self.source.log_folder;
         let durable = self.source.progress.durable_commit();
+        // Of a world without a log nothing says whether it was this one.
+        let Some(log) = cursor.log else { return Ok(Err(CopyReason::FirstExport)) };
+        if LogTail::salt(folder)? != Some(log) {
+            return Ok(Err(CopyReason::OtherLog));
+        }
         if cursor.commit > durable {
             return Ok(Err(CopyReason::CursorAhead));
         }
         // Right behind a full copy the cursor knows no commit.
         let Some(checksum) = cursor.checksum else {
-            let mut tail = LogTail::open(folder, cursor.commit + 1);
-            let is_ours = match tail.next(durable) {
-                Ok(commit) => commit.is_none_or(|commit| is_log(cursor, &commit)),
-                Err(TailError::Gone { .. }) => return Ok(Err(CopyReason::LogGone)),
-                Err(error) => return Err(error),
-            };
-            let tail = LogTail::open(folder, cursor.commit + 1);
-            return Ok(if is_ours { Ok(tail) } else { Err(CopyReason::OtherLog) });
+            return Ok(Ok(LogTail::open(folder, cursor.commit + 1)));
         };
         let mut tail = LogTail::open(folder, cursor.commit);
         let known = match tail.next(durable) {
@@ -244,13 +242,8 @@ impl Exporter {
             Err(TailError::Gone { .. }) => return Ok(Err(CopyReason::LogGone)),
             Err(error) => return Err(error),
         };
-        if !is_log(cursor, &known) {
-            return Ok(Err(CopyReason::OtherLog));
-        }
-        if known.crc != checksum {
-            return Ok(Err(CopyReason::OtherHistory));
-        }
-        Ok(Ok(tail))
+        let is_known = known.crc == checksum;
+        Ok(if is_known { Ok(tail) } else { Err(CopyReason::OtherHistory) })
     }
 
     /// Copies all objects as the store has them now, each as of its own moment. The log from its oldest
@@ -265,7 +258,7 @@ impl Exporter {
         let ExportSource { store, log_folder, progress, .. } = &self.source;
         // Before the first row is read: what is removed from here on is behind all rows.
         let first = LogTail::first_commit(log_folder)?.unwrap_or(1);
-        let log = first_salt(log_folder, first, progress.durable_commit())?;
+        let log = LogTail::salt(log_folder)?;
         let mut copy = writer.begin_copy().await?;
         let mut after = None;
         loop {
@@ -292,21 +285,6 @@ impl Exporter {
     fn need(&self, commit: u64) {
         self.source.needs.exported(commit, self.source.log_bytes_max);
     }
-}
-
-/// Whether the commit is of the cursor's log.
-fn is_log(cursor: ExportCursor, commit: &TailCommit<'_>) -> bool {
-    cursor.log.is_none_or(|log| log == commit.salt)
-}
-
-/// The salt of the log, if it has a commit.
-fn first_salt(
-    folder: &std::path::Path,
-    first: u64,
-    durable: u64,
-) -> Result<Option<u32>, TailError> {
-    let mut tail = LogTail::open(folder, first);
-    Ok(tail.next(durable)?.map(|commit| commit.salt))
 }
 
 /// Commits behind the cursor as far as one round goes, and where the cursor is then.

@@ -69,7 +69,7 @@ const COPY_PARTITIONS: &str = "COPY partitions (partition, next_address) FROM ST
 /// Up to where the tables are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportCursor {
-    /// The salt of the log; none: it had no commit yet.
+    /// The salt of the log; none: it was not begun yet.
     pub log: Option<u32>,
     /// The last commit that is in the tables.
     pub commit: u64,
