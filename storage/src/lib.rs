@@ -10,6 +10,8 @@
 //! format of what stands in it. [`delta_log`] is the log of all changes: its format, writer and
 //! recovery.
 //!
+//! [`postgres`] follows that log into Postgres, and brings a world back from there: it alone has SQL.
+//!
 //! Invariants: a batch is stored as a whole or not at all; what is stored is never newer than the log;
 //! bytes from the disk are checked before they are read; an address that was given away is never given away again.
 
