@@ -570,11 +570,22 @@ mod tests {
             "stall printer",
             "stall disk --users 1",
             "stall disk --duration 0",
+            "stall postgres disk",
+            "stall postgres --rounds 0",
         ] {
             assert!(parse(&format!("warren-bench {arguments}")).is_err(), "{arguments}");
         }
         let connect = "run chat --users 8 --connect 127.0.0.1:1 --server-pid 5";
         assert!(parse(&format!("warren-bench {connect} --admin 127.0.0.1:2")).is_ok());
+    }
+
+    #[test]
+    fn what_stands_still_is_named() {
+        for (name, what) in [("disk", Stalled::Disk), ("postgres", Stalled::Postgres)] {
+            let parsed = parse(&format!("warren-bench stall {name} --users 8")).unwrap();
+            let Action::Stall(stall) = parsed.action else { panic!("not stall") };
+            assert_eq!((stall.what, stall.users), (what, 8));
+        }
     }
 
     #[test]

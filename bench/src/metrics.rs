@@ -1,5 +1,7 @@
 //! What a server says of its own work: its `/metrics`, read before and after the measured part.
 
+pub mod export;
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddrV4, TcpStream};
@@ -9,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 
+use self::export::ExportCounts;
 use crate::clock;
 use crate::turn_times::TurnTimes;
 
@@ -97,6 +100,7 @@ pub struct Reading {
     state: StateCounts,
     worlds: WorldCounts,
     log: LogCounts,
+    export: ExportCounts,
     tls_connections: u64,
 }
 
@@ -115,6 +119,8 @@ pub struct Work {
     pub worlds: WorldCounts,
     /// What the delta log did in between.
     pub log: LogCounts,
+    /// What the exporter did in between.
+    pub export: ExportCounts,
     /// Connections in TLS at the end.
     pub tls_connections: u64,
 }
@@ -133,6 +139,7 @@ impl Reading {
             state: StateCounts::parse(&text),
             worlds: WorldCounts::parse(&text),
             log: LogCounts::parse(&text),
+            export: ExportCounts::parse(&text),
             tls_connections: sum(&text, "warren_tls_connections").unwrap_or(0),
         })
     }
@@ -330,6 +337,7 @@ impl Work {
             turn_times: after.turn_times.since(&before.turn_times),
             worlds: after.worlds.since(&before.worlds),
             log: after.log.since(&before.log),
+            export: after.export.since(&before.export),
             stored: after.state.stored.saturating_sub(before.state.stored),
             tls_connections: after.tls_connections,
         })

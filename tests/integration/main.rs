@@ -22,6 +22,8 @@ mod operations;
 mod postgres_commands;
 mod postgres_export;
 mod postgres_figures;
+#[path = "../../bench/src/process/postgres.rs"]
+mod postgres_process;
 mod postgres_server;
 mod postgres_world;
 mod protocols;

@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, value_parser};
+use serde::Serialize;
 
 use super::{LoadArguments, ProfileName};
 use crate::attack::parse_setting;
 use crate::wire::Protocol;
 
 /// What stands still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Stalled {
     /// The file system of the data folder: one of its own, which is frozen
     Disk,
+    /// The PostgreSQL to which the server exports: one of its own, all of whose processes are stopped
+    Postgres,
 }
 
 /// What `stall` takes.

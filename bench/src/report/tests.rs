@@ -2,6 +2,7 @@ use super::*;
 use crate::generator::control::Counters;
 use crate::histogram::Latencies;
 use crate::ledger::{Account, WorldTally};
+use crate::metrics::export::ExportCounts;
 use crate::metrics::{LogCounts, WorldCounts};
 use crate::profile::{chat, crowd, idle};
 use crate::turn_times::TurnTimes;
@@ -87,6 +88,7 @@ fn outcome() -> Outcome {
             turn_times: TurnTimes::default(),
             stored: 0,
             log: LogCounts::default(),
+            export: ExportCounts::default(),
             worlds: WorldCounts { ticks: 70, ..WorldCounts::default() },
             tls_connections: 999,
         }),

@@ -1,12 +1,15 @@
 //! What a stall has shown, as JSON and as a table.
 
+pub mod export;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use self::export::ExportReport;
 use crate::ab;
-use crate::arguments::StallArguments;
+use crate::arguments::{StallArguments, Stalled};
 use crate::attack::report::{Comparison, MEASURE_COUNT, Phase, PhaseReport};
 use crate::attack::scenario::LATENESS_MAX;
 use crate::generator::setters::SetReport;
@@ -37,14 +40,16 @@ pub struct RoundsReport {
     pub sets: SetReport,
     /// Commits of the log in the measured parts.
     pub log_commits: u64,
+    /// Of these and earlier ones those that were exported then.
+    pub exported_commits: u64,
     /// How long turns took in the measured part of each round.
     pub turns: Vec<LongTurns>,
-    /// For how long the disk stood still in each round, in seconds.
+    /// For how long all stood still in each round, in seconds.
     pub stalled_s: Vec<f64>,
 }
 
 impl Rounds {
-    /// Takes in a round, in which the disk stood still for so long.
+    /// Takes in a round, in which it stood still for so long.
     pub fn add(&mut self, outcome: &Outcome, stall_ns: Option<u64>) {
         self.phase.add(outcome, 0.0);
         let told = &mut self.told;
@@ -53,10 +58,24 @@ impl Rounds {
         }
         if let Ok(work) = &outcome.server_work {
             told.log_commits += work.log.commits;
+            told.exported_commits += work.export.commits;
             told.turns.extend(work.turn_times.long_turns());
         }
         told.stalled_s.extend(stall_ns.map(|ns| ns as f64 / 1e9));
     }
+}
+
+/// What was seen beside the rounds.
+#[derive(Debug)]
+pub struct Seen {
+    /// What the server's data lay on.
+    pub file_system: String,
+    /// Where that was mounted, if it was for this.
+    pub mount: Option<PathBuf>,
+    /// What became of the export, where there was one.
+    pub export: Option<ExportReport>,
+    /// The server served to the end, and ended well.
+    pub is_well: bool,
 }
 
 /// What a stall has shown.
@@ -65,11 +84,11 @@ pub struct StallReport {
     /// The command.
     pub command: String,
     /// What stood still.
-    pub stalled: &'static str,
+    pub stalled: Stalled,
     /// What the server's data lay on.
     pub file_system: String,
-    /// Where that was mounted.
-    pub mount: PathBuf,
+    /// Where that was mounted, if it was for this.
+    pub mount: Option<PathBuf>,
     /// Users, and milliseconds between two lines and between two sets of one.
     pub users: u32,
     /// Between two lines.
@@ -88,6 +107,8 @@ pub struct StallReport {
     pub without_rounds: RoundsReport,
     /// With it.
     pub with_rounds: RoundsReport,
+    /// What became of the export, where there was one.
+    pub export: Option<ExportReport>,
     /// How latencies compare, by each measure.
     pub comparisons: Vec<Comparison>,
     /// Shards and generators had their cores before everyone else who wanted them.
@@ -103,20 +124,20 @@ pub struct StallReport {
 }
 
 impl StallReport {
-    /// Judges what was seen. `is_well`: the server served to the end, and ended well.
+    /// Judges what was seen.
     #[must_use]
     pub fn new(
         arguments: &StallArguments,
         circumstances: &Circumstances,
         setup: &Setup,
-        (file_system, mount): (String, PathBuf),
         [without, with]: [Rounds; 2],
-        is_well: bool,
+        seen: Seen,
     ) -> Self {
+        let Seen { file_system, mount, export, is_well } = seen;
         let compare = |at| Comparison::new(at, &without.phase, &with.phase);
         let mut report = Self {
             command: std::env::args().collect::<Vec<String>>().join(" "),
-            stalled: "disk",
+            stalled: arguments.what,
             file_system,
             mount,
             users: arguments.users,
@@ -124,6 +145,7 @@ impl StallReport {
             set_period_ms: arguments.set_period_ms,
             shards: arguments.shards,
             ratio_max: RATIO_MAX,
+            export,
             comparisons: (0..MEASURE_COUNT).map(compare).collect(),
             without: without.phase.told(),
             with: with.phase.told(),
@@ -205,12 +227,22 @@ impl StallReport {
         }
         let commits = self.with_rounds.log_commits;
         let rounds = self.with_rounds.stalled_s.len() as u64;
-        check(
-            commits > rounds * STALLED_COMMITS_MAX,
-            format!("{commits} commits while the disk stood still: it did not"),
-        );
+        match self.stalled {
+            Stalled::Disk => check(
+                commits > rounds * STALLED_COMMITS_MAX,
+                format!("{commits} commits while the disk stood still: it did not"),
+            ),
+            Stalled::Postgres => check(commits == 0, "no commits with the stall".to_owned()),
+        }
         check(self.without_rounds.log_commits == 0, "no commits without the stall".to_owned());
+        let exported = self.exported_commits();
+        faults.extend(self.export.iter().flat_map(|export| export.faults(exported)));
         faults
+    }
+
+    /// Commits that were exported in the measured parts without the stall and with it.
+    fn exported_commits(&self) -> [u64; 2] {
+        [&self.without_rounds, &self.with_rounds].map(|rounds| rounds.exported_commits)
     }
 
     /// The table for the terminal.
@@ -222,7 +254,11 @@ impl StallReport {
             let _ = writeln!(text, "{label:<26}{value}");
         };
         let Self { users, period_ms, set_period_ms, .. } = self;
-        row("stalled", format!("the {}: {}, frozen", self.stalled, self.file_system));
+        let stalled = match self.stalled {
+            Stalled::Disk => format!("the disk: {}, frozen", self.file_system),
+            Stalled::Postgres => "Postgres: all of its processes, stopped".to_owned(),
+        };
+        row("stalled", stalled);
         row(
             "users",
             format!(
@@ -250,6 +286,10 @@ impl StallReport {
         }
         let stalled = self.with_rounds.stalled_s.iter().map(|s| format!("{s:.2}"));
         row("stood still", format!("{} s", stalled.collect::<Vec<String>>().join(", ")));
+        let exported = self.exported_commits();
+        for (label, value) in self.export.iter().flat_map(|export| export.rows(exported)) {
+            row(label, value);
+        }
         row(
             "generators",
             format!("{:.2} cores, then {:.2}", self.without.generator_cpu, self.with.generator_cpu),

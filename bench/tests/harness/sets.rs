@@ -1,4 +1,4 @@
-//! The profiles `durable` and `mixed` at a smoke size, and chat beside a disk that stands still.
+//! The profiles `durable` and `mixed` at a smoke size, and chat beside a disk and a Postgres that stand still.
 
 use std::process::Command;
 
@@ -29,13 +29,12 @@ fn warren_holds_the_smoke_sizes_of_durable_and_mixed() {
     }
 }
 
-/// Where the machine lets us mount and freeze a file system.
-#[test]
-fn chat_goes_on_beside_a_frozen_disk() {
+/// The report of a stall at a smoke size, or nothing where the machine does not let us make one.
+fn stall(what: &str) -> Option<Value> {
     server_program();
-    let path = report_path("stall");
+    let path = report_path(&format!("stall-{what}"));
     let output = Command::new(env!("CARGO_BIN_EXE_warren-bench"))
-        .args(["stall", "disk", "--users", "64", "--rounds", "1", "--duration", "1"])
+        .args(["stall", what, "--users", "64", "--rounds", "1", "--duration", "1"])
         .args(["--warm-up", "1", "--json"])
         .arg(&path)
         .output()
@@ -44,7 +43,7 @@ fn chat_goes_on_beside_a_frozen_disk() {
     if output.status.code() == Some(77) {
         assert!(told.contains("nothing was shown"), "{told}");
         println!("NOT SHOWN: {told}");
-        return;
+        return None;
     }
     let report: Value = serde_json::from_slice(&std::fs::read(&path).expect(&told)).unwrap();
     std::fs::remove_file(path).unwrap();
@@ -55,9 +54,30 @@ fn chat_goes_on_beside_a_frozen_disk() {
         assert_eq!((&sets["unanswered"], &sets["unread"]), (&0.into(), &0.into()), "{sets}");
         assert!(sets["durable"].as_u64() > Some(0), "{sets}");
     }
-    assert_eq!(report["with_rounds"]["log_commits"], 0, "it stood still");
     assert_eq!((&report["with"]["lost"], &report["with"]["disconnects"]), (&0.into(), &0.into()));
+    Some(report)
+}
+
+#[test]
+fn chat_goes_on_beside_a_frozen_disk() {
+    let Some(report) = stall("disk") else { return };
+    assert_eq!(report["with_rounds"]["log_commits"], 0, "it stood still");
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
     let mount = report["mount"].as_str().expect("where it was");
     assert!(!mounts.contains(mount) && !std::path::Path::new(mount).exists(), "{mounts}");
+}
+
+#[test]
+fn chat_goes_on_beside_a_stopped_postgres_and_all_is_exported_then() {
+    let Some(report) = stall("postgres") else { return };
+    let count = |key: &str| report.pointer(key).and_then(Value::as_u64).expect(key);
+    assert_eq!(count("/with_rounds/exported_commits"), 0, "it stood still");
+    assert!(count("/with_rounds/log_commits") > 0 && count("/without_rounds/log_commits") > 0);
+    let export = &report["export"];
+    assert_eq!(export["is_caught_up"], true, "{export}");
+    assert_eq!(count("/export/counts/full_copies"), 1, "{export}");
+    assert_eq!(count("/export/counts/gaps"), 0, "{export}");
+    // Each user's object is among them.
+    assert!(count("/export/server/objects") > 64, "{export}");
+    assert_eq!(export["tables"], export["server"]);
 }
