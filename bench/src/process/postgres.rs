@@ -63,7 +63,9 @@ impl PostgresProcess {
         }
         let mut initdb = server.command(&program("initdb"))?;
         initdb.args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"]);
-        let made = initdb.arg("-D").arg(server.data()).output()?;
+        let made = initdb.arg("-D").arg(server.data()).output().map_err(|error| {
+            io::Error::new(error.kind(), format!("initdb cannot be started: {error}"))
+        })?;
         if !made.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).trim()));
         }
