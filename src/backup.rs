@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 
 use crate::admin::make_runtime;
 use crate::ctl::{AdminArguments, Failure, find_endpoint, tell_refusal};
+use crate::data_folder::{DataFolder, LOCK_FILE};
 use crate::fatal::{Fatal, FatalReason};
+use crate::state::RESTORE_FOLDER;
 
 use folder::{BackupError, Manifest, failed, make_empty, sync};
 pub(crate) use maker::{BackupSource, BackupState, Backups, NotBegun};
@@ -39,8 +41,8 @@ const RESTORE_EXAMPLES: &str = "\
 Examples:
   warren restore /var/backups/warren/2026-11-22 --data /var/lib/warren
 
-Every file is compared with the list of the backup. The data folder must be empty or not there; it is
-there when all of it is. Run it as the user that the server runs as.
+Every file is compared with the list of the backup. The data folder must be empty or not there; no
+server starts on it before all of it is there. Run it as the user that the server runs as.
 
 Exit status: 0 when the data folder is there; 65 when the backup is not whole; 71 when the folder
 cannot be made.";
@@ -84,14 +86,23 @@ pub fn back_up(
     let client = find_endpoint(&arguments.admin)?;
     let folder = absolute(&arguments.folder)
         .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
+    let folder = folder.to_str().ok_or_else(|| {
+        let detail = format!("{}: this is not UTF-8", folder.display());
+        Fatal::new(FatalReason::SystemRefused, detail)
+    })?;
     let made = make_runtime()?.block_on(async {
-        let body = json!({ "folder": folder.to_string_lossy() });
+        let body = json!({ "folder": folder });
         client.ask(Method::POST, "/api/backup", Some(body)).await?.done()?;
         // Each answer comes when there is something to tell, or after a while.
         loop {
             let answer = client.ask(Method::GET, "/api/backup", None).await?.done()?;
-            if answer["phase"] == "done" {
-                return Ok(answer);
+            match answer["phase"].as_str() {
+                Some("done") if answer["folder"] == *folder => return Ok(answer),
+                Some("running") => {}
+                _ => {
+                    let detail = "it has made another backup meanwhile, or was started anew";
+                    return Err(client.no_answer(detail).into());
+                }
             }
         }
     });
@@ -120,6 +131,8 @@ fn words_of(answer: &Value) -> String {
 /// The backup is not whole, or the folder cannot be made.
 pub fn restore(arguments: &RestoreArguments, out: &mut dyn Write) -> Result<ExitCode, Fatal> {
     let RestoreArguments { folder, data } = arguments;
+    // Nobody else begins with it meanwhile.
+    let reserved = DataFolder::reserve(data)?;
     let manifest = restore_to(folder, data).map_err(|error| {
         let reason = match error {
             BackupError::Unfinished { .. } | BackupError::Damaged { .. } => {
@@ -129,27 +142,33 @@ pub fn restore(arguments: &RestoreArguments, out: &mut dyn Write) -> Result<Exit
         };
         Fatal::new(reason, error)
     })?;
+    drop(reserved);
     let (files, bytes) = (manifest.files.len(), manifest.bytes());
     let _ = writeln!(out, "{}: {files} files, {bytes} bytes", data.display());
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes it in a folder within, and moves it from there: the folder keeps its owner and its place, and
+/// until the end no server starts on it.
 fn restore_to(folder: &Path, data: &Path) -> Result<Manifest, BackupError> {
     let manifest = Manifest::read(folder)?;
-    let data = absolute(data).map_err(failed(data))?;
-    make_empty(&data)?;
-    // A server that starts meanwhile finds an empty folder, and takes its name from under this.
-    let name = data.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let beside = data.with_file_name(format!(".{name}.restoring"));
-    let _ = std::fs::remove_dir_all(&beside);
-    make_empty(&beside)?;
-    let copied = manifest.copy_files(folder, &beside).and_then(|()| {
-        // It replaces an empty folder, and nothing else.
-        std::fs::rename(&beside, &data).map_err(failed(&data))?;
-        data.parent().map_or(Ok(()), sync)
-    });
-    if copied.is_err() {
-        let _ = std::fs::remove_dir_all(&beside);
+    let entries = std::fs::read_dir(data).map_err(failed(data))?;
+    let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+    if names.any(|name| name.is_ok_and(|name| name != LOCK_FILE)) {
+        return Err(BackupError::NotEmpty { path: data.to_owned() });
     }
-    copied.map(|()| manifest)
+    let within = data.join(RESTORE_FOLDER);
+    make_empty(&within)?;
+    if let Err(error) = manifest.copy_files(folder, &within).and_then(|()| sync(data)) {
+        let _ = std::fs::remove_dir_all(&within);
+        return Err(error);
+    }
+    for entry in std::fs::read_dir(&within).map_err(failed(&within))? {
+        let name = entry.map_err(failed(&within))?.file_name();
+        std::fs::rename(within.join(&name), data.join(&name)).map_err(failed(&within))?;
+    }
+    sync(data)?;
+    std::fs::remove_dir(&within).map_err(failed(&within))?;
+    sync(data)?;
+    Ok(manifest)
 }

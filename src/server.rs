@@ -1,10 +1,12 @@
 //! A server: the only place that starts threads. Start order: data folder and store, sockets,
 //! shards with their rings and their state, then the word to go; it ends in the reverse order.
 
+mod ending;
+
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -49,6 +51,8 @@ use crate::stop_signals::{StopSignal, StopSignals};
 use crate::storage::{Storage, Writers};
 use crate::tls::{self, TlsWatch};
 use crate::topology::{Topology, inherited_cores, pin_current_thread};
+
+use ending::{EndReport, ShardEnd, all_stored, await_end, shard_failed};
 
 /// A ban that is under way when the server ends gets so long to reach the disk, and a backup to stop.
 const OFFICE_WAIT: Duration = Duration::from_secs(5);
@@ -147,12 +151,27 @@ impl Server {
         log: &LogGuard,
         reload: Option<Reload>,
     ) -> Result<Option<Self>, Fatal> {
+        let mut store_life = Weak::new();
+        let started = Self::start_all(config, log, reload, &mut store_life);
+        if started.is_err() {
+            await_end(&store_life);
+        }
+        started
+    }
+
+    fn start_all(
+        config: &ServerConfig,
+        log: &LogGuard,
+        reload: Option<Reload>,
+        store_life: &mut Weak<()>,
+    ) -> Result<Option<Self>, Fatal> {
         let renewals = reload.as_ref().map(Reload::renewals).unwrap_or_default();
         let mut office = Office::open(reload)?;
         office.manager.loading();
         let identity = config.tls.files.as_ref().map(read_identity).transpose()?;
         let data = config.data.as_deref().map(DataFolder::reserve).transpose()?;
         let stored = config.data.as_deref().map(StateFolder::open).transpose()?;
+        *store_life = stored.as_ref().map(|stored| stored.store.life()).unwrap_or_default();
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let topology = Topology::new(&inherited_cores(), config.shards);
         warn(config, &topology);
@@ -252,6 +271,7 @@ impl Server {
             status: format!("serving on {listen}, admin on {endpoint}"),
         };
         let (tokens, data) = (admin.take_token_files(), self.data);
+        let store_life = storage.as_ref().map(|it| it.stored.store.life()).unwrap_or_default();
         let served = admin.run(&runtime, Arc::clone(&desk), async {
             // Whoever reads the addresses may send a signal at once.
             print_addresses(listen, &endpoint);
@@ -276,6 +296,8 @@ impl Server {
             for handle in &wake_handles {
                 handle.wake();
             }
+            // It has the store open. One that does not give up in time ends without a list.
+            let _ = tokio::time::timeout(OFFICE_WAIT, desk.backups.close()).await;
             tokio::select! {
                 drained = all_stored(shard_ends, shards_left, storage, result.is_ok()) => {
                     if result.is_ok() {
@@ -286,8 +308,7 @@ impl Server {
             }
             // While the endpoint listens, the next server does not start: what it is to have is free
             // before, and nothing of it is taken away behind its back.
-            let at_rest = async { tokio::join!(desk.bans.close(), desk.backups.close()) };
-            let is_at_rest = tokio::time::timeout(OFFICE_WAIT, at_rest).await.is_ok();
+            let is_at_rest = tokio::time::timeout(OFFICE_WAIT, desk.bans.close()).await.is_ok();
             drop(tokens);
             if result.is_ok() && is_at_rest {
                 drop(data);
@@ -296,6 +317,7 @@ impl Server {
         });
         // A file that is being read again is nothing to wait for.
         runtime.shutdown_background();
+        await_end(&store_life);
         served.and(result)
     }
 }
@@ -372,51 +394,6 @@ fn print_addresses(listen: SocketAddr, admin: &Endpoint) {
     let _ = out.flush();
 }
 
-/// The shards that are left have ended, and what they had to store is stored. The state is complete
-/// only if none has failed.
-async fn all_stored(
-    mut shard_ends: UnboundedReceiver<ShardEnd>,
-    shards_left: usize,
-    storage: Option<Storage>,
-    mut is_complete: bool,
-) -> Result<(), Fatal> {
-    let storage = storage.map(|it| (it.stored, (it.writer.drain(), it.log, it.export)));
-    let (stored, writing) = storage.unzip();
-    let mut left = StateSummary::default();
-    let mut is_stored = true;
-    for _ in 0..shards_left {
-        match shard_ends.recv().await {
-            Some(ShardEnd::Drained(state)) => left += state,
-            Some(ShardEnd::Unstored) => is_stored = false,
-            _ => is_complete = false,
-        }
-    }
-    if let Some((written, mut log, export)) = writing {
-        // What shards still have is worth nothing without the log.
-        log.ended().await?;
-        written.await?;
-        if let Some(export) = export {
-            export.drain().await;
-        }
-    }
-    if !is_complete {
-        return Err(shard_failed());
-    }
-    if !is_stored {
-        let detail = "the delta log has not got everything in time";
-        return Err(Fatal::new(FatalReason::StateNotStored, detail));
-    }
-    if let Some(stored) = stored {
-        stored.close()?;
-        left.log("state stored");
-    }
-    Ok(())
-}
-
-fn shard_failed() -> Fatal {
-    Fatal::new(FatalReason::ThreadFailed, "a shard thread ended by itself")
-}
-
 /// Says in the log what an operator should know of the configuration.
 fn warn(config: &ServerConfig, topology: &Topology) {
     if let Some(warning) = topology.warning() {
@@ -467,28 +444,6 @@ struct ShardParts {
     log: Option<LogPort>,
 }
 
-/// How a shard thread has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ShardEnd {
-    Drained(StateSummary),
-    /// The delta log has not got all that it has changed.
-    Unstored,
-    Failed,
-}
-
-/// Says at its drop how the shard thread has ended.
-struct EndReport {
-    sender: UnboundedSender<ShardEnd>,
-    end: ShardEnd,
-}
-
-impl Drop for EndReport {
-    fn drop(&mut self) {
-        // Nobody listens any more when the process is on its way out.
-        let _ = self.sender.send(self.end);
-    }
-}
-
 fn start_shard(
     parts: ShardParts,
     ready: UnboundedSender<Result<Ready, Fatal>>,
@@ -522,8 +477,17 @@ fn start_shard(
         let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
         let turn = ShardTurn::new(engine, mesh, shard_count);
         let (wakes_sent, gives_up_log) = (0, false);
-        let port =
-            ShardPort { reactor, hand_over, tls, peers, wakes_sent, control, log, gives_up_log };
+        let port = ShardPort {
+            reactor,
+            hand_over,
+            tls,
+            peers,
+            wakes_sent,
+            control,
+            log,
+            gives_up_log,
+            was_log_failing: false,
+        };
         let snapshots = snapshots.map(SnapshotOutlet::new);
         let turn_interval_ns = config.reactor.turn_interval_us * 1_000;
         let thread = ShardThread { turn, port, state, clock, snapshots, turn_interval_ns };

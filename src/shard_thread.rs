@@ -29,6 +29,8 @@ use crate::tls::TlsWatch;
 const DRAIN_SETTLE_NS: u64 = 100_000_000;
 /// How long it goes on then where replies wait for the delta log. What waits still is answered `not-durable`.
 const DRAIN_LOG_NS_MAX: u64 = 5_000_000_000;
+/// How long it settles when the log was given up.
+const DRAIN_GIVEN_UP_NS: u64 = 1_000_000_000;
 /// How long a draining shard waits for its clients to take what is theirs.
 const DRAIN_NS_MAX: u64 = 5_000_000_000;
 /// How soon a shard looks again at a peer whose ring was full.
@@ -123,6 +125,8 @@ pub(crate) struct ShardPort {
     pub(crate) log: Option<LogPort>,
     /// Nobody waits for the log any more.
     pub(crate) gives_up_log: bool,
+    /// What the last turn was told of the log.
+    pub(crate) was_log_failing: bool,
 }
 
 impl ClientPort for ShardPort {
@@ -142,7 +146,8 @@ impl ClientPort for ShardPort {
         if let Some(log) = &mut self.log {
             log.take_durable(|group, sequence| inputs.durable.push((group, sequence)));
             let is_behind = log.waiting_bytes() > LOG_WAITING_BYTES_MAX;
-            let fails = log.is_failing() || self.gives_up_log;
+            self.was_log_failing = log.is_failing();
+            let fails = self.was_log_failing || self.gives_up_log;
             inputs.log = Some(LogCondition { fails, is_behind });
         }
     }
@@ -176,9 +181,10 @@ impl ShardPort {
         self.hand_over.has_input() && self.reactor.takes_arrivals()
     }
 
-    /// Whether something has become durable.
+    /// Whether something has become durable, or the log fails or works again.
     fn has_news_of_log(&self) -> bool {
-        self.log.as_ref().is_some_and(LogPort::has_durable)
+        let is_news = |log: &LogPort| log.has_durable() || log.is_failing() != self.was_log_failing;
+        self.log.as_ref().is_some_and(is_news)
     }
 
     /// Whether something waits for a full ring.
@@ -243,6 +249,9 @@ impl ShardThread {
             drain = self.advance_drain(drain, now.monotonic_ns);
             let is_draining = drain != Drain::NotAsked;
             let published = self.turn.turn(now, is_draining, &mut self.port);
+            if is_draining {
+                self.port.peers.note_log_awaited(shard, self.turn.shard().awaits_log());
+            }
             let clock = self.clock;
             self.turn.think(|| clock.monotonic_ns());
             counters.mesh_batches_published += published.batches;
@@ -261,8 +270,9 @@ impl ShardThread {
             };
             self.sleep(shard, now.monotonic_ns, ends_ns);
         }
-        // Nobody wakes a shard that is gone.
+        // Nobody wakes a shard that is gone, or waits for what it waited for.
         self.port.peers.announce_awake(shard);
+        self.port.peers.note_log_awaited(shard, false);
         // What is left to store may take longer than a turn may.
         self.state.shard(shard.index()).end();
         self.hand_over_rest().then(|| StateSummary::of(self.turn.shard()))
@@ -331,10 +341,6 @@ impl ShardThread {
     /// Takes the next step of the end, when its time has come.
     fn advance_drain(&mut self, drain: Drain, now_ns: u64) -> Drain {
         let ends_ns = now_ns + DRAIN_SETTLE_NS;
-        if drain != Drain::NotAsked {
-            let shard = self.turn.shard();
-            self.port.peers.note_log_awaited(shard.id(), shard.awaits_log());
-        }
         match drain {
             Drain::NotAsked if self.port.peers.is_draining() => {
                 self.port.reactor.stop_accepting();
@@ -346,8 +352,10 @@ impl ShardThread {
             {
                 let is_log_awaited = self.port.peers.is_log_awaited();
                 self.port.gives_up_log = now_ns >= log_ends_ns;
-                // What has just become durable is told, perhaps by way of a peer.
-                if is_log_awaited || was_log_awaited {
+                // What has just become durable is told, perhaps by way of a peer; one that has failed waits for
+                // ever.
+                let is_over = now_ns >= log_ends_ns + DRAIN_GIVEN_UP_NS;
+                if (is_log_awaited || was_log_awaited) && !is_over {
                     return Drain::Settling {
                         ends_ns,
                         log_ends_ns,

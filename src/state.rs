@@ -21,6 +21,8 @@ use crate::fatal::{Fatal, FatalReason};
 pub(crate) const STATE_FOLDER: &str = "state";
 /// The delta log's folder in the data folder.
 pub(crate) const LOG_FOLDER: &str = "log";
+/// There while a backup is being restored.
+pub(crate) const RESTORE_FOLDER: &str = "restoring";
 
 /// How much state there is, and its digest: equal for equal objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +75,11 @@ pub(crate) struct StateFolder {
 impl StateFolder {
     /// Opens the store, and says in the log from when it is.
     pub(crate) fn open(folder: &Path) -> Result<Self, Fatal> {
+        let restoring = folder.join(RESTORE_FOLDER);
+        if restoring.exists() {
+            let detail = format!("{}: a restore was not finished", restoring.display());
+            return Err(Fatal::new(FatalReason::StateUnusable, detail));
+        }
         let (store, opened) = StateStore::open(&folder.join(STATE_FOLDER)).map_err(unusable)?;
         let epoch = u32::try_from(opened.start).map(Epoch).map_err(|_| {
             Fatal::new(FatalReason::StateUnusable, "the store was opened 2^32 times")

@@ -43,8 +43,8 @@ impl Writers {
         let export =
             export.map(|export| UnstartedExport::prepare(export, stored, state)).transpose()?;
         stored.tell_positions(&state.snapshots().log_needs)?;
-        let writer = SnapshotWriter::start(Arc::clone(&stored.store), state.snapshots())?;
         let (ports, log) = UnstartedLog::read(stored, config, state)?;
+        let writer = SnapshotWriter::start(Arc::clone(&stored.store), state.snapshots())?;
         let (writer, delta_log) = (Some(writer), Some(log));
         Ok(Self { writer, delta_log, export, log_ports: ports.into_iter() })
     }

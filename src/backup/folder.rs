@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,12 @@ pub(crate) enum BackupError {
     /// The folder that is to be filled has something in it.
     #[error("{path}: there is something in it already", path = path.display())]
     NotEmpty {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The folder for the backup is a part of what is backed up.
+    #[error("{path}: this is in the data folder", path = path.display())]
+    WithinData {
         /// Which.
         path: PathBuf,
     },
@@ -101,6 +108,7 @@ impl Manifest {
         let warren = env!("CARGO_PKG_VERSION").to_owned();
         let manifest = Self { version: VERSION, warren, taken_ms, commit, files };
         sync_folders(folder)?;
+        folder.parent().map_or(Ok(()), sync)?;
         manifest.write(folder)?;
         Ok(manifest)
     }
@@ -146,14 +154,15 @@ impl Manifest {
                 fs::create_dir_all(parent).map_err(failed(parent))?;
             }
             let source = from.join(&file.path);
-            fs::copy(&source, &target).map_err(failed(&source))?;
-            sync(&target)?;
-            // What was copied is looked at, and so what was read.
-            let found = listed(to, Path::new(&file.path))?;
-            if found != *file {
+            if !source.is_file() {
+                let why = "it is missing, or no file".to_owned();
+                return Err(BackupError::Damaged { path: source, why });
+            }
+            let (bytes, crc32c) = copy_file(&source, &target)?;
+            if (bytes, crc32c) != (file.bytes, file.crc32c) {
                 let why = format!(
-                    "{} bytes with checksum {:08x}; expected {} and {:08x}",
-                    found.bytes, found.crc32c, file.bytes, file.crc32c
+                    "{bytes} bytes with checksum {crc32c:08x}; expected {} and {:08x}",
+                    file.bytes, file.crc32c
                 );
                 return Err(BackupError::Damaged { path: source, why });
             }
@@ -181,7 +190,7 @@ impl Manifest {
 
 /// Makes the folder, unless there is an empty one.
 pub(super) fn make_empty(folder: &Path) -> Result<(), BackupError> {
-    match fs::create_dir(folder) {
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let mut entries = fs::read_dir(folder).map_err(failed(folder))?;
             match entries.next() {
@@ -227,18 +236,47 @@ fn list(folder: &Path, within: &Path, found: &mut Vec<PathBuf>) -> Result<(), Ba
 /// The file as it is.
 fn listed(folder: &Path, path: &Path) -> Result<ListedFile, BackupError> {
     let whole = folder.join(path);
-    let failed = failed(&whole);
-    let mut file = File::open(&whole).map_err(&failed)?;
+    let (bytes, crc32c) = read_all(&whole, |_| Ok(()))?;
+    match path.to_str() {
+        Some(path) => Ok(ListedFile { path: path.to_owned(), bytes, crc32c }),
+        None => Err(failed(&whole)(io::Error::other("this is no file of a backup"))),
+    }
+}
+
+/// Copies a file to a new one, brings it to the disk, and tells length and checksum of what was read.
+/// By reading and writing: other ways ask for calls that a container's profile refuses.
+pub(super) fn copy_file(from: &Path, to: &Path) -> Result<(u64, u32), BackupError> {
+    let mut target = File::create_new(to).map_err(failed(to))?;
+    let read = read_all(from, |chunk| target.write_all(chunk).map_err(failed(to)))?;
+    target.sync_all().map_err(failed(to))?;
+    Ok(read)
+}
+
+/// Reads a file piece by piece, and tells its length and checksum.
+fn read_all(
+    path: &Path,
+    mut take: impl FnMut(&[u8]) -> Result<(), BackupError>,
+) -> Result<(u64, u32), BackupError> {
+    let mut file = File::open(path).map_err(failed(path))?;
     let (mut bytes, mut crc32c) = (0, 0);
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let length = file.read(&mut chunk).map_err(&failed)?;
+        let length = file.read(&mut chunk).map_err(failed(path))?;
         if length == 0 {
-            let path = path.to_str().expect("RocksDB's names and ours are plain").to_owned();
-            return Ok(ListedFile { path, bytes, crc32c });
+            return Ok((bytes, crc32c));
         }
         bytes += length as u64;
         crc32c = crc32c::crc32c_append(crc32c, &chunk[..length]);
+        take(&chunk[..length])?;
+    }
+}
+
+/// Removes what is in a folder.
+pub(super) fn clear(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // What cannot be removed is found by whoever wants the folder.
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
     }
 }
 

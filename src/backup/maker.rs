@@ -2,15 +2,15 @@
 //! of the log, which has everything that they have, and what came later.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use warren_storage::StateStore;
 use warren_storage::delta_log::copy_log;
 use warren_storage::log_executor::{LogNeeds, LogProgress};
 
-use super::folder::{BackupError, Manifest, failed, make_empty};
+use super::folder::{BackupError, Manifest, clear, copy_file, failed, make_empty};
 use crate::bans;
 use crate::state::{LOG_FOLDER, STATE_FOLDER};
 
@@ -46,7 +46,8 @@ pub(crate) enum NotBegun {
 /// The backups of a server: one at a time.
 #[derive(Debug)]
 pub(crate) struct Backups {
-    source: Option<Arc<BackupSource>>,
+    /// None: nothing is stored, or the server is on its way out.
+    source: Mutex<Option<Arc<BackupSource>>>,
     pub(super) state: watch::Sender<BackupState>,
     is_closed: Arc<AtomicBool>,
 }
@@ -54,12 +55,16 @@ pub(crate) struct Backups {
 impl Backups {
     pub(crate) fn new(source: Option<BackupSource>) -> Self {
         let state = watch::Sender::new(BackupState::None);
-        Self { source: source.map(Arc::new), state, is_closed: Arc::default() }
+        let source = Mutex::new(source.map(Arc::new));
+        Self { source, state, is_closed: Arc::default() }
     }
 
     /// Begins a backup in this folder, on a thread of its own.
     pub(crate) fn begin(&self, folder: PathBuf, taken_ms: u64) -> Result<(), NotBegun> {
-        let source = Arc::clone(self.source.as_ref().ok_or(NotBegun::NothingStored)?);
+        if self.is_closed.load(Relaxed) {
+            return Err(NotBegun::Busy);
+        }
+        let source = self.source().clone().ok_or(NotBegun::NothingStored)?;
         let is_free = self.state.send_if_modified(|state| {
             let is_free = !matches!(state, BackupState::Running) && !self.is_closed.load(Relaxed);
             if is_free {
@@ -72,6 +77,7 @@ impl Backups {
         }
         let (state, is_closed) = (self.state.clone(), Arc::clone(&self.is_closed));
         tokio::task::spawn_blocking(move || {
+            let ending = Ending(Some(state));
             let made = source.copy_to(&folder, taken_ms, || !is_closed.load(Relaxed));
             drop(source);
             let made = match made {
@@ -85,9 +91,13 @@ impl Backups {
                     BackupState::Failed(error.to_string())
                 }
             };
-            state.send_replace(made);
+            ending.tell(made);
         });
         Ok(())
+    }
+
+    fn source(&self) -> MutexGuard<'_, Option<Arc<BackupSource>>> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the last one went, once it has ended.
@@ -97,21 +107,57 @@ impl Backups {
         ended.expect("the sender is here").clone()
     }
 
-    /// Begins none any more, and waits until the one that is under way has given up.
+    /// Begins none any more, lets the store go, and waits until the one that is under way has given up.
     pub(crate) async fn close(&self) {
         self.is_closed.store(true, Relaxed);
+        *self.source() = None;
         self.end().await;
     }
 }
 
+/// However its thread ends, a backup is not under way for ever.
+struct Ending(Option<watch::Sender<BackupState>>);
+
+impl Ending {
+    /// After this the next backup may be under way.
+    fn tell(mut self, end: BackupState) {
+        self.0.take().expect("it is told once").send_replace(end);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(state) = self.0.take() {
+            state.send_replace(BackupState::Failed("its thread ended by itself".to_owned()));
+        }
+    }
+}
+
 impl BackupSource {
+    /// Makes the backup. What it has made of one that fails it removes.
     fn copy_to(
         &self,
         folder: &Path,
         taken_ms: u64,
         goes_on: impl Fn() -> bool,
     ) -> Result<Manifest, BackupError> {
+        if folder.starts_with(&self.data) {
+            return Err(BackupError::WithinData { path: folder.to_owned() });
+        }
         make_empty(folder)?;
+        let made = self.fill(folder, taken_ms, goes_on);
+        if made.is_err() {
+            clear(folder);
+        }
+        made
+    }
+
+    fn fill(
+        &self,
+        folder: &Path,
+        taken_ms: u64,
+        goes_on: impl Fn() -> bool,
+    ) -> Result<Manifest, BackupError> {
         let unreadable = |error: &dyn std::fmt::Display| BackupError::Unreadable(error.to_string());
         // From here on the log keeps what the copy of the snapshots does not have.
         let hold = self.needs.hold();
@@ -123,11 +169,8 @@ impl BackupSource {
         copy_log(&self.data.join(LOG_FOLDER), &log, commit).map_err(|error| unreadable(&error))?;
         drop(hold);
         let list = self.data.join(bans::FILE);
-        match std::fs::copy(&list, folder.join(bans::FILE)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(&list)(error));
-            }
-            _ => {}
+        if list.exists() {
+            copy_file(&list, &folder.join(bans::FILE))?;
         }
         Manifest::finish(folder, (taken_ms, commit), goes_on)
     }

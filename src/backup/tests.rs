@@ -32,6 +32,7 @@ impl Place {
     }
 
     fn restore(&self) -> Result<Manifest, BackupError> {
+        fs::create_dir_all(self.at("data")).unwrap();
         restore_to(&self.at("backup"), &self.at("data"))
     }
 
@@ -53,18 +54,20 @@ impl Drop for Place {
 
 #[test]
 fn a_backup_is_restored_file_by_file_into_a_new_or_an_empty_folder() {
-    for is_there in [false, true] {
-        let place = Place::new(&format!("whole-{is_there}"));
+    for is_locked in [false, true] {
+        let place = Place::new(&format!("whole-{is_locked}"));
         let manifest = place.backup();
         assert_eq!((manifest.files.len(), manifest.bytes()), (3, (3 << 20) + 7));
-        if is_there {
-            fs::create_dir(place.at("data")).unwrap();
+        fs::create_dir(place.at("data")).unwrap();
+        if is_locked {
+            fs::write(place.at("data").join(LOCK_FILE), b"").unwrap();
         }
         assert_eq!(place.restore().unwrap(), manifest);
         let read = |path: &str| fs::read(place.at("data").join(path)).unwrap();
         assert_eq!(read("state/1.sst"), vec![7; 3 << 20]);
         assert_eq!((read("log/1.log"), read("bans.json")), (b"commits".to_vec(), vec![]));
         assert!(!place.at("data/backup.json").exists());
+        assert!(!place.at("data").join(RESTORE_FOLDER).exists());
         // Once, and not over something.
         let error = place.restore().unwrap_err();
         assert!(matches!(error, BackupError::NotEmpty { .. }), "{error}");
@@ -93,7 +96,7 @@ fn what_is_no_whole_backup_is_refused_with_the_file_s_name() {
     }
     fs::remove_file(&sst).unwrap();
     let error = place.restore().unwrap_err();
-    assert!(error.to_string().contains("1.sst"), "{error}");
+    assert!(matches!(&error, BackupError::Damaged { path, .. } if *path == sst), "{error}");
     assert!(place.is_untouched());
     fs::write(&sst, whole).unwrap();
     place.restore().unwrap();
@@ -133,6 +136,15 @@ fn a_backup_that_is_given_up_has_no_list() {
 }
 
 #[test]
+fn no_server_starts_on_a_restore_that_was_not_finished() {
+    let place = Place::new("unfinished");
+    fs::create_dir_all(place.at("data").join(RESTORE_FOLDER)).unwrap();
+    let error = crate::state::StateFolder::open(&place.at("data")).unwrap_err();
+    assert_eq!(error.reason, FatalReason::StateUnusable);
+    assert!(error.detail.contains("was not finished"), "{error}");
+}
+
+#[test]
 fn one_backup_is_made_at_a_time_and_none_when_the_server_ends() {
     let place = Place::new("busy");
     let (store, _) = warren_storage::StateStore::open(&place.at("store")).unwrap();
@@ -152,6 +164,10 @@ fn one_backup_is_made_at_a_time_and_none_when_the_server_ends() {
         backups.state.send_replace(BackupState::Running);
         assert_eq!(backups.begin(place.at("1"), 0), Err(NotBegun::Busy));
         backups.state.send_replace(BackupState::Failed(String::new()));
+        // Within the data folder it would be a part of itself.
+        assert_eq!(backups.begin(place.at("data/log/2"), 0), Ok(()));
+        let BackupState::Failed(error) = backups.end().await else { panic!("it is refused") };
+        assert!(error.contains("in the data folder"), "{error}");
         assert_eq!(backups.begin(place.at("2"), 0), Ok(()));
         let ended = backups.end().await;
         assert!(matches!(ended, BackupState::Done(..)), "{ended:?}");

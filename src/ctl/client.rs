@@ -101,7 +101,7 @@ impl AdminClient {
     }
 
     /// There is no answer that could be told.
-    pub(super) fn no_answer(&self, detail: impl fmt::Display) -> Fatal {
+    pub(crate) fn no_answer(&self, detail: impl fmt::Display) -> Fatal {
         let detail = format!("{}: {detail}", self.endpoint);
         Fatal::new(FatalReason::ServiceUnavailable, detail)
     }

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
@@ -141,6 +141,8 @@ pub struct StateStore {
     path: PathBuf,
     opened: StateOpened,
     crashes: u64,
+    /// Goes behind all else.
+    life: Arc<()>,
 }
 
 impl StateStore {
@@ -152,7 +154,7 @@ impl StateStore {
         let db = open_db(path)?;
         let opened = StateOpened { start: 0, is_complete: true, taken_ms: None };
         let db = RwLock::new(Some(db));
-        let mut store = Self { db, path: path.to_owned(), opened, crashes: 0 };
+        let mut store = Self { db, path: path.to_owned(), opened, crashes: 0, life: Arc::new(()) };
         let format = store.number(META_FORMAT)?.unwrap_or(FORMAT);
         if !(1..=FORMAT).contains(&format) {
             return Err(StoreError::FormatUnknown { path: path.to_owned(), found: format });
@@ -248,6 +250,13 @@ impl StateStore {
             all.extend(self.next_addresses(group)?);
         }
         Ok(all)
+    }
+
+    /// Nothing behind it when the store is closed: RocksDB must not be open when the process ends, since
+    /// its own threads would then use what the process has torn down.
+    #[must_use]
+    pub fn life(&self) -> Weak<()> {
+        Arc::downgrade(&self.life)
     }
 
     /// Opens the store anew: after a failed write or sync RocksDB takes no more, and what was

@@ -22,6 +22,7 @@ impl Place {
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let config = "[log]\nlevel = \"warn\"\n[storage]\nsnapshot_interval_ms = 20\n\
+                      segment_bytes = 16384\n\
                       [limits]\nmessages_per_s = 100_000\nmessages_burst = 100_000\n";
         std::fs::write(folder.join("warren.toml"), config).unwrap();
         Self(folder)
@@ -156,6 +157,7 @@ fn a_backup_under_load_has_everything_that_was_acknowledged_before_it() {
         }
         drop(over);
     });
+    assert!(server.metric_of_server("warren_log_segments_removed_total") > 0);
     let digest = place.digest(&server, "data");
     done(&place.back_up(&server.admin, "data", "backup-at-rest"));
     server.signal(9);
@@ -227,7 +229,7 @@ fn a_server_that_is_killed_in_a_backup_leaves_none_that_could_be_restored() {
         }
         let _ = std::fs::remove_dir_all(place.at("restored"));
     }
-    assert!(finished < 10, "none was killed in its middle");
+    assert!((1..10).contains(&finished), "{finished}");
 }
 
 #[test]

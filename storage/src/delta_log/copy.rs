@@ -2,51 +2,75 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::format::{Commit, SegmentHeader};
 use super::recovery::{Folder, segment_numbers};
 use super::{BLOCK_BYTES, SegmentSource, TailError, segment_file_name};
 
-/// Copies the segments of one folder to another, up to the commit `durable`. What snapshots do not have
-/// has to stay meanwhile, by a [`LogHold`](crate::log_executor::LogHold). Memory: one segment.
+/// Copies the segments of one folder to another, up to the commit `durable`, and looks at every commit on
+/// the way. What snapshots do not have has to stay meanwhile, by a
+/// [`LogHold`](crate::log_executor::LogHold). Memory: one segment.
 ///
 /// # Errors
-/// [`TailError`]: a segment cannot be read, or the copy cannot be written.
+/// [`TailError`]: a segment cannot be read or is damaged, or the copy cannot be written. Then it is none.
 pub fn copy_log(from: &Path, to: &Path, durable: u64) -> Result<(), TailError> {
     let unreadable = |(path, error)| TailError::Unreadable { path, error };
-    let numbers = segment_numbers(from).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    let mut copied = false;
-    for segment in numbers {
+    // The commit that is due, in which segment, and where it would be; none before the first segment.
+    let mut due: Option<(u64, PathBuf, u64)> = None;
+    for segment in segment_numbers(from).map_err(unreadable)? {
         let mut source = Folder(from);
+        let path = source.path(segment);
         match source.load(segment, &mut bytes) {
             // Its removal had begun before anybody held it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !copied => continue,
-            loaded => loaded.map_err(|error| unreadable((source.path(segment), error)))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && due.is_none() => continue,
+            loaded => loaded.map_err(|error| unreadable((path.clone(), error)))?,
         }
-        let header = SegmentHeader::decode(&bytes).ok();
-        if header.is_some_and(|header| header.first_commit > durable) {
-            break;
-        }
-        let end = header.map_or(0, |header| durable_end(&bytes, &header, durable));
+        let end = match SegmentHeader::decode(&bytes) {
+            Ok(header) if header.first_commit > durable => break,
+            Ok(header) => {
+                check_joins(due, header.first_commit)?;
+                let (next, end) = durable_end(&bytes, &header, durable);
+                due = Some((next, path, end as u64));
+                end
+            }
+            // It is being made, or a power cut came while it was.
+            Err(_) if bytes.iter().all(|byte| *byte == 0) => 0,
+            Err(_) => {
+                let wanted = due.map_or(1, |(next, _, _)| next);
+                return Err(TailError::Damaged { wanted, path, offset: 0 });
+            }
+        };
         let path = to.join(segment_file_name(segment));
         write_cut(&path, &bytes, end).map_err(|error| unreadable((path, error)))?;
-        copied = true;
     }
-    Ok(())
+    check_joins(due, durable + 1)
 }
 
-/// Where the last commit ends that is no later than this one.
-fn durable_end(bytes: &[u8], header: &SegmentHeader, durable: u64) -> usize {
-    let mut end = BLOCK_BYTES;
+/// What was read goes on with this commit. A segment repeats what a failed write has left in the one
+/// before.
+fn check_joins(due: Option<(u64, PathBuf, u64)>, first_commit: u64) -> Result<(), TailError> {
+    match due {
+        Some((wanted, path, offset)) if wanted < first_commit => {
+            Err(TailError::Damaged { wanted, path, offset })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The number behind that of the last whole commit up to `durable`, and where that commit ends.
+fn durable_end(bytes: &[u8], header: &SegmentHeader, durable: u64) -> (u64, usize) {
+    let (mut next, mut end) = (header.first_commit, BLOCK_BYTES);
     while let Some(rest) = bytes.get(end..)
         && let Some(commit) = Commit::decode(rest, header.salt)
+        && commit.number == next
         && commit.number <= durable
     {
         end += commit.padded_bytes();
+        next += 1;
     }
-    end
+    (next, end)
 }
 
 /// Writes a file as long as these bytes, with zeros from `end` on.

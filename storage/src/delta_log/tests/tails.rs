@@ -178,3 +178,37 @@ fn a_copy_has_every_durable_commit_and_none_behind() {
     let first = LogTail::first_commit(&copy.0).unwrap().unwrap();
     assert_eq!(read(&mut LogTail::open(&copy.0, first), 21), numbered(first..=21));
 }
+
+#[test]
+fn no_copy_is_made_of_a_log_that_is_damaged() {
+    let disk = ModelDisk::new(1);
+    let mut log = begun(&disk, 8);
+    (1..=20).for_each(|number| commit(&mut log, &[record(number)]));
+    let folder = Folder::of("bad", &disk);
+    let segments = disk.segments().len() as u64;
+    let copy = |durable| {
+        let copy = Folder::of("bad-copy", &ModelDisk::new(1));
+        copy_log(&folder.0, &copy.0, durable)
+    };
+    for segment in 1..=segments {
+        let whole = disk.read(segment);
+        // Its header, and its first commit.
+        for flipped in [9, BLOCK_BYTES + 30] {
+            let mut bytes = whole.clone();
+            bytes[flipped] ^= 1;
+            std::fs::write(folder.path(segment), bytes).unwrap();
+            let error = copy(20).unwrap_err();
+            let TailError::Damaged { path, .. } = &error else { panic!("{error}") };
+            assert_eq!(*path, folder.path(segment), "byte {flipped}");
+        }
+        std::fs::write(folder.path(segment), whole).unwrap();
+        copy(20).unwrap();
+    }
+    // One that is missing between others, and one at the end.
+    for segment in [2, segments] {
+        let whole = disk.read(segment);
+        std::fs::remove_file(folder.path(segment)).unwrap();
+        assert!(matches!(copy(20), Err(TailError::Damaged { .. })), "{segment}");
+        std::fs::write(folder.path(segment), whole).unwrap();
+    }
+}
