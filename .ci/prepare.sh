@@ -116,7 +116,8 @@ want() {
 # Installs the wanted packages, root by the words of $1. Says so first. False where that cannot be
 # done: then it says what to run.
 install_wanted() {
-    local as_root=() as_wanted=("${packages[@]}") why="$reasons"
+    local as_root=() as_wanted=("${packages[@]}") why="$reasons" status=0
+    local no_cluster=/etc/postgresql-common/createcluster.d/warren-tests.conf
     packages=()
     reasons=""
     [ "${#as_wanted[@]}" -gt 0 ] || return 0
@@ -138,14 +139,15 @@ install_wanted() {
         say "apt-get update failed: trying with the lists of packages that are there."
     if [ -n "$lacked_postgres" ]; then
         # Its package would make and start a cluster of the machine's own, which nobody here asked for.
-        "${as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
-        printf 'create_main_cluster = false\n' |
-            "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/warren-tests.conf >/dev/null
-        say "No cluster of PostgreSQL is made: /etc/postgresql-common/createcluster.d/warren-tests.conf"
+        "${as_root[@]}" mkdir -p "${no_cluster%/*}"
+        printf 'create_main_cluster = false\n' | "${as_root[@]}" tee "$no_cluster" >/dev/null
     fi
     # A machine that has just been started may be at its own updates.
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
-        install -y --no-install-recommends "${as_wanted[@]}" >&2
+        install -y --no-install-recommends "${as_wanted[@]}" >&2 || status=$?
+    # It was for this installation only.
+    [ -z "$lacked_postgres" ] || "${as_root[@]}" rm -f "$no_cluster"
+    return "$status"
 }
 
 lacked_compiler=""
