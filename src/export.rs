@@ -61,6 +61,7 @@ impl UnstartedExport {
             progress: state.log(),
             needs: Arc::clone(&state.snapshots().log_needs),
             log_bytes_max: config.log_bytes_max,
+            may_replace: config.replace,
         };
         state.export().is_configured.store(true, Relaxed);
         let interval = Duration::from_millis(config.interval_ms);
@@ -85,6 +86,7 @@ impl UnstartedExport {
                 moments: Moments::new(),
                 drained,
                 failures: 0,
+                copies: 0,
                 random: seed | 1,
                 is_log_warned: false,
             };
@@ -134,8 +136,10 @@ struct Follower {
     state: Arc<ServerState>,
     moments: Moments,
     drained: watch::Receiver<bool>,
-    /// In a row.
+    /// Since it has worked.
     failures: u32,
+    /// Full copies since changes were applied or there were none.
+    copies: u32,
     random: u64,
     is_log_warned: bool,
 }
@@ -215,13 +219,16 @@ impl Follower {
             Err(error) => return Some(self.note_failure(&error)),
         };
         progress.is_connected.store(true, Relaxed);
-        if self.failures > 0 {
-            tracing::info!(failures = self.failures, "the export works again");
-            self.failures = 0;
-        }
         match round {
-            ExportRound::UpToDate => Some(self.interval),
+            ExportRound::UpToDate => {
+                self.note_success();
+                Some(self.interval)
+            }
             ExportRound::Applied { commits, objects, is_behind } => {
+                // One that has only connected has still to show that it works.
+                if commits > 0 {
+                    self.note_success();
+                }
                 progress.commits.fetch_add(commits, Relaxed);
                 progress.rows.fetch_add(objects, Relaxed);
                 (!is_behind).then_some(self.interval)
@@ -236,9 +243,31 @@ impl Follower {
                 } else {
                     tracing::warn!(objects, reason, "copied all objects to Postgres anew");
                 }
-                None
+                self.note_copy()
             }
         }
+    }
+
+    fn note_success(&mut self) {
+        self.copies = 0;
+        self.note_works();
+    }
+
+    fn note_works(&mut self) {
+        if self.failures > 0 {
+            tracing::info!(failures = self.failures, "the export works again");
+            self.failures = 0;
+        }
+    }
+
+    /// A copy is a success, but for one that follows another with nothing applied between.
+    fn note_copy(&mut self) -> Option<Duration> {
+        self.copies = self.copies.saturating_add(1);
+        if self.copies == 1 {
+            self.note_works();
+            return None;
+        }
+        Some(self.back_off())
     }
 
     fn note_failure(&mut self, error: &ExportError) -> Duration {
@@ -252,7 +281,12 @@ impl Follower {
             let failures = self.failures + 1;
             tracing::error!(%error, failures, "the export fails; changes stay in the log");
         }
-        self.failures += 1;
+        self.back_off()
+    }
+
+    /// How long to wait, once more than the last time.
+    fn back_off(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
         let doubled = PAUSE_MIN.saturating_mul(1 << (self.failures - 1).min(16));
         self.jittered(doubled.min(PAUSE_MAX))
     }

@@ -54,8 +54,9 @@ pub(crate) fn import_fatal(error: &ImportError) -> Fatal {
 pub(crate) fn export_fatal(error: &ExportError) -> Fatal {
     match error {
         ExportError::Postgres(error) => postgres_fatal(error),
-        ExportError::Tail(_) | ExportError::Record { .. } | ExportError::Store(_) => {
-            Fatal::new(FatalReason::StateUnusable, error)
-        }
+        ExportError::Tail(_)
+        | ExportError::Record { .. }
+        | ExportError::Store(_)
+        | ExportError::OtherWorld(_) => Fatal::new(FatalReason::StateUnusable, error),
     }
 }

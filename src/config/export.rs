@@ -19,6 +19,8 @@ pub struct ExportConfig {
     pub interval_ms: u64,
     /// Bytes of the delta log beyond which it waits no longer.
     pub log_bytes_max: u64,
+    /// Whether what another world has left in the tables may be replaced.
+    pub replace: bool,
 }
 
 pub(super) fn export_config(
@@ -42,6 +44,7 @@ pub(super) fn export_config(
         return Err(export.postgres().conflict(&"set", why));
     }
     let password_file = export.password_file().given();
-    let config = ExportConfig { place, password_file, interval_ms, log_bytes_max };
+    let replace = export.replace().get();
+    let config = ExportConfig { place, password_file, interval_ms, log_bytes_max, replace };
     Ok(connection.map(|_| config))
 }

@@ -609,6 +609,9 @@ sections! {
         /// Bytes of the delta log beyond which it no longer waits for the exporter, which then copies
         /// all objects anew.
         log_bytes_max: u64 = "4294967296", Allowed::Range(MIB, 1024 * GIB);
+        /// Whether tables that hold another world, or another history of this one, are replaced. Without
+        /// it they stay as they are, and nothing is exported.
+        replace: bool = "false", Allowed::Switch;
     }
     LogSection = "log" {
         /// How the lines on standard error look: for people, or one JSON object each.

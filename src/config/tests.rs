@@ -147,6 +147,7 @@ fn every_key_can_be_set() {
         interval_ms = 25
         timeout_ms = 1047
         log_bytes_max = 1048579
+        replace = true
         [log]
         format = "json"
         level = "debug"
@@ -264,6 +265,7 @@ fn every_key_can_be_set() {
             password_file: Some(PathBuf::from("/password")),
             interval_ms: 25,
             log_bytes_max: 1_048_579,
+            replace: true,
         }),
         log: LogConfig { format: LogFormat::Json, level: tracing::Level::DEBUG },
     };

@@ -54,7 +54,17 @@ enum ExportCommand {
     Status(ReportArguments),
     /// Export everything that is in a data folder without a server, and end
     #[command(after_help = EXPORT_EXAMPLES)]
-    Run(ReportArguments),
+    Run(RunArguments),
+}
+
+/// What `warren export run` is told.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+struct RunArguments {
+    /// Replace the tables also where they hold another world, as `export.replace` does
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    report: ReportArguments,
 }
 
 /// Runs the command.
@@ -62,13 +72,17 @@ enum ExportCommand {
 /// # Errors
 /// The named reason why it cannot be done.
 pub fn run(arguments: &ExportArguments, out: &mut dyn Write) -> Result<ExitCode, Fatal> {
-    let (ExportCommand::Status(report) | ExportCommand::Run(report)) = &arguments.command;
+    let (report, may_replace) = match &arguments.command {
+        ExportCommand::Status(report) => (report, false),
+        ExportCommand::Run(run) => (&run.report, run.replace),
+    };
     let server = &report.server;
     let cores = inherited_cores().len();
     let (config, _) = EffectiveConfig::load(server.config.as_deref(), &server.overrides(), cores)?;
     let missing = "`export.postgres` is not set: there is nowhere to export to";
     let export = config.export.clone();
-    let export = export.ok_or_else(|| Fatal::new(FatalReason::ConfigInvalid, missing))?;
+    let mut export = export.ok_or_else(|| Fatal::new(FatalReason::ConfigInvalid, missing))?;
+    export.replace |= may_replace;
     let place = with_password(&export.place, export.password_file.as_deref())?;
     match &arguments.command {
         ExportCommand::Status(_) => tell_status(&config, &place, report.json, out),
@@ -129,7 +143,10 @@ fn write_text(out: &mut dyn Write, status: Option<ExportStatus>, end: u64) -> st
     writeln!(out, "log:    commit {end}")?;
     writeln!(out, "behind: {behind} commits")?;
     if cursor.commit > end {
-        writeln!(out, "the tables are ahead of the log: the next export copies everything")?;
+        writeln!(
+            out,
+            "the tables are ahead of the log: nothing is exported without export.replace"
+        )?;
     } else if cursor.commit < cursor.copied_to {
         let copied_to = cursor.copied_to;
         writeln!(
@@ -173,6 +190,7 @@ fn export_all(
         progress: Arc::new(progress),
         needs: Arc::new(LogNeeds::default()),
         log_bytes_max: export.log_bytes_max,
+        may_replace: export.replace,
     };
     let mut exporter = Exporter::new(place.clone(), source);
     let (mut commits, mut objects, mut reason) = (0, 0, None);

@@ -16,6 +16,7 @@ fn follower(random: u64) -> Follower {
         progress: state.log(),
         needs: Arc::clone(&state.snapshots().log_needs),
         log_bytes_max: 1,
+        may_replace: false,
     };
     let exporter = Exporter::new(place.unwrap(), source);
     let _ = std::fs::remove_dir_all(folder);
@@ -27,6 +28,7 @@ fn follower(random: u64) -> Follower {
         moments: Moments::new(),
         drained: watch::channel(false).1,
         failures: 0,
+        copies: 0,
         random,
         is_log_warned: false,
     }
@@ -48,4 +50,42 @@ fn pauses_double_up_to_a_bound_and_differ() {
     assert!(differ > 35, "{differ}");
     let progress = one.state.export();
     assert_eq!((progress.failures.load(Relaxed), progress.gaps.load(Relaxed)), (40, 0));
+}
+
+const CONNECTED: ExportRound = ExportRound::Applied { commits: 0, objects: 0, is_behind: true };
+const APPLIED: ExportRound = ExportRound::Applied { commits: 1, objects: 1, is_behind: true };
+const COPIED: ExportRound = ExportRound::Copied { objects: 1, reason: CopyReason::Gap };
+
+#[test]
+fn one_that_only_connects_backs_off_and_one_that_applies_begins_anew() {
+    let mut follower = follower(5);
+    let failure = || Err(warren_storage::postgres::PostgresError::Superseded.into());
+    for works in [APPLIED, ExportRound::UpToDate] {
+        for _ in 0..10 {
+            assert_eq!(follower.note(Ok(CONNECTED)), None);
+            follower.note(failure());
+        }
+        assert!(follower.note(failure()).unwrap() >= PAUSE_MAX / 2);
+        follower.note(Ok(works));
+        assert!(follower.note(failure()).unwrap() <= PAUSE_MIN);
+    }
+}
+
+#[test]
+fn copies_that_follow_each_other_back_off() {
+    let mut follower = follower(7);
+    let failure = || Err(warren_storage::postgres::PostgresError::Superseded.into());
+    for _ in 0..10 {
+        follower.note(failure());
+    }
+    // The first is a success, after which it goes on at once.
+    assert_eq!(follower.note(Ok(COPIED)), None);
+    assert!(follower.note(failure()).unwrap() <= PAUSE_MIN);
+    for _ in 0..5 {
+        assert!(follower.note(Ok(COPIED)).is_some());
+        follower.note(failure());
+    }
+    assert!(follower.note(Ok(COPIED)).unwrap() >= PAUSE_MAX / 2);
+    follower.note(Ok(APPLIED));
+    assert_eq!(follower.note(Ok(COPIED)), None);
 }

@@ -31,8 +31,9 @@ pub use self::needs::{LogHold, LogNeeds};
 pub use self::ports::LogPort;
 
 use self::folder_disk::{FolderDisk, io_error};
+use self::needs::WithoutExporter;
 use self::ports::{Bell, LogBatch, ShardWay, connect};
-use crate::delta_log::{DeltaLog, LogDisk, LogEnd, LogError, LogSettings};
+use crate::delta_log::{DeltaLog, LogDisk, LogEnd, LogError, LogSettings, Retention};
 
 /// Bytes of one commit beyond which nothing more is taken into it.
 const COMMIT_BYTES_MAX: usize = 4 << 20;
@@ -227,7 +228,8 @@ impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
         loop {
             // Also of those that a start has found.
             if self.released_at != self.log.newest_segment() {
-                self.release().await;
+                let needs = Arc::clone(&self.needs);
+                self.release(&*needs).await;
             }
             self.gather();
             if self.held.is_empty() {
@@ -304,16 +306,18 @@ impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
             (0..self.ways.len()).for_each(&self.wake);
         }
         *failures += 1;
-        // On a full disk that may be the room that it needs.
-        self.release().await;
+        // On a full disk that may be the room that it needs, also when the exporter has to copy
+        // everything anew for it.
+        let needs = Arc::clone(&self.needs);
+        self.release(&WithoutExporter(&needs)).await;
         glommio::timer::sleep(RETRY_INTERVAL).await;
         Ok(())
     }
 
     /// Removes segments that nobody needs. One that cannot be removed is looked at again.
-    async fn release(&mut self) {
+    async fn release(&mut self, needs: &impl Retention) {
         self.released_at = self.log.newest_segment();
-        match self.log.release(&*self.needs).await {
+        match self.log.release(needs).await {
             Ok(count) => {
                 self.progress.segments_removed.fetch_add(count as u64, Relaxed);
             }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::postgres_server::PostgresServer;
-use crate::postgres_world::{Player, World, import, imported, wait_until_exported};
+use crate::postgres_world::{Player, World, import, imported, wait_for, wait_until_exported};
 
 /// Exit status, and what was told.
 #[track_caller]
@@ -100,7 +100,7 @@ fn servers_that_begin_at_once_make_the_tables_once() {
 #[test]
 fn of_two_servers_one_exports_and_the_other_goes_on_when_it_has_ended() {
     let postgres = PostgresServer::start();
-    let (one, other) = (World::new(&postgres, ""), World::new(&postgres, ""));
+    let (one, other) = (World::new(&postgres, ""), World::new(&postgres, "replace = true"));
     let server = one.start();
     Client::log_in(server.listen, "ann");
     wait_until_exported(&server);
@@ -116,6 +116,72 @@ fn of_two_servers_one_exports_and_the_other_goes_on_when_it_has_ended() {
     let digest = other.digest(&late);
     late.stop();
     assert_eq!(imported(&postgres, &other.beside("copy")), digest);
+}
+
+#[test]
+fn tables_of_another_world_stay_as_they_are_until_they_may_be_replaced() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let server = world.start();
+    Player::new(11).play(&mut Client::log_in(server.listen, "ann"), 100);
+    wait_until_exported(&server);
+    server.stop();
+    let tables =
+        || postgres.sql("TABLE warren.objects; TABLE warren.partitions; TABLE warren.cursor");
+    let before = tables();
+    let other = World::new(&postgres, "interval_ms = 1");
+    let mut server = other.start();
+    Player::new(12).play(&mut Client::log_in(server.listen, "ann"), 20);
+    let error = server.logged("the export fails; changes stay in the log")["error"].clone();
+    assert!(error.as_str().unwrap().starts_with("export-other-world: other-log"), "{error}");
+    wait_for(&server, "warren_export_failures_total", |count| count > 2);
+    assert_eq!(server.metric_of_server("warren_export_full_copies_total"), 0);
+    server.metric_becomes("warren_delta_batches_waiting", "", 0);
+    let digest = other.digest(&server);
+    server.stop();
+    assert_refused(&other.export(&["run"]), 65, "export-other-world: other-log");
+    assert_eq!(tables(), before);
+    // The same world as it was before, and as it went on otherwise.
+    for (change, reason) in [
+        ("commit = commit + 10000", "cursor-ahead"),
+        ("commit = commit - 10000, checksum = (checksum + 1) % 4294967296", "other-history"),
+    ] {
+        postgres.sql(&format!("UPDATE warren.cursor SET {change}"));
+        let before = tables();
+        assert_refused(&world.export(&["run"]), 65, &format!("export-other-world: {reason}"));
+        assert_eq!(tables(), before);
+    }
+    let ran = json_of(&other.export(&["run", "--replace", "--json"]));
+    assert_eq!(ran["full_copy"], "other-log", "{ran}");
+    assert_eq!(imported(&postgres, &other.beside("copy")), digest);
+    // Where nothing is nothing is lost.
+    postgres.sql("TRUNCATE warren.objects, warren.partitions");
+    let ran = json_of(&world.export(&["run", "--json"]));
+    assert_eq!(ran["full_copy"], "other-log", "{ran}");
+}
+
+#[test]
+fn an_import_that_begins_during_a_full_copy_has_what_was_copied() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let server = world.start();
+    Player::new(13).play(&mut Client::log_in(server.listen, "ann"), 50);
+    wait_until_exported(&server);
+    let digest = world.digest(&server);
+    server.stop();
+    let copy = postgres.begin(
+        "CREATE TEMPORARY TABLE copied AS TABLE warren.objects; TRUNCATE warren.objects;
+         INSERT INTO warren.objects TABLE copied",
+    );
+    let folder = world.beside("copy");
+    let there = std::thread::scope(|scope| {
+        let run = || imported(&postgres, &folder);
+        let import = std::thread::Builder::new().spawn_scoped(scope, run).unwrap();
+        postgres.becomes("SELECT count(*) FROM pg_locks WHERE NOT granted", "1");
+        copy.commit();
+        import.join().unwrap()
+    });
+    assert_eq!(there, digest);
 }
 
 #[test]

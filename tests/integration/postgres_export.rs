@@ -169,7 +169,7 @@ fn reason_of_copy(server: &mut TestServer) -> Value {
 #[test]
 fn a_world_that_was_put_back_is_copied_anew() {
     let postgres = PostgresServer::start();
-    let world = World::new(&postgres, "interval_ms = 1");
+    let world = World::new(&postgres, "interval_ms = 1\nreplace = true");
     let mut player = Player::new(4);
     let mut play = |server: &TestServer, count: usize| {
         let mut ann = Client::log_in(server.listen, "ann");
@@ -203,13 +203,13 @@ fn a_world_that_was_put_back_is_copied_anew() {
     server.stop();
     // Another world altogether.
     std::fs::remove_dir_all(world.data()).unwrap();
-    let other = World::new(&postgres, "interval_ms = 1");
+    let other = World::new(&postgres, "interval_ms = 1\nreplace = true");
     let server = other.start();
     play(&server, 2000);
     server.stop();
     let tables = "SELECT count(*) FROM warren.cursor";
     assert_eq!(postgres.sql(tables).trim(), "1");
-    let third = World::new(&postgres, "interval_ms = 1");
+    let third = World::new(&postgres, "interval_ms = 1\nreplace = true");
     let server = third.start();
     play(&server, 10);
     assert_equal(&third, &server, &postgres);
@@ -219,7 +219,7 @@ fn a_world_that_was_put_back_is_copied_anew() {
 #[test]
 fn of_another_log_that_is_longer_everything_is_copied() {
     let postgres = PostgresServer::start();
-    let world = World::new(&postgres, "interval_ms = 1");
+    let world = World::new(&postgres, "interval_ms = 1\nreplace = true");
     let mut player = Player::new(5);
     let server = world.start();
     player.play(&mut Client::log_in(server.listen, "ann"), 50);
@@ -291,5 +291,25 @@ fn what_does_not_go_on_from_the_tables_is_counted_and_mended() {
         assert_equal(&world, &server, &postgres);
         assert_eq!(metrics(&server, &["gaps_total", "full_copies_total"]), [gaps + 1, gaps + 2]);
     }
+    server.stop();
+}
+
+#[test]
+fn a_full_copy_that_waits_for_a_reader_does_not_keep_others_waiting_for_ever() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1\ntimeout_ms = 500");
+    let server = world.start();
+    Player::new(10).play(&mut Client::log_in(server.listen, "ann"), 50);
+    wait_until_exported(&server);
+    server.stop();
+    let reader = postgres.begin("SELECT count(*) FROM warren.objects");
+    postgres.sql("DELETE FROM warren.cursor");
+    let mut server = world.start();
+    let told = server.logged("the export fails; changes stay in the log");
+    assert!(told["error"].as_str().unwrap().contains("lock timeout"), "{told}");
+    let other = "SET statement_timeout = '20s'; SELECT count(*) > 0 FROM warren.objects";
+    assert_eq!(postgres.sql(other).trim(), "t");
+    reader.commit();
+    assert_equal(&world, &server, &postgres);
     server.stop();
 }

@@ -72,6 +72,19 @@ impl Retention for LogNeeds {
     }
 }
 
+/// The same on a disk that fails, which may need room: the exporter is not waited for.
+pub(super) struct WithoutExporter<'a>(pub(super) &'a LogNeeds);
+
+impl Retention for WithoutExporter<'_> {
+    fn stored(&self, group: GroupId) -> Sequence {
+        Retention::stored(self.0, group)
+    }
+
+    fn lets_go(&self, _: u64, _: u64) -> bool {
+        !self.0.is_held()
+    }
+}
+
 /// As long as it lives, segments stay.
 #[derive(Debug)]
 pub struct LogHold(Arc<LogNeeds>);

@@ -332,6 +332,37 @@ fn while_the_disk_fails_nothing_is_acknowledged_and_then_everything_is() {
 }
 
 #[test]
+fn a_disk_that_fails_does_not_wait_for_the_exporter_but_for_who_holds_it() {
+    let folder = Folder::new("full");
+    let away = folder.0.with_extension("away");
+    let mut node = Node::start(&folder.0, 1, 16 << 10);
+    node.needs.exported(0, u64::MAX);
+    let hold = node.needs.hold();
+    change_and_store(&mut node, 12);
+    std::fs::rename(&folder.0, &away).unwrap();
+    while !node.ports[0].is_failing() {
+        node.append(0, &[0], 1);
+        node.take_durable();
+    }
+    let failures = node.progress.failures.load(Relaxed);
+    while node.progress.failures.load(Relaxed) < failures + 3 {
+        std::thread::yield_now();
+    }
+    assert_eq!(node.progress.segments_removed.load(Relaxed), 0);
+    drop(hold);
+    while node.progress.segments_removed.load(Relaxed) == 0 {
+        std::thread::yield_now();
+    }
+    std::fs::rename(&away, &folder.0).unwrap();
+    node.settle();
+    let removed = node.progress.segments_removed.load(Relaxed);
+    // The disk works again, and so does waiting.
+    change_and_store(&mut node, 20);
+    assert_eq!(node.progress.segments_removed.load(Relaxed), removed);
+    node.end().unwrap();
+}
+
+#[test]
 fn a_log_whose_disk_fails_until_the_end_says_that_the_rest_is_missing() {
     let folder = Folder::new("never");
     let (mut node, away) = failing(&folder);

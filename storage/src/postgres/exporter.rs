@@ -50,6 +50,12 @@ pub enum ExportError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The tables hold what does not come from this log, and may be the only copy of it.
+    #[error(
+        "export-other-world: {}: the tables hold another world, and only export.replace replaces it",
+        .0.word()
+    )]
+    OtherWorld(CopyReason),
 }
 
 impl ExportError {
@@ -82,6 +88,11 @@ pub enum CopyReason {
 }
 
 impl CopyReason {
+    /// Whether the tables may hold a world that is nowhere else.
+    const fn is_other_world(self) -> bool {
+        matches!(self, Self::OtherLog | Self::CursorAhead | Self::OtherHistory)
+    }
+
     /// The word in the log.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -132,6 +143,8 @@ pub struct ExportSource {
     pub needs: Arc<LogNeeds>,
     /// Above so many bytes the log waits for nobody.
     pub log_bytes_max: u64,
+    /// Whether it may replace what another world has left in the tables.
+    pub may_replace: bool,
 }
 
 /// Follows a log into Postgres.
@@ -207,8 +220,8 @@ impl Exporter {
         let writer = Writer::connect(&self.place).await?;
         let reason = match writer.cursor().await? {
             None => CopyReason::FirstExport,
-            Some(_) if self.has_gap => CopyReason::Gap,
             Some(cursor) => match self.follow(cursor)? {
+                Ok(_) if self.has_gap => CopyReason::Gap,
                 Ok(tail) => {
                     self.need(cursor.commit);
                     self.following = Some(Following { writer, cursor, tail });
@@ -217,6 +230,9 @@ impl Exporter {
                 Err(reason) => reason,
             },
         };
+        if reason.is_other_world() && !self.source.may_replace && writer.has_rows().await? {
+            return Err(ExportError::OtherWorld(reason));
+        }
         self.copy(writer, reason).await
     }
 

@@ -83,9 +83,11 @@ pub async fn import(
     taken_ms: u64,
 ) -> Result<Imported, ImportError> {
     let session = Session::connect(place).await?;
-    // Everything is of the moment of the first question.
-    session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     schema::check(&session, place).await?;
+    // Everything is of the moment of the first question. It comes behind the lock: as of a moment
+    // before the end of a full copy there are no rows.
+    session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    session.run("LOCK TABLE objects, partitions, cursor IN ACCESS SHARE MODE").await?;
     let cursor = read_cursor(&session).await?.ok_or(ImportError::NeverExported)?;
     let next_addresses = next_addresses(&session).await?;
     store.begin_import()?;

@@ -111,6 +111,13 @@ impl Writer {
         read_cursor(&self.session).await
     }
 
+    /// Whether there is anything of a world in the tables.
+    pub(super) async fn has_rows(&self) -> Result<bool, PostgresError> {
+        let session = &self.session;
+        let query = "SELECT EXISTS (SELECT FROM objects) OR EXISTS (SELECT FROM partitions)";
+        Ok(session.bounded(session.client.query_one(query, &[])).await?.get(0))
+    }
+
     /// Applies the changes that lead from one cursor to the next. Gives the number of objects.
     pub(super) async fn apply(
         &self,
@@ -150,9 +157,12 @@ impl Writer {
     /// Begins to replace everything that is in the tables.
     pub(super) async fn begin_copy(&self) -> Result<FullCopy<'_>, PostgresError> {
         let session = &self.session;
-        // Each of its parts has a bound, and the whole takes as long as it takes.
-        session.run("BEGIN; SET LOCAL statement_timeout = 0").await?;
+        // As long as it waits for earlier readers it holds up later ones.
+        let lock_ms = session.timeout.as_millis() / 2;
+        session.run(&format!("BEGIN; SET LOCAL lock_timeout = {lock_ms}")).await?;
         session.run("TRUNCATE objects, partitions, cursor").await?;
+        // Each part of the copy has a bound, and the whole takes as long as it takes.
+        session.run("SET LOCAL statement_timeout = 0").await?;
         let rows = CopyRows::begin(session, COPY_OBJECTS).await?;
         Ok(FullCopy { session, rows, json: Vec::new() })
     }
