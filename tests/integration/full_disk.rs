@@ -17,8 +17,9 @@ use crate::server::{TestServer, command, unique};
 const KILL: i32 = 9;
 const DISK_BYTES: u64 = 96 << 20;
 /// A segment has room for some sixty commits: the next has to be made soon.
+// No segment goes while the test lasts: a log whose oldest segments make room would go on.
 const CONFIG: &str = "[log]\nlevel = \"error\"\n[limits]\nmessages_per_s = 0\n\
-                      [storage]\nsnapshot_interval_ms = 50\nsegment_bytes = 262144\n";
+                      [storage]\nsnapshot_interval_ms = 600000\nsegment_bytes = 262144\n";
 /// Waits until its input ends, also when the test is killed; then unmounts `$1` and removes `$2`.
 const CLEAN_UP: &str = r#"
 trap '' HUP INT TERM
@@ -137,8 +138,21 @@ struct Written {
     reasons: BTreeSet<String>,
 }
 
+/// Ends the writer at once when the test has failed.
+struct Abandon<'a>(&'a AtomicBool);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Until it is to end and one more was acknowledged.
-fn write(client: &mut Client, object: &Value, is_over: &AtomicBool) -> Written {
+fn write(
+    client: &mut Client,
+    object: &Value,
+    [is_over, is_abandoned]: [&AtomicBool; 2],
+) -> Written {
     let mut written = Written::default();
     loop {
         let ends = is_over.load(Ordering::Relaxed);
@@ -146,10 +160,12 @@ fn write(client: &mut Client, object: &Value, is_over: &AtomicBool) -> Written {
         let reply = ask(client, &set(object, written.sent, "durable"));
         if reply["status"] == 0 {
             written.acknowledged = written.sent;
-            if ends {
+            if ends || is_abandoned.load(Ordering::Relaxed) {
                 written.last = written.sent;
                 return written;
             }
+        } else if is_abandoned.load(Ordering::Relaxed) {
+            return written;
         } else {
             written.reasons.insert(reply["error"].as_str().unwrap().to_owned());
         }
@@ -170,9 +186,10 @@ fn a_full_disk_refuses_what_is_durable_and_nothing_else_and_goes_on_when_there_i
     let mut other = Client::log_in(server.listen, "other");
     let (object, own) = (create(&mut writer), create(&mut other));
     let ballast = disk.path().join("ballast");
-    let is_over = AtomicBool::new(false);
+    let (is_over, is_abandoned) = (AtomicBool::new(false), AtomicBool::new(false));
     let written = std::thread::scope(|scope| {
-        let writing = scope.spawn(|| write(&mut writer, &object, &is_over));
+        let writing = scope.spawn(|| write(&mut writer, &object, [&is_over, &is_abandoned]));
+        let _abandon = Abandon(&is_abandoned);
         fill(&ballast);
         failing_becomes(&server, 1);
         // Nothing of what is refused has happened; all else goes on.
