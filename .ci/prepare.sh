@@ -200,8 +200,11 @@ want_client_tools() {
     command -v chromium >/dev/null || missing+=(chromium)
     # Makes the certificates of tests in TLS.
     command -v openssl >/dev/null || missing+=(openssl)
+    # They do what the README says.
+    command -v nc >/dev/null || missing+=(netcat-openbsd)
+    command -v curl >/dev/null || missing+=(curl)
     [ "${#missing[@]}" -eq 0 ] ||
-        want "The clients' tests need Node, npm, Python, Chromium and OpenSSL." "${missing[@]}"
+        want "The clients' tests need Node, npm, Python, Chromium, OpenSSL, nc and curl." "${missing[@]}"
 }
 
 # What counts instructions.
