@@ -288,7 +288,11 @@ impl ServerConfig {
         let data = overrides.data.clone().or_else(|| file.server.data().given());
         let config = Self {
             ack_defaults: ack_defaults(&file.methods, data.is_some())?,
-            export: export_config(&file.export, data.is_some())?,
+            export: export_config(
+                &file.export,
+                data.is_some(),
+                file.storage.segment_bytes().number()?,
+            )?,
             listen: overrides.listen.unwrap_or_else(|| file.server.listen().get()),
             shards: file
                 .server

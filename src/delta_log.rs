@@ -1,8 +1,8 @@
 //! The delta log of a data folder: read at the start, and then written by one thread for all shards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use warren_core::delta::DeltaBatch;
-use warren_core::ids::{Epoch, GROUP_COUNT, GroupId, ShardId};
+use warren_core::ids::{Epoch, GROUP_COUNT, GroupId, Sequence, ShardId};
 use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 use warren_core::snapshot::RestoreError;
@@ -25,17 +25,19 @@ use crate::config::ServerConfig;
 use crate::fatal::{Fatal, FatalReason};
 use crate::metrics::ServerState;
 use crate::shard_thread::Peers;
-use crate::state::StateFolder;
+use crate::state::{self, StateFolder};
 
 /// A log that was read and is not written yet.
 pub(crate) struct UnstartedLog {
-    place: LogPlace,
+    folder: PathBuf,
+    segment_bytes: u64,
+    end: Arc<LogEnd>,
     writer: LogWriter,
 }
 
 impl UnstartedLog {
-    /// Reads all of the log in this folder, and makes the folder if there is none. Also gives each shard
-    /// its way to the log.
+    /// Reads all of the log in this folder, and looks whether it is the one that the state needs. Also gives
+    /// each shard its way to the log.
     pub(crate) fn read(
         stored: &StateFolder,
         config: &ServerConfig,
@@ -44,11 +46,17 @@ impl UnstartedLog {
         let folder = stored.log_folder.clone();
         let end = read_to_end(&folder)?;
         check_epochs(&end, stored.epoch)?;
+        check_mark(&end, stored)?;
         let (ports, writer) =
             prepare(config.shards, state.log(), Arc::clone(&state.snapshots().log_needs))
                 .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
-        let place = LogPlace { folder, segment_bytes: config.segment_bytes, end };
-        Ok((ports, Self { place, writer }))
+        let (segment_bytes, end) = (config.segment_bytes, Arc::new(end));
+        Ok((ports, Self { folder, segment_bytes, end, writer }))
+    }
+
+    /// What was found.
+    pub(crate) fn end(&self) -> &Arc<LogEnd> {
+        &self.end
     }
 
     /// Starts the thread that writes it, and waits until it can. It ends when all shards have.
@@ -61,7 +69,9 @@ impl UnstartedLog {
         let (begin, begun) = mpsc::channel();
         let (peers, wake_handles) = (Arc::clone(peers), wake_handles.to_vec());
         let body = move || {
-            let Self { place, writer } = self;
+            let Self { folder, segment_bytes, end, writer } = self;
+            let place = LogPlace { folder, segment_bytes, end: LogEnd::clone(&end) };
+            drop(end);
             let wake = |shard: usize| {
                 let id = ShardId(u16::try_from(shard).expect("shards are few"));
                 if peers.must_wake(id) {
@@ -77,6 +87,10 @@ impl UnstartedLog {
                     tracing::error!(%error, "the delta log fails; nothing becomes durable");
                 }
                 LogNews::Works => tracing::info!("the delta log works again"),
+                LogNews::RemovalFails(error) => {
+                    tracing::error!(%error, "a segment that nobody needs cannot be removed");
+                }
+                LogNews::RemovalWorks => tracing::info!("segments can be removed again"),
             };
             let result = writer.run(place, wake, tell);
             drop(wake_all);
@@ -116,17 +130,18 @@ pub(crate) fn replay(
     folder: &Path,
     shard: &mut Shard,
     routing: &RoutingTable,
+    end: &LogEnd,
     now: Now,
 ) -> Result<(), Fatal> {
     let groups: BTreeSet<GroupId> = routing.groups_of(shard.id()).collect();
+    let stored: BTreeMap<GroupId, Sequence> =
+        groups.iter().map(|group| (*group, shard.group_end(*group))).collect();
     let visit = |record: Record<'_>| {
-        if !groups.contains(&record.header.group) {
-            return Ok(());
-        }
         let batch = DeltaBatch::decode(record.payload).map_err(|_| ReplayError::Malformed)?;
         shard.replay_stored(now, &batch).map_err(ReplayError::Refused)
     };
-    let end = recover(folder, visit).map_err(|error| unusable(&error))?;
+    end.replay(folder, |group| stored.get(&group).copied(), visit)
+        .map_err(|error| unusable(&error))?;
     for &group in &groups {
         let Some((_, logged)) = end.last_of(group) else { continue };
         let reached = shard.group_end(group);
@@ -156,6 +171,17 @@ fn check_epochs(end: &LogEnd, epoch: Epoch) -> Result<(), Fatal> {
     }
 }
 
+/// What is not in the snapshots yet is in the log that the store names, and nowhere else.
+fn check_mark(end: &LogEnd, stored: &StateFolder) -> Result<(), Fatal> {
+    let mark = stored.store.log_mark().map_err(state::unusable)?;
+    let Some(Err(lost)) = mark.map(|mark| mark.check(end)) else { return Ok(()) };
+    Err(unusable(&format_args!(
+        "{}: {lost}. Put the log back or restore a backup; `warren log forget --data FOLDER` gives up what \
+         only the log had",
+        stored.log_folder.display()
+    )))
+}
+
 /// Why a record cannot be replayed.
 #[derive(Debug, Error)]
 pub(crate) enum ReplayError {
@@ -167,8 +193,6 @@ pub(crate) enum ReplayError {
 
 /// Says in our own log what is there.
 fn read_to_end(folder: &Path) -> Result<LogEnd, Fatal> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| unusable(&format_args!("{}: {error}", folder.display())))?;
     let end = recover(folder, |_| Ok::<_, Infallible>(())).map_err(|error| unusable(&error))?;
     let found = end.summary();
     let (segments, commits, records) = (found.segments, found.commits, found.records);

@@ -21,6 +21,7 @@ pub mod export;
 pub mod fatal;
 mod hand_over;
 pub mod import;
+pub mod log_forget;
 pub mod log_reader;
 pub mod logging;
 pub mod mesh;

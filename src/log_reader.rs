@@ -1,4 +1,5 @@
-//! `warren log`: what is in a delta log's folder, and whether it holds. It changes nothing.
+//! `warren log`: what is in a delta log's folder, and whether it holds. This changes nothing; `forget` is in
+//! `log_forget.rs`.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,6 +12,7 @@ use warren_core::ids::{GROUP_COUNT, GroupId, ObjectId};
 use warren_storage::delta_log::{LogEnd, LogSummary, Record, RecoverError, recover};
 
 use crate::fatal::{Fatal, FatalReason};
+use crate::log_forget::{self, ForgetArguments};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,6 +41,8 @@ pub enum LogCommand {
     Inspect(LogFolder),
     /// Read all of it as a start does, and print what there is
     Verify(LogFolder),
+    /// Go on without a log that is lost, and say what is lost with it
+    Forget(ForgetArguments),
 }
 
 /// Which log.
@@ -71,6 +75,9 @@ pub fn run(arguments: &LogArguments, out: &mut dyn Write) -> Result<ExitCode, Fa
             let end = verify(folder)?;
             let _ = if *json { write_end_json(out, &end) } else { write_end(out, &end) };
             Ok(ExitCode::SUCCESS)
+        }
+        LogCommand::Forget(arguments) => {
+            log_forget::run(arguments, out).map(|()| ExitCode::SUCCESS)
         }
     }
 }

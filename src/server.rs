@@ -24,6 +24,7 @@ use warren_net::reactor::{
     Reactor, ReactorError, ReactorSettings, WakeHandle, flash_policy_answer,
 };
 use warren_net::tls::TlsIdentity;
+use warren_storage::delta_log::LogEnd;
 use warren_storage::log_executor::LogPort;
 
 use crate::admin::{AdminServer, BanBook, Desk, ServerOrders, make_runtime};
@@ -183,6 +184,7 @@ impl Server {
         let bans = BanList::load(config.data.as_deref())?;
         let Writers { writer, delta_log, export, mut log_ports } =
             Writers::prepare(stored.as_ref(), config, &state)?;
+        let log_end = delta_log.as_ref().map(|log| Arc::clone(log.end()));
         let parts = |(shard, mesh, hand_over, listener, control)| ShardParts {
             shard,
             core: topology.shard_cores[shard.index()],
@@ -193,7 +195,7 @@ impl Server {
             listener,
             state: Arc::clone(&state),
             clock,
-            stored: stored.clone(),
+            stored: stored.clone().zip(log_end.clone()),
             snapshots: writer.as_ref().map(SnapshotWriter::sender),
             control,
             log: log_ports.next(),
@@ -213,7 +215,9 @@ impl Server {
         let wake_handles: Vec<_> = all.into_iter().map(|one| one.wake_handle).collect();
         let delta_log = delta_log.map(|log| log.start(&peers, &wake_handles)).transpose()?;
         // All that can fail at a start has not failed.
-        stored.as_ref().map_or(Ok(()), StateFolder::begin)?;
+        if let Some((stored, log_end)) = stored.as_ref().zip(log_end) {
+            stored.begin(&log_end, &state.snapshots().log_needs)?;
+        }
         let export = export.map(|export| export.start(&state, hash_seed().0)).transpose()?;
         start_turning(&peers, &starts);
         state.set_phase(Phase::Serving);
@@ -438,7 +442,7 @@ struct ShardParts {
     listener: Listener,
     state: Arc<ServerState>,
     clock: Clock,
-    stored: Option<StateFolder>,
+    stored: Option<(StateFolder, Arc<LogEnd>)>,
     snapshots: Option<SnapshotSender>,
     control: ControlPort,
     log: Option<LogPort>,
@@ -553,15 +557,15 @@ fn make_reactor(
 fn make_engine(
     config: &ServerConfig,
     shard: ShardId,
-    stored: Option<&StateFolder>,
+    stored: Option<&(StateFolder, Arc<LogEnd>)>,
     clock: Clock,
 ) -> Result<Shard, Fatal> {
     let shard_count = u16::try_from(config.shards).expect("the configuration was checked");
-    let epoch = stored.map_or(Epoch(1), |stored| stored.epoch);
+    let epoch = stored.map_or(Epoch(1), |(stored, _)| stored.epoch);
     let routing = RoutingTable::even(shard_count, epoch);
     let mut engine = Shard::new(shard_settings(config, shard, routing.clone())?);
-    if let Some(stored) = stored {
-        stored.load(&mut engine, &routing, clock.now())?;
+    if let Some((stored, log_end)) = stored {
+        stored.load(&mut engine, &routing, log_end, clock.now())?;
     }
     Ok(engine)
 }

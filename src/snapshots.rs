@@ -12,7 +12,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, after, bounded};
 use tokio::sync::oneshot;
 use warren_core::snapshot::SnapshotBatch;
-use warren_storage::log_executor::LogNeeds;
+use warren_storage::delta_log::LogMark;
+use warren_storage::log_executor::{LogNeeds, LogProgress};
 use warren_storage::{StateStore, StoreError};
 
 use crate::fatal::{Fatal, FatalReason};
@@ -25,6 +26,8 @@ const SYNC_BATCHES_MAX: usize = CHANNEL_BATCHES;
 const NICENESS: i32 = 10;
 /// Time between two attempts to write what could not be written.
 const RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
+/// How often it is looked whether less of the log is needed, while nothing is stored.
+const LOOK_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
 /// A failure that goes on is told again after so many attempts.
 const ATTEMPTS_PER_LINE: u32 = 60;
 /// Attempts after which a server that drains gives up what cannot be written.
@@ -52,6 +55,9 @@ pub(crate) trait BatchStore: Send + Sync + 'static {
     /// Writes a batch as a whole, or nothing of it.
     fn write(&self, batch: &SnapshotBatch) -> Result<(), StoreError>;
 
+    /// Says which log belongs to what is stored, and from where on it is needed.
+    fn write_log_mark(&self, mark: LogMark) -> Result<(), StoreError>;
+
     /// Makes what was written survive the end of the machine.
     fn sync(&self) -> Result<(), StoreError>;
 
@@ -64,12 +70,31 @@ impl BatchStore for StateStore {
         self.write(batch)
     }
 
+    fn write_log_mark(&self, mark: LogMark) -> Result<(), StoreError> {
+        self.write_log_mark(mark)
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
         self.sync()
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
         self.reopen()
+    }
+}
+
+/// Of what the marks of the log are made.
+#[derive(Clone, Debug)]
+pub(crate) struct LogMarks {
+    pub(crate) salt: u32,
+    pub(crate) progress: Arc<LogProgress>,
+}
+
+impl LogMarks {
+    /// What can be said now. What snapshots have of the log was synced before it was told.
+    fn mark(&self) -> LogMark {
+        let first_needed = self.progress.first_unstored();
+        LogMark { salt: self.salt, first_needed, reached: self.progress.durable_commit() }
     }
 }
 
@@ -111,6 +136,7 @@ impl SnapshotWriter {
     pub(crate) fn start(
         store: Arc<impl BatchStore>,
         progress: Arc<SnapshotProgress>,
+        marks: LogMarks,
     ) -> Result<Self, Fatal> {
         let (sender, batches) = bounded(CHANNEL_BATCHES);
         let (serving, drained) = bounded(0);
@@ -118,7 +144,8 @@ impl SnapshotWriter {
         let body = move || {
             // It may share a core with a shard, which goes first. Where that is refused it still works.
             let _ = rustix::process::setpriority_process(None, NICENESS);
-            let writer = Writer { store: &*store, progress: &progress, drained: &drained };
+            let (progress, drained) = (&progress, &drained);
+            let writer = Writer { store: &*store, progress, marks: &marks, drained };
             let result = writer.run(&batches);
             // Who hears of the end may open the store.
             drop((batches, store));
@@ -154,28 +181,42 @@ impl SnapshotWriter {
 struct Writer<'a, S> {
     store: &'a S,
     progress: &'a SnapshotProgress,
+    marks: &'a LogMarks,
     drained: &'a Receiver<()>,
 }
 
 impl<S: BatchStore> Writer<'_, S> {
-    /// Writes until no shard is left.
+    /// Writes until no shard is left. Each sync serves a mark of the log too; where nothing else is stored,
+    /// one is written when it lets more of the log go.
     fn run(&self, batches: &Receiver<SnapshotBatch>) -> Result<(), StoreError> {
-        while let Ok(first) = batches.recv() {
-            let mut group = vec![first];
-            group.extend(batches.try_iter().take(SYNC_BATCHES_MAX - 1));
-            self.store_all(&group)?;
+        let mut first_needed = self.marks.mark().first_needed;
+        loop {
+            let mut group = Vec::new();
+            match batches.recv_timeout(LOOK_INTERVAL) {
+                Ok(first) => group.push(first),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            group.extend(batches.try_iter().take(SYNC_BATCHES_MAX - group.len()));
+            let mark = self.marks.mark();
+            if group.is_empty() && mark.first_needed == first_needed {
+                continue;
+            }
+            self.store_all(&group, mark)?;
             self.progress.add(&group);
+            self.progress.log_needs.marked(mark.first_needed);
+            first_needed = mark.first_needed;
         }
-        Ok(())
     }
 
     /// Tries until all of it is on the disk, or the server has drained for too long. Nothing is
     /// lost meanwhile: these batches stay here, and what comes after them in the channel and with
     /// the shards.
-    fn store_all(&self, group: &[SnapshotBatch]) -> Result<(), StoreError> {
+    fn store_all(&self, group: &[SnapshotBatch], mark: LogMark) -> Result<(), StoreError> {
         let mut attempts_while_draining = 0;
         for attempts in 0u32.. {
             let written = group.iter().try_for_each(|batch| self.store.write(batch));
+            let written = written.and_then(|()| self.store.write_log_mark(mark));
             let Err(error) = written.and_then(|()| self.store.sync()) else {
                 if attempts > 0 {
                     tracing::info!(attempts, "the store works again");

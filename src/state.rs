@@ -1,6 +1,8 @@
 //! What outlives the process: opened and loaded at the start, and told in the log so that an
 //! operator sees what is there and from when.
 
+use std::fs::File;
+use std::io;
 use std::iter::Sum;
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use warren_core::ids::{Epoch, GROUP_COUNT, GroupId};
 use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 use warren_core::turn::Now;
+use warren_storage::delta_log::{LogEnd, LogMark};
 use warren_storage::log_executor::LogNeeds;
 use warren_storage::{StateOpened, StateStore, StoreError};
 
@@ -80,6 +83,10 @@ impl StateFolder {
             let detail = format!("{}: a restore was not finished", restoring.display());
             return Err(Fatal::new(FatalReason::StateUnusable, detail));
         }
+        make_folders(folder).map_err(|error| {
+            let detail = format_args!("{}: {error}", folder.display());
+            Fatal::new(FatalReason::DataFolderUnusable, detail)
+        })?;
         let (store, opened) = StateStore::open(&folder.join(STATE_FOLDER)).map_err(unusable)?;
         let epoch = u32::try_from(opened.start).map(Epoch).map_err(|_| {
             Fatal::new(FatalReason::StateUnusable, "the store was opened 2^32 times")
@@ -88,9 +95,14 @@ impl StateFolder {
         Ok(Self { store: Arc::new(store), epoch, log_folder: folder.join(LOG_FOLDER) })
     }
 
-    /// The server begins to change the state: all that can fail at a start has not failed.
-    pub(crate) fn begin(&self) -> Result<(), Fatal> {
-        self.store.begin().map_err(unusable)
+    /// The server begins to change the state: all that can fail at a start has not failed. From now on the
+    /// store says which log belongs to it: the one that was found, which has begun by now.
+    pub(crate) fn begin(&self, log_end: &LogEnd, needs: &LogNeeds) -> Result<(), Fatal> {
+        self.store.begin().map_err(unusable)?;
+        let mark = LogMark::of(log_end, self.store.log_mark().map_err(unusable)?);
+        self.store.write_log_mark(mark).and_then(|()| self.store.sync()).map_err(unusable)?;
+        needs.marked(mark.first_needed);
+        Ok(())
     }
 
     /// All shards have ended well, and what they handed over is on the disk: the state is complete.
@@ -108,22 +120,49 @@ impl StateFolder {
         Ok(())
     }
 
-    /// Loads the shard's groups.
+    /// Loads the shard's groups, and of the log that was found what they do not have yet.
     pub(crate) fn load(
         &self,
         shard: &mut Shard,
         routing: &RoutingTable,
+        log_end: &LogEnd,
         now: Now,
     ) -> Result<(), Fatal> {
         let groups = routing.groups_of(shard.id());
         self.store.restore(shard, groups, now).map_err(unusable)?;
-        delta_log::replay(&self.log_folder, shard, routing, now)?;
+        delta_log::replay(&self.log_folder, shard, routing, log_end, now)?;
         self.store.finish(shard).map_err(unusable)
     }
 }
 
-fn unusable(error: StoreError) -> Fatal {
-    Fatal::new(FatalReason::StateUnusable, error)
+/// Makes the folders of store and log, if they are not there: that they are survives a power cut, also
+/// that the data folder is.
+fn make_folders(folder: &Path) -> io::Result<()> {
+    let mut is_new = false;
+    for name in [STATE_FOLDER, LOG_FOLDER] {
+        let made = std::fs::create_dir(folder.join(name));
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => {
+                made?;
+                is_new = true;
+            }
+        }
+    }
+    if is_new {
+        File::open(folder)?.sync_all()?;
+        let whole = std::path::absolute(folder)?;
+        whole.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
+    }
+    Ok(())
+}
+
+pub(crate) fn unusable(error: StoreError) -> Fatal {
+    let reason = match error {
+        StoreError::Locked { .. } => FatalReason::DataFolderLocked,
+        _ => FatalReason::StateUnusable,
+    };
+    Fatal::new(reason, error)
 }
 
 fn log_age(opened: &StateOpened) {

@@ -9,7 +9,7 @@ use crate::delta_log::{LogThread, UnstartedLog};
 use crate::export::{ExportThread, UnstartedExport};
 use crate::fatal::Fatal;
 use crate::metrics::ServerState;
-use crate::snapshots::SnapshotWriter;
+use crate::snapshots::{LogMarks, SnapshotWriter};
 use crate::state::StateFolder;
 
 /// Where what changes is stored.
@@ -44,7 +44,8 @@ impl Writers {
             export.map(|export| UnstartedExport::prepare(export, stored, state)).transpose()?;
         stored.tell_positions(&state.snapshots().log_needs)?;
         let (ports, log) = UnstartedLog::read(stored, config, state)?;
-        let writer = SnapshotWriter::start(Arc::clone(&stored.store), state.snapshots())?;
+        let marks = LogMarks { salt: log.end().salt(), progress: state.log() };
+        let writer = SnapshotWriter::start(Arc::clone(&stored.store), state.snapshots(), marks)?;
         let (writer, delta_log) = (Some(writer), Some(log));
         Ok(Self { writer, delta_log, export, log_ports: ports.into_iter() })
     }

@@ -23,9 +23,14 @@ pub struct ExportConfig {
     pub replace: bool,
 }
 
+/// Segments of which there is room at least before the log waits for the exporter no more: what a full
+/// copy begins with would be gone before it has ended.
+const SEGMENTS_MIN: u64 = 4;
+
 pub(super) fn export_config(
     export: &ExportSection,
     has_data: bool,
+    segment_bytes: u64,
 ) -> Result<Option<ExportConfig>, Located> {
     let (interval_ms, timeout_ms) = (export.interval_ms().number()?, export.timeout_ms().number()?);
     let log_bytes_max = export.log_bytes_max().number()?;
@@ -42,6 +47,12 @@ pub(super) fn export_config(
     if connection.is_some() && !has_data {
         let why = "allowed: together with `server.data`".to_owned();
         return Err(export.postgres().conflict(&"set", why));
+    }
+    if connection.is_some() && log_bytes_max < SEGMENTS_MIN * segment_bytes {
+        let why = format!(
+            "allowed: {SEGMENTS_MIN} times `storage.segment_bytes` ({segment_bytes}) or more"
+        );
+        return Err(export.log_bytes_max().conflict(&log_bytes_max, why));
     }
     let password_file = export.password_file().given();
     let replace = export.replace().get();

@@ -607,7 +607,7 @@ sections! {
         /// given up, and made anew.
         timeout_ms: u64 = "30000", Allowed::Range(100, 3_600_000);
         /// Bytes of the delta log beyond which it no longer waits for the exporter, which then copies
-        /// all objects anew.
+        /// all objects anew: four times `storage.segment_bytes` at least.
         log_bytes_max: u64 = "4294967296", Allowed::Range(MIB, 1024 * GIB);
         /// Whether tables that hold another world, or another history of this one, are replaced. Without
         /// it they stay as they are, and nothing is exported.

@@ -373,6 +373,12 @@ fn values_out_of_range_are_refused_with_the_range() {
             "2:17: `storage.segment_bytes` is 12289; allowed: a multiple of 4096, 8192 to 1073750016",
         ),
         (
+            "[server]\ndata = \"/d\"\n[storage]\nsegment_bytes = 8388608\n[export]\n\
+             postgres = \"host=db dbname=w user=w\"\nlog_bytes_max = 33554431",
+            "7:17: `export.log_bytes_max` is 33554431; allowed: 4 times `storage.segment_bytes` \
+             (8388608) or more",
+        ),
+        (
             "[log]\nlevel = \"loud\"",
             "2:9: `log.level` is \"loud\"; allowed: error, warn, info, debug, trace",
         ),

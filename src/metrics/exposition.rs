@@ -356,6 +356,7 @@ fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogProgress) -> Result<
         ("log_record_bytes", "Bytes of delta batches on the disk", &log.bytes),
         ("log_failures", "Attempts to write the delta log that failed", &log.failures),
         ("log_segments_removed", "Segments that no start needs", &log.segments_removed),
+        ("log_removal_failures", "Attempts to remove one that failed", &log.removal_failures),
     ] {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         encode_number(metric, MetricType::Counter, count.load(Relaxed))?;

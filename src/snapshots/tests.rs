@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 
 use warren_core::ids::{Epoch, GroupId, Sequence};
+use warren_storage::delta_log::Retention;
 
 use super::*;
 
@@ -44,6 +45,11 @@ impl BatchStore for FaultyStore {
         self.call(format!("write {}", batch.group.0))
     }
 
+    fn write_log_mark(&self, mark: LogMark) -> Result<(), StoreError> {
+        let LogMark { salt, first_needed, reached } = mark;
+        self.call(format!("mark {salt} {first_needed} {reached}"))
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
         self.call("sync".to_owned())
     }
@@ -52,6 +58,14 @@ impl BatchStore for FaultyStore {
         self.calls.lock().unwrap().push("reopen".to_owned());
         Ok(())
     }
+}
+
+/// Of a log that has ten commits, of which snapshots have three.
+fn marks() -> LogMarks {
+    let progress = LogProgress::default();
+    progress.first_unstored.store(4, Relaxed);
+    progress.durable_commit.store(10, Relaxed);
+    LogMarks { salt: 7, progress: Arc::new(progress) }
 }
 
 fn batch(group: u16) -> SnapshotBatch {
@@ -77,7 +91,7 @@ fn wait(end: impl Future<Output = Result<(), Fatal>>) -> Result<(), Fatal> {
 fn what_is_handed_over_is_written_in_order_and_synced() {
     let store = FaultyStore::failing(0);
     let progress = Arc::new(SnapshotProgress::default());
-    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::clone(&progress)).unwrap();
+    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::clone(&progress), marks()).unwrap();
     let sender = writer.sender();
     for group in 0..5 {
         assert!(sender.send(batch(group)));
@@ -97,7 +111,7 @@ fn what_is_handed_over_is_written_in_order_and_synced() {
 fn after_a_failure_all_that_was_not_synced_is_written_again() {
     let store = FaultyStore::failing_after(2, 1);
     let progress = Arc::new(SnapshotProgress::default());
-    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::clone(&progress)).unwrap();
+    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::clone(&progress), marks()).unwrap();
     let sender = writer.sender();
     // While the store is held, both come together.
     let held = store.calls.lock().unwrap();
@@ -120,7 +134,7 @@ fn after_a_failure_all_that_was_not_synced_is_written_again() {
 fn a_store_that_goes_on_failing_while_the_server_drains_is_told() {
     let store = FaultyStore::failing(u64::MAX);
     let progress = Arc::new(SnapshotProgress::default());
-    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::clone(&progress)).unwrap();
+    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::clone(&progress), marks()).unwrap();
     let sender = writer.sender();
     assert!(sender.send(batch(7)));
     let end = writer.drain();
@@ -143,4 +157,45 @@ fn a_full_channel_gives_the_batch_back() {
     assert_eq!(sender.try_send(batch(1)), None);
     assert!(sender.is_full());
     assert_eq!(sender.try_send(batch(2)), Some(batch(2)));
+}
+
+/// Waits until it is so, or fails.
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..30_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("{what}: not in time");
+}
+
+#[test]
+fn a_mark_lets_the_log_go_when_it_is_synced_also_when_nothing_else_is_stored() {
+    // The sync of the second mark fails.
+    let store = FaultyStore::failing_after(4, 1);
+    let progress = Arc::new(SnapshotProgress::default());
+    let marks = marks();
+    let log = Arc::clone(&marks.progress);
+    let needs = Arc::clone(&progress.log_needs);
+    let lets_go = |commit| needs.lets_go(commit, 0);
+    let writer = SnapshotWriter::start(Arc::clone(&store), progress, marks).unwrap();
+    let sender = writer.sender();
+    assert!(sender.send(batch(7)));
+    wait_until("the first mark", || lets_go(3));
+    assert_eq!(store.calls(), ["write 7", "mark 7 4 10", "sync"]);
+    assert!(!lets_go(4));
+    let held = store.calls.lock().unwrap();
+    log.first_unstored.store(9, Relaxed);
+    assert!(!lets_go(8));
+    drop(held);
+    wait_until("the second mark", || lets_go(8));
+    let calls = store.calls();
+    assert_eq!(calls[3..], ["mark 7 9 10", "reopen", "mark 7 9 10", "sync"]);
+    assert!(!lets_go(9));
+    // Where nothing changes nothing is written.
+    drop(sender);
+    wait(writer.drain()).unwrap();
+    assert_eq!(store.calls(), calls);
 }

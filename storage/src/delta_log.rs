@@ -37,11 +37,14 @@ use warren_core::ids::{Epoch, GroupId, Sequence};
 
 mod copy;
 mod format;
+mod mark;
 mod recovery;
+mod replay;
 mod tail;
 mod writer;
 
 pub use copy::copy_log;
+pub use mark::{LogLost, LogMark};
 pub use recovery::{
     LogEnd, LogSummary, RecoverError, SegmentSource, TornTail, recover, recover_from,
 };

@@ -16,6 +16,7 @@ mod tests;
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -23,6 +24,7 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use glommio::io::PollableFd;
 use glommio::{LocalExecutorBuilder, Placement};
 use thiserror::Error;
@@ -39,6 +41,8 @@ use crate::delta_log::{DeltaLog, LogDisk, LogEnd, LogError, LogSettings, Retenti
 const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// Time between two attempts to write what could not be written.
 const RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
+/// How often it is looked whether a segment can go, while nothing is written.
+const LOOK_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
 /// Attempts of which one is told, as long as they fail.
 const ATTEMPTS_PER_WORD: u64 = 60;
 /// Memory of the executor for direct I/O.
@@ -61,8 +65,12 @@ pub struct LogProgress {
     pub failures: AtomicU64,
     /// Segments that were removed.
     pub segments_removed: AtomicU64,
+    /// Attempts to remove one that failed.
+    pub removal_failures: AtomicU64,
     /// The number of the last commit that is on the disk.
     pub durable_commit: AtomicU64,
+    /// Snapshots have every commit below this one; zero before the log has begun.
+    pub first_unstored: AtomicU64,
     /// Bytes of all segments that are kept.
     pub kept_bytes: AtomicU64,
     /// The last attempt has failed, or the log has ended: nothing becomes durable.
@@ -74,6 +82,12 @@ impl LogProgress {
     #[must_use]
     pub fn durable_commit(&self) -> u64 {
         self.durable_commit.load(Acquire)
+    }
+
+    /// The number of a commit below which snapshots on the disk have all; zero before the log has begun.
+    #[must_use]
+    pub fn first_unstored(&self) -> u64 {
+        self.first_unstored.load(Acquire)
     }
 
     fn add(&self, records: u64, bytes: u64, elapsed_ns: u64) {
@@ -117,6 +131,10 @@ pub enum LogNews<'a> {
     Fails(&'a LogError),
     /// Writing works again.
     Works,
+    /// A segment that nobody needs cannot be removed: told once.
+    RemovalFails(&'a LogError),
+    /// It was removed.
+    RemovalWorks,
 }
 
 /// Where the log is written, and what it goes on behind.
@@ -179,9 +197,7 @@ impl LogWriter {
             let log = DeltaLog::begin(disk, settings, end).await;
             let log = log.map_err(LogThreadError::NotBegun)?;
             let Self { ways, bell, progress, needs } = self;
-            progress.durable_commit.store(log.durable_commit(), Relaxed);
-            tell(LogNews::Begun);
-            let serving = Serving {
+            let mut serving = Serving {
                 ways,
                 bell,
                 progress,
@@ -189,10 +205,11 @@ impl LogWriter {
                 log,
                 held: Vec::new(),
                 first: 0,
-                released_at: 0,
+                removal_due_ns: None,
                 wake,
                 tell,
             };
+            serving.begin();
             serving.run(&event).await
         })
     }
@@ -217,30 +234,42 @@ struct Serving<D: LogDisk, W, T> {
     held: Vec<(usize, LogBatch)>,
     /// The shard that is asked first.
     first: usize,
-    /// The newest segment when it was last looked which are needed; zero: never.
-    released_at: u64,
+    /// When a removal that failed is tried again.
+    removal_due_ns: Option<u64>,
     wake: W,
     tell: T,
 }
 
 impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
+    /// All that a start has found is on the disk.
+    fn begin(&mut self) {
+        self.progress.durable_commit.store(self.log.durable_commit(), Release);
+        let needs = Arc::clone(&self.needs);
+        self.look(&*needs);
+        (self.tell)(LogNews::Begun);
+    }
+
     async fn run(mut self, event: &PollableFd<std::os::fd::OwnedFd>) -> Result<(), LogThreadError> {
         loop {
-            // Also of those that a start has found.
-            if self.released_at != self.log.newest_segment() {
-                let needs = Arc::clone(&self.needs);
-                self.release(&*needs).await;
-            }
+            // One at a time: whoever waits for the next commit waits for one removal at the most.
+            let needs = Arc::clone(&self.needs);
+            let has_removed = self.release(&*needs).await;
             self.gather();
-            if self.held.is_empty() {
-                if self.ways.iter().all(ShardWay::has_ended) {
-                    return Ok(());
-                }
+            if !self.held.is_empty() {
+                self.commit().await?;
+            } else if self.ways.iter().all(ShardWay::has_ended) {
+                return Ok(());
+            } else if !has_removed {
                 self.sleep(event).await?;
-                continue;
             }
-            self.commit().await?;
         }
+    }
+
+    /// Tells how far snapshots have come.
+    fn look(&mut self, needs: &impl Retention) {
+        let first_unstored = self.log.first_unstored(needs);
+        self.progress.first_unstored.store(first_unstored, Release);
+        self.progress.kept_bytes.store(self.log.kept_bytes(), Relaxed);
     }
 
     /// Takes what the shards have handed over, in turns, so that none waits for another's flood.
@@ -314,32 +343,52 @@ impl<D: LogDisk, W: Fn(usize), T: Fn(LogNews<'_>)> Serving<D, W, T> {
         Ok(())
     }
 
-    /// Removes segments that nobody needs. One that cannot be removed is looked at again.
-    async fn release(&mut self, needs: &impl Retention) {
-        self.released_at = self.log.newest_segment();
+    /// Removes the oldest segment if nobody needs it, and says whether it did. After a removal that failed
+    /// it waits for a while.
+    async fn release(&mut self, needs: &impl Retention) -> bool {
+        self.look(needs);
+        if self.removal_due_ns.is_some_and(|due_ns| monotonic_ns() < due_ns) {
+            return false;
+        }
         match self.log.release(needs).await {
-            Ok(count) => {
-                self.progress.segments_removed.fetch_add(count as u64, Relaxed);
+            Ok(false) => false,
+            Ok(true) => {
+                self.progress.segments_removed.fetch_add(1, Relaxed);
+                self.progress.kept_bytes.store(self.log.kept_bytes(), Relaxed);
+                if self.removal_due_ns.take().is_some() {
+                    (self.tell)(LogNews::RemovalWorks);
+                }
+                true
             }
-            Err(_) => {
-                self.released_at = 0;
-                self.progress.failures.fetch_add(1, Relaxed);
+            Err(error) => {
+                self.progress.removal_failures.fetch_add(1, Relaxed);
+                let due_ns = monotonic_ns() + RETRY_INTERVAL.as_nanos() as u64;
+                if self.removal_due_ns.replace(due_ns).is_none() {
+                    (self.tell)(LogNews::RemovalFails(&error));
+                }
+                false
             }
         }
-        self.progress.kept_bytes.store(self.log.kept_bytes(), Relaxed);
     }
 
-    /// Sleeps until a shard hands something over, or has ended.
+    /// Sleeps until a shard hands something over, or has ended; and where there are old segments, not for
+    /// long, since nobody says when they can go.
     async fn sleep(&self, event: &PollableFd<std::os::fd::OwnedFd>) -> Result<(), LogThreadError> {
         self.bell.announce_sleep();
         let has_input = self.ways.iter().any(ShardWay::has_input);
         let result = if has_input || self.ways.iter().all(ShardWay::has_ended) {
             Ok(())
+        } else if self.log.segment_count() > 1 {
+            let look = pin!(glommio::timer::sleep(LOOK_INTERVAL));
+            match select(pin!(event.readable()), look).await {
+                Either::Left((rung, _)) => rung,
+                Either::Right(_) => Ok(()),
+            }
         } else {
-            event.readable().await.map_err(|error| LogThreadError::Executor(io_error(error)))
+            event.readable().await
         };
         self.bell.announce_awake();
-        result
+        result.map_err(|error| LogThreadError::Executor(io_error(error)))
     }
 }
 

@@ -51,9 +51,12 @@ const META_CRASHES: &[u8] = b"mcrashes";
 const META_CLEAN: &[u8] = b"mclean";
 /// u64: when the last batch was taken, in milliseconds since 1970.
 const META_TAKEN_MS: &[u8] = b"mtaken_ms";
+/// u32, u64, u64: the delta log that belongs to the state, a `LogMark`. None: no log is expected.
+const META_LOG: &[u8] = b"mlog";
 
-/// 1: without sequences and tombstones. It is read, and becomes 2 when a server begins.
-const FORMAT: u64 = 2;
+/// 1: without sequences and tombstones. 2: without the log's mark, so that whoever reads no other lets the
+/// log go without a word. Both are read, and become 3 when a server begins.
+const FORMAT: u64 = 3;
 
 /// Addresses that are passed over in every partition after a server that did not close the store:
 /// it may have given away some that were not stored yet, and clients may remember them.
@@ -77,6 +80,14 @@ pub enum StoreError {
     /// RocksDB cannot open it, read it or write it.
     #[error("{path}: {error}", path = path.display())]
     Failed {
+        /// The store's folder.
+        path: PathBuf,
+        /// What RocksDB says.
+        error: String,
+    },
+    /// Another process has it open.
+    #[error("{path}: another process has it open: {error}", path = path.display())]
+    Locked {
         /// The store's folder.
         path: PathBuf,
         /// What RocksDB says.
@@ -542,7 +553,16 @@ fn open_db(path: &Path) -> Result<DB, StoreError> {
     environment.lower_thread_pool_cpu_priority();
     environment.lower_high_priority_thread_pool_cpu_priority();
     options.set_env(&environment);
-    DB::open(&options, path).map_err(failed)
+    DB::open(&options, path).map_err(|error| match is_of_lock(&error) {
+        true => StoreError::Locked { path: path.to_owned(), error: error.into_string() },
+        false => failed(error),
+    })
+}
+
+/// RocksDB has no kind for it.
+fn is_of_lock(error: &rocksdb::Error) -> bool {
+    let text = error.as_ref();
+    text.contains("While lock file") || text.contains("lock hold by current process")
 }
 
 /// The address that follows when as many were passed over as after so many crashes. At the end of
@@ -586,5 +606,6 @@ fn prefixed(prefix: u8, rest: &[u8]) -> Vec<u8> {
     [&[prefix][..], rest].concat()
 }
 
+mod log_mark;
 #[cfg(test)]
 mod tests;

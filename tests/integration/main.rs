@@ -17,6 +17,7 @@ mod full_disk;
 mod half_sent;
 mod kills;
 mod life;
+mod lost_log;
 mod objects;
 mod operations;
 mod postgres_commands;

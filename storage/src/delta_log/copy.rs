@@ -23,12 +23,14 @@ pub fn copy_log(from: &Path, to: &Path, durable: u64) -> Result<(), TailError> {
         let mut source = Folder(from);
         let path = source.path(segment);
         match source.load(segment, &mut bytes) {
-            // Its removal had begun before anybody held it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && due.is_none() => continue,
+            // Its removal had begun before anybody held it, or the disk fails and it is made anew. What it
+            // would have to have is missed below.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             loaded => loaded.map_err(|error| unreadable((path.clone(), error)))?,
         }
         let end = match SegmentHeader::decode(&bytes) {
-            Ok(header) if header.first_commit > durable => break,
+            // The first one stays, also without a commit: it says which log this is.
+            Ok(header) if header.first_commit > durable && due.is_some() => break,
             Ok(header) => {
                 check_joins(due, header.first_commit)?;
                 let (next, end) = durable_end(&bytes, &header, durable);
@@ -44,6 +46,9 @@ pub fn copy_log(from: &Path, to: &Path, durable: u64) -> Result<(), TailError> {
         };
         let path = to.join(segment_file_name(segment));
         write_cut(&path, &bytes, end).map_err(|error| unreadable((path, error)))?;
+    }
+    if due.is_none() && durable > 0 {
+        return Err(TailError::Empty { wanted: durable, path: from.to_owned() });
     }
     check_joins(due, durable + 1)
 }

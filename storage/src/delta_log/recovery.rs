@@ -90,9 +90,12 @@ pub struct TornTail {
 }
 
 /// The end of a log that was read: where [`DeltaLog::begin`](super::DeltaLog::begin) goes on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LogEnd {
     pub(super) salt: u32,
+    /// A segment says the salt.
+    is_begun: bool,
+    first_commit: u64,
     pub(super) next_segment: u64,
     pub(super) next_commit: u64,
     /// The last commit, as it was written; empty: there is none.
@@ -107,6 +110,25 @@ impl LogEnd {
     #[must_use]
     pub fn summary(&self) -> LogSummary {
         self.summary
+    }
+
+    /// Whether there is a log: a segment with a header.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.is_begun
+    }
+
+    /// The salt of the log that is there, or of the one that [`DeltaLog::begin`](super::DeltaLog::begin)
+    /// begins. Another log has another.
+    #[must_use]
+    pub fn salt(&self) -> u32 {
+        self.salt
+    }
+
+    /// The number of the first commit that is there, or of the one that is due when there is none.
+    #[must_use]
+    pub fn first_commit(&self) -> u64 {
+        self.first_commit
     }
 
     /// The number of the last commit; zero: there is none.
@@ -124,7 +146,7 @@ impl LogEnd {
 }
 
 /// The last record of each group.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct GroupEnds {
     last: Vec<Option<(Epoch, Sequence)>>,
 }
@@ -156,7 +178,7 @@ impl GroupEnds {
 }
 
 /// A segment that is there, and how far it goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct KeptSegment {
     pub(super) number: u64,
     /// Bytes of its file.
@@ -175,6 +197,12 @@ impl KeptSegment {
     pub(super) fn note(&mut self, commit: u64, header: RecordHeader) {
         self.last_commit = commit;
         self.highest[usize::from(header.group.0)] = header.sequence;
+    }
+
+    /// Whether something of the segment is beyond these positions, by group; none: of no interest.
+    pub(super) fn reaches_beyond(&self, positions: &[Option<Sequence>]) -> bool {
+        let mut groups = self.highest.iter().zip(positions);
+        groups.any(|(highest, position)| position.is_some_and(|position| *highest > position))
     }
 
     /// Whether snapshots have all that is in the segment.
@@ -278,6 +306,7 @@ pub fn recover_from<E>(
         source,
         visit,
         salt: None,
+        first_commit: None,
         next_commit: 1,
         last_commit: Vec::new(),
         kept: Vec::new(),
@@ -286,10 +315,22 @@ pub fn recover_from<E>(
     };
     recovery.read_all(&numbers)?;
     // A new log's salt has to be one that nobody can guess.
+    let is_begun = recovery.salt.is_some();
     let salt = recovery.salt.unwrap_or_else(|| RandomState::new().build_hasher().finish() as u32);
     let next_segment = numbers.last().map_or(1, |last| last + 1);
-    let Recovery { next_commit, last_commit, kept, ends, summary, .. } = recovery;
-    Ok(LogEnd { salt, next_segment, next_commit, last_commit, kept, ends, summary })
+    let Recovery { first_commit, next_commit, last_commit, kept, ends, summary, .. } = recovery;
+    let first_commit = first_commit.unwrap_or(next_commit);
+    Ok(LogEnd {
+        salt,
+        is_begun,
+        first_commit,
+        next_segment,
+        next_commit,
+        last_commit,
+        kept,
+        ends,
+        summary,
+    })
 }
 
 /// A segment in memory.
@@ -308,6 +349,8 @@ struct Recovery<'a, V> {
     visit: V,
     /// None before the first header.
     salt: Option<u32>,
+    /// None before the first whole commit.
+    first_commit: Option<u64>,
     /// The number that is expected.
     next_commit: u64,
     last_commit: Vec<u8>,
@@ -329,6 +372,7 @@ impl<E, V: FnMut(Record<'_>) -> Result<(), E>> Recovery<'_, V> {
                 return Err(self.damaged(missing, 0, "this segment, which is missing"));
             }
             before = Some(number);
+            let is_numbered = self.salt.is_some();
             self.load(number, &mut next)?;
             self.summary.segments += 1;
             self.kept.push(KeptSegment::new(number, next.bytes.len() as u64));
@@ -336,7 +380,12 @@ impl<E, V: FnMut(Record<'_>) -> Result<(), E>> Recovery<'_, V> {
             if current.is_begun && next.is_begun {
                 self.read(&current, Some((number, first_commit)))?;
             } else if !current.is_begun {
-                // Also a segment without a commit says how far the log had come.
+                // Also a segment without a commit says how far the log had come: those behind it begin
+                // there, or with the commit before.
+                if is_numbered && first_commit > self.next_commit {
+                    let expected = format!("commit {}, not {first_commit}", self.next_commit);
+                    return Err(self.damaged(number, BLOCK_BYTES, &expected));
+                }
                 self.next_commit = first_commit;
                 if is_from_the_beginning && first_commit != 1 {
                     return Err(self.damaged(1, BLOCK_BYTES, "commit 1"));
@@ -456,6 +505,7 @@ impl<E, V: FnMut(Record<'_>) -> Result<(), E>> Recovery<'_, V> {
         commit: &Commit<'_>,
     ) -> Result<(), RecoverError<E>> {
         let body_offset = offset + COMMIT_HEADER_BYTES;
+        self.first_commit.get_or_insert(commit.number);
         let mut records = 0;
         for record in Records::new(commit.body) {
             let (place, header, payload) = record.map_err(|(place, expected)| {

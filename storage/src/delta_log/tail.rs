@@ -12,6 +12,9 @@ use super::format::{COMMIT_HEADER_BYTES, ClaimedCommit, Commit, Records, Segment
 use super::recovery::segment_numbers;
 use super::{BLOCK_BYTES, RecordHeader, segment_file_name};
 
+/// Bytes of a commit that are kept for the next; the room for a longer one is given back.
+const SPARE_BYTES_MAX: usize = 8 << 20;
+
 /// Why the next commit cannot be read.
 #[derive(Debug, Error)]
 pub enum TailError {
@@ -32,6 +35,14 @@ pub enum TailError {
         path: PathBuf,
         /// Where in it.
         offset: u64,
+    },
+    /// There is no segment with a header, in a log that was begun.
+    #[error("{path}: there is no segment to read commit {wanted} from", path = path.display())]
+    Empty {
+        /// The commit's number.
+        wanted: u64,
+        /// The folder.
+        path: PathBuf,
     },
     /// The system refuses the folder or a file.
     #[error("{path}: {error}", path = path.display())]
@@ -129,6 +140,12 @@ impl LogTail {
         self.next
     }
 
+    /// Bytes of its buffer.
+    #[cfg(test)]
+    pub(super) fn spare_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The next commit, if it is among the durable ones, up to this number.
     ///
     /// # Errors
@@ -161,7 +178,13 @@ impl LogTail {
         let Some(claimed) = claimed.filter(|claimed| claimed.number == self.next) else {
             return Ok(false);
         };
+        // Its checksum is not looked at yet, so nothing longer than the file is believed.
+        let end = offset.saturating_add(claimed.bytes() as u64);
+        if end > file.metadata().map_err(unreadable)?.len() {
+            return Ok(false);
+        }
         self.bytes.resize(claimed.bytes(), 0);
+        self.bytes.shrink_to(SPARE_BYTES_MAX);
         if !read_exact_at(file, *offset, &mut self.bytes).map_err(unreadable)? {
             return Ok(false);
         }
@@ -170,11 +193,11 @@ impl LogTail {
 
     /// The newest segment that may have the next commit, and where in it.
     fn find(&self) -> Result<Place, TailError> {
-        let mut first = u64::MAX;
+        let mut first = None;
         for segment in numbers(&self.folder)?.into_iter().rev() {
             let Some((file, header)) = open_segment(&self.folder, segment)? else { continue };
-            first = header.first_commit;
-            if first > self.next {
+            first = Some(header.first_commit);
+            if header.first_commit > self.next {
                 continue;
             }
             let mut offset = BLOCK_BYTES as u64;
@@ -187,7 +210,11 @@ impl LogTail {
             }
             return Ok(Place { file, segment, salt: header.salt, offset });
         }
-        Err(TailError::Gone { wanted: self.next, first })
+        let wanted = self.next;
+        Err(match first {
+            Some(first) => TailError::Gone { wanted, first },
+            None => TailError::Empty { wanted, path: self.folder.clone() },
+        })
     }
 
     fn damaged(&self) -> TailError {

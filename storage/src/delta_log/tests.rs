@@ -9,6 +9,7 @@ use super::*;
 
 mod damage;
 mod failures;
+mod marks;
 mod power_cuts;
 mod segments;
 mod tails;
@@ -65,6 +66,18 @@ fn push(log: &mut DeltaLog<ModelDisk>, records: &[Pushed]) {
     for Pushed { header, payload } in records {
         log.push(*header, payload);
     }
+}
+
+/// Removes segments as long as one goes, and says how many went.
+fn release_all(
+    log: &mut DeltaLog<ModelDisk>,
+    retention: &impl Retention,
+) -> Result<usize, LogError> {
+    let mut count = 0;
+    while block_on(log.release(retention))? {
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// What is wrong, and where.

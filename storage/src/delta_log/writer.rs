@@ -50,12 +50,15 @@ pub struct DeltaLog<D: LogDisk> {
     next_segment: u64,
     /// Segments with what is durable in them, the oldest first.
     kept: VecDeque<KeptSegment>,
+    /// Snapshots have every commit below this one.
+    first_unstored: u64,
     ends: GroupEnds,
 }
 
 impl<D: LogDisk> DeltaLog<D> {
     /// Goes on behind what [`recover`](super::recover) found, in a new segment. All that was found is durable when
-    /// this has returned, and can be told to be.
+    /// this has returned, and can be told to be. So is a segment of this log: one that begins has one before
+    /// its first commit.
     ///
     /// # Errors
     /// [`LogError`]: the disk has failed. Nothing is lost, and another start may try again.
@@ -71,6 +74,7 @@ impl<D: LogDisk> DeltaLog<D> {
             disk,
             segment_bytes,
             salt: end.salt,
+            first_unstored: end.first_commit(),
             gathering: Gathering::new(),
             next_commit: end.next_commit - u64::from(!end.last_commit.is_empty()),
             sealed: end.last_commit,
@@ -79,8 +83,15 @@ impl<D: LogDisk> DeltaLog<D> {
             kept: end.kept.into(),
             ends: end.ends,
         };
-        // Nobody knows whether the last commit was synced before the process ended.
-        log.commit().await?;
+        if log.sealed.is_empty() {
+            let open = log.begin_segment(0).await?;
+            // Its number is used: what says that there is a log is not made anew.
+            log.keep(open.number, open.bytes);
+            log.open = Some(open);
+        } else {
+            // Nobody knows whether the last commit was synced before the process ended.
+            log.commit().await?;
+        }
         Ok(log)
     }
 
@@ -162,11 +173,16 @@ impl<D: LogDisk> DeltaLog<D> {
         Ok(OpenSegment { number: segment, file, bytes, offset: BLOCK_BYTES as u64 })
     }
 
+    /// The newest segment has come to stay.
+    fn keep(&mut self, segment: u64, bytes: u64) {
+        self.next_segment = segment + 1;
+        self.kept.push_back(KeptSegment::new(segment, bytes));
+    }
+
     /// The sealed commit is durable, in this segment.
     fn note_durable(&mut self, segment: u64, bytes: u64) {
         if segment == self.next_segment {
-            self.next_segment += 1;
-            self.kept.push_back(KeptSegment::new(segment, bytes));
+            self.keep(segment, bytes);
         }
         let kept = self.kept.back_mut().expect("the open segment is kept");
         assert_eq!(kept.number, segment, "commits go to the newest segment");
@@ -184,10 +200,10 @@ impl<D: LogDisk> DeltaLog<D> {
         self.next_commit - 1
     }
 
-    /// The number of the newest segment with a commit that is durable; zero: there is none.
+    /// Segments, the newest one too.
     #[must_use]
-    pub fn newest_segment(&self) -> u64 {
-        self.next_segment - 1
+    pub fn segment_count(&self) -> usize {
+        self.kept.len()
     }
 
     /// Bytes of all segments.
@@ -196,31 +212,43 @@ impl<D: LogDisk> DeltaLog<D> {
         self.kept.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Removes the oldest segments, as long as nobody needs what is in them. The newest stays. Says how
-    /// many went.
+    /// The number of a commit below which snapshots have all: as many whole segments as they have from the
+    /// oldest on, but for the newest. It never falls.
+    pub fn first_unstored(&mut self, retention: &impl Retention) -> u64 {
+        let behind_newest = self.kept.len().saturating_sub(1);
+        // What was stored once is.
+        let first = self.first_unstored;
+        let unsure = self.kept.iter().take(behind_newest).filter(|it| it.last_commit >= first);
+        let stored = unsure.take_while(|segment| segment.is_stored(retention)).last();
+        if let Some(stored) = stored {
+            self.first_unstored = stored.last_commit + 1;
+        }
+        self.first_unstored
+    }
+
+    /// Removes the oldest segment, if nobody needs what is in it. The newest stays. Says whether one went.
     ///
     /// # Errors
-    /// [`LogError`]: the disk could not remove one; the next call tries again.
-    pub async fn release(&mut self, retention: &impl Retention) -> Result<usize, LogError> {
-        let mut released = 0;
-        while self.kept.len() > 1 {
-            let oldest = &self.kept[0];
-            if !oldest.is_stored(retention)
-                || !retention.lets_go(oldest.last_commit, self.kept_bytes())
-            {
-                break;
-            }
-            let segment = oldest.number;
-            match self.disk.remove(segment).await {
-                // A call before this one may have come half-way.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(LogError { call: DiskCall::Remove, segment, error });
-                }
-                _ => {}
-            }
-            self.kept.pop_front();
-            released += 1;
+    /// [`LogError`]: the disk could not remove it; the next call tries again.
+    pub async fn release(&mut self, retention: &impl Retention) -> Result<bool, LogError> {
+        let first_unstored = self.first_unstored(retention);
+        let Some(oldest) = self.kept.front().filter(|_| self.kept.len() > 1) else {
+            return Ok(false);
+        };
+        if oldest.last_commit >= first_unstored
+            || !retention.lets_go(oldest.last_commit, self.kept_bytes())
+        {
+            return Ok(false);
         }
-        Ok(released)
+        let segment = oldest.number;
+        match self.disk.remove(segment).await {
+            // A call before this one may have come half-way.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(LogError { call: DiskCall::Remove, segment, error });
+            }
+            _ => {}
+        }
+        self.kept.pop_front();
+        Ok(true)
     }
 }

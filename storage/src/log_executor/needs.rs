@@ -1,5 +1,5 @@
 //! What of the log is still needed: by a start, by an exporter, by a backup. All of it is told by other
-//! threads; the log looks when it has begun a segment.
+//! threads; the log looks between two commits, and every second.
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -16,6 +16,8 @@ use crate::delta_log::Retention;
 pub struct LogNeeds {
     /// By group: up to which sequence the snapshots on the disk hold it.
     stored: Box<[AtomicU64]>,
+    /// The first commit without which a start would be refused.
+    first_needed: AtomicU64,
     /// The last commit that an exporter has, and `u64::MAX` where there is none.
     exported: AtomicU64,
     /// With more bytes than this the log waits for the exporter no more.
@@ -28,6 +30,7 @@ impl Default for LogNeeds {
     fn default() -> Self {
         Self {
             stored: (0..GROUP_COUNT).map(|_| AtomicU64::new(0)).collect(),
+            first_needed: AtomicU64::new(0),
             exported: AtomicU64::new(u64::MAX),
             bytes_max: AtomicU64::new(u64::MAX),
             holds: AtomicUsize::new(0),
@@ -39,6 +42,12 @@ impl LogNeeds {
     /// A snapshot of the group up to this sequence survives the end of the machine.
     pub fn stored(&self, group: GroupId, position: Sequence) {
         self.stored[usize::from(group.0)].fetch_max(position.0, Relaxed);
+    }
+
+    /// The store's mark on the disk says that a start needs no commit below this one. Before it does
+    /// nothing goes: a start could not tell it from a loss.
+    pub fn marked(&self, first_needed: u64) {
+        self.first_needed.fetch_max(first_needed, Relaxed);
     }
 
     /// There is an exporter that needs what comes after this commit, and the commit itself, to know the
@@ -55,8 +64,9 @@ impl LogNeeds {
         LogHold(Arc::clone(self))
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.holds.load(SeqCst) > 0
+    /// Whether a start and those who hold the log can do without this commit and all before.
+    fn lets_go_of(&self, last_commit: u64) -> bool {
+        self.holds.load(SeqCst) == 0 && last_commit < self.first_needed.load(Relaxed)
     }
 }
 
@@ -66,7 +76,7 @@ impl Retention for LogNeeds {
     }
 
     fn lets_go(&self, last_commit: u64, kept_bytes: u64) -> bool {
-        !self.is_held()
+        self.lets_go_of(last_commit)
             && (last_commit < self.exported.load(Relaxed)
                 || kept_bytes > self.bytes_max.load(Relaxed))
     }
@@ -80,8 +90,8 @@ impl Retention for WithoutExporter<'_> {
         Retention::stored(self.0, group)
     }
 
-    fn lets_go(&self, _: u64, _: u64) -> bool {
-        !self.0.is_held()
+    fn lets_go(&self, last_commit: u64, _: u64) -> bool {
+        self.0.lets_go_of(last_commit)
     }
 }
 

@@ -9,9 +9,27 @@ use warren_core::delta::{Delta, DeltaBatch};
 use warren_core::ids::{Epoch, GroupId, Sequence};
 
 use super::*;
-use crate::delta_log::{LogTail, recover};
+use crate::delta_log::{LogTail, recover, segment_file_name};
 
 const GROUPS: u64 = 3;
+
+/// How long a test waits for the log's thread before it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until it is so, or fails.
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    // Nobody sends anything.
+    let (_sender, pause) = mpsc::channel::<()>();
+    let step = Duration::from_millis(1);
+    for _ in 0..PATIENCE.as_millis() {
+        if is_so() {
+            return;
+        }
+        let _ = pause.recv_timeout(step);
+    }
+    panic!("{what}: not within {PATIENCE:?}");
+}
 
 /// A folder that goes with its test.
 struct Folder(PathBuf);
@@ -50,7 +68,14 @@ struct Node {
 }
 
 impl Node {
+    /// What snapshots have may go.
     fn start(folder: &Path, shard_count: usize, segment_bytes: u64) -> Self {
+        let node = Self::start_unmarked(folder, shard_count, segment_bytes);
+        node.needs.marked(u64::MAX);
+        node
+    }
+
+    fn start_unmarked(folder: &Path, shard_count: usize, segment_bytes: u64) -> Self {
         let progress = Arc::new(LogProgress::default());
         let needs = Arc::new(LogNeeds::default());
         let (ports, writer) =
@@ -105,7 +130,8 @@ impl Node {
             self.take_durable();
             self.ports.iter_mut().for_each(|port| port.append(&[]));
             if self.durable != self.appended {
-                self.woken.recv().expect("a shard is woken for each batch that comes back");
+                let woken = self.woken.recv_timeout(PATIENCE);
+                woken.expect("a shard is woken for each batch that comes back");
             }
         }
         assert!(self.ports.iter().all(|port| !port.is_waiting()));
@@ -113,6 +139,7 @@ impl Node {
 
     fn end(self) -> Result<(), LogThreadError> {
         drop(self.ports);
+        wait_until("the log ends with its shards", || self.thread.is_finished());
         self.thread.join().unwrap()
     }
 }
@@ -186,7 +213,7 @@ fn a_log_that_is_behind_lets_its_shards_stage_and_loses_nothing() {
     let thread = std::thread::Builder::new().spawn(body).unwrap();
     let mut last = 0;
     while last < 40 {
-        woken.recv().unwrap();
+        woken.recv_timeout(PATIENCE).unwrap();
         ports[0].take_durable(|_, sequence| last = sequence.0);
         ports[0].append(&[]);
     }
@@ -281,6 +308,75 @@ fn nothing_goes_while_somebody_holds_it() {
     node.end().unwrap();
 }
 
+/// A log of many segments, all of which snapshots have, and of whose removal nothing is said yet.
+fn unmarked(folder: &Folder) -> Node {
+    let mut node = Node::start_unmarked(&folder.0, 1, 16 << 10);
+    change_and_store(&mut node, 30);
+    assert_eq!(node.progress.segments_removed.load(Relaxed), 0);
+    node
+}
+
+#[test]
+fn nothing_goes_before_the_store_says_that_it_is_not_needed() {
+    let folder = Folder::new("unmarked");
+    let mut node = unmarked(&folder);
+    wait_until("the last segment is looked at", || {
+        node.progress.first_unstored() > node.progress.durable_commit() - 4
+    });
+    assert_eq!(LogTail::first_commit(&folder.0).unwrap(), Some(1));
+    // Up to a commit in the middle, without a commit of the log in between.
+    node.needs.marked(10);
+    let first = || LogTail::first_commit(&folder.0).unwrap().unwrap();
+    wait_until("what is below goes", || (7..=10).contains(&first()));
+    let commits = node.progress.commits.load(Relaxed);
+    node.needs.marked(node.progress.first_unstored());
+    wait_until("all but the newest goes", || first() + 4 > node.progress.durable_commit());
+    assert_eq!(node.progress.commits.load(Relaxed), commits, "nobody wrote anything");
+    let durable = node.durable.clone();
+    change_and_store(&mut node, 1);
+    node.end().unwrap();
+    assert_eq!(found(&folder.0)[&0], durable[&0] + 1);
+}
+
+#[test]
+fn what_is_let_go_goes_also_when_nobody_writes() {
+    let folder = Folder::new("at-rest");
+    let mut node = Node::start(&folder.0, 1, 16 << 10);
+    let hold = node.needs.hold();
+    node.needs.exported(0, u64::MAX);
+    change_and_store(&mut node, 30);
+    let first = || LogTail::first_commit(&folder.0).unwrap().unwrap();
+    drop(hold);
+    assert_eq!(first(), 1);
+    node.needs.exported(15, u64::MAX);
+    wait_until("what is exported goes", || first() > 10);
+    assert!(first() <= 15);
+    node.end().unwrap();
+}
+
+#[test]
+fn a_removal_that_fails_is_told_once_and_tried_again() {
+    let folder = Folder::new("stuck");
+    let mut node = unmarked(&folder);
+    // No file can be removed in its place, and no log has such a segment.
+    let oldest = folder.0.join(segment_file_name(1));
+    std::fs::remove_file(&oldest).unwrap();
+    std::fs::create_dir_all(oldest.join("in the way")).unwrap();
+    node.needs.marked(u64::MAX);
+    let failures = || node.progress.removal_failures.load(Relaxed);
+    wait_until("it is tried again", || failures() >= 3);
+    assert_eq!(node.progress.segments_removed.load(Relaxed), 0);
+    node.append(0, &[1], 20);
+    node.settle();
+    assert_eq!(node.progress.failures.load(Relaxed), 0, "writing goes on");
+    std::fs::remove_dir_all(&oldest).unwrap();
+    wait_until("they go", || node.progress.segments_removed.load(Relaxed) > 3);
+    let news = node.news.lock().unwrap().clone();
+    assert!(news[1].starts_with("RemovalFails"), "{news:?}");
+    assert_eq!((&news[2][..], news.len()), ("RemovalWorks", 3));
+    node.end().unwrap();
+}
+
 #[test]
 fn a_folder_that_is_not_there_is_told() {
     let folder = Folder::new("gone");
@@ -303,10 +399,11 @@ fn failing(folder: &Folder) -> (Node, PathBuf) {
     node.settle();
     std::fs::rename(&folder.0, &away).unwrap();
     // The segment that is open takes some more; the next cannot be made.
-    while !node.ports[1].is_failing() {
+    wait_until("the log fails", || {
         node.append(0, &[0], 1);
         node.take_durable();
-    }
+        node.ports[1].is_failing()
+    });
     (node, away)
 }
 
@@ -340,19 +437,16 @@ fn a_disk_that_fails_does_not_wait_for_the_exporter_but_for_who_holds_it() {
     let hold = node.needs.hold();
     change_and_store(&mut node, 12);
     std::fs::rename(&folder.0, &away).unwrap();
-    while !node.ports[0].is_failing() {
+    wait_until("the log fails", || {
         node.append(0, &[0], 1);
         node.take_durable();
-    }
+        node.ports[0].is_failing()
+    });
     let failures = node.progress.failures.load(Relaxed);
-    while node.progress.failures.load(Relaxed) < failures + 3 {
-        std::thread::yield_now();
-    }
+    wait_until("it tries again", || node.progress.failures.load(Relaxed) >= failures + 3);
     assert_eq!(node.progress.segments_removed.load(Relaxed), 0);
     drop(hold);
-    while node.progress.segments_removed.load(Relaxed) == 0 {
-        std::thread::yield_now();
-    }
+    wait_until("room is made", || node.progress.segments_removed.load(Relaxed) > 0);
     std::fs::rename(&away, &folder.0).unwrap();
     node.settle();
     let removed = node.progress.segments_removed.load(Relaxed);

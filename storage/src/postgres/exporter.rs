@@ -272,8 +272,11 @@ impl Exporter {
     ) -> Result<ExportRound, ExportError> {
         self.need(0);
         let ExportSource { store, log_folder, progress, .. } = &self.source;
-        // Before the first row is read: what is removed from here on is behind all rows.
-        let first = LogTail::first_commit(log_folder)?.unwrap_or(1);
+        // Before the first row is read: all rows have what is below. So segments that snapshots have are not
+        // waited for, and one that follows at once does not take away what the copy begins with.
+        let there = LogTail::first_commit(log_folder)?.unwrap_or(1);
+        let first = progress.first_unstored().max(there);
+        self.need(first - 1);
         let log = LogTail::salt(log_folder)?;
         let mut copy = writer.begin_copy().await?;
         let mut after = None;

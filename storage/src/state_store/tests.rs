@@ -10,6 +10,7 @@ use warren_core::token::TokenSeed;
 use warren_core::turn::Span;
 
 use super::*;
+use crate::delta_log::LogMark;
 
 const NOW: Now = Now { monotonic_ns: 0, wall_ms: 0 };
 
@@ -244,12 +245,12 @@ fn an_object_in_a_partition_without_a_row_is_damage() {
 fn a_newer_format_and_a_second_opening_are_refused() {
     let folder = Folder::new("refused");
     let (store, _) = folder.open();
-    let second = StateStore::open(&folder.0).unwrap_err().to_string();
-    assert!(second.contains("LOCK"), "{second}");
-    store.db().unwrap().get().put(META_FORMAT, 3u64.to_le_bytes()).unwrap();
+    let second = StateStore::open(&folder.0).unwrap_err();
+    assert!(matches!(second, StoreError::Locked { .. }), "{second}");
+    store.db().unwrap().get().put(META_FORMAT, 4u64.to_le_bytes()).unwrap();
     drop(store);
     let newer = StateStore::open(&folder.0).unwrap_err().to_string();
-    assert!(newer.ends_with("its format is 3; this version reads 2"), "{newer}");
+    assert!(newer.ends_with("its format is 4; this version reads 3"), "{newer}");
 }
 
 #[test]
@@ -370,7 +371,7 @@ fn a_replay_goes_on_where_each_row_is() {
 }
 
 #[test]
-fn a_store_of_format_1_is_read_and_becomes_one_of_format_2() {
+fn a_store_of_format_1_is_read_and_becomes_one_of_today() {
     let folder = Folder::new("format-1");
     let (store, _) = folder.open();
     let golden = include_bytes!("../../golden/object_record_v1.bin");
@@ -392,8 +393,62 @@ fn a_store_of_format_1_is_read_and_becomes_one_of_format_2() {
     assert_eq!((loaded.objects, shard.durable_sequence(GroupId(0))), (2, Sequence(7)));
     assert_eq!(store.number(META_FORMAT).unwrap(), Some(1));
     store.begin().unwrap();
-    assert_eq!(store.number(META_FORMAT).unwrap(), Some(2));
+    assert_eq!(store.number(META_FORMAT).unwrap(), Some(FORMAT));
+    assert_eq!(store.log_mark().unwrap(), None);
     store.write(&logged(0, 9, 9, &[(id(0, 2), Some((4, &record("a"))))])).unwrap();
     assert_eq!((format_of(&store, id(0, 1)), format_of(&store, id(0, 2))), (Some(1), Some(2)));
     assert_eq!(restored(&store).unwrap().1.objects, 2);
+}
+
+#[test]
+fn the_log_s_mark_is_kept_and_one_that_is_none_is_told() {
+    let folder = Folder::new("mark");
+    let store = folder.begun();
+    assert_eq!(store.log_mark().unwrap(), None);
+    for mark in [
+        LogMark { salt: 0, first_needed: 1, reached: 0 },
+        LogMark { salt: u32::MAX, first_needed: u64::MAX - 1, reached: u64::MAX },
+    ] {
+        store.write_log_mark(mark).unwrap();
+        assert_eq!(store.log_mark().unwrap(), Some(mark));
+    }
+    store.sync().unwrap();
+    drop(store);
+    let (store, _) = folder.open();
+    let kept = store.log_mark().unwrap().unwrap();
+    // A copy of the store has it too.
+    let copy = Folder::new("mark-copy");
+    store.copy_to(&copy.0).unwrap();
+    assert_eq!(copy.open().0.log_mark().unwrap(), Some(kept));
+    for length in [0, 19, 21] {
+        store.db().unwrap().get().put(META_LOG, vec![1; length]).unwrap();
+        let error = store.log_mark().unwrap_err().to_string();
+        assert!(error.ends_with("mlog is damaged: its length"), "{error}");
+    }
+}
+
+#[test]
+fn a_store_whose_log_is_forgotten_is_whole_without_it() {
+    let folder = Folder::new("forgotten");
+    let store = folder.begun();
+    let a = record("a");
+    // Group 0 is stored up to 2, and rows of it up to 6 and, for a deletion, 9; group 1 up to 4.
+    store.write(&logged(0, 6, 2, &[(id(0, 1), Some((3, &a)))])).unwrap();
+    store.write(&logged(0, 9, 2, &[(id(0, 2), None)])).unwrap();
+    store.write(&logged(1, 4, 4, &[(id(64, 1), Some((1, &a)))])).unwrap();
+    store.write_log_mark(LogMark { salt: 1, first_needed: 1, reached: 9 }).unwrap();
+    drop(store);
+    let (store, _) = folder.open();
+    let error = restored(&store).err().unwrap().to_string();
+    assert!(error.contains("the state is damaged"), "{error}");
+    store.forget_log().unwrap();
+    assert_eq!(store.log_mark().unwrap(), None);
+    let positions = [0, 1, 2].map(|group| store.position(GroupId(group)).unwrap());
+    assert_eq!(positions, [Some(Sequence(9)), Some(Sequence(4)), None]);
+    drop(store);
+    let (store, opened) = folder.open();
+    // It is as incomplete as before: addresses are passed over.
+    assert_eq!((opened.start, opened.is_complete), (2, false));
+    let (shard, restored) = restored(&store).unwrap();
+    assert_eq!((restored.objects, shard.group_end(GroupId(0))), (2, Sequence(9)));
 }

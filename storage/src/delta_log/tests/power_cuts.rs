@@ -17,6 +17,10 @@ struct Seen {
     lucky: u64,
     torn: u64,
     starts_cut: u64,
+    /// Starts that were refused since the oldest segments had been taken away, and those that could do
+    /// without them.
+    losses_told: u64,
+    losses_harmless: u64,
 }
 
 /// A world of a few groups over one disk.
@@ -29,6 +33,8 @@ struct World {
     durable: usize,
     /// By group: what a start would not replay.
     positions: [u64; GROUPS],
+    /// What the store says of the log.
+    mark: Option<LogMark>,
     life: u32,
 }
 
@@ -39,8 +45,8 @@ enum Ended {
 }
 
 impl World {
-    /// Compares what is there with what has to be.
-    fn check(&mut self, records: &[Pushed]) -> Result<(), String> {
+    /// Compares what is there with what has to be, and says how far it goes.
+    fn check(&self, records: &[Pushed]) -> Result<usize, String> {
         let is_passed = |record: &Pushed| {
             record.header.sequence.0 <= self.positions[usize::from(record.header.group.0)]
         };
@@ -64,8 +70,37 @@ impl World {
                 self.durable
             ));
         }
-        self.pushed.truncate(end);
-        Ok(())
+        Ok(end)
+    }
+
+    /// Takes the oldest segments away, one more each time. Either a start is refused, or it finds all that it
+    /// needs.
+    fn lose_segments(&self, seen: &mut Seen) -> Result<(), String> {
+        let Some(mark) = self.mark else {
+            // Nothing was acknowledged before there was one.
+            return if self.durable == 0 { Ok(()) } else { Err("there is no mark".into()) };
+        };
+        let left = ModelDisk::new(0);
+        for segment in self.disk.segments() {
+            left.tamper(segment, Some(self.disk.read(segment)));
+        }
+        for segment in self.disk.segments() {
+            left.tamper(segment, None);
+            let is_told = match found(&left) {
+                Err(_) => true,
+                Ok((records, end)) => match mark.check(&end) {
+                    Err(_) => true,
+                    Ok(()) => self.check(&records).map(|_| false)?,
+                },
+            };
+            seen.losses_told += u64::from(is_told);
+            seen.losses_harmless += u64::from(!is_told);
+        }
+        let (_, nothing) = found(&left).map_err(|error| error.to_string())?;
+        match mark.check(&nothing) {
+            Err(LogLost::Gone { .. }) => Ok(()),
+            other => Err(format!("without a log: {other:?}")),
+        }
     }
 
     fn push_some(&mut self, log: &mut DeltaLog<ModelDisk>) {
@@ -104,15 +139,24 @@ impl World {
         };
         seen.torn += u64::from(end.summary().torn.is_some());
         let durable = self.durable;
-        if let Err(words) = self.check(&records) {
-            return Ended::Fell(words);
+        match self.check(&records) {
+            Ok(end) => self.pushed.truncate(end),
+            Err(words) => return Ended::Fell(words),
         }
+        if let Some(Err(lost)) = self.mark.map(|mark| mark.check(&end)) {
+            return Ended::Fell(lost.to_string());
+        }
+        let mark = LogMark::of(&end, self.mark);
         seen.lucky += (self.pushed.len() - durable) as u64;
         self.disk.0.borrow_mut().calls_until_cut = Some(self.prng.between(1, 40));
         let Ok(mut log) = block_on(DeltaLog::begin(self.disk.clone(), settings(5), end)) else {
             seen.starts_cut += 1;
             return Ended::Cut;
         };
+        if self.prng.chance(10) {
+            return Ended::Cut;
+        }
+        self.mark = Some(mark);
         self.durable = self.pushed.len();
         loop {
             self.push_some(&mut log);
@@ -124,8 +168,15 @@ impl World {
                 Err(_) => seen.failures += 1,
             }
             self.advance_positions();
-            let positions = self.positions;
-            match block_on(log.release(&Positions(positions))) {
+            let mut needs = Positions { stored: self.positions, first_needed: mark.first_needed };
+            if self.prng.chance(50) {
+                needs.first_needed = log.first_unstored(&needs);
+                let reached = log.durable_commit();
+                self.mark = Some(LogMark { first_needed: needs.first_needed, reached, ..mark });
+            } else if let Some(mark) = self.mark {
+                needs.first_needed = mark.first_needed;
+            }
+            match release_all(&mut log, &needs) {
                 Ok(released) => seen.released += released as u64,
                 Err(_) if self.was_cut() => return Ended::Cut,
                 Err(_) => seen.failures += 1,
@@ -134,15 +185,18 @@ impl World {
     }
 }
 
-struct Positions([u64; GROUPS]);
+struct Positions {
+    stored: [u64; GROUPS],
+    first_needed: u64,
+}
 
 impl Retention for Positions {
     fn stored(&self, group: GroupId) -> Sequence {
-        Sequence(self.0[usize::from(group.0)])
+        Sequence(self.stored[usize::from(group.0)])
     }
 
-    fn lets_go(&self, _: u64, _: u64) -> bool {
-        true
+    fn lets_go(&self, last_commit: u64, _: u64) -> bool {
+        last_commit < self.first_needed
     }
 }
 
@@ -151,8 +205,9 @@ fn run(seed: u64, is_sync_ignored: bool, seen: &mut Seen) -> Result<(), String> 
     let disk = ModelDisk::new(seed);
     disk.0.borrow_mut().is_sync_ignored = is_sync_ignored;
     let prng = Prng::new(seed ^ 0xd15c);
+    let positions = [0; GROUPS];
     let mut world =
-        World { disk, prng, pushed: vec![], durable: 0, positions: [0; GROUPS], life: 0 };
+        World { disk, prng, pushed: vec![], durable: 0, positions, mark: None, life: 0 };
     for life in 1..=6 {
         world.life = life;
         if let Ended::Fell(words) = world.live(seen) {
@@ -166,6 +221,10 @@ fn run(seed: u64, is_sync_ignored: bool, seen: &mut Seen) -> Result<(), String> 
         } else {
             world.disk.cut_power();
             seen.cuts += 1;
+        }
+        // It takes as long as all else.
+        if seed.is_multiple_of(4) {
+            world.lose_segments(seen).map_err(|words| format!("seed {seed}, {life}: {words}"))?;
         }
     }
     seen.durable += world.durable as u64;
@@ -182,6 +241,7 @@ fn what_was_acknowledged_survives_power_cuts_kills_and_failures() {
     assert!(seen.cuts > 10_000 && seen.kills > 4_000 && seen.durable > 50_000, "{seen:?}");
     assert!(seen.failures > 5_000 && seen.released > 5_000, "{seen:?}");
     assert!(seen.lucky > 1_000 && seen.torn > 500 && seen.starts_cut > 500, "{seen:?}");
+    assert!(seen.losses_told > 5_000 && seen.losses_harmless > 500, "{seen:?}");
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use super::*;
 
 /// What is stored of each group; the others let everything go.
-fn position_of(positions: &[(u16, u64)]) -> Needs {
+pub(super) fn position_of(positions: &[(u16, u64)]) -> Needs {
     Needs { stored: positions.to_vec(), needed_from: u64::MAX, bytes_max: u64::MAX }
 }
 
 /// What is stored of each group, from which commit on someone else needs the log, and with how many
 /// bytes it is not waited for.
-struct Needs {
+pub(super) struct Needs {
     stored: Vec<(u16, u64)>,
     needed_from: u64,
     bytes_max: u64,
@@ -70,8 +70,14 @@ fn an_empty_log_begins_with_commit_1_in_segment_1() {
     let (records, end) = found(&disk).unwrap();
     assert_eq!((records.len(), end.summary()), (0, LogSummary::default()));
     let mut log = begun(&disk, 3);
+    // A log is there from its beginning on, also without a commit.
     block_on(log.commit()).unwrap();
-    assert!(disk.segments().is_empty(), "nothing was pushed");
+    assert_eq!(disk.segments(), [1], "nothing was pushed");
+    let (records, end) = found(&disk).unwrap();
+    assert_eq!(
+        (records.len(), end.is_begun(), end.first_commit(), end.last_commit()),
+        (0, true, 1, 0)
+    );
     commit(&mut log, &[pushed(3, 41, b"any sequence may be the first")]);
     let (_, end) = found(&disk).unwrap();
     assert_eq!(disk.segments(), [1]);
@@ -146,9 +152,9 @@ fn segments_go_from_the_front_as_far_as_every_group_s_position_has_passed_them()
             }
             // Of a log that was begun anew, the newest segment repeats the last record.
             let more = usize::from(is_started_anew && released == 4);
-            let count = block_on(log.release(&position_of(positions))).unwrap();
+            let count = release_all(&mut log, &position_of(positions)).unwrap();
             assert_eq!(count, released + more, "{positions:?}, {is_started_anew}");
-            assert_eq!(block_on(log.release(&position_of(positions))).unwrap(), 0);
+            assert_eq!(release_all(&mut log, &position_of(positions)).unwrap(), 0);
             let (left, end) = found(&disk).unwrap();
             assert_eq!(left, records[released..], "{positions:?}, {is_started_anew}");
             // Numbers and sequences go on.
@@ -176,7 +182,7 @@ fn segments_that_are_stored_wait_for_those_who_read_them_until_there_are_too_man
         records.iter().for_each(|record| commit(&mut log, std::slice::from_ref(record)));
         for (mut log, expected) in [log, begun(&disk, 2)].into_iter().zip(released) {
             let needs = Needs { stored: vec![(0, 9), (1, 9)], needed_from, bytes_max };
-            let count = block_on(log.release(&needs)).unwrap();
+            let count = release_all(&mut log, &needs).unwrap();
             assert_eq!(count, expected, "{needed_from} {bytes_max}");
         }
     }
@@ -187,13 +193,13 @@ fn a_segment_that_cannot_be_removed_stays_and_so_do_those_behind_it() {
     let (disk, records) = five_segments();
     let mut log = begun(&disk, 2);
     disk.set_fault(Some(Fault::Remove));
-    let error = block_on(log.release(&position_of(&[(0, 2), (1, 1)]))).unwrap_err();
+    let error = release_all(&mut log, &position_of(&[(0, 2), (1, 1)])).unwrap_err();
     assert_eq!((error.call, error.segment), (DiskCall::Remove, 1));
     assert_eq!(found(&disk).unwrap().0, records);
     disk.set_fault(None);
     // A call may have come half-way.
     disk.tamper(1, None);
-    assert_eq!(block_on(log.release(&position_of(&[(0, 2), (1, 1)]))).unwrap(), 3);
+    assert_eq!(release_all(&mut log, &position_of(&[(0, 2), (1, 1)])).unwrap(), 3);
     assert_eq!(found(&disk).unwrap().0, records[3..]);
 }
 

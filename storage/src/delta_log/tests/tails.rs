@@ -157,6 +157,8 @@ fn a_copy_has_every_durable_commit_and_none_behind() {
     // One that is being made.
     std::fs::write(folder.path(disk.segments().len() as u64 + 1), vec![0; 4 * BLOCK_BYTES])
         .unwrap();
+    // One that is made anew while it is listed, and is not there for a moment.
+    std::os::unix::fs::symlink("nowhere", folder.path(disk.segments().len() as u64 + 2)).unwrap();
     let whole = numbered(1..=21);
     for durable in 1..=21 {
         let copy = Folder::of("copy", &ModelDisk::new(1));
@@ -204,6 +206,19 @@ fn no_copy_is_made_of_a_log_that_is_damaged() {
         std::fs::write(folder.path(segment), whole).unwrap();
         copy(20).unwrap();
     }
+    // All of them.
+    let nothing = Folder::of("nothing", &ModelDisk::new(1));
+    let to = Folder::of("bad-copy", &ModelDisk::new(1));
+    let error = copy_log(&nothing.0, &to.0, 20).unwrap_err();
+    assert!(
+        matches!(&error, TailError::Empty { wanted: 20, path } if *path == nothing.0),
+        "{error}"
+    );
+    let error = LogTail::open(&nothing.0, 7).next(20).unwrap_err();
+    assert!(
+        matches!(&error, TailError::Empty { wanted: 7, path } if *path == nothing.0),
+        "{error}"
+    );
     // One that is missing between others, and one at the end.
     for segment in [2, segments] {
         let whole = disk.read(segment);
@@ -211,4 +226,47 @@ fn no_copy_is_made_of_a_log_that_is_damaged() {
         assert!(matches!(copy(20), Err(TailError::Damaged { .. })), "{segment}");
         std::fs::write(folder.path(segment), whole).unwrap();
     }
+}
+
+#[test]
+fn a_copy_of_a_log_without_a_commit_says_which_log_it_is() {
+    let disk = ModelDisk::new(1);
+    let mut log = begun(&disk, 8);
+    let copied = |durable| {
+        let folder = Folder::of("begun", &disk);
+        let copy = Folder::of("begun-copy", &ModelDisk::new(1));
+        copy_log(&folder.0, &copy.0, durable).unwrap();
+        recover(&copy.0, |_| Ok::<_, Infallible>(())).unwrap()
+    };
+    let end = copied(0);
+    assert_eq!((end.is_begun(), end.salt(), end.last_commit()), (true, SALT, 0));
+    // Also when there is one by now that is not durable.
+    commit(&mut log, &[record(1)]);
+    let end = copied(0);
+    assert_eq!((end.is_begun(), end.salt(), end.last_commit()), (true, SALT, 0));
+    assert_eq!(copied(1).last_commit(), 1);
+}
+
+#[test]
+fn a_tail_believes_no_length_that_the_file_has_not_and_gives_back_what_a_long_commit_took() {
+    let disk = ModelDisk::new(1);
+    let mut log = begun(&disk, 8);
+    commit(&mut log, &[record(1)]);
+    commit(&mut log, &[pushed(0, 2, &vec![7; 20 << 20])]);
+    commit(&mut log, &[record(3)]);
+    let folder = Folder::of("long", &disk);
+    let mut tail = LogTail::open(&folder.0, 1);
+    assert!(tail.next(3).unwrap().is_some());
+    // Of the second commit, a length that is possible, and not in this file.
+    let whole = disk.read(2);
+    let mut bytes = whole.clone();
+    bytes[BLOCK_BYTES + 16..BLOCK_BYTES + 20].copy_from_slice(&(1u32 << 30).to_le_bytes());
+    std::fs::write(folder.path(2), &bytes).unwrap();
+    assert!(matches!(tail.next(3), Err(TailError::Damaged { wanted: 2, .. })));
+    assert!(tail.spare_bytes() < 1 << 20, "{}", tail.spare_bytes());
+    std::fs::write(folder.path(2), &whole).unwrap();
+    assert!(tail.next(3).unwrap().is_some());
+    assert!(tail.spare_bytes() > 20 << 20);
+    assert!(tail.next(3).unwrap().is_some());
+    assert!(tail.spare_bytes() <= 8 << 20, "{}", tail.spare_bytes());
 }
