@@ -63,6 +63,18 @@ impl DataFolder {
     }
 }
 
+/// Who has the folder, as its number tells; none: nobody. It changes nothing there.
+pub(crate) fn locked_by(folder: &Path) -> Option<String> {
+    let path = folder.join(LOCK_FILE);
+    let lock = File::open(&path).ok()?;
+    match lock.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            Some(std::fs::read_to_string(path).unwrap_or_default().trim().to_owned())
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
 fn try_lock(lock: &File, mut wait: impl FnMut()) -> Result<(), TryLockError> {
     for _ in 1..LOCK_ATTEMPTS {
         match lock.try_lock() {

@@ -38,6 +38,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const FAILURES_PER_LINE: u32 = 20;
 /// A server that drains gives the exporter so long for what is left.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
+/// What Postgres keeps for a connection is made anew so often.
+const RENEWAL_INTERVAL_NS: u64 = 3_600 * 1_000_000_000;
 /// The priority of its thread: below that of shards.
 const NICENESS: i32 = 10;
 
@@ -89,6 +91,7 @@ impl UnstartedExport {
                 copies: 0,
                 random: seed | 1,
                 is_log_warned: false,
+                renewed_ns: 0,
             };
             runtime.block_on(follower.run());
             // A name that is being looked up is nothing to wait for.
@@ -142,6 +145,7 @@ struct Follower {
     copies: u32,
     random: u64,
     is_log_warned: bool,
+    renewed_ns: u64,
 }
 
 impl Follower {
@@ -180,8 +184,18 @@ impl Follower {
     ) -> Option<Result<ExportRound, ExportError>> {
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (state, moments) = (&self.state, &mut self.moments);
-        let mut round = pin!(self.exporter.round());
+        let now_ns = self.state.monotonic_ns();
+        let is_old = now_ns.saturating_sub(self.renewed_ns) >= RENEWAL_INTERVAL_NS;
+        if is_old {
+            self.renewed_ns = now_ns;
+        }
+        let (state, moments, exporter) = (&self.state, &mut self.moments, &mut self.exporter);
+        let mut round = pin!(async {
+            if is_old {
+                exporter.renew().await?;
+            }
+            exporter.round().await
+        });
         loop {
             tokio::select! {
                 result = &mut round => return Some(result),
@@ -274,6 +288,10 @@ impl Follower {
         let progress = self.state.export();
         progress.is_connected.store(false, Relaxed);
         progress.failures.fetch_add(1, Relaxed);
+        if error.is_divisible() {
+            tracing::warn!(%error, "Postgres has not done a round in time; the next is smaller");
+            return self.jittered(PAUSE_MIN);
+        }
         if error.is_gap() {
             progress.gaps.fetch_add(1, Relaxed);
             tracing::error!(%error, "the export has a gap: all objects are copied anew");

@@ -15,10 +15,7 @@ use crate::clock::Clock;
 use crate::data_folder::{DataFolder, LOCK_FILE};
 use crate::fatal::{Fatal, FatalReason};
 use crate::postgres_access::{import_fatal, with_password};
-use crate::state::STATE_FOLDER;
-
-/// The store while it is filled. A start does not look there.
-const UNFINISHED_FOLDER: &str = "state.importing";
+use crate::state::{IMPORT_FOLDER, STATE_FOLDER};
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -91,10 +88,10 @@ fn import_to(place: &PostgresPlace, data: &Path) -> Result<Imported, Fatal> {
         let detail = format_args!("{}: {error}", data.display());
         Fatal::new(FatalReason::DataFolderUnusable, detail)
     };
-    let unfinished = data.join(UNFINISHED_FOLDER);
+    let unfinished = data.join(IMPORT_FOLDER);
     for entry in std::fs::read_dir(data).map_err(|error| unusable(&error))? {
         let name = entry.map_err(|error| unusable(&error))?.file_name();
-        if name != LOCK_FILE && name != UNFINISHED_FOLDER {
+        if name != LOCK_FILE && name != IMPORT_FOLDER {
             return Err(unusable(&"it is not empty; a world is imported into an empty folder"));
         }
     }

@@ -27,6 +27,9 @@ pub(crate) const LOG_FOLDER: &str = "log";
 /// There while a backup is being restored.
 pub(crate) const RESTORE_FOLDER: &str = "restoring";
 
+/// The store's folder while a world is being imported.
+pub(crate) const IMPORT_FOLDER: &str = "state.importing";
+
 /// How much state there is, and its digest: equal for equal objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StateSummary {
@@ -78,10 +81,12 @@ pub(crate) struct StateFolder {
 impl StateFolder {
     /// Opens the store, and says in the log from when it is.
     pub(crate) fn open(folder: &Path) -> Result<Self, Fatal> {
-        let restoring = folder.join(RESTORE_FOLDER);
-        if restoring.exists() {
-            let detail = format!("{}: a restore was not finished", restoring.display());
-            return Err(Fatal::new(FatalReason::StateUnusable, detail));
+        for (unfinished, what) in [(RESTORE_FOLDER, "a restore"), (IMPORT_FOLDER, "an import")] {
+            let unfinished = folder.join(unfinished);
+            if unfinished.exists() {
+                let detail = format!("{}: {what} was not finished", unfinished.display());
+                return Err(Fatal::new(FatalReason::StateUnusable, detail));
+            }
         }
         make_folders(folder).map_err(|error| {
             let detail = format_args!("{}: {error}", folder.display());

@@ -1,7 +1,7 @@
 //! What only a trial shows: features of io_uring, rings of the configured size, free addresses,
 //! the data folder. A trial leaves nothing behind.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use warren_net::reactor::ring_settings;
 use crate::admin::listener::check_unix;
 use crate::admin::token::Token;
 use crate::config::{Endpoint, ServerConfig};
-use crate::data_folder::LOCK_FILE;
+use crate::data_folder::locked_by;
 use crate::server::reactor_settings;
 use crate::tls::{days_left, read_identity};
 
@@ -156,16 +156,5 @@ fn try_writing(folder: &Path, place: &Path) -> io::Result<()> {
     } else {
         fs::create_dir(&trial)?;
         fs::remove_dir(trial)
-    }
-}
-
-fn locked_by(folder: &Path) -> Option<String> {
-    let path = folder.join(LOCK_FILE);
-    let lock = File::open(&path).ok()?;
-    match lock.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
-            Some(fs::read_to_string(path).unwrap_or_default().trim().to_owned())
-        }
-        Ok(()) | Err(TryLockError::Error(_)) => None,
     }
 }

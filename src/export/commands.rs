@@ -12,14 +12,15 @@ use serde_json::json;
 use warren_storage::delta_log::recover;
 use warren_storage::log_executor::{LogNeeds, LogProgress};
 use warren_storage::postgres::{
-    ExportRound, ExportSource, ExportStatus, Exporter, PostgresPlace, read_status,
+    CopyReason, ExportRound, ExportSource, ExportStatus, Exporter, PostgresPlace, follow,
+    read_status,
 };
 
 use crate::admin::make_runtime;
 use crate::arguments::ReportArguments;
 use crate::config::{EffectiveConfig, ExportConfig, ServerConfig};
 use crate::ctl::read_metric;
-use crate::data_folder::DataFolder;
+use crate::data_folder::{DataFolder, locked_by};
 use crate::fatal::{Fatal, FatalReason};
 use crate::postgres_access::{export_fatal, postgres_fatal, with_password};
 use crate::state::{LOG_FOLDER, STATE_FOLDER, StateFolder};
@@ -108,16 +109,33 @@ fn tell_status(
     let data = data_folder(config)?;
     let runtime = make_runtime()?;
     let status = runtime.block_on(read_status(place)).map_err(|error| postgres_fatal(&error))?;
-    let end = match DataFolder::reserve(data) {
-        Ok(_locked) => log_end(data)?,
-        Err(fatal) if fatal.reason == FatalReason::DataFolderLocked => {
-            let (admin, token) = (&config.admin_listen, config.admin_token_file.as_deref());
-            runtime.block_on(read_metric(admin, token, "warren_log_durable_commit"))?
-        }
-        Err(fatal) => return Err(fatal),
+    let ask = || {
+        let (admin, token) = (&config.admin_listen, config.admin_token_file.as_deref());
+        runtime.block_on(read_metric(admin, token, "warren_log_durable_commit"))
     };
+    let end = match locked_by(data) {
+        Some(_) => ask()?,
+        // A server that has begun meanwhile writes what we read.
+        None => log_end(data).or_else(|error| locked_by(data).map_or(Err(error), |_| ask()))?,
+    };
+    let status = status.map(|status| compare(data, status, end)).transpose()?;
     let _ = if is_json { write_json(out, status, end) } else { write_text(out, status, end) };
     Ok(ExitCode::SUCCESS)
+}
+
+/// How far the tables are, and why the next export would copy everything, if it would.
+type Compared = (ExportStatus, Option<CopyReason>);
+
+/// Looks whether the log of a data folder, which ends with this commit, goes on from the tables.
+fn compare(data: &Path, status: ExportStatus, end: u64) -> Result<Compared, Fatal> {
+    let folder = data.join(LOG_FOLDER);
+    let reason = match status.cursor.log {
+        Some(_) if !folder.exists() => Some(CopyReason::OtherLog),
+        _ => follow(&folder, status.cursor, end)
+            .map_err(|error| Fatal::new(FatalReason::StateUnusable, error))?
+            .err(),
+    };
+    Ok((status, reason))
 }
 
 /// The number of the last commit of a log that nobody writes.
@@ -132,8 +150,8 @@ fn log_end(data: &Path) -> Result<u64, Fatal> {
     Ok(end.last_commit())
 }
 
-fn write_text(out: &mut dyn Write, status: Option<ExportStatus>, end: u64) -> std::io::Result<()> {
-    let Some(ExportStatus { cursor, age_s }) = status else {
+fn write_text(out: &mut dyn Write, status: Option<Compared>, end: u64) -> std::io::Result<()> {
+    let Some((ExportStatus { cursor, age_s }, reason)) = status else {
         writeln!(out, "tables: never filled")?;
         return writeln!(out, "log:    commit {end}");
     };
@@ -142,30 +160,31 @@ fn write_text(out: &mut dyn Write, status: Option<ExportStatus>, end: u64) -> st
     writeln!(out, "tables: commit {} of log {log}, {age_s:.1} s ago", cursor.commit)?;
     writeln!(out, "log:    commit {end}")?;
     writeln!(out, "behind: {behind} commits")?;
-    if cursor.commit > end {
-        writeln!(
-            out,
-            "the tables are ahead of the log: nothing is exported without export.replace"
-        )?;
-    } else if cursor.commit < cursor.copied_to {
+    if cursor.commit < cursor.copied_to {
         let copied_to = cursor.copied_to;
-        writeln!(
-            out,
-            "behind a full copy: rows are of different moments up to commit {copied_to}"
-        )?;
+        writeln!(out, "copy:   rows are of different moments up to commit {copied_to}")?;
     }
-    Ok(())
+    match reason {
+        None => writeln!(out, "next:   goes on from there"),
+        Some(reason) if reason.is_other_world() => {
+            let word = reason.word();
+            writeln!(out, "next:   {word}: nothing is exported without export.replace")
+        }
+        Some(reason) => writeln!(out, "next:   {}: everything is copied", reason.word()),
+    }
 }
 
-fn write_json(out: &mut dyn Write, status: Option<ExportStatus>, end: u64) -> std::io::Result<()> {
-    let cursor = status.map(|status| status.cursor);
+fn write_json(out: &mut dyn Write, status: Option<Compared>, end: u64) -> std::io::Result<()> {
+    let cursor = status.map(|(status, _)| status.cursor);
+    let reason = status.and_then(|(_, reason)| reason);
     let object = json!({
         "commit": cursor.map(|cursor| cursor.commit),
         "log": cursor.and_then(|cursor| cursor.log),
         "copied_to": cursor.map(|cursor| cursor.copied_to),
-        "exported_s_ago": status.map(|status| status.age_s),
+        "exported_s_ago": status.map(|(status, _)| status.age_s),
         "log_commit": end,
         "behind": cursor.map(|cursor| end.saturating_sub(cursor.commit)),
+        "full_copy": reason.map(CopyReason::word),
     });
     writeln!(out, "{object}")
 }
@@ -196,7 +215,11 @@ fn export_all(
     let (mut commits, mut objects, mut reason) = (0, 0, None);
     make_runtime()?.block_on(async {
         loop {
-            match exporter.round().await.map_err(|error| export_fatal(&error))? {
+            let round = match exporter.round().await {
+                Err(error) if error.is_divisible() => continue,
+                round => round.map_err(|error| export_fatal(&error))?,
+            };
+            match round {
                 ExportRound::UpToDate => return Ok::<(), Fatal>(()),
                 ExportRound::Applied { commits: more, objects: changed, .. } => {
                     commits += more;

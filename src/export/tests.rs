@@ -31,6 +31,7 @@ fn follower(random: u64) -> Follower {
         copies: 0,
         random,
         is_log_warned: false,
+        renewed_ns: 0,
     }
 }
 

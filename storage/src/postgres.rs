@@ -20,6 +20,7 @@ use warren_core::ids::ObjectId;
 
 mod copy_rows;
 mod exporter;
+mod follow;
 mod import;
 mod merge;
 mod place;
@@ -28,9 +29,10 @@ mod session;
 mod values;
 mod writer;
 
-pub use exporter::{CopyReason, ExportError, ExportRound, ExportSource, Exporter};
+pub use exporter::{ExportError, ExportRound, ExportSource, Exporter};
+pub use follow::{CopyReason, follow};
 pub use import::{ImportError, Imported, import};
-pub use merge::ChangeError;
+pub use merge::{Before, ChangeError};
 pub use place::{PlaceError, PostgresPlace};
 pub use schema::SCHEMA_VERSION;
 pub use values::ValueError;
@@ -45,9 +47,18 @@ pub enum PostgresError {
     /// It is there, and silent.
     #[error("Postgres does not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
+    /// It has given up what it was asked, after the time that we have allowed.
+    #[error("Postgres has not done it in time: {0}")]
+    Canceled(String),
     /// It does not do what it was asked.
     #[error("Postgres refuses: {0}")]
     Refused(String),
+    /// It answers something else than was asked.
+    #[error("Postgres answers what was not asked: {0}")]
+    AnswerMalformed(String),
+    /// The database cannot hold every text.
+    #[error("encoding-unsupported: the database has the encoding {0}; allowed: UTF8")]
+    EncodingUnsupported(String),
     /// The tables were made by a newer version of Warren.
     #[error(
         "schema-newer: the tables are of version {found}; this version of Warren knows {SCHEMA_VERSION}"
@@ -61,15 +72,23 @@ pub enum PostgresError {
     SchemaMissing(String),
     /// Versions of an object do not follow each other: something is not in the tables that should be.
     #[error(
-        "export-gap: object {object} is of version {found:?} in the tables, and the log goes on from {expected}"
+        "export-gap: object {object} is {found} in the tables, and was {expected} where the log goes on"
     )]
     Gap {
         /// Which.
         object: ObjectId,
-        /// The version that the change was made from.
+        /// What the change was made from.
+        expected: Before,
+        /// What is in the tables.
+        found: Before,
+    },
+    /// Somebody else writes to the tables at the same time.
+    #[error("export-gap: {expected} rows had to be written or removed, and {found} were")]
+    GapInCount {
+        /// How many.
         expected: u64,
-        /// The version in the tables; none: it is not there.
-        found: Option<u64>,
+        /// How many there were.
+        found: u64,
     },
     /// The cursor is not where this exporter has put it.
     #[error("export-superseded: something else has written the cursor")]
@@ -80,10 +99,15 @@ pub enum PostgresError {
 }
 
 impl PostgresError {
-    /// Whether it may go away by itself.
+    /// Whether something is missing in the tables, which only a full copy mends.
     #[must_use]
-    pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::TimedOut(_))
+    pub fn is_gap(&self) -> bool {
+        matches!(self, Self::Gap { .. } | Self::GapInCount { .. })
+    }
+
+    /// Whether less may be done in the same time.
+    pub(crate) fn is_too_slow(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Canceled(_))
     }
 }
 
@@ -96,14 +120,22 @@ impl From<tokio_postgres::Error> for PostgresError {
             if matches!(code, "57P01" | "57P02" | "57P03" | "53300") {
                 return Self::Unreachable(format!("{message}, {code}"));
             }
+            if code == "57014" {
+                return Self::Canceled(format!("{message}, {code}"));
+            }
             return Self::Refused(format!("{message}{detail}, {code}"));
         }
-        let mut words = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(inner) = source {
-            words = format!("{words}: {inner}");
-            source = inner.source();
-        }
-        Self::Unreachable(words)
+        Self::Unreachable(words_of(&error))
     }
+}
+
+/// An error with what is behind it.
+fn words_of(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        words = format!("{words}: {inner}");
+        source = inner.source();
+    }
+    words
 }

@@ -15,6 +15,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use rocksdb::checkpoint::Checkpoint;
@@ -152,6 +156,8 @@ pub struct StateStore {
     path: PathBuf,
     opened: StateOpened,
     crashes: u64,
+    /// What the last crash may have given away is passed over in the rows too.
+    has_passed_over: AtomicBool,
     /// Goes behind all else.
     life: Arc<()>,
 }
@@ -165,7 +171,14 @@ impl StateStore {
         let db = open_db(path)?;
         let opened = StateOpened { start: 0, is_complete: true, taken_ms: None };
         let db = RwLock::new(Some(db));
-        let mut store = Self { db, path: path.to_owned(), opened, crashes: 0, life: Arc::new(()) };
+        let mut store = Self {
+            db,
+            path: path.to_owned(),
+            opened,
+            crashes: 0,
+            has_passed_over: AtomicBool::new(false),
+            life: Arc::new(()),
+        };
         let format = store.number(META_FORMAT)?.unwrap_or(FORMAT);
         if !(1..=FORMAT).contains(&format) {
             return Err(StoreError::FormatUnknown { path: path.to_owned(), found: format });
@@ -198,20 +211,27 @@ impl StateStore {
                 }
             }
         }
-        self.write_synced(rows)
+        self.write_synced(rows)?;
+        self.has_passed_over.store(true, Release);
+        Ok(())
     }
 
     /// The same for a store that is filled with a world from elsewhere, whose server may have given away
     /// addresses of which nothing is known here: partitions without a stored address pass over as many
-    /// as after a crash.
+    /// as after so many crashes.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) fn begin_import(&self) -> Result<(), StoreError> {
+    pub(crate) fn begin_import(&self, crashes: u64) -> Result<(), StoreError> {
         self.begin()?;
         let mut rows = WriteBatch::default();
-        rows.put(META_CRASHES, 1u64.to_le_bytes());
+        rows.put(META_CRASHES, crashes.to_le_bytes());
         self.write_synced(rows)
+    }
+
+    /// How often the store was opened after a server that had not closed it, this time among them.
+    pub(crate) fn crashes(&self) -> u64 {
+        self.crashes
     }
 
     /// Objects behind this one in the order of ids, or the first ones: at most `count`, and no more once
@@ -386,7 +406,8 @@ impl StateStore {
     /// The group's partitions, each with the address that its next object gets, beyond what was
     /// given away before a crash.
     fn next_addresses(&self, group: GroupId) -> Result<BTreeMap<PartitionId, Address>, StoreError> {
-        let crashes = u64::from(!self.opened.is_complete);
+        let is_due = !self.opened.is_complete && !self.has_passed_over.load(Acquire);
+        let crashes = u64::from(is_due);
         let mut found = BTreeMap::new();
         let db = self.db()?;
         for row in self.rows(&db, PREFIX_PARTITION, group) {
@@ -567,14 +588,9 @@ fn is_of_lock(error: &rocksdb::Error) -> bool {
 
 /// The address that follows when as many were passed over as after so many crashes. At the end of
 /// the address space a partition is full.
-fn passed_over(next: Address, crashes: u64) -> Address {
+pub(crate) fn passed_over(next: Address, crashes: u64) -> Address {
     let beyond = crashes.saturating_mul(CRASH_ADDRESSES).saturating_add(next.get());
     Address::new(beyond).unwrap_or(Address::MAX)
-}
-
-/// The address that follows when as many were passed over as after a crash.
-pub(crate) fn beyond_a_crash(next: Address) -> Address {
-    passed_over(next, 1)
 }
 
 impl core::fmt::Display for ObjectDecodeError {

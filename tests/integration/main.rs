@@ -20,6 +20,7 @@ mod life;
 mod lost_log;
 mod objects;
 mod operations;
+mod postgres_addresses;
 mod postgres_commands;
 mod postgres_export;
 mod postgres_figures;

@@ -1,5 +1,6 @@
 //! `warren export` and `warren import`: what they tell, and what they refuse.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
@@ -53,10 +54,60 @@ fn without_a_server_everything_is_exported_and_told() {
     assert_eq!((&ran["commits"], ran["full_copy"].is_null()), (&status["behind"], true), "{ran}");
     let status = json_of(&world.export(&["status", "--json"]));
     assert_eq!((&status["behind"], &status["commit"]), (&Value::from(0), &status["log_commit"]));
+    // It looks, and leaves everything as it is, the lock too.
+    std::fs::remove_file(world.data().join("lock")).unwrap();
+    let (code, text) = told(&world.export(&["status"]));
+    assert!(code == 0 && text.ends_with("next:   goes on from there\n"), "{text}");
+    assert!(!world.data().join("lock").exists());
     let copy = world.beside("copy");
     let there = imported(&postgres, &copy);
     // The last users have left with the server, which changes none of their objects.
     assert_eq!(there, digest);
+}
+
+/// An import whose connection has this in it too.
+fn import_by(postgres: &PostgresServer, more: &str, data: &Path, words: &[&str]) -> Output {
+    let from = format!("{} {more}", postgres.connection());
+    let mut import = crate::server::command(&["import", "postgres", "--from", &from, "--data"]);
+    import.arg(data).args(words).output().unwrap()
+}
+
+#[test]
+fn what_is_wrong_with_a_database_or_its_password_file_is_told() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "");
+    postgres.sql(
+        "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'",
+    );
+    let output = import_by(&postgres, "dbname=latin", &world.beside("copy"), &[]);
+    assert_refused(&output, 65, "encoding-unsupported: the database has the encoding LATIN1");
+    let file = world.beside("password");
+    std::fs::write(&file, "secret\n").unwrap();
+    for (mode, status, word) in [
+        (0o644, 78, "others may read or change it (mode 0644)"),
+        (0o660, 78, "others may read or change it (mode 0660)"),
+        (0o640, 65, "schema-missing"),
+        (0o600, 65, "schema-missing"),
+    ] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let words = ["--password-file", file.to_str().unwrap()];
+        assert_refused(&import_by(&postgres, "", &world.beside("copy"), &words), status, word);
+    }
+}
+
+#[test]
+fn a_host_that_is_silent_leaves_the_next_one_its_time() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "");
+    // Connections wait there until somebody takes them, and nobody does.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let connection = postgres.connection();
+    let folder = connection.split_once(' ').unwrap().0.strip_prefix("host=").unwrap();
+    let from = format!("host=127.0.0.1,{folder} port={port},5432 user=postgres connect_timeout=1");
+    let mut import = crate::server::command(&["import", "postgres", "--from", &from, "--data"]);
+    let output = import.arg(world.beside("copy")).output().unwrap();
+    assert_refused(&output, 65, "schema-missing");
 }
 
 #[test]
@@ -69,6 +120,10 @@ fn a_running_server_s_status_is_told() {
     let admin = server.admin.to_string();
     let status = json_of(&world.export(&["status", "--json", "--admin", &admin]));
     assert_eq!(status["behind"], 0, "{status}");
+    assert_eq!(status["full_copy"], Value::Null, "{status}");
+    postgres.sql("UPDATE warren.cursor SET checksum = (checksum + 1) % 4294967296");
+    let wrong = json_of(&world.export(&["status", "--json", "--admin", &admin]));
+    assert_eq!(wrong["full_copy"], "other-history", "{wrong}");
     assert_eq!(status["log_commit"], server.metric_of_server("warren_log_durable_commit"));
     server.stop();
 }
@@ -94,7 +149,7 @@ fn servers_that_begin_at_once_make_the_tables_once() {
     assert!(codes.iter().any(|(code, _)| *code == 0), "{codes:?}");
     let is_busy = |text: &str| text.contains("export-busy");
     assert!(codes.iter().all(|(code, text)| *code == 0 || is_busy(text)), "{codes:?}");
-    assert_eq!(postgres.sql("SELECT version FROM warren.warren_schema").trim(), "1");
+    assert_eq!(postgres.sql("SELECT version FROM warren.warren_schema").trim(), "1\n2");
 }
 
 #[test]
@@ -141,18 +196,29 @@ fn tables_of_another_world_stay_as_they_are_until_they_may_be_replaced() {
     server.stop();
     assert_refused(&other.export(&["run"]), 65, "export-other-world: other-log");
     assert_eq!(tables(), before);
-    // The same world as it was before, and as it went on otherwise.
+    let status = json_of(&other.export(&["status", "--json"]));
+    assert_eq!(status["full_copy"], "other-log", "{status}");
+    // The same world as it was before, as it went on otherwise, and nobody knows which.
     for (change, reason) in [
-        ("commit = commit + 10000", "cursor-ahead"),
-        ("commit = commit - 10000, checksum = (checksum + 1) % 4294967296", "other-history"),
+        ("UPDATE warren.cursor SET commit = commit + 10000", "cursor-ahead"),
+        (
+            "UPDATE warren.cursor
+             SET commit = commit - 10000, checksum = (checksum + 1) % 4294967296",
+            "other-history",
+        ),
+        ("UPDATE warren.cursor SET log = NULL, checksum = NULL", "cursor-missing"),
+        ("DELETE FROM warren.cursor", "cursor-missing"),
     ] {
-        postgres.sql(&format!("UPDATE warren.cursor SET {change}"));
+        postgres.sql(change);
         let before = tables();
         assert_refused(&world.export(&["run"]), 65, &format!("export-other-world: {reason}"));
         assert_eq!(tables(), before);
+        let (code, text) = told(&world.export(&["status"]));
+        let last = format!("next:   {reason}: nothing is exported without export.replace\n");
+        assert!(code == 0 && (text.ends_with(&last) || text.contains("never filled")), "{text}");
     }
     let ran = json_of(&other.export(&["run", "--replace", "--json"]));
-    assert_eq!(ran["full_copy"], "other-log", "{ran}");
+    assert_eq!(ran["full_copy"], "cursor-missing", "{ran}");
     assert_eq!(imported(&postgres, &other.beside("copy")), digest);
     // Where nothing is nothing is lost.
     postgres.sql("TRUNCATE warren.objects, warren.partitions");
@@ -275,6 +341,11 @@ fn a_world_is_imported_into_an_empty_folder_only() {
     postgres.end();
     assert_refused(&import(&postgres, &world.beside("other")), 69, "service-unavailable");
     assert_empty(&world.beside("other"));
+    // A start does not begin anew beside one.
+    std::fs::create_dir_all(world.beside("cut/state.importing")).unwrap();
+    let mut serve = crate::server::command(&["serve", "--listen", "127.0.0.1:0", "--data"]);
+    let output = serve.arg(world.beside("cut")).args(["--admin", "127.0.0.1:0"]).output().unwrap();
+    assert_refused(&output, 65, "state.importing: an import was not finished");
     let mut wrong = crate::server::command(&["import", "postgres", "--data", "/nowhere", "--from"]);
     let output = wrong.arg("host=db password=secret").output().unwrap();
     assert_refused(&output, 78, "with a password");

@@ -269,9 +269,20 @@ fn what_does_not_go_on_from_the_tables_is_counted_and_mended() {
     ann.send("{\"msg\":\"create\",\"kind\":\"sword\",\"partition\":5}\n");
     let sword = ann.reply("create")["object"].clone();
     let set = format!("{}\n", json!({"msg": "set", "object": sword, "a": 1}));
-    for (gaps, wrong) in (0u64..).zip([
-        "UPDATE warren.objects SET version = version - 1 WHERE partition = 5",
-        "DELETE FROM warren.objects WHERE partition = 5",
+    let create = "{\"msg\":\"create\",\"kind\":\"sword\",\"partition\":5}\n".to_owned();
+    let delete =
+        |address: u64| format!("{}\n", json!({"msg": "delete", "object": format!("5.{address}")}));
+    // A row that is not what the log goes on from: for a change, for a new object, for one that is new
+    // and gone at once, and for one that goes.
+    let ahead = "INSERT INTO warren.objects SELECT 5, next_address, 'sword', '{}', 1
+                 FROM warren.partitions WHERE partition = 5";
+    for (gaps, (wrong, next)) in (0u64..).zip([
+        ("UPDATE warren.objects SET version = version - 1 WHERE partition = 5", set.clone()),
+        ("UPDATE warren.objects SET version = version + 1 WHERE partition = 5", set.clone()),
+        ("DELETE FROM warren.objects WHERE partition = 5", set.clone()),
+        (ahead, create.clone()),
+        (ahead, create + &delete(3)),
+        ("DELETE FROM warren.objects WHERE partition = 5 AND address = 2", delete(2)),
     ]) {
         for _ in 0..3 {
             ann.send(&set);
@@ -284,8 +295,12 @@ fn what_does_not_go_on_from_the_tables_is_counted_and_mended() {
         assert_eq!(ann.reply("set")["status"], 0);
         wait_until_exported(&server);
         postgres.sql(wrong);
-        ann.send(&set);
-        assert_eq!(ann.reply("set")["status"], 0);
+        ann.send(&next);
+        for request in next.lines() {
+            let request: Value = serde_json::from_str(request).unwrap();
+            let reply = ann.reply(request["msg"].as_str().unwrap());
+            assert_eq!(reply["status"], 0, "{request} {reply}");
+        }
         let told = server.logged("the export has a gap: all objects are copied anew");
         assert!(told["error"].as_str().unwrap().starts_with("export-gap: object 5."), "{told}");
         assert_eq!(reason_of_copy(&mut server), "export-gap");
@@ -296,9 +311,82 @@ fn what_does_not_go_on_from_the_tables_is_counted_and_mended() {
 }
 
 #[test]
-fn a_full_copy_that_waits_for_a_reader_does_not_keep_others_waiting_for_ever() {
+fn rows_of_a_later_past_are_found_where_a_full_copy_had_them_and_the_cursor_was_not_there_yet() {
+    let mut postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let mut player = Player::new(15);
+    let mut play = |server: &TestServer, count: usize| {
+        player.objects.clear();
+        player.play(&mut Client::log_in(server.listen, "ann"), count);
+    };
+    let server = world.start();
+    play(&server, 50);
+    wait_until_exported(&server);
+    server.stop();
+    assert!(world.export(&["run"]).status.success());
+    let then = postgres.sql("SELECT commit, checksum FROM warren.cursor");
+    let (commit, checksum) = then.trim().split_once('|').unwrap();
+    copy_folder(&world.data(), &world.beside("backup"));
+    let server = world.start();
+    play(&server, 100);
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+    assert!(world.export(&["run"]).status.success());
+    // As if all rows were from a full copy, behind which the log has only begun.
+    postgres.sql(&format!(
+        "UPDATE warren.cursor SET copied_to = commit, copied_checksum = checksum,
+         commit = {commit}, checksum = {checksum}"
+    ));
+    let refused = |reason: &str| {
+        let output = world.export(&["run"]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(&format!("export-other-world: {reason}")), "{told}");
+    };
+    std::fs::remove_dir_all(world.data()).unwrap();
+    copy_folder(&world.beside("backup"), &world.data());
+    refused("cursor-ahead");
+    postgres.end();
+    let server = world.start();
+    play(&server, 300);
+    server.stop();
+    postgres.run();
+    refused("other-history");
+    assert!(world.export(&["run", "--replace"]).status.success());
+    let server = world.start();
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+}
+
+#[test]
+fn what_postgres_does_not_do_in_time_is_done_in_smaller_parts() {
     let postgres = PostgresServer::start();
     let world = World::new(&postgres, "interval_ms = 1\ntimeout_ms = 500");
+    let server = world.start();
+    let mut ann = Client::log_in(server.listen, "ann");
+    assert_equal(&world, &server, &postgres);
+    // 25 new objects take all of its time.
+    postgres.sql(
+        "CREATE FUNCTION warren.slow() RETURNS trigger LANGUAGE plpgsql
+         AS 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END';
+         CREATE TRIGGER slow BEFORE INSERT ON warren.objects
+         FOR EACH ROW EXECUTE FUNCTION warren.slow()",
+    );
+    postgres.stop();
+    for _ in 0..100 {
+        ann.send("{\"msg\":\"create\",\"kind\":\"sword\",\"partition\":5}\n");
+        assert_eq!(ann.reply("create")["status"], 0);
+    }
+    postgres.go_on();
+    wait_until_exported(&server);
+    assert_equal(&world, &server, &postgres);
+    assert_eq!(metrics(&server, &["full_copies_total", "gaps_total"]), [1, 0]);
+    server.stop();
+}
+
+#[test]
+fn a_full_copy_that_waits_for_a_reader_does_not_keep_others_waiting_for_ever() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1\ntimeout_ms = 500\nreplace = true");
     let server = world.start();
     Player::new(10).play(&mut Client::log_in(server.listen, "ann"), 50);
     wait_until_exported(&server);

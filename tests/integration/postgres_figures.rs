@@ -57,7 +57,7 @@ fn timed(what: &str, rows: usize, run: impl FnOnce()) {
 #[test]
 fn a_backlog_of_ten_minutes_is_caught_up_with_and_a_full_copy_is_the_same() {
     let mut postgres = PostgresServer::start();
-    let world = World::new(&postgres, "interval_ms = 10");
+    let world = World::new(&postgres, "interval_ms = 10\nreplace = true");
     let server = world.start();
     let mut client = Client::log_in(server.listen, "ann");
     wait_until_exported(&server);

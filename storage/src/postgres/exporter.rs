@@ -7,8 +7,9 @@ use std::sync::Arc;
 use thiserror::Error;
 use warren_core::ids::{Epoch, GroupId, Sequence};
 
+use super::follow::{CopyReason, checksum_of, follow};
 use super::merge::Changes;
-use super::writer::{ExportCursor, Writer};
+use super::writer::{Addresses, ExportCursor, Writer};
 use super::{ChangeError, PostgresError, PostgresPlace};
 use crate::StateStore;
 use crate::delta_log::{LogTail, TailError};
@@ -30,6 +31,15 @@ pub enum ExportError {
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// Postgres has not applied so many commits in the time that it has. The next round takes half of
+    /// them.
+    #[error("{commits} commits: {error}")]
+    TooSlow {
+        /// How many.
+        commits: u64,
+        /// What it says, if it says anything.
+        error: PostgresError,
+    },
     /// The log cannot be read.
     #[error("log-unreadable: {0}")]
     Tail(#[from] TailError),
@@ -59,50 +69,19 @@ pub enum ExportError {
 }
 
 impl ExportError {
+    /// Whether less may be done where this much was not.
+    #[must_use]
+    pub fn is_divisible(&self) -> bool {
+        matches!(self, Self::TooSlow { commits, .. } if *commits > 1)
+    }
+
     /// Whether something is missing in the tables, which only a full copy mends.
     #[must_use]
     pub fn is_gap(&self) -> bool {
-        matches!(
-            self,
-            Self::Postgres(PostgresError::Gap { .. })
-                | Self::Record { error: ChangeError::Gap { .. }, .. }
-        )
-    }
-}
-
-/// Why everything is copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyReason {
-    /// The tables were never filled.
-    FirstExport,
-    /// Commits that are not in the tables are gone from the log.
-    LogGone,
-    /// The tables are of another log.
-    OtherLog,
-    /// The tables have more than the log: it was put back to an older state.
-    CursorAhead,
-    /// The log has another commit of the cursor's number: it was put back, and went on otherwise.
-    OtherHistory,
-    /// An object in the tables is not what the log goes on from.
-    Gap,
-}
-
-impl CopyReason {
-    /// Whether the tables may hold a world that is nowhere else.
-    const fn is_other_world(self) -> bool {
-        matches!(self, Self::OtherLog | Self::CursorAhead | Self::OtherHistory)
-    }
-
-    /// The word in the log.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
         match self {
-            Self::FirstExport => "first-export",
-            Self::LogGone => "log-gone",
-            Self::OtherLog => "other-log",
-            Self::CursorAhead => "cursor-ahead",
-            Self::OtherHistory => "other-history",
-            Self::Gap => "export-gap",
+            Self::Postgres(error) => error.is_gap(),
+            Self::Record { error, .. } => matches!(error, ChangeError::Gap { .. }),
+            Self::TooSlow { .. } | Self::Tail(_) | Self::Store(_) | Self::OtherWorld(_) => false,
         }
     }
 }
@@ -154,6 +133,8 @@ pub struct Exporter {
     following: Option<Following>,
     /// The tables lack something.
     has_gap: bool,
+    /// A round takes no more than Postgres has shown to do in time.
+    commits_max: u64,
 }
 
 /// A connection, and where it goes on.
@@ -167,7 +148,8 @@ impl Exporter {
     /// One that is not connected yet. From now on the log keeps everything.
     #[must_use]
     pub fn new(place: PostgresPlace, source: ExportSource) -> Self {
-        let exporter = Self { place, source, following: None, has_gap: false };
+        let exporter =
+            Self { place, source, following: None, has_gap: false, commits_max: u64::MAX };
         exporter.need(0);
         exporter
     }
@@ -195,7 +177,7 @@ impl Exporter {
     async fn try_round(&mut self) -> Result<ExportRound, ExportError> {
         let Some(mut following) = self.following.take() else { return self.begin().await };
         let durable = self.source.progress.durable_commit();
-        let gathered = gather(&mut following, durable);
+        let gathered = gather(&mut following, durable, self.commits_max);
         let (changes, to, is_behind) = match gathered {
             Err(ExportError::Tail(TailError::Gone { .. })) => {
                 return self.copy(following.writer, CopyReason::LogGone).await;
@@ -208,21 +190,44 @@ impl Exporter {
             self.following = Some(following);
             return Ok(ExportRound::UpToDate);
         }
-        let objects = writer.apply(&changes, *cursor, to).await?;
+        let objects = match writer.apply(&changes, *cursor, to).await {
+            Err(error) if error.is_too_slow() => {
+                self.commits_max = (commits / 2).max(1);
+                return Err(ExportError::TooSlow { commits, error });
+            }
+            applied => applied?,
+        };
+        if commits == self.commits_max {
+            self.commits_max = commits.saturating_mul(2);
+        }
         *cursor = to;
         self.need(to.commit);
         self.following = Some(following);
         Ok(ExportRound::Applied { commits, objects, is_behind })
     }
 
+    /// Makes anew what Postgres keeps for as long as a connection lives: where that is old, the
+    /// transactions of the whole cluster cannot be forgotten.
+    ///
+    /// # Errors
+    /// [`ExportError`]; the next round connects.
+    pub async fn renew(&mut self) -> Result<(), ExportError> {
+        let Some(following) = self.following.take() else { return Ok(()) };
+        following.writer.renew().await?;
+        self.following = Some(following);
+        Ok(())
+    }
+
     /// Connects, and looks whether the log goes on from the cursor.
     async fn begin(&mut self) -> Result<ExportRound, ExportError> {
         let writer = Writer::connect(&self.place).await?;
+        let ExportSource { log_folder, progress, .. } = &self.source;
         let reason = match writer.cursor().await? {
-            None => CopyReason::FirstExport,
-            Some(cursor) => match self.follow(cursor)? {
+            None => CopyReason::CursorMissing,
+            Some(cursor) => match follow(log_folder, cursor, progress.durable_commit())? {
                 Ok(_) if self.has_gap => CopyReason::Gap,
                 Ok(tail) => {
+                    writer.tell_addresses(&self.addresses()?, cursor).await?;
                     self.need(cursor.commit);
                     self.following = Some(Following { writer, cursor, tail });
                     return Ok(ExportRound::Applied { commits: 0, objects: 0, is_behind: true });
@@ -230,36 +235,18 @@ impl Exporter {
                 Err(reason) => reason,
             },
         };
-        if reason.is_other_world() && !self.source.may_replace && writer.has_rows().await? {
+        let has_rows = writer.has_rows().await?;
+        if reason.is_other_world() && !self.source.may_replace && has_rows {
             return Err(ExportError::OtherWorld(reason));
         }
-        self.copy(writer, reason).await
+        let is_first = reason == CopyReason::CursorMissing && !has_rows;
+        self.copy(writer, if is_first { CopyReason::FirstExport } else { reason }).await
     }
 
-    /// The log behind the cursor, or why it does not go on from there.
-    fn follow(&self, cursor: ExportCursor) -> Result<Result<LogTail, CopyReason>, TailError> {
-        let folder = &self.source.log_folder;
-        let durable = self.source.progress.durable_commit();
-        // Of a world without a log nothing says whether it was this one.
-        let Some(log) = cursor.log else { return Ok(Err(CopyReason::FirstExport)) };
-        if LogTail::salt(folder)? != Some(log) {
-            return Ok(Err(CopyReason::OtherLog));
-        }
-        if cursor.commit > durable {
-            return Ok(Err(CopyReason::CursorAhead));
-        }
-        // Right behind a full copy the cursor knows no commit.
-        let Some(checksum) = cursor.checksum else {
-            return Ok(Ok(LogTail::open(folder, cursor.commit + 1)));
-        };
-        let mut tail = LogTail::open(folder, cursor.commit);
-        let known = match tail.next(durable) {
-            Ok(commit) => commit.expect("it is not beyond the durable ones"),
-            Err(TailError::Gone { .. }) => return Ok(Err(CopyReason::LogGone)),
-            Err(error) => return Err(error),
-        };
-        let is_known = known.crc == checksum;
-        Ok(if is_known { Ok(tail) } else { Err(CopyReason::OtherHistory) })
+    /// What an import has to pass over, so that no address is given twice.
+    fn addresses(&self) -> Result<Addresses, StoreError> {
+        let store = &self.source.store;
+        Ok(Addresses { next: store.all_next_addresses()?, crashes: store.crashes() })
     }
 
     /// Copies all objects as the store has them now, each as of its own moment. The log from its oldest
@@ -288,11 +275,13 @@ impl Exporter {
                 copy.take(object).await?;
             }
         }
-        let next_addresses = store.all_next_addresses()?;
+        let addresses = self.addresses()?;
         // What is stored is never newer than the log.
         let copied_to = progress.durable_commit();
-        let cursor = ExportCursor { log, commit: first - 1, checksum: None, copied_to };
-        let objects = copy.finish(&next_addresses, cursor).await?;
+        let copied_checksum = checksum_of(log_folder, copied_to)?;
+        let (commit, checksum) = (first - 1, None);
+        let cursor = ExportCursor { log, commit, checksum, copied_to, copied_checksum };
+        let objects = copy.finish(&addresses, cursor).await?;
         let tail = LogTail::open(log_folder, first);
         self.following = Some(Following { writer, cursor, tail });
         self.has_gap = false;
@@ -310,10 +299,14 @@ impl Exporter {
 fn gather(
     following: &mut Following,
     durable: u64,
+    commits_max: u64,
 ) -> Result<(Changes, ExportCursor, bool), ExportError> {
     let Following { cursor, tail, .. } = following;
     let (mut changes, mut to) = (Changes::default(), *cursor);
-    while changes.objects.len() < ROUND_OBJECTS_MAX && changes.bytes < ROUND_BYTES_MAX {
+    while changes.objects.len() < ROUND_OBJECTS_MAX
+        && changes.bytes < ROUND_BYTES_MAX
+        && to.commit - cursor.commit < commits_max
+    {
         let Some(commit) = tail.next(durable)? else { return Ok((changes, to, false)) };
         for (header, payload) in commit.records() {
             let at = |error| ExportError::Record {
@@ -328,6 +321,10 @@ fn gather(
         to.log = Some(commit.salt);
         to.commit = commit.number;
         to.checksum = Some(commit.crc);
+        // What comes behind a full copy is held to more, so it is a round of its own.
+        if to.commit == to.copied_to {
+            break;
+        }
     }
     Ok((changes, to, true))
 }

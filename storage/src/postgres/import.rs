@@ -11,18 +11,24 @@ use tokio_postgres::types::ToSql;
 use warren_core::hashing::HashSeed;
 use warren_core::ids::{Address, Epoch, GroupId, ObjectId, PartitionId, Sequence};
 use warren_core::message::Message;
-use warren_core::partition::{Partition, object_digest};
+use warren_core::partition::{FIRST_ADDRESS, Partition, object_digest};
 use warren_core::snapshot::{
     SNAPSHOT_BATCH_BYTES_MAX, SNAPSHOT_BATCH_OBJECTS_MAX, SnapshotBatch, StoredState,
 };
 use warren_core::turn::Span;
 
-use super::session::{Session, bounded};
+use super::session::{Session, bounded, column};
 use super::values::record_of;
-use super::writer::read_cursor;
+use super::writer::{read_crashes, read_cursor};
 use super::{PostgresError, PostgresPlace, schema};
 use crate::StateStore;
-use crate::state_store::{StoreError, beyond_a_crash};
+use crate::state_store::{CRASH_ADDRESSES, StoreError, passed_over};
+
+/// Addresses are passed over as after so many crashes more than the server that exports has told of:
+/// for those that it had since, and for what it gave away and has not exported.
+const CRASHES_UNTOLD: u64 = 1 << 13;
+// So a world may move thousands of times before its partitions are full.
+const _: () = assert!((Address::MAX.get() / CRASH_ADDRESSES / CRASHES_UNTOLD) >= 4095);
 
 /// Why a world cannot be imported. What the store has by then is no world.
 #[derive(Debug, Error)]
@@ -72,7 +78,7 @@ pub struct Imported {
 }
 
 /// Fills a store that has nothing, and leaves it as a server does that has stored all it had. Objects
-/// get no address that the old server has given away: as after a crash many are passed over, since
+/// get no address that the old server has given away: as after crashes many are passed over, since
 /// the export may have been behind.
 ///
 /// # Errors
@@ -89,9 +95,10 @@ pub async fn import(
     session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     session.run("LOCK TABLE objects, partitions, cursor IN ACCESS SHARE MODE").await?;
     let cursor = read_cursor(&session).await?.ok_or(ImportError::NeverExported)?;
+    let crashes = read_crashes(&session).await?;
     let next_addresses = next_addresses(&session).await?;
-    store.begin_import()?;
-    let mut filling = Filling::new(store, taken_ms, next_addresses);
+    store.begin_import(crashes.saturating_add(CRASHES_UNTOLD))?;
+    let mut filling = Filling::new(store, taken_ms, next_addresses, crashes);
     let query = "SELECT partition, address, kind, fields::text, version FROM objects
                  ORDER BY partition, address";
     // The whole takes as long as it takes; each row has the bound.
@@ -113,7 +120,7 @@ async fn next_addresses(session: &Session) -> Result<BTreeMap<PartitionId, Addre
     let query = "SELECT partition, next_address FROM partitions";
     let rows = session.bounded(session.client.query(query, &[])).await?;
     let read = |row: &Row| {
-        let (partition, next_address): (i32, i64) = (row.get(0), row.get(1));
+        let (partition, next_address): (i32, i64) = (column(row, 0)?, column(row, 1)?);
         let next = u64::try_from(next_address).ok().filter(|next| *next > 0);
         let next = next.and_then(Address::new);
         match (u16::try_from(partition), next) {
@@ -129,6 +136,8 @@ struct Filling<'a> {
     store: &'a StateStore,
     taken_ms: u64,
     next_addresses: BTreeMap<PartitionId, Address>,
+    /// Of the server that has exported.
+    crashes: u64,
     seed: HashSeed,
     /// The partition of the last row, by which each of its rows is checked.
     partition: Option<(PartitionId, Partition)>,
@@ -142,21 +151,24 @@ impl<'a> Filling<'a> {
         store: &'a StateStore,
         taken_ms: u64,
         next_addresses: BTreeMap<PartitionId, Address>,
+        crashes: u64,
     ) -> Self {
         let random = RandomState::new();
         let seed = HashSeed(random.hash_one(0), random.hash_one(1));
         let (partition, batch) = (None, None);
-        Self { store, taken_ms, next_addresses, seed, partition, batch, objects: 0, digest: 0 }
+        let (objects, digest) = (0, 0);
+        Self { store, taken_ms, next_addresses, crashes, seed, partition, batch, objects, digest }
     }
 
     fn take(&mut self, row: &Row) -> Result<(), ImportError> {
-        let (partition, address): (i32, i64) = (row.get(0), row.get(1));
+        let (partition, address): (i32, i64) = (column(row, 0)?, column(row, 1)?);
         let malformed = |why: String| ImportError::RowMalformed { partition, address, why };
         let id = object_id(partition, address)
             .ok_or_else(|| malformed("no object has these numbers".to_owned()))?;
-        let version = u64::try_from(row.get::<_, i64>(4))
+        let version = u64::try_from(column::<i64>(row, 4)?)
             .map_err(|_| malformed("its version is negative".to_owned()))?;
-        let record = record_of(row.get(2), row.get(3)).map_err(|why| malformed(why.to_string()))?;
+        let record = record_of(column(row, 2)?, column(row, 3)?);
+        let record = record.map_err(|why| malformed(why.to_string()))?;
         self.check(id, version, &record).map_err(malformed)?;
         self.objects += 1;
         let digest = object_digest(id, version, Message::from_checked(&record));
@@ -206,10 +218,13 @@ impl<'a> Filling<'a> {
     fn end(mut self) -> Result<(u64, u64), StoreError> {
         self.write()?;
         let mut of_groups: BTreeMap<GroupId, SnapshotBatch> = BTreeMap::new();
+        // A partition that crashes have emptied began as one that was never there.
+        let first = passed_over(FIRST_ADDRESS, self.crashes);
         for (partition, next) in &self.next_addresses {
+            let next = passed_over((*next).max(first), CRASHES_UNTOLD);
             let group = partition.group();
             let batch = of_groups.entry(group).or_insert_with(|| empty_batch(group, self.taken_ms));
-            batch.next_addresses.push((*partition, beyond_a_crash(*next)));
+            batch.next_addresses.push((*partition, next));
         }
         of_groups.values().try_for_each(|batch| self.store.write(batch))?;
         Ok((self.objects, self.digest))

@@ -1,6 +1,7 @@
 //! What many commits change, object by object: of each the last word, so that a row is written once.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use thiserror::Error;
 use warren_core::delta::{Delta, DeltaBatch};
@@ -39,7 +40,35 @@ pub(super) enum Merged {
         change: Change,
     },
     /// It is gone.
-    Deleted,
+    Deleted(Before),
+}
+
+/// What an object was before the changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Not there.
+    Absent,
+    /// Of this version.
+    At(u64),
+    /// There, of a version that is not known.
+    There,
+}
+
+impl fmt::Display for Before {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("not there"),
+            Self::At(version) => write!(f, "of version {version}"),
+            Self::There => f.write_str("there"),
+        }
+    }
+}
+
+impl Merged {
+    /// It was made and deleted again: there is no row.
+    pub(super) fn is_passed(&self) -> bool {
+        matches!(self, Self::Deleted(Before::Absent))
+    }
 }
 
 /// Fields, and the version to which they lead.
@@ -86,7 +115,14 @@ impl Changes {
                 self.change(ObjectId(*object), *version, changes)?;
             }
             Delta::ObjectDeleted { object } => {
-                self.objects.insert(ObjectId(*object), Merged::Deleted);
+                let object = ObjectId(*object);
+                let before = match self.objects.get(&object) {
+                    None => Before::There,
+                    Some(Merged::Created(_)) => Before::Absent,
+                    Some(Merged::Changed { base, .. }) => Before::At(*base),
+                    Some(Merged::Deleted(before)) => *before,
+                };
+                self.objects.insert(object, Merged::Deleted(before));
             }
             Delta::UserPresent { .. }
             | Delta::UserAbsent { .. }
@@ -114,7 +150,7 @@ impl Changes {
         let (is_whole, change) = match merged {
             Merged::Created(change) => (true, change),
             Merged::Changed { change, .. } => (false, change),
-            Merged::Deleted => return Err(gap(0)),
+            Merged::Deleted(_) => return Err(gap(0)),
         };
         if change.version != base {
             return Err(gap(change.version));

@@ -5,7 +5,24 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
+
+/// How long connecting to one host may take, with all that is said before the first question, unless
+/// the connection string says.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+// A machine that is gone without a word is noticed by both sides within 30 s. Until Postgres notices, nobody
+// else may export.
+/// How long a connection may be silent until it is asked whether there is anyone.
+pub(super) const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// The time between two such questions.
+pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// So many are not answered by who is gone.
+pub(super) const KEEPALIVE_COUNT: u32 = 3;
+/// What was sent is known to have come within this time.
+pub(super) const UNANSWERED_MAX: Duration = Duration::from_secs(25);
+/// What a connection string without a number means.
+const KEEPALIVE_IDLE_DEFAULT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// What is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -32,7 +49,9 @@ pub enum PlaceError {
 /// Where Postgres is, and which of its schemas is ours.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresPlace {
-    pub(super) config: Config,
+    /// One for each host, in the order in which they are tried.
+    pub(super) hosts: Vec<Config>,
+    pub(super) connect_timeout: Duration,
     pub(super) schema: String,
     /// How long one answer may take.
     pub(super) timeout: Duration,
@@ -65,12 +84,17 @@ impl PostgresPlace {
             return Err(PlaceError::SchemaInvalid);
         }
         config.ssl_mode(SslMode::Disable).application_name("warren");
-        Ok(Self { config, schema: schema.to_owned(), timeout })
+        keep_alive(&mut config);
+        let connect_timeout = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        let hosts = each_host(&config).ok_or(PlaceError::Malformed)?;
+        Ok(Self { hosts, connect_timeout, schema: schema.to_owned(), timeout })
     }
 
     /// The password to say, from where nobody else can read it.
     pub fn set_password(&mut self, password: &[u8]) {
-        self.config.password(password);
+        for host in &mut self.hosts {
+            host.password(password);
+        }
     }
 
     /// The schema's name.
@@ -80,10 +104,88 @@ impl PostgresPlace {
     }
 }
 
+/// Whether there still is a server is asked as often as the string says, or as we do.
+fn keep_alive(config: &mut Config) {
+    if config.get_keepalives_idle() == KEEPALIVE_IDLE_DEFAULT {
+        config.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_COUNT);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNANSWERED_MAX);
+    }
+}
+
+/// The same for each of the hosts alone. None: the string has other numbers of hosts, addresses and
+/// ports.
+fn each_host(all: &Config) -> Option<Vec<Config>> {
+    let (hosts, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
+    let count = hosts.len().max(addresses.len());
+    let fits = |length: usize| length == 0 || length == count;
+    if !fits(hosts.len()) || !fits(addresses.len()) || !(fits(ports.len()) || ports.len() == 1) {
+        return None;
+    }
+    let one = |index: usize| {
+        let mut one = alone(all);
+        match hosts.get(index) {
+            Some(Host::Tcp(name)) => drop(one.host(name)),
+            Some(Host::Unix(folder)) => drop(one.host_path(folder)),
+            None => {}
+        }
+        if let Some(address) = addresses.get(index) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(index).or(ports.first()) {
+            one.port(*port);
+        }
+        one
+    };
+    Some((0..count).map(one).collect())
+}
+
+/// Everything but hosts, and the password, which is no part of a string.
+fn alone(all: &Config) -> Config {
+    let mut one = Config::new();
+    if let Some(user) = all.get_user() {
+        one.user(user);
+    }
+    if let Some(database) = all.get_dbname() {
+        one.dbname(database);
+    }
+    if let Some(options) = all.get_options() {
+        one.options(options);
+    }
+    if let Some(name) = all.get_application_name() {
+        one.application_name(name);
+    }
+    if let Some(timeout) = all.get_tcp_user_timeout() {
+        one.tcp_user_timeout(*timeout);
+    }
+    if let Some(interval) = all.get_keepalives_interval() {
+        one.keepalives_interval(interval);
+    }
+    if let Some(count) = all.get_keepalives_retries() {
+        one.keepalives_retries(count);
+    }
+    one.ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .channel_binding(all.get_channel_binding())
+        .target_session_attrs(all.get_target_session_attrs())
+        .load_balance_hosts(all.get_load_balance_hosts())
+        .keepalives(all.get_keepalives())
+        .keepalives_idle(all.get_keepalives_idle());
+    one
+}
+
 /// Without the password.
 impl fmt::Debug for PostgresPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (hosts, database) = (self.config.get_hosts(), self.config.get_dbname());
+        let hosts = self.hosts.iter().flat_map(Config::get_hosts).collect::<Vec<_>>();
+        let database = self.hosts[0].get_dbname();
         write!(f, "{:?} of {hosts:?}, database {database:?}", self.schema)
     }
 }
@@ -98,6 +200,9 @@ mod tests {
             ("host=/run/postgresql dbname=world user=warren", "warren", None),
             ("postgres://warren@localhost:5433/world", "world_2", None),
             ("host=db sslmode=prefer", "_", None),
+            ("host=one,two,three port=1,2,3", "warren", None),
+            ("host=one,two,three port=1,2", "warren", Some(PlaceError::Malformed)),
+            ("host=one,two hostaddr=127.0.0.1", "warren", Some(PlaceError::Malformed)),
             ("hot=db", "warren", Some(PlaceError::Malformed)),
             ("mysql://db", "warren", Some(PlaceError::Malformed)),
             ("dbname=world", "warren", Some(PlaceError::HostMissing)),
@@ -114,6 +219,26 @@ mod tests {
             assert_eq!(place.err(), expected, "{connection} {schema}");
         }
         assert!(PostgresPlace::parse("host=db", &"x".repeat(64), Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn hosts_are_tried_one_by_one_with_all_else_the_same() {
+        let place = |connection: &str| {
+            PostgresPlace::parse(connection, "warren", Duration::from_secs(1)).unwrap()
+        };
+        let rest = "user=u dbname=d options=-cx=y tcp_user_timeout=7 keepalives_idle=8 \
+                    keepalives_interval=9 keepalives_retries=2 target_session_attrs=read-write";
+        let all = place(&format!("host=a,/b hostaddr=10.0.0.1,10.0.0.2 port=1,2 {rest}"));
+        let each = ["host=a hostaddr=10.0.0.1 port=1", "host=/b hostaddr=10.0.0.2 port=2"];
+        let alone = each.map(|host| place(&format!("{host} {rest}")));
+        assert_eq!(all.hosts, [alone[0].hosts[0].clone(), alone[1].hosts[0].clone()]);
+        let mut plain: Config = format!("{} {rest}", each[0]).parse().unwrap();
+        plain.ssl_mode(SslMode::Disable).application_name("warren");
+        assert_eq!(all.hosts[0], plain);
+        assert_eq!(all.connect_timeout, CONNECT_TIMEOUT);
+        assert_eq!(place("host=a connect_timeout=2").connect_timeout, Duration::from_secs(2));
+        let kept = &place("host=a,b port=3").hosts[1];
+        assert_eq!((kept.get_ports(), kept.get_keepalives_idle()), (&[3][..], KEEPALIVE_IDLE));
     }
 
     #[test]

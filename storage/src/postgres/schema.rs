@@ -1,13 +1,14 @@
 //! The tables, and how those of an older version become those of this one.
 
-use super::session::Session;
+use super::session::{Session, column};
 use super::{PostgresError, PostgresPlace};
 
 /// The version of the tables that this version of Warren knows.
 pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// What leads from each version to the next, from none on. One that was released never changes.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE objects (
         partition int NOT NULL CHECK (partition BETWEEN 0 AND 65535),
         address bigint NOT NULL CHECK (address > 0),
@@ -32,7 +33,12 @@ const MIGRATIONS: &[&str] = &["
     COMMENT ON TABLE objects IS 'One row an object of a Warren; see docs/postgres.md';
     COMMENT ON TABLE partitions IS 'The address that the next object of a partition gets';
     COMMENT ON TABLE cursor IS 'Up to which commit of which delta log the tables are';
-"];
+",
+    "
+    ALTER TABLE cursor ADD COLUMN copied_checksum bigint;
+    ALTER TABLE cursor ADD COLUMN crashes bigint NOT NULL DEFAULT 0 CHECK (crashes >= 0);
+",
+];
 
 /// Makes the tables, or brings them to this version. Whoever else does so waits, so it happens once.
 pub(super) async fn migrate(session: &Session, place: &PostgresPlace) -> Result<(), PostgresError> {
@@ -85,7 +91,7 @@ async fn version(session: &Session, schema: &str) -> Result<Option<i32>, Postgre
     }
     let highest = "SELECT coalesce(max(version), 0) FROM warren_schema";
     let row = session.bounded(session.client.query_one(highest, &[])).await?;
-    Ok(Some(row.get(0)))
+    column(&row, 0).map(Some)
 }
 
 async fn is_there(session: &Session, query: &str, name: &str) -> Result<bool, PostgresError> {

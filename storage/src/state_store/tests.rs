@@ -163,6 +163,24 @@ fn each_crash_passes_over_addresses_once() {
 }
 
 #[test]
+fn the_next_addresses_that_are_told_are_those_that_are_given() {
+    let folder = Folder::new("told-addresses");
+    let told = |store: &StateStore| {
+        let told = store.all_next_addresses().unwrap();
+        told.into_iter().map(|(partition, next)| ObjectId::new(partition, next)).collect::<Vec<_>>()
+    };
+    let a = record("a");
+    folder.begun().write(&batch(0, 5, &[(id(0, 1), Some((1, &a)))])).unwrap();
+    for crashes in 1..4 {
+        let (store, _) = folder.open();
+        let next = id(0, 2 + crashes * CRASH_ADDRESSES);
+        assert_eq!((store.crashes(), told(&store)), (crashes, vec![next]));
+        store.begin().unwrap();
+        assert_eq!((store.crashes(), told(&store)), (crashes, vec![next]));
+    }
+}
+
+#[test]
 fn partitions_without_a_row_begin_beyond_what_crashes_may_have_given_away() {
     let folder = Folder::new("new-partitions");
     for crashes in 0..3 {

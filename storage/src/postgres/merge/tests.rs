@@ -60,8 +60,14 @@ fn a_new_object_has_what_is_left_of_its_fields() {
 
 #[test]
 fn of_what_is_deleted_only_that_is_left() {
-    let changes = merge(&[created(1, &[]), changed(2, &[("a", Value::Null)]), deleted()]).unwrap();
-    assert_eq!(changes.objects.get(&OBJECT), Some(&Merged::Deleted));
+    for (deltas, before) in [
+        (vec![created(1, &[]), changed(2, &[("a", Value::Null)]), deleted()], Before::Absent),
+        (vec![changed(8, &[]), changed(9, &[]), deleted()], Before::At(7)),
+        (vec![deleted()], Before::There),
+    ] {
+        let changes = merge(&deltas).unwrap();
+        assert_eq!(changes.objects.get(&OBJECT), Some(&Merged::Deleted(before)), "{deltas:?}");
+    }
 }
 
 #[test]
