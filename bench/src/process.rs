@@ -1,6 +1,7 @@
 //! Child processes: pinned before they start, ended when we end.
 
 pub mod generators;
+pub(crate) mod loop_disk;
 pub(crate) mod postgres;
 pub mod server;
 

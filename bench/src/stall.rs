@@ -9,7 +9,7 @@
 //! sets are durable, and wait while the disk stands still; the others are answered when they are applied. What
 //! chat takes must be the same.
 
-pub mod loop_disk;
+mod frozen_disk;
 mod postgres;
 pub mod report;
 
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use self::loop_disk::{LoopDisk, NotPossible};
+use self::frozen_disk::Frozen;
 use self::postgres::Export;
 use self::report::{Rounds, Seen, StallReport};
 use crate::arguments::{StallArguments, Stalled};
@@ -26,6 +26,7 @@ use crate::clock;
 use crate::disk;
 use crate::metrics::check_ready;
 use crate::phase::{self, Outcome, Setup};
+use crate::process::loop_disk::LoopDisk;
 use crate::process::postgres::PostgresProcess;
 use crate::process::server::{Folder, ServerProcess};
 use crate::profile::Sets;
@@ -65,6 +66,10 @@ pub fn run(arguments: &StallArguments) -> Result<u8> {
     Ok(report.verdict.exit_status())
 }
 
+/// Why nothing can be made to stand still here.
+#[derive(Debug)]
+pub(crate) struct NotPossible(pub(crate) String);
+
 /// What is to stand still, ours alone.
 enum Target {
     Disk(LoopDisk),
@@ -74,7 +79,7 @@ enum Target {
 impl Target {
     fn create(what: Stalled) -> Result<Self, NotPossible> {
         match what {
-            Stalled::Disk => LoopDisk::create().map(Self::Disk),
+            Stalled::Disk => frozen_disk::create().map(Self::Disk),
             Stalled::Postgres => postgres::create().map(Self::Postgres),
         }
     }
@@ -105,7 +110,7 @@ impl Target {
     /// Where it is mounted, if it is.
     fn mount(&self) -> Option<PathBuf> {
         match self {
-            Self::Disk(disk) => Some(disk.path().to_path_buf()),
+            Self::Disk(disk) => Some(disk.path()),
             Self::Postgres(_) => None,
         }
     }
@@ -160,12 +165,12 @@ fn frozen_phase(setup: &Setup, disk: &LoopDisk) -> Result<(Outcome, u64)> {
     let outcome = phase::play_beside(setup, &mut Meter::new("stalled"), || {
         let measure_from_ns = clock::monotonic_ns() + phase::START_LEAD_NS + setup.warm_up_ns;
         let until_ns = measure_from_ns + setup.duration_ns;
-        frozen = Some(disk.freeze_between(measure_from_ns.saturating_sub(LEAD_NS), until_ns)?);
+        let from_ns = measure_from_ns.saturating_sub(LEAD_NS);
+        frozen = Some(Frozen::between(&disk.path(), from_ns, until_ns)?);
         Ok(())
     });
     // Thawed before anything else is looked at.
-    let times = frozen.map(loop_disk::Frozen::ended).transpose()?;
-    let [_, frozen_ns, thawed_ns] =
-        times.context("a phase begins with all users in their rooms")?;
+    let times = frozen.map(Frozen::ended).transpose()?;
+    let [frozen_ns, thawed_ns] = times.context("a phase begins with all users in their rooms")?;
     Ok((outcome?, thawed_ns - frozen_ns))
 }

@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::client::{Client, PATIENCE};
-use crate::server::{TestServer, command, unique};
+use crate::loop_disk::LoopDisk;
+use crate::server::{TestServer, command};
 
 const KILL: i32 = 9;
 const DISK_BYTES: u64 = 96 << 20;
@@ -20,71 +20,22 @@ const DISK_BYTES: u64 = 96 << 20;
 // No segment goes while the test lasts: a log whose oldest segments make room would go on.
 const CONFIG: &str = "[log]\nlevel = \"error\"\n[limits]\nmessages_per_s = 0\n\
                       [storage]\nsnapshot_interval_ms = 600000\nsegment_bytes = 262144\n";
-/// Waits until its input ends, also when the test is killed; then unmounts `$1` and removes `$2`.
-const CLEAN_UP: &str = r#"
-trap '' HUP INT TERM
-cat > /dev/null
-tries=0
-while mountpoint -q "$1" && ! umount "$1" 2> /dev/null; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 100 ]; then umount --lazy "$1"; break; fi
-    sleep 0.1
-done
-rm -rf "$2"
-"#;
-
-struct Disk {
-    folder: PathBuf,
-    guardian: Child,
-}
+/// A file system that is soon full, with room for a server.
+struct Disk(LoopDisk);
 
 impl Disk {
-    /// None, and why, where this machine does not let us mount one.
-    fn mount() -> Result<Self, String> {
-        let name = format!("warren-full-disk-{}-{}", std::process::id(), unique());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(folder.join("mounted")).unwrap();
-        let guardian = Command::new("sh")
-            .args(["-c", CLEAN_UP, "sh"])
-            .args([&folder.join("mounted"), &folder])
-            .stdin(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let disk = Self { folder, guardian };
-        let image = disk.folder.join("image");
-        File::create(&image).unwrap().set_len(DISK_BYTES).unwrap();
-        // Nothing is kept for root, as whom the test runs.
-        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()))?;
-        Ok(disk)
-    }
-
     fn path(&self) -> PathBuf {
-        self.folder.join("mounted")
+        self.0.path()
     }
 
     fn start(&self) -> TestServer {
-        let config = self.folder.join("warren.toml");
+        let config = self.path().join("warren.toml");
         std::fs::write(&config, CONFIG).unwrap();
         let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         serve.args(["--shards", "2", "--config"]).arg(config);
         serve.arg("--data").arg(self.path().join("data")).stderr(Stdio::null());
         TestServer::spawn(serve)
     }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        drop(self.guardian.stdin.take());
-        let _ = self.guardian.wait();
-    }
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() { Ok(()) } else { Err(told) }
 }
 
 /// Writes a file until nothing more fits.
@@ -174,8 +125,8 @@ fn write(
 
 #[test]
 fn a_full_disk_refuses_what_is_durable_and_nothing_else_and_goes_on_when_there_is_room() {
-    let disk = match Disk::mount() {
-        Ok(disk) => disk,
+    let disk = match LoopDisk::mount(DISK_BYTES) {
+        Ok(disk) => Disk(disk),
         Err(why) => {
             println!("NOT SHOWN: no file system can be mounted here: {why}");
             return;

@@ -17,6 +17,8 @@ mod full_disk;
 mod half_sent;
 mod kills;
 mod life;
+#[path = "../../bench/src/process/loop_disk.rs"]
+mod loop_disk;
 mod lost_log;
 mod objects;
 mod operations;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::LEAD_NS;
-use super::loop_disk::NotPossible;
+use super::NotPossible;
 use super::report::export::{ExportReport, Objects};
 use crate::clock;
 use crate::metrics::export::{ExportCounts, export_catches_up};
