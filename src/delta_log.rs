@@ -248,3 +248,6 @@ fn thread_lost() -> Fatal {
 fn unusable(error: &dyn std::fmt::Display) -> Fatal {
     Fatal::new(FatalReason::StateUnusable, error)
 }
+
+#[cfg(test)]
+mod tests;

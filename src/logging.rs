@@ -77,6 +77,13 @@ impl LogGuard {
         }
     }
 
+    /// Of a log that nobody reads.
+    #[cfg(test)]
+    pub(crate) fn unread() -> Self {
+        let (queue, _) = line_queue(1);
+        Self { queue, level: LevelSwitch(reload::Layer::new(LevelFilter::INFO).1) }
+    }
+
     /// Changes the level while the process runs.
     #[must_use]
     pub fn level_switch(&self) -> LevelSwitch {

@@ -1,5 +1,7 @@
 //! What the configuration says is what shards and reactors are set up with, key by key.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 
 use warren_core::acknowledgement::{AckDefaults, AckLevel};
@@ -10,6 +12,7 @@ use warren_core::ticket::{TicketIssuer, TicketKey, TicketVerifier};
 use warren_net::gateway::websocket::UpgradeSettings;
 use warren_net::gateway::{GatewaySettings, Protocol};
 use warren_net::reactor::RateLimits;
+use warren_storage::log_executor::LogThreadError;
 
 use super::*;
 use crate::config::{EffectiveConfig, Overrides, Source};
@@ -267,4 +270,59 @@ fn a_shard_has_what_the_keys_say() {
     assert_eq!(ack_defaults, expected);
     assert_eq!((frame_bytes_max, heartbeat_ms), (1001, 1002));
     assert_eq!((messages_per_s, bytes_per_s, login_ms), (1011, 1014, 1007));
+}
+
+/// A folder that goes with its test.
+struct TestFolder(PathBuf);
+
+impl Drop for TestFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What becomes of a server whose log's thread does this while a client is there: how it ends, and what the
+/// client hears.
+fn end_of_server_whose_log(
+    body: impl FnOnce() -> Result<(), LogThreadError> + Send + 'static,
+) -> (Fatal, String) {
+    let name = format!("warren-lost-log-{}", std::process::id());
+    let folder = TestFolder(std::env::temp_dir().join(name));
+    let overrides = Overrides {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        admin_listen: Some("127.0.0.1:0".parse().unwrap()),
+        shards: Some(1),
+        data: Some(folder.0.clone()),
+        ..Overrides::default()
+    };
+    let (config, _) = EffectiveConfig::load(None, &overrides, 1).unwrap();
+    let log = LogGuard::unread();
+    let mut server = Server::start(&config, &log, None).unwrap().expect("it is not stopped");
+    let mut client = TcpStream::connect(server.listen_addr()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.write_all(b"{\"msg\":\"login\",\"user\":\"ann\"}\n").unwrap();
+    let mut first = [0];
+    client.read_exact(&mut first).unwrap();
+    server.storage.as_mut().unwrap().log = LogThread::that_does(body);
+    let end = server.run(&log, std::future::pending()).unwrap_err();
+    let mut heard = String::new();
+    client.read_to_string(&mut heard).unwrap();
+    (end, heard)
+}
+
+#[test]
+fn a_server_whose_log_s_thread_ends_tells_its_clients_and_ends_with_the_reason() {
+    type Body = fn() -> Result<(), LogThreadError>;
+    let lost = (FatalReason::ThreadFailed, "the thread of the delta log ended");
+    let told = (FatalReason::StateNotStored, "the executor of the log: no event");
+    let bodies: [(Body, _); 3] = [
+        (|| Ok(()), lost),
+        (|| panic!("the log's thread panics"), lost),
+        (|| Err(LogThreadError::Executor(std::io::Error::other("no event"))), told),
+    ];
+    for (body, (reason, detail)) in bodies {
+        let (end, heard) = end_of_server_whose_log(body);
+        assert_eq!((end.reason, end.detail.as_str()), (reason, detail));
+        assert!(heard.contains("\"error\":\"draining\""), "{heard}");
+    }
 }
