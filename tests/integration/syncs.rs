@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
@@ -11,36 +13,74 @@ use serde_json::json;
 use crate::client::Client;
 use crate::server::{TestServer, command, unique};
 
-const TRACING: &str = "/sys/kernel/tracing";
 const CLIENTS: usize = 4;
 const SETS: u64 = 100;
 /// The trace has microseconds.
 const ROUNDED_NS: u64 = 1_000;
+/// `CAP_SYS_ADMIN` of `linux/capability.h`: who may mount.
+const MAY_MOUNT: u64 = 1 << 21;
+/// `EXT4_SUPER_MAGIC` of `linux/magic.h`.
+const EXT4: u64 = 0xef53;
+/// Waits until its input ends, also when the test is killed; then removes the trace `$3` from what is mounted
+/// at `$2`, unmounts that, and removes the folder `$1`, but never what may be the kernel's.
+const CLEAN_UP: &str = r#"
+trap '' HUP INT TERM
+cat > /dev/null
+rmdir "$2/instances/$3" 2> /dev/null
+umount "$2" 2> /dev/null
+if ! mountpoint -q "$2"; then rm -rf "$1"; fi
+"#;
+
+/// Why this machine shows nothing, as whoever runs the test has to know; none: it has to.
+fn why_not() -> Option<&'static str> {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    if u64::from_str_radix(capabilities.trim(), 16).unwrap() & MAY_MOUNT == 0 {
+        return Some("only root may read the kernel's trace");
+    }
+    if !fs::read_to_string("/proc/filesystems").unwrap().contains("\ttracefs\n") {
+        return Some("the kernel has no tracefs");
+    }
+    let folder = rustix::fs::statfs(std::env::temp_dir().as_path()).unwrap();
+    if folder.f_type as u64 != EXT4 {
+        return Some("the folder for temporary files is on no ext4, whose syncs the kernel tells");
+    }
+    None
+}
 
 /// A trace of its own, and a folder for the server.
 struct Place {
     folder: PathBuf,
     trace: PathBuf,
+    guardian: Child,
 }
 
 impl Place {
-    /// None where the kernel lets this user trace nothing, or the folder's file system is none whose syncs
-    /// it tells.
-    fn new() -> Option<Self> {
+    fn new() -> Self {
         let name = format!("warren-syncs-{}-{}", std::process::id(), unique());
         let folder = std::env::temp_dir().join(&name);
-        fs::create_dir_all(&folder).unwrap();
-        // Where nobody has mounted it yet.
-        let mount = ["-t", "tracefs", "nodev", TRACING];
-        let _ = std::process::Command::new("mount").args(mount).output();
-        let trace = Path::new(TRACING).join("instances").join(name);
-        let place = Self { folder, trace };
-        fs::create_dir(&place.trace).ok()?;
-        fs::write(place.trace.join("trace_clock"), "mono").ok()?;
+        // Wherever else it is mounted it is the same one, and stays.
+        let tracing = folder.join("tracing");
+        fs::create_dir_all(&tracing).unwrap();
+        let guardian = Command::new("sh")
+            .args(["-c", CLEAN_UP, "sh"])
+            .args([&folder, &tracing])
+            .arg(&name)
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let trace = tracing.join("instances").join(name);
+        let place = Self { folder, trace, guardian };
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tracefs", "nodev"]).arg(&tracing).output().unwrap();
+        assert!(mounted.status.success(), "{mounted:?}");
+        fs::create_dir(&place.trace).unwrap();
+        fs::write(place.trace.join("trace_clock"), "mono").unwrap();
         for event in ["ext4_sync_file_enter", "ext4_sync_file_exit"] {
-            fs::write(place.trace.join(format!("events/ext4/{event}/enable")), "1").ok()?;
+            fs::write(place.trace.join(format!("events/ext4/{event}/enable")), "1").unwrap();
         }
-        Some(place)
+        place
     }
 
     fn start(&self) -> TestServer {
@@ -73,8 +113,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.trace);
-        let _ = fs::remove_dir_all(&self.folder);
+        drop(self.guardian.stdin.take());
+        let _ = self.guardian.wait();
     }
 }
 
@@ -134,20 +174,22 @@ fn unsynced(sets: &[(u64, u64)], syncs: &[(u64, u64)]) -> usize {
 
 #[test]
 fn every_durable_reply_comes_after_a_sync_that_covers_it() {
-    let Some(place) = Place::new() else {
-        println!("NOTHING WAS SHOWN: the kernel's trace of syncs is not to be had (root, tracefs)");
+    if let Some(why) = why_not() {
+        println!("NOT SHOWN: {why}");
         return;
-    };
+    }
+    let place = Place::new();
     let server = place.start();
     let sets = set(&server);
     let syncs = place.syncs();
     server.stop();
-    if syncs.is_empty() {
-        let folder = place.folder.display();
-        println!("NOTHING WAS SHOWN: {folder} is on a file system whose syncs are not traced");
-        return;
-    }
+    assert!(!syncs.is_empty(), "the kernel told of no sync of the log");
     let late = unsynced(&sets, &syncs);
     println!("{} syncs; of {} replies {late} came without one", syncs.len(), sets.len());
     assert_eq!(late, 0);
+    // Nothing stays mounted.
+    let mount = place.folder.display().to_string();
+    drop(place);
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(&mount), "{mounts}");
 }
