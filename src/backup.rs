@@ -1,10 +1,12 @@
 //! `warren backup` and `warren restore`. A running server is asked for a backup and makes it itself; it
 //! is restored without one.
 //!
-//! Files: `backup/maker.rs` what the server does, `backup/folder.rs` what a backup is on the disk.
+//! Files: `backup/maker.rs` what the server does, `backup/stage.rs` what it copies from,
+//! `backup/folder.rs` what a backup is on the disk.
 
 mod folder;
 mod maker;
+mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use crate::state::RESTORE_FOLDER;
 
 use folder::{BackupError, Manifest, failed, make_empty, sync};
 pub(crate) use maker::{BackupSource, BackupState, Backups, NotBegun};
+pub(crate) use stage::remove_left;
 
 const BACKUP_EXAMPLES: &str = "\
 Examples:
@@ -92,17 +95,15 @@ pub fn back_up(
     })?;
     let made = make_runtime()?.block_on(async {
         let body = json!({ "folder": folder });
-        client.ask(Method::POST, "/api/backup", Some(body)).await?.done()?;
+        let begun = client.ask(Method::POST, "/api/backup", Some(body)).await?.done()?;
+        let path = format!("/api/backup?number={}", begun["number"]);
         // Each answer comes when there is something to tell, or after a while.
         loop {
-            let answer = client.ask(Method::GET, "/api/backup", None).await?.done()?;
+            let answer = client.ask(Method::GET, &path, None).await?.done()?;
             match answer["phase"].as_str() {
                 Some("done") if answer["folder"] == *folder => return Ok(answer),
                 Some("running") => {}
-                _ => {
-                    let detail = "it has made another backup meanwhile, or was started anew";
-                    return Err(client.no_answer(detail).into());
-                }
+                _ => return Err(client.no_answer("it was started anew meanwhile").into()),
             }
         }
     });
@@ -116,7 +117,12 @@ pub fn back_up(
             Ok(ExitCode::SUCCESS)
         }
         Err(Failure::Fatal(fatal)) => Err(fatal),
-        Err(Failure::Refused(answer)) => Ok(tell_refusal(&answer, err)),
+        Err(Failure::Refused(answer)) => {
+            if arguments.json {
+                let _ = writeln!(out, "{answer}");
+            }
+            Ok(tell_refusal(&answer, err))
+        }
     }
 }
 

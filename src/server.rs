@@ -300,10 +300,11 @@ impl Server {
             for handle in &wake_handles {
                 handle.wake();
             }
-            // It has the store open. One that does not give up in time ends without a list.
-            let _ = tokio::time::timeout(OFFICE_WAIT, desk.backups.close()).await;
+            let stored = all_stored(shard_ends, shards_left, storage, result.is_ok());
+            // A backup that does not give up in time, since its target stands still, ends without a list.
+            let given_up = tokio::time::timeout(OFFICE_WAIT, desk.backups.close());
             tokio::select! {
-                drained = all_stored(shard_ends, shards_left, storage, result.is_ok()) => {
+                (drained, _) = async { tokio::join!(stored, given_up) } => {
                     if result.is_ok() {
                         result = drained;
                     }

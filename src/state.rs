@@ -17,6 +17,7 @@ use warren_storage::delta_log::{LogEnd, LogMark};
 use warren_storage::log_executor::LogNeeds;
 use warren_storage::{StateOpened, StateStore, StoreError};
 
+use crate::backup;
 use crate::delta_log;
 use crate::fatal::{Fatal, FatalReason};
 
@@ -93,6 +94,8 @@ impl StateFolder {
             Fatal::new(FatalReason::DataFolderUnusable, detail)
         })?;
         let (store, opened) = StateStore::open(&folder.join(STATE_FOLDER)).map_err(unusable)?;
+        // Nobody else has the store open, so nobody copies from them.
+        backup::remove_left(folder);
         let epoch = u32::try_from(opened.start).map(Epoch).map_err(|_| {
             Fatal::new(FatalReason::StateUnusable, "the store was opened 2^32 times")
         })?;

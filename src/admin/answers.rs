@@ -24,6 +24,8 @@ pub(crate) enum ErrorWord {
     UnknownUser,
     /// No such ban.
     UnknownBan,
+    /// There was no such backup since the server started, or it is forgotten.
+    UnknownBackup,
     /// The path is there, the method is not.
     MethodNotAllowed,
     /// The request did not come to its end in time.
@@ -40,7 +42,7 @@ pub(crate) enum ErrorWord {
     NotStored,
     /// The server stores nothing that could be backed up.
     NothingStored,
-    /// The last backup was not finished.
+    /// The backup was not finished.
     BackupFailed,
     /// A shard has too much to do.
     Busy,
@@ -58,6 +60,7 @@ impl ErrorWord {
         Self::UnknownPath,
         Self::UnknownUser,
         Self::UnknownBan,
+        Self::UnknownBackup,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::NothingToReload,
@@ -80,6 +83,7 @@ impl ErrorWord {
             Self::UnknownPath => "unknown-path",
             Self::UnknownUser => "unknown-user",
             Self::UnknownBan => "unknown-ban",
+            Self::UnknownBackup => "unknown-backup",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::RequestTimeout => "request-timeout",
             Self::NothingToReload => "nothing-to-reload",
@@ -99,7 +103,9 @@ impl ErrorWord {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::HostRefused | Self::OriginRefused => StatusCode::FORBIDDEN,
-            Self::UnknownPath | Self::UnknownUser | Self::UnknownBan => StatusCode::NOT_FOUND,
+            Self::UnknownPath | Self::UnknownUser | Self::UnknownBan | Self::UnknownBackup => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NothingToReload | Self::NothingStored => StatusCode::CONFLICT,

@@ -18,7 +18,7 @@ use super::answers::{ApiError, ErrorWord, json as json_answer, ok};
 use super::desk::Desk;
 use super::pages::{digests_page, rooms_page, sessions_page};
 use super::requests::{
-    BackupBody, BanBody, KickBody, PageQuery, body_of, checked_reason, checked_user,
+    BackupBody, BanBody, KickBody, PageQuery, body_of, checked_reason, checked_user, number_of,
 };
 use crate::backup::{BackupState, NotBegun};
 use crate::bans::{Ban, Subject};
@@ -161,7 +161,7 @@ async fn drain_end(State(desk): Desked) -> Answered {
 async fn backup(State(desk): Desked, body: Body) -> Answered {
     let folder = body_of::<BackupBody>(body).await?.folder()?;
     let taken_ms = desk.clock.now().wall_ms;
-    desk.backups.begin(folder, taken_ms).map_err(|error| match error {
+    let number = desk.backups.begin(folder, taken_ms).map_err(|error| match error {
         NotBegun::NothingStored => {
             ApiError::new(ErrorWord::NothingStored, "this server has no data folder")
         }
@@ -169,16 +169,30 @@ async fn backup(State(desk): Desked, body: Body) -> Answered {
             ApiError::new(ErrorWord::Busy, "a backup is being made, or the server ends")
         }
     })?;
-    Ok(json_answer(StatusCode::ACCEPTED, &json!({ "phase": "running" })))
+    let begun = json!({ "phase": "running", "number": number });
+    Ok(json_answer(StatusCode::ACCEPTED, &begun))
 }
 
 /// Waits a while for the end of a backup, and tells how far it is.
-async fn backup_end(State(desk): Desked) -> Answered {
-    match tokio::time::timeout(END_WAIT, desk.backups.end()).await {
-        Err(_) => Ok(ok(&json!({ "phase": "running" }))),
-        Ok(BackupState::Done(folder, manifest)) => Ok(ok(&manifest.answer(&folder))),
-        Ok(BackupState::Failed(error)) => Err(ApiError::new(ErrorWord::BackupFailed, error)),
-        Ok(BackupState::None | BackupState::Running) => Ok(ok(&json!({ "phase": "none" }))),
+async fn backup_end(State(desk): Desked, uri: Uri) -> Answered {
+    let number = number_of(&uri)?;
+    let mut state = desk.backups.state(number);
+    if let BackupState::Running(number) = state {
+        // Of no other that begins when this one has ended.
+        let ended = tokio::time::timeout(END_WAIT, desk.backups.end(number)).await;
+        state = ended.unwrap_or(state);
+    }
+    match (state, number) {
+        (BackupState::Running(number), _) => {
+            Ok(ok(&json!({ "phase": "running", "number": number })))
+        }
+        (BackupState::Ended(Ok(answer)), _) => Ok(ok(&answer)),
+        (BackupState::Ended(Err(error)), _) => Err(ApiError::new(ErrorWord::BackupFailed, error)),
+        (BackupState::Unknown, None) => Ok(ok(&json!({ "phase": "none" }))),
+        (BackupState::Unknown, Some(number)) => {
+            let detail = format!("backup {number} is none of this server's last ones");
+            Err(ApiError::new(ErrorWord::UnknownBackup, detail))
+        }
     }
 }
 

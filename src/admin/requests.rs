@@ -52,6 +52,14 @@ impl PageQuery {
     }
 }
 
+/// `?number=…` of a backup.
+pub(super) fn number_of(uri: &Uri) -> Result<Option<u64>, ApiError> {
+    let Some(query) = uri.query().filter(|query| !query.is_empty()) else { return Ok(None) };
+    let number = query.strip_prefix("number=").and_then(|number| number.parse().ok());
+    let number = number.filter(|number| *number > 0);
+    number.map(Some).ok_or_else(|| ApiError::malformed("`number` is that of a backup"))
+}
+
 /// Undoes `%41` and `+`; none when what comes out is no UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -203,6 +211,17 @@ mod tests {
             assert_eq!(page(query).unwrap_err().word, ErrorWord::Malformed, "{query}");
         }
         assert!(PageQuery::of(&"/api/rooms?user=ann".parse().unwrap(), false).is_err());
+    }
+
+    #[test]
+    fn the_number_of_a_backup_is_read_and_checked() {
+        let number = |query: &str| number_of(&format!("/api/backup{query}").parse().unwrap());
+        assert_eq!(number(""), Ok(None));
+        assert_eq!(number("?"), Ok(None));
+        assert_eq!(number("?number=17"), Ok(Some(17)));
+        for query in ["?number=0", "?number=", "?number=x", "?number=1&number=2", "?count=1"] {
+            assert_eq!(number(query).unwrap_err().word, ErrorWord::Malformed, "{query}");
+        }
     }
 
     fn ban(text: &str) -> Result<(String, Option<Duration>, String), ApiError> {

@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
+use warren_storage::StoreError;
+use warren_storage::delta_log::TailError;
 
 /// The list's file.
 const MANIFEST: &str = "backup.json";
@@ -16,6 +18,12 @@ const MANIFEST: &str = "backup.json";
 const VERSION: u32 = 1;
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of a file that are written before they are brought to the disk. More at once would hold up whoever
+/// else syncs there, as the delta log does; and whoever gives up a backup waits for one such piece.
+const SYNC_BYTES: usize = 4 << 20;
+
+/// Asked before each piece of work: false when the server is on its way out.
+pub(super) type GoesOn<'a> = &'a dyn Fn() -> bool;
 
 /// What can go wrong with a backup.
 #[derive(Debug, Error)]
@@ -54,9 +62,12 @@ pub(crate) enum BackupError {
         /// What is wrong.
         why: String,
     },
-    /// State or log could not be read, or copied.
-    #[error("{0}")]
-    Unreadable(String),
+    /// The state cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log cannot be read, or is damaged.
+    #[error(transparent)]
+    Log(#[from] TailError),
     /// The server is on its way out.
     #[error("the server ends")]
     Ended,
@@ -87,21 +98,17 @@ pub(crate) struct ListedFile {
 }
 
 impl Manifest {
-    /// Of all files in the folder, which are brought to the disk with it. `goes_on` is asked before
-    /// each.
+    /// Of all files in the folder, which are brought to the disk with it.
     pub(super) fn finish(
         folder: &Path,
         (taken_ms, commit): (u64, u64),
-        goes_on: impl Fn() -> bool,
+        goes_on: GoesOn<'_>,
     ) -> Result<Self, BackupError> {
         let mut paths = Vec::new();
         list(folder, Path::new(""), &mut paths)?;
         let mut files = Vec::new();
         for path in paths {
-            if !goes_on() {
-                return Err(BackupError::Ended);
-            }
-            let file = listed(folder, &path)?;
+            let file = listed(folder, &path, goes_on)?;
             sync(&folder.join(&path))?;
             files.push(file);
         }
@@ -158,7 +165,7 @@ impl Manifest {
                 let why = "it is missing, or no file".to_owned();
                 return Err(BackupError::Damaged { path: source, why });
             }
-            let (bytes, crc32c) = copy_file(&source, &target)?;
+            let (bytes, crc32c) = copy_file(&source, &target, &|| true)?;
             if (bytes, crc32c) != (file.bytes, file.crc32c) {
                 let why = format!(
                     "{bytes} bytes with checksum {crc32c:08x}; expected {} and {:08x}",
@@ -170,10 +177,11 @@ impl Manifest {
         sync_folders(to)
     }
 
-    /// What the admin endpoint tells of it.
-    pub(crate) fn answer(&self, folder: &Path) -> Value {
+    /// What the admin endpoint tells of the backup with this number.
+    pub(super) fn answer(&self, number: u64, folder: &Path) -> Value {
         json!({
             "phase": "done",
+            "number": number,
             "folder": folder.display().to_string(),
             "files": self.files.len(),
             "bytes": self.bytes(),
@@ -190,15 +198,14 @@ impl Manifest {
 
 /// Makes the folder, unless there is an empty one.
 pub(super) fn make_empty(folder: &Path) -> Result<(), BackupError> {
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mut entries = fs::read_dir(folder).map_err(failed(folder))?;
-            match entries.next() {
-                Some(_) => Err(BackupError::NotEmpty { path: folder.to_owned() }),
-                None => Ok(()),
-            }
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::DirBuilder::new().mode(0o700).create(folder).map_err(failed(folder))
         }
-        made => made.map_err(failed(folder)),
+        entries => match entries.map_err(failed(folder))?.next() {
+            Some(_) => Err(BackupError::NotEmpty { path: folder.to_owned() }),
+            None => Ok(()),
+        },
     }
 }
 
@@ -234,9 +241,9 @@ fn list(folder: &Path, within: &Path, found: &mut Vec<PathBuf>) -> Result<(), Ba
 }
 
 /// The file as it is.
-fn listed(folder: &Path, path: &Path) -> Result<ListedFile, BackupError> {
+fn listed(folder: &Path, path: &Path, goes_on: GoesOn<'_>) -> Result<ListedFile, BackupError> {
     let whole = folder.join(path);
-    let (bytes, crc32c) = read_all(&whole, |_| Ok(()))?;
+    let (bytes, crc32c) = read_all(&whole, goes_on, |_| Ok(()))?;
     match path.to_str() {
         Some(path) => Ok(ListedFile { path: path.to_owned(), bytes, crc32c }),
         None => Err(failed(&whole)(io::Error::other("this is no file of a backup"))),
@@ -245,22 +252,73 @@ fn listed(folder: &Path, path: &Path) -> Result<ListedFile, BackupError> {
 
 /// Copies a file to a new one, brings it to the disk, and tells length and checksum of what was read.
 /// By reading and writing: other ways ask for calls that a container's profile refuses.
-pub(super) fn copy_file(from: &Path, to: &Path) -> Result<(u64, u32), BackupError> {
-    let mut target = File::create_new(to).map_err(failed(to))?;
-    let read = read_all(from, |chunk| target.write_all(chunk).map_err(failed(to)))?;
-    target.sync_all().map_err(failed(to))?;
+pub(super) fn copy_file(
+    from: &Path,
+    to: &Path,
+    goes_on: GoesOn<'_>,
+) -> Result<(u64, u32), BackupError> {
+    let mut target = NewFile::create(to)?;
+    let read = read_all(from, goes_on, |chunk| target.write(chunk))?;
+    target.finish(None)?;
     Ok(read)
+}
+
+/// Writes a new file as long as `length`, with zeros behind these bytes, and brings it to the disk.
+pub(super) fn write_file(
+    path: &Path,
+    bytes: &[u8],
+    length: u64,
+    goes_on: GoesOn<'_>,
+) -> Result<(), BackupError> {
+    let mut file = NewFile::create(path)?;
+    for chunk in bytes.chunks(CHUNK_BYTES) {
+        ask(goes_on)?;
+        file.write(chunk)?;
+    }
+    file.finish(Some(length))
+}
+
+/// A file that is written piece by piece.
+struct NewFile<'a> {
+    path: &'a Path,
+    file: File,
+    unsynced_bytes: usize,
+}
+
+impl<'a> NewFile<'a> {
+    fn create(path: &'a Path) -> Result<Self, BackupError> {
+        let file = File::create_new(path).map_err(failed(path))?;
+        Ok(Self { path, file, unsynced_bytes: 0 })
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> Result<(), BackupError> {
+        self.file.write_all(chunk).map_err(failed(self.path))?;
+        self.unsynced_bytes += chunk.len();
+        if self.unsynced_bytes >= SYNC_BYTES {
+            self.file.sync_data().map_err(failed(self.path))?;
+            self.unsynced_bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// It is as long as what was written, or as this, and on the disk.
+    fn finish(self, length: Option<u64>) -> Result<(), BackupError> {
+        let set = length.map_or(Ok(()), |length| self.file.set_len(length));
+        set.and_then(|()| self.file.sync_all()).map_err(failed(self.path))
+    }
 }
 
 /// Reads a file piece by piece, and tells its length and checksum.
 fn read_all(
     path: &Path,
+    goes_on: GoesOn<'_>,
     mut take: impl FnMut(&[u8]) -> Result<(), BackupError>,
 ) -> Result<(u64, u32), BackupError> {
     let mut file = File::open(path).map_err(failed(path))?;
     let (mut bytes, mut crc32c) = (0, 0);
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
+        ask(goes_on)?;
         let length = file.read(&mut chunk).map_err(failed(path))?;
         if length == 0 {
             return Ok((bytes, crc32c));
@@ -269,6 +327,11 @@ fn read_all(
         crc32c = crc32c::crc32c_append(crc32c, &chunk[..length]);
         take(&chunk[..length])?;
     }
+}
+
+/// The error with which a backup is given up, if it is to be.
+pub(super) fn ask(goes_on: GoesOn<'_>) -> Result<(), BackupError> {
+    if goes_on() { Ok(()) } else { Err(BackupError::Ended) }
 }
 
 /// Removes what is in a folder.

@@ -28,7 +28,7 @@ impl Place {
         fs::write(folder.join("state/1.sst"), vec![7; 3 << 20]).unwrap();
         fs::write(folder.join("log/1.log"), b"commits").unwrap();
         fs::write(folder.join("bans.json"), b"").unwrap();
-        Manifest::finish(&folder, (17, 4), || true).unwrap()
+        Manifest::finish(&folder, (17, 4), &|| true).unwrap()
     }
 
     fn restore(&self) -> Result<Manifest, BackupError> {
@@ -130,7 +130,7 @@ fn a_backup_that_is_given_up_has_no_list() {
     let place = Place::new("given-up");
     place.backup();
     fs::remove_file(place.at("backup/backup.json")).unwrap();
-    let error = Manifest::finish(&place.at("backup"), (17, 4), || false).unwrap_err();
+    let error = Manifest::finish(&place.at("backup"), (17, 4), &|| false).unwrap_err();
     assert!(matches!(error, BackupError::Ended), "{error}");
     assert!(matches!(place.restore(), Err(BackupError::Unfinished { .. })));
 }
@@ -144,34 +144,132 @@ fn no_server_starts_on_a_restore_that_was_not_finished() {
     assert!(error.detail.contains("was not finished"), "{error}");
 }
 
-#[test]
-fn one_backup_is_made_at_a_time_and_none_when_the_server_ends() {
-    let place = Place::new("busy");
-    let (store, _) = warren_storage::StateStore::open(&place.at("store")).unwrap();
-    let source = BackupSource {
+/// A data folder with a store and nothing in its log.
+fn source(place: &Place) -> BackupSource {
+    fs::create_dir_all(place.at("data/log")).unwrap();
+    let (store, _) = warren_storage::StateStore::open(&place.at("data/state")).unwrap();
+    BackupSource {
         data: place.at("data"),
         store: store.into(),
         log: Default::default(),
         needs: Default::default(),
-    };
-    fs::create_dir_all(place.at("data/log")).unwrap();
+    }
+}
+
+#[test]
+fn one_backup_is_made_at_a_time_and_none_when_the_server_ends() {
+    let place = Place::new("busy");
+    let source = source(&place);
     let runtime = make_runtime().unwrap();
     runtime.block_on(async {
         let nothing = Backups::new(None);
         assert_eq!(nothing.begin(place.at("1"), 0), Err(NotBegun::NothingStored));
         let backups = Backups::new(Some(source));
-        assert!(matches!(backups.end().await, BackupState::None));
-        backups.state.send_replace(BackupState::Running);
+        assert_eq!(backups.state(None), BackupState::Unknown);
+        let running = backups.begin_next().unwrap();
+        assert_eq!(backups.state(None), BackupState::Running(running));
         assert_eq!(backups.begin(place.at("1"), 0), Err(NotBegun::Busy));
-        backups.state.send_replace(BackupState::Failed(String::new()));
+        drop(backups.ending());
         // Within the data folder it would be a part of itself.
-        assert_eq!(backups.begin(place.at("data/log/2"), 0), Ok(()));
-        let BackupState::Failed(error) = backups.end().await else { panic!("it is refused") };
-        assert!(error.contains("in the data folder"), "{error}");
-        assert_eq!(backups.begin(place.at("2"), 0), Ok(()));
-        let ended = backups.end().await;
-        assert!(matches!(ended, BackupState::Done(..)), "{ended:?}");
+        std::os::unix::fs::symlink(place.at("data"), place.at("link")).unwrap();
+        for within in ["data/log/2", "data", "link/2"] {
+            let number = backups.begin(place.at(within), 0).unwrap();
+            let BackupState::Ended(Err(error)) = backups.end(number).await else { panic!() };
+            assert!(error.contains("in the data folder"), "{error}");
+        }
+        let number = backups.begin(place.at("2"), 0).unwrap();
+        let ended = backups.end(number).await;
+        assert!(matches!(ended, BackupState::Ended(Ok(_))), "{ended:?}");
         backups.close().await;
         assert_eq!(backups.begin(place.at("3"), 0), Err(NotBegun::Busy));
     });
+}
+
+#[test]
+fn each_backup_is_told_its_own_end_as_long_as_it_is_remembered() {
+    let place = Place::new("numbers");
+    let source = source(&place);
+    make_runtime().unwrap().block_on(async {
+        let backups = Backups::new(Some(source));
+        // Every second one fails: its folder is taken.
+        for number in 1..=20 {
+            let folder = place.at(&format!("{}", number - number % 2));
+            let _ = fs::create_dir(&folder).and_then(|()| fs::write(folder.join("taken"), b""));
+            let folder = if number % 2 == 1 { folder } else { place.at(&format!("free-{number}")) };
+            assert_eq!(backups.begin(folder, 0), Ok(number));
+            backups.end(number).await;
+        }
+        for number in 1..=20_u64 {
+            match backups.state(Some(number)) {
+                BackupState::Unknown => assert!(number <= 4, "{number}"),
+                BackupState::Ended(Ok(answer)) => {
+                    assert!(number > 4 && number % 2 == 0, "{number}");
+                    assert_eq!(answer["number"], number);
+                }
+                BackupState::Ended(Err(error)) => {
+                    assert!(number > 4 && number % 2 == 1, "{number}: {error}");
+                }
+                BackupState::Running(number) => panic!("{number} has ended"),
+            }
+        }
+        assert_eq!(backups.state(Some(21)), BackupState::Unknown);
+        assert_eq!(backups.state(None), backups.state(Some(20)));
+        // Whoever waits for one is told nothing of the next.
+        let next = backups.begin_next().unwrap();
+        assert_eq!(backups.end(next - 1).await, backups.state(Some(20)));
+        drop(backups.ending());
+        assert!(matches!(backups.end(next).await, BackupState::Ended(Err(_))));
+    });
+}
+
+#[test]
+fn what_a_backup_is_copied_from_goes_with_it_or_at_the_next_start() {
+    let place = Place::new("stage");
+    let source = source(&place);
+    let names = || -> Vec<_> {
+        let entries = fs::read_dir(place.at("data")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    fs::write(place.at("data/log/00000000000000000001.log"), vec![0; 1 << 13]).unwrap();
+    let stage =
+        stage::Stage::make(&source.data, 7, &source.store, (&source.log, &source.needs)).unwrap();
+    assert_eq!(names(), ["backup-7", "log", "state"]);
+    // The log is held no more, and may remove what it likes.
+    use warren_storage::delta_log::Retention as _;
+    source.needs.marked(2);
+    assert!(source.needs.lets_go(1, 0));
+    fs::remove_file(place.at("data/log/00000000000000000001.log")).unwrap();
+    fs::create_dir(place.at("1")).unwrap();
+    stage.copy_to(&place.at("1"), &|| true).unwrap();
+    assert_eq!(fs::metadata(place.at("1/log/00000000000000000001.log")).unwrap().len(), 1 << 13);
+    drop(stage);
+    assert_eq!(names(), ["log", "state"]);
+    // Of a server that was killed, and what is none.
+    for name in ["backup-1/state", "backup-12", "backup-", "backup-1x"] {
+        fs::create_dir_all(place.at("data").join(name)).unwrap();
+    }
+    remove_left(&place.at("data"));
+    assert_eq!(names(), ["backup-", "backup-1x", "log", "state"]);
+}
+
+#[test]
+fn a_copy_that_is_given_up_ends_within_a_file() {
+    let place = Place::new("given-up-within");
+    fs::write(place.at("from"), vec![7; 10 << 20]).unwrap();
+    for mebibytes in 0..10 {
+        let asked = std::cell::Cell::new(0);
+        let goes_on = || asked.replace(asked.get() + 1) < mebibytes;
+        let path = place.at(&format!("to-{mebibytes}"));
+        let error = folder::copy_file(&place.at("from"), &path, &goes_on).unwrap_err();
+        assert!(matches!(error, BackupError::Ended), "{error}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), mebibytes << 20);
+        let path = place.at(&format!("written-{mebibytes}"));
+        asked.set(0);
+        let bytes = vec![7; 10 << 20];
+        let error = folder::write_file(&path, &bytes, 11 << 20, &goes_on).unwrap_err();
+        assert!(matches!(error, BackupError::Ended), "{error}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), mebibytes << 20);
+    }
 }

@@ -43,7 +43,7 @@ mod replay;
 mod tail;
 mod writer;
 
-pub use copy::copy_log;
+pub use copy::{CutSegment, LinkedLog};
 pub use mark::{LogLost, LogMark};
 pub use recovery::{
     LogEnd, LogSummary, RecoverError, SegmentSource, TornTail, recover, recover_from,

@@ -1,12 +1,14 @@
 //! A backup of a server that goes on serving, and what is there when it is restored.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use serde_json::{Value, json};
 use warren::config::Endpoint;
 
+use crate::admin::{TestFolder, serve};
 use crate::client::Client;
 use crate::server::{TestServer, command, unique};
 
@@ -233,10 +235,99 @@ fn a_server_that_is_killed_in_a_backup_leaves_none_that_could_be_restored() {
 }
 
 #[test]
+fn two_backups_one_after_the_other_are_told_their_own_ends() {
+    let folder = TestFolder::new();
+    let server = TestServer::spawn({
+        let mut serve = serve(&folder, "127.0.0.1:0");
+        serve.arg("--data").arg(folder.0.join("data")).stderr(Stdio::null());
+        serve
+    });
+    let end = |query: &str| server.call("GET", &format!("/api/backup{query}"), "");
+    assert_eq!(end(""), (200, json!({ "phase": "none" })));
+    assert_eq!(end("?number=1").1["error"], "unknown-backup");
+    std::fs::create_dir_all(folder.0.join("taken/by")).unwrap();
+    for (number, name) in [(1, "first"), (2, "taken"), (3, "third")] {
+        let body = json!({ "folder": folder.0.join(name) }).to_string();
+        let begun = json!({ "phase": "running", "number": number });
+        assert_eq!(server.call("POST", "/api/backup", &body), (202, begun));
+        end("");
+    }
+    for (number, name) in [(1, "first"), (3, "third")] {
+        let (status, made) = end(&format!("?number={number}"));
+        assert_eq!((status, &made["phase"]), (200, &json!("done")), "{made}");
+        assert_eq!(made["folder"], folder.0.join(name).to_str().unwrap());
+        assert_eq!(made["number"], number);
+    }
+    let (status, refused) = end("?number=2");
+    assert_eq!((status, &refused["error"]), (507, &json!("backup-failed")), "{refused}");
+    assert_eq!(end("").1["number"], 3);
+    assert_eq!(end("?number=4").0, 404);
+    server.stop();
+}
+
+/// Whom nothing belongs to.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn a_backup_is_made_and_restored_by_a_user_who_is_not_root() {
+    let place = Place::new();
+    if std::os::unix::fs::chown(&place.0, Some(NOBODY), Some(NOBODY)).is_err() {
+        println!("NOT SHOWN: only root can be somebody else; all other tests were not root");
+        return;
+    }
+    // Where everybody gets at it.
+    let program = place.at("warren");
+    let built = command(&[]).get_program().to_owned();
+    std::fs::hard_link(&built, &program)
+        .or_else(|_| std::fs::copy(&built, &program).map(drop))
+        .unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).uid(NOBODY).gid(NOBODY).env_remove("XDG_RUNTIME_DIR");
+        command.current_dir("/");
+        command
+    };
+    let start = |data: &str| {
+        let mut serve = run(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        serve.args(["--shards", "2", "--data"]).arg(place.at(data));
+        TestServer::spawn(serve)
+    };
+    let restore = |from: &str, to: &str| {
+        run(&["restore"]).arg(place.at(from)).arg("--data").arg(place.at(to)).output().unwrap()
+    };
+    let server = start("data");
+    let mut client = Client::log_in(server.listen, "ann");
+    let create = json!({"msg": "create", "kind": "sword", "ack": "durable"});
+    let sword = ask(&mut client, &create)["object"].clone();
+    let mut backup = run(&["backup", "--admin"]);
+    backup.arg(server.admin.to_string()).arg("--data").arg(place.at("data"));
+    done(&backup.arg(place.at("backup")).output().unwrap());
+    server.stop();
+    done(&restore("backup", "restored"));
+    let server = start("restored");
+    let mut client = Client::log_in(server.listen, "bob");
+    ask(&mut client, &json!({"msg": "get", "object": sword}));
+    server.stop();
+
+    // Of root's backup, which others may not read, nothing comes, and that is said.
+    let server = place.start("of-root");
+    done(&place.back_up(&server.admin, "of-root", "backup-of-root"));
+    server.stop();
+    let refused = restore("backup-of-root", "another");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(71), "{told}");
+    assert!(told.contains("backup-of-root") && told.contains("denied"), "{told}");
+    assert!(!place.at("another/state").exists());
+}
+
+#[test]
 fn what_cannot_be_backed_up_is_refused_with_its_word() {
     let place = Place::new();
     let told = |output: &Output| {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
+        // For programs, too.
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(answer["error"].is_string() && answer["detail"].is_string(), "{answer}");
         String::from_utf8(output.stderr.clone()).unwrap()
     };
     let server = place.start("data");

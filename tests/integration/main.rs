@@ -13,6 +13,7 @@ mod client;
 mod connserver;
 mod crowd;
 mod ctl;
+mod frozen_disk;
 mod full_disk;
 mod half_sent;
 mod kills;

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use seccompiler::{BpfProgram, TargetArch, apply_filter, compile_from_json};
 use serde_json::{Value, json};
 
+use crate::admin::TestFolder;
 use crate::client::Client;
 use crate::reports::{check_row, has_row};
 use crate::server::{TestServer, command};
@@ -122,6 +123,36 @@ fn a_server_lives_under_the_container_s_profile() {
     } else {
         println!("not tried: this machine gives namespaces to nobody");
     }
+}
+
+#[test]
+fn a_backup_is_made_and_restored_under_the_container_s_profile() {
+    let folder = TestFolder::new();
+    let (data, backup) = (folder.0.join("data"), folder.0.join("backup"));
+    let profile = profile();
+    let start = |data: &Path| {
+        let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        serve.args(["--shards", "2", "--data"]).arg(data);
+        under(&profile, || TestServer::spawn(serve))
+    };
+    let run = |command: &mut Command| {
+        let output = under(&profile, || command.output().unwrap());
+        assert!(output.status.success(), "{output:?}");
+    };
+    let server = start(&data);
+    let mut client = Client::log_in(server.listen, "ann");
+    client.send("{\"msg\":\"create\",\"kind\":\"sword\",\"ack\":\"durable\"}\n");
+    let sword = client.reply("create")["object"].clone();
+    let mut order = command(&["backup", "--admin", &server.admin.to_string(), "--data"]);
+    run(order.arg(&data).arg(&backup));
+    server.stop();
+    let restored = folder.0.join("restored");
+    run(command(&["restore"]).arg(&backup).arg("--data").arg(&restored));
+    let server = start(&restored);
+    let mut client = Client::log_in(server.listen, "bob");
+    client.send(format!("{}\n", json!({ "msg": "get", "object": sword })));
+    assert_eq!(client.reply("get")["status"], 0);
+    server.stop();
 }
 
 /// The values of a setting of the unit, in order.

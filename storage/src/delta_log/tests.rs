@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 
 use super::model_disk::{Fault, ModelDisk, Prng, block_on};
-use super::recovery::RecoverError;
+use super::recovery::{RecoverError, segment_numbers};
 use super::*;
 
 mod damage;

@@ -146,6 +146,56 @@ fn a_commit_that_is_damaged_is_told_with_its_place_and_read_when_it_is_whole() {
     }
 }
 
+/// An empty folder beside this one.
+fn beside(folder: &Folder, name: &str) -> Folder {
+    let path = folder.0.with_extension(name);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir(&path).unwrap();
+    Folder(path)
+}
+
+/// A copy of the linked log, which is that of the folder.
+fn copied(folder: &Folder, links: &LinkedLog, durable: u64) -> Result<Folder, TailError> {
+    let copy = beside(folder, "copy");
+    links.copy(durable, |segment: CutSegment<'_>| {
+        let mut bytes = segment.bytes.to_vec();
+        bytes.resize(segment.length as usize, 0);
+        std::fs::write(copy.0.join(segment.name), bytes).unwrap();
+        Ok::<_, TailError>(())
+    })?;
+    Ok(copy)
+}
+
+/// The segments of the folder, in another one.
+fn linked(folder: &Folder) -> (Folder, LinkedLog) {
+    let links = beside(folder, "links");
+    let log = LinkedLog::link(&folder.0, &links.0).unwrap();
+    (links, log)
+}
+
+/// The same, where these segments are on their way out, or made anew, and not there for a moment.
+fn linked_with_gone(folder: &Folder, gone: &[u64]) -> (Folder, LinkedLog) {
+    let links = beside(folder, "links");
+    let mut listed = segment_numbers(&folder.0).unwrap();
+    listed.extend(gone);
+    listed.sort_unstable();
+    let log = LinkedLog::link_these(&folder.0, &links.0, listed).unwrap();
+    (links, log)
+}
+
+/// What a start reads of the folder, and that nothing in it is torn.
+fn recovered(folder: &Folder) -> Vec<(u64, Pushed)> {
+    let mut found = Vec::new();
+    let end = recover(&folder.0, |record| {
+        let (header, payload) = (record.header, record.payload.to_vec());
+        found.push((record.commit, Pushed { header, payload }));
+        Ok::<_, Infallible>(())
+    })
+    .unwrap();
+    assert_eq!(end.summary().torn, None);
+    found
+}
+
 #[test]
 fn a_copy_has_every_durable_commit_and_none_behind() {
     let disk = ModelDisk::new(1);
@@ -157,28 +207,36 @@ fn a_copy_has_every_durable_commit_and_none_behind() {
     // One that is being made.
     std::fs::write(folder.path(disk.segments().len() as u64 + 1), vec![0; 4 * BLOCK_BYTES])
         .unwrap();
-    // One that is made anew while it is listed, and is not there for a moment.
-    std::os::unix::fs::symlink("nowhere", folder.path(disk.segments().len() as u64 + 2)).unwrap();
     let whole = numbered(1..=21);
     for durable in 1..=21 {
-        let copy = Folder::of("copy", &ModelDisk::new(1));
-        copy_log(&folder.0, &copy.0, durable).unwrap();
-        let mut found = Vec::new();
-        let end = recover(&copy.0, |record| {
-            let (header, payload) = (record.header, record.payload.to_vec());
-            found.push((record.commit, Pushed { header, payload }));
-            Ok::<_, Infallible>(())
-        })
-        .unwrap();
-        assert_eq!(found, whole[..durable as usize]);
-        assert_eq!(end.summary().torn, None, "{durable}");
+        let (_links, log) = linked(&folder);
+        assert_eq!(recovered(&copied(&folder, &log, durable).unwrap()), whole[..durable as usize]);
     }
-    // Those that snapshots have passed may be gone by now.
+    // Those that snapshots have passed may be gone by now, and the newest may be made anew.
     std::fs::remove_file(folder.path(1)).unwrap();
-    let copy = Folder::of("copy", &ModelDisk::new(1));
-    copy_log(&folder.0, &copy.0, 21).unwrap();
+    let (_links, log) = linked_with_gone(&folder, &[1, disk.segments().len() as u64 + 2]);
+    let copy = copied(&folder, &log, 21).unwrap();
     let first = LogTail::first_commit(&copy.0).unwrap().unwrap();
     assert_eq!(read(&mut LogTail::open(&copy.0, first), 21), numbered(first..=21));
+}
+
+#[test]
+fn a_log_goes_on_and_removes_its_segments_while_what_was_linked_is_copied() {
+    let disk = ModelDisk::new(1);
+    let mut log = begun(&disk, 8);
+    (1..=20).for_each(|number| commit(&mut log, &[record(number)]));
+    let folder = Folder::of("linked", &disk);
+    let (_links, linked) = linked(&folder);
+    commit(&mut log, &[record(21)]);
+    for segment in disk.segments() {
+        // The newest is the one that is written to.
+        if Some(&segment) == disk.segments().last() {
+            std::fs::write(folder.path(segment), disk.read(segment)).unwrap();
+        } else {
+            std::fs::remove_file(folder.path(segment)).unwrap();
+        }
+    }
+    assert_eq!(recovered(&copied(&folder, &linked, 20).unwrap()), numbered(1..=20));
 }
 
 #[test]
@@ -189,8 +247,8 @@ fn no_copy_is_made_of_a_log_that_is_damaged() {
     let folder = Folder::of("bad", &disk);
     let segments = disk.segments().len() as u64;
     let copy = |durable| {
-        let copy = Folder::of("bad-copy", &ModelDisk::new(1));
-        copy_log(&folder.0, &copy.0, durable)
+        let (_links, log) = linked(&folder);
+        copied(&folder, &log, durable).map(drop)
     };
     for segment in 1..=segments {
         let whole = disk.read(segment);
@@ -208,8 +266,8 @@ fn no_copy_is_made_of_a_log_that_is_damaged() {
     }
     // All of them.
     let nothing = Folder::of("nothing", &ModelDisk::new(1));
-    let to = Folder::of("bad-copy", &ModelDisk::new(1));
-    let error = copy_log(&nothing.0, &to.0, 20).unwrap_err();
+    let (_links, log) = linked(&nothing);
+    let Err(error) = copied(&nothing, &log, 20) else { panic!("nothing was copied") };
     assert!(
         matches!(&error, TailError::Empty { wanted: 20, path } if *path == nothing.0),
         "{error}"
@@ -234,8 +292,8 @@ fn a_copy_of_a_log_without_a_commit_says_which_log_it_is() {
     let mut log = begun(&disk, 8);
     let copied = |durable| {
         let folder = Folder::of("begun", &disk);
-        let copy = Folder::of("begun-copy", &ModelDisk::new(1));
-        copy_log(&folder.0, &copy.0, durable).unwrap();
+        let (_links, log) = linked(&folder);
+        let copy = copied(&folder, &log, durable).unwrap();
         recover(&copy.0, |_| Ok::<_, Infallible>(())).unwrap()
     };
     let end = copied(0);
