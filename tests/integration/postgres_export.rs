@@ -261,6 +261,28 @@ fn a_log_that_has_waited_for_too_long_goes_and_everything_is_copied() {
 }
 
 #[test]
+fn a_full_copy_begins_with_what_the_snapshots_lack() {
+    let mut postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    postgres.end();
+    let mut player = Player::new(9);
+    let server = world.start();
+    player.play(&mut Client::log_in(server.listen, "ann"), 1000);
+    server.stop();
+    // The log has all of it, and so have the snapshots.
+    let server = world.start();
+    let commits = server.metric_of_server("warren_log_durable_commit");
+    assert_eq!(server.metric_of_server("warren_log_segments_removed_total"), 0);
+    postgres.run();
+    assert_equal(&world, &server, &postgres);
+    let [copies, applied] = metrics(&server, &["full_copies_total", "commits_total"])[..] else {
+        panic!("both are told")
+    };
+    assert!(copies == 1 && applied < commits / 10, "{applied} of {commits} after {copies} copies");
+    server.stop();
+}
+
+#[test]
 fn what_does_not_go_on_from_the_tables_is_counted_and_mended() {
     let postgres = PostgresServer::start();
     let world = World::new(&postgres, "interval_ms = 1");

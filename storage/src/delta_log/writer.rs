@@ -50,6 +50,10 @@ pub struct DeltaLog<D: LogDisk> {
     next_segment: u64,
     /// Segments with what is durable in them, the oldest first.
     kept: VecDeque<KeptSegment>,
+    /// Bytes of all of them.
+    kept_bytes: u64,
+    /// So many of the oldest are known to be in the snapshots.
+    stored_segments: usize,
     /// Snapshots have every commit below this one.
     first_unstored: u64,
     ends: GroupEnds,
@@ -74,6 +78,8 @@ impl<D: LogDisk> DeltaLog<D> {
             disk,
             segment_bytes,
             salt: end.salt,
+            kept_bytes: end.kept.iter().map(|segment| segment.bytes).sum(),
+            stored_segments: 0,
             first_unstored: end.first_commit(),
             gathering: Gathering::new(),
             next_commit: end.next_commit - u64::from(!end.last_commit.is_empty()),
@@ -177,6 +183,7 @@ impl<D: LogDisk> DeltaLog<D> {
     fn keep(&mut self, segment: u64, bytes: u64) {
         self.next_segment = segment + 1;
         self.kept.push_back(KeptSegment::new(segment, bytes));
+        self.kept_bytes += bytes;
     }
 
     /// The sealed commit is durable, in this segment.
@@ -209,19 +216,19 @@ impl<D: LogDisk> DeltaLog<D> {
     /// Bytes of all segments.
     #[must_use]
     pub fn kept_bytes(&self) -> u64 {
-        self.kept.iter().map(|segment| segment.bytes).sum()
+        self.kept_bytes
     }
 
     /// The number of a commit below which snapshots have all: as many whole segments as they have from the
     /// oldest on, but for the newest. It never falls.
     pub fn first_unstored(&mut self, retention: &impl Retention) -> u64 {
-        let behind_newest = self.kept.len().saturating_sub(1);
         // What was stored once is.
-        let first = self.first_unstored;
-        let unsure = self.kept.iter().take(behind_newest).filter(|it| it.last_commit >= first);
-        let stored = unsure.take_while(|segment| segment.is_stored(retention)).last();
-        if let Some(stored) = stored {
-            self.first_unstored = stored.last_commit + 1;
+        while self.stored_segments + 1 < self.kept.len()
+            && self.kept[self.stored_segments].is_stored(retention)
+        {
+            let stored = &self.kept[self.stored_segments];
+            self.first_unstored = self.first_unstored.max(stored.last_commit + 1);
+            self.stored_segments += 1;
         }
         self.first_unstored
     }
@@ -231,16 +238,14 @@ impl<D: LogDisk> DeltaLog<D> {
     /// # Errors
     /// [`LogError`]: the disk could not remove it; the next call tries again.
     pub async fn release(&mut self, retention: &impl Retention) -> Result<bool, LogError> {
-        let first_unstored = self.first_unstored(retention);
-        let Some(oldest) = self.kept.front().filter(|_| self.kept.len() > 1) else {
+        self.first_unstored(retention);
+        let Some(oldest) = self.kept.front().filter(|_| self.stored_segments > 0) else {
             return Ok(false);
         };
-        if oldest.last_commit >= first_unstored
-            || !retention.lets_go(oldest.last_commit, self.kept_bytes())
-        {
+        if !retention.lets_go(oldest.last_commit, self.kept_bytes) {
             return Ok(false);
         }
-        let segment = oldest.number;
+        let (segment, bytes) = (oldest.number, oldest.bytes);
         match self.disk.remove(segment).await {
             // A call before this one may have come half-way.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -249,6 +254,8 @@ impl<D: LogDisk> DeltaLog<D> {
             _ => {}
         }
         self.kept.pop_front();
+        self.stored_segments -= 1;
+        self.kept_bytes -= bytes;
         Ok(true)
     }
 }
