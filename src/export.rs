@@ -6,15 +6,19 @@
 mod commands;
 mod progress;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use warren_storage::postgres::{CopyReason, ExportError, ExportRound, ExportSource, Exporter};
+use warren_storage::postgres::{
+    CopyReason, ExportError, ExportRound, ExportSource, Exporter, PostgresPlace,
+};
 
 use crate::admin::make_runtime;
 use crate::config::ExportConfig;
@@ -45,7 +49,8 @@ const NICENESS: i32 = 10;
 
 /// An exporter that has not begun. From now on the log keeps what it needs.
 pub(crate) struct UnstartedExport {
-    exporter: Exporter,
+    place: PostgresPlace,
+    source: ExportSource,
     interval: Duration,
     log_bytes_max: u64,
 }
@@ -68,7 +73,8 @@ impl UnstartedExport {
         state.export().is_configured.store(true, Relaxed);
         let interval = Duration::from_millis(config.interval_ms);
         let log_bytes_max = config.log_bytes_max;
-        Ok(Self { exporter: Exporter::new(place, source), interval, log_bytes_max })
+        source.needs.exported(0, log_bytes_max);
+        Ok(Self { place, source, interval, log_bytes_max })
     }
 
     /// Starts the thread, once the log is written.
@@ -80,20 +86,24 @@ impl UnstartedExport {
         let body = move || {
             // It may share a core with a shard, which goes first. Where that is refused it still works.
             let _ = rustix::process::setpriority_process(None, NICENESS);
-            let follower = Follower {
-                exporter: self.exporter,
-                interval: self.interval,
-                log_bytes_max: self.log_bytes_max,
-                state,
-                moments: Moments::new(),
-                drained,
-                failures: 0,
-                copies: 0,
-                random: seed | 1,
-                is_log_warned: false,
-                renewed_ns: 0,
+            let Self { place, source, interval, log_bytes_max } = self;
+            let follow = || {
+                let follower = Follower {
+                    exporter: Exporter::new(place.clone(), source.clone()),
+                    interval,
+                    log_bytes_max,
+                    state: Arc::clone(&state),
+                    moments: Moments::new(),
+                    drained: drained.clone(),
+                    failures: 0,
+                    copies: 0,
+                    random: seed | 1,
+                    is_log_warned: false,
+                    renewed_ns: state.monotonic_ns(),
+                };
+                follower.run()
             };
-            runtime.block_on(follower.run());
+            run_to_end(&runtime, &state.export(), drained.clone(), PAUSE_MAX, follow);
             // A name that is being looked up is nothing to wait for.
             runtime.shutdown_background();
             // Nobody listens any more when the process is on its way out.
@@ -128,6 +138,31 @@ impl ExportThread {
         }
         if thread.join().is_err() {
             tracing::error!("the thread of the exporter has failed");
+        }
+    }
+}
+
+/// Runs what follows the log to its end. When it fails at something that cannot be, that is told at once,
+/// and after a while it begins anew: a copy that is late is better than none, and nothing but the tables,
+/// which say where they are, is shared with the next one.
+fn run_to_end<F: Future<Output = ()>>(
+    runtime: &Runtime,
+    progress: &ExportProgress,
+    mut drained: watch::Receiver<bool>,
+    pause: Duration,
+    follow: impl Fn() -> F,
+) {
+    // What it panics with the hook has told.
+    while catch_unwind(AssertUnwindSafe(|| runtime.block_on(follow()))).is_err() {
+        progress.is_connected.store(false, Relaxed);
+        progress.panics.fetch_add(1, Relaxed);
+        tracing::error!("the thread of the exporter has failed, and begins anew");
+        let is_over = runtime.block_on(async {
+            let drained = drained.wait_for(|is_draining| *is_draining);
+            tokio::time::timeout(pause, drained).await.is_ok()
+        });
+        if is_over {
+            return;
         }
     }
 }
@@ -170,7 +205,9 @@ impl Follower {
         }
         let progress = self.state.export();
         let (exported, durable) = (progress.commit.load(Relaxed), self.durable());
-        if exported < durable {
+        if !progress.is_known.load(Relaxed) {
+            tracing::warn!(durable, "Postgres was not reached; the next start goes on");
+        } else if exported < durable {
             tracing::warn!(exported, durable, "not everything is exported; the next start goes on");
         } else {
             tracing::info!(exported, "everything is exported");
@@ -225,6 +262,8 @@ impl Follower {
         let progress = self.state.export();
         if let Some(cursor) = self.exporter.cursor() {
             progress.commit.store(cursor.commit, Relaxed);
+            progress.lag_base.store(self.exporter.lag_base(), Relaxed);
+            progress.is_known.store(true, Relaxed);
         }
         look(&self.state, &mut self.moments);
         self.warn_of_log();
@@ -232,15 +271,18 @@ impl Follower {
             Ok(round) => round,
             Err(error) => return Some(self.note_failure(&error)),
         };
-        progress.is_connected.store(true, Relaxed);
+        // One that has only connected has still to show that it works.
+        let has_only_connected = matches!(round, ExportRound::Applied { commits: 0, .. });
+        if !has_only_connected {
+            progress.is_connected.store(true, Relaxed);
+        }
         match round {
             ExportRound::UpToDate => {
                 self.note_success();
                 Some(self.interval)
             }
             ExportRound::Applied { commits, objects, is_behind } => {
-                // One that has only connected has still to show that it works.
-                if commits > 0 {
+                if !has_only_connected {
                     self.note_success();
                 }
                 progress.commits.fetch_add(commits, Relaxed);

@@ -597,7 +597,8 @@ sections! {
         /// The Postgres to which all objects are exported: `"host=… dbname=… user=…"` or
         /// `"postgres://…"`. Default: none, and nothing is exported. It needs `server.data`.
         postgres: String = "", Allowed::Connection;
-        /// File with the password for it, in its first line. Default: what `PGPASSWORD` says.
+        /// File with the password for it, in its first line, not open to others: 0600, or 0640 for a
+        /// group. Default: what `PGPASSWORD` says.
         password_file: PathBuf = "", Allowed::File;
         /// The schema there with the tables, which are made when they are missing.
         schema: String = r#""warren""#, Allowed::Schema;

@@ -16,8 +16,14 @@ pub struct ExportProgress {
     pub is_configured: AtomicBool,
     /// It has a connection that works, as far as it has tried.
     pub is_connected: AtomicBool,
-    /// The last commit that is in the tables; 0 until Postgres was reached.
+    /// What the tables have is known.
+    pub is_known: AtomicBool,
+    /// The last commit that is in the tables; 0 until that is known.
     pub commit: AtomicU64,
+    /// With the bytes that the log has written, in wrapping numbers, those that are not exported.
+    pub lag_base: AtomicU64,
+    /// Times that the exporter has failed at something that cannot be.
+    pub panics: AtomicU64,
     /// Commits that were applied.
     pub commits: AtomicU64,
     /// Objects that were written or deleted, those of full copies among them.
@@ -30,12 +36,18 @@ pub struct ExportProgress {
     pub full_copies: AtomicU64,
     /// Since when the oldest commit that is not in the tables is known.
     behind_since_ns: AtomicU64,
+    /// When it was first looked.
+    begun_ns: AtomicU64,
 }
 
 impl ExportProgress {
-    /// How long the oldest commit that is not in the tables has been known, in nanoseconds.
+    /// How long the oldest commit that is not in the tables has been known, in nanoseconds. As long as
+    /// nobody knows what they have there may be one since the beginning.
     #[must_use]
     pub fn lag_ns(&self, now_ns: u64, durable_commit: u64) -> u64 {
+        if !self.is_known.load(Relaxed) {
+            return now_ns.saturating_sub(self.begun_ns.load(Relaxed));
+        }
         let since_ns = self.behind_since_ns.load(Relaxed);
         if durable_commit <= self.commit.load(Relaxed) || since_ns == NOT_BEHIND {
             return 0;
@@ -47,6 +59,17 @@ impl ExportProgress {
     #[must_use]
     pub fn lag_commits(&self, durable_commit: u64) -> u64 {
         durable_commit.saturating_sub(self.commit.load(Relaxed))
+    }
+
+    /// Bytes of these commits, when the log has written so many since the start.
+    #[must_use]
+    pub fn lag_bytes(&self, durable_commit: u64, written: u64) -> u64 {
+        if self.lag_commits(durable_commit) == 0 {
+            return 0;
+        }
+        let bytes = written.wrapping_add(self.lag_base.load(Relaxed));
+        // A commit that is being written may be in one of the numbers only.
+        u64::try_from(bytes.cast_signed()).unwrap_or(0)
     }
 }
 
@@ -65,6 +88,8 @@ impl Moments {
 
     /// Notes what is durable now.
     pub(super) fn see(&mut self, progress: &ExportProgress, durable_commit: u64, now_ns: u64) {
+        // Another look was the first.
+        let _ = progress.begun_ns.compare_exchange(0, now_ns, Relaxed, Relaxed);
         if durable_commit > self.last {
             self.last = durable_commit;
             self.seen.push_back((durable_commit, now_ns));
@@ -92,6 +117,9 @@ mod tests {
         let progress = ExportProgress::default();
         let mut moments = Moments::new();
         moments.see(&progress, 0, 1);
+        // Nobody knows yet.
+        assert_eq!(progress.lag_ns(5, 0), 4);
+        progress.is_known.store(true, Relaxed);
         assert_eq!(progress.lag_ns(5, 0), 0);
         moments.see(&progress, 3, 10);
         moments.see(&progress, 3, 20);
@@ -110,8 +138,19 @@ mod tests {
     }
 
     #[test]
+    fn a_lag_in_bytes_is_what_was_written_and_is_not_there() {
+        let progress = ExportProgress::default();
+        progress.commit.store(4, Relaxed);
+        // 700 bytes behind when the log had written 1,000 of its own.
+        progress.lag_base.store(700u64.wrapping_sub(1000), Relaxed);
+        assert_eq!([progress.lag_bytes(5, 1000), progress.lag_bytes(9, 1500)], [700, 1200]);
+        assert_eq!([progress.lag_bytes(4, 1000), progress.lag_bytes(5, 100)], [0, 0]);
+    }
+
+    #[test]
     fn however_long_it_is_behind_it_remembers_the_oldest_moment_and_not_too_many() {
         let progress = ExportProgress::default();
+        progress.is_known.store(true, Relaxed);
         let mut moments = Moments::new();
         for commit in 1..100_000 {
             moments.see(&progress, commit, 1000 + commit);

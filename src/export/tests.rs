@@ -90,3 +90,39 @@ fn copies_that_follow_each_other_back_off() {
     follower.note(Ok(APPLIED));
     assert_eq!(follower.note(Ok(COPIED)), None);
 }
+
+#[test]
+fn what_fails_is_told_and_begins_anew_until_the_server_drains() {
+    let runtime = make_runtime().unwrap();
+    let progress = ExportProgress::default();
+    progress.is_connected.store(true, Relaxed);
+    let runs = std::cell::Cell::new(0);
+    let (drain, drained) = watch::channel(false);
+    let run = |ends_at: u64| {
+        runs.set(runs.get() + 1);
+        let run = runs.get();
+        async move { assert!(run == ends_at, "a bug, as it is made for this test") }
+    };
+    run_to_end(&runtime, &progress, drained.clone(), Duration::ZERO, || run(3));
+    assert_eq!((runs.get(), progress.panics.load(Relaxed)), (3, 2));
+    assert!(!progress.is_connected.load(Relaxed));
+    drain.send(true).unwrap();
+    run_to_end(&runtime, &progress, drained, PAUSE_MAX, || run(0));
+    assert_eq!((runs.get(), progress.panics.load(Relaxed)), (4, 3));
+}
+
+#[test]
+fn one_that_connects_and_cannot_apply_is_not_connected() {
+    let mut follower = follower(9);
+    let progress = follower.state.export();
+    for (round, is_connected) in [
+        (Ok(CONNECTED), false),
+        (Ok(APPLIED), true),
+        (Err(warren_storage::postgres::PostgresError::Superseded.into()), false),
+        (Ok(CONNECTED), false),
+        (Ok(ExportRound::UpToDate), true),
+    ] {
+        follower.note(round);
+        assert_eq!(progress.is_connected.load(Relaxed), is_connected);
+    }
+}

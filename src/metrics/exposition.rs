@@ -286,23 +286,26 @@ fn encode_export(
         ("export_failures", "Rounds of the exporter that failed", &export.failures),
         ("export_gaps", "Objects that did not go on from the tables", &export.gaps),
         ("export_full_copies", "Times that all objects were copied", &export.full_copies),
+        ("export_panics", "Times that the exporter's thread had to begin anew", &export.panics),
     ] {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         encode_number(metric, MetricType::Counter, count.load(Relaxed))?;
     }
     let durable = state.log.durable_commit();
-    for (name, help, value) in [
-        (
-            "export_connected",
-            "1 while the exporter reaches Postgres",
-            u64::from(export.is_connected.load(Relaxed)),
-        ),
+    let help = "1 while the exporter brings to Postgres what there is";
+    let metric = encoder.encode_descriptor("export_connected", help, None, MetricType::Gauge)?;
+    encode_number(metric, MetricType::Gauge, u64::from(export.is_connected.load(Relaxed)))?;
+    let lag_bytes = export.lag_bytes(durable, state.log.bytes.load(Relaxed));
+    // Nobody knows what the tables have until they were reached.
+    let lags = [
         (
             "export_lag_commits",
             "Commits on the disk and not in the tables",
             export.lag_commits(durable),
         ),
-    ] {
+        ("export_lag_bytes", "Bytes of these commits", lag_bytes),
+    ];
+    for (name, help, value) in lags.into_iter().filter(|_| export.is_known.load(Relaxed)) {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         encode_number(metric, MetricType::Gauge, value)?;
     }

@@ -56,7 +56,9 @@ pub(super) async fn all_stored(
             _ => is_complete = false,
         }
     }
+    let mut exporting = None;
     if let Some((written, mut log, export)) = writing {
+        exporting = export;
         // What shards still have is worth nothing without the log.
         let ended = log.ended();
         match is_stored {
@@ -67,21 +69,21 @@ pub(super) async fn all_stored(
             }
         }
         written.await?;
-        if let Some(export) = export {
-            export.drain().await;
-        }
     }
-    if !is_complete {
-        return Err(shard_failed());
+    let closed = match (is_complete, is_stored) {
+        (false, _) => Err(shard_failed()),
+        (true, false) => Err(unstored()),
+        (true, true) => stored.map_or(Ok(()), |stored| {
+            stored.close()?;
+            left.log("state stored");
+            Ok(())
+        }),
+    };
+    // A kill from here on is no crash of the world: the exporter reads, and goes on with the next start.
+    if let Some(export) = exporting {
+        export.drain().await;
     }
-    if !is_stored {
-        return Err(unstored());
-    }
-    if let Some(stored) = stored {
-        stored.close()?;
-        left.log("state stored");
-    }
-    Ok(())
+    closed
 }
 
 fn unstored() -> Fatal {

@@ -27,8 +27,10 @@ mod postgres_addresses;
 mod postgres_commands;
 mod postgres_export;
 mod postgres_figures;
+mod postgres_phases;
 #[path = "../../bench/src/process/postgres.rs"]
 mod postgres_process;
+mod postgres_proxy;
 mod postgres_server;
 mod postgres_world;
 mod protocols;

@@ -1,8 +1,15 @@
 //! What is in Postgres is what the server has: at rest, and after anything that happened on the way.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use warren_storage::StateStore;
+use warren_storage::log_executor::{LogNeeds, LogProgress};
+use warren_storage::postgres::{ExportRound, ExportSource, Exporter, PostgresPlace};
 
 use crate::client::Client;
 use crate::postgres_server::PostgresServer;
@@ -126,6 +133,106 @@ fn a_postgres_that_was_gone_or_silent_is_caught_up_with() {
     let server = world.start();
     assert_equal(&world, &server, &postgres);
     assert_eq!(metrics(&server, &["full_copies_total", "gaps_total"]), [0, 0]);
+    server.stop();
+}
+
+#[test]
+fn the_staging_table_is_made_anew_and_the_export_goes_on() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let server = world.start();
+    Client::log_in(server.listen, "ann");
+    wait_until_exported(&server);
+    server.stop();
+    assert!(world.export(&["run"]).status.success());
+    let commit = postgres.sql("SELECT commit FROM warren.cursor").trim().parse().unwrap();
+    let (store, _) = StateStore::open(&world.data().join("state")).unwrap();
+    let progress = LogProgress::default();
+    progress.durable_commit.store(commit, Relaxed);
+    let source = ExportSource {
+        store: Arc::new(store),
+        log_folder: world.data().join("log"),
+        progress: Arc::new(progress),
+        needs: Arc::new(LogNeeds::default()),
+        log_bytes_max: 1 << 30,
+        may_replace: false,
+    };
+    let timeout = Duration::from_secs(20);
+    let place = PostgresPlace::parse(&postgres.connection(), "warren", timeout).unwrap();
+    let mut exporter = Exporter::new(place, source);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let staged = || postgres.sql("SELECT oid FROM pg_class WHERE relname = 'staged'");
+    runtime.block_on(async {
+        while exporter.round().await.unwrap() != ExportRound::UpToDate {}
+        let before = staged();
+        exporter.renew().await.unwrap();
+        let after = staged();
+        assert!(!before.is_empty() && !after.is_empty() && before != after, "{before} {after}");
+        assert_eq!(exporter.round().await.unwrap(), ExportRound::UpToDate);
+    });
+}
+
+#[test]
+fn a_kill_while_a_drain_waits_for_postgres_is_no_crash() {
+    let postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let mut server = world.start();
+    let mut ann = Client::log_in(server.listen, "ann");
+    wait_until_exported(&server);
+    postgres.stop();
+    Player::new(16).play(&mut ann, 50);
+    server.signal(TERMINATE);
+    server.logged("state stored");
+    server.signal(KILL);
+    assert_eq!(server.wait().signal(), Some(KILL));
+    postgres.go_on();
+    let mut server = world.start();
+    server.logged("the state is complete: the last server stored all it had");
+    assert_equal(&world, &server, &postgres);
+    server.stop();
+}
+
+#[test]
+fn a_lag_is_told_in_commits_and_bytes_once_it_is_known_and_in_seconds_always() {
+    let mut postgres = PostgresServer::start();
+    let world = World::new(&postgres, "interval_ms = 1");
+    let server = world.start();
+    let mut ann = Client::log_in(server.listen, "ann");
+    wait_until_exported(&server);
+    assert_eq!(metrics(&server, &["lag_commits", "lag_bytes"]), [0, 0]);
+    postgres.end();
+    let mut send = |count: usize| {
+        let text = "x".repeat(1000);
+        let create =
+            json!({"msg": "create", "kind": "sword", "partition": 5, "text": text}).to_string();
+        for _ in 0..count {
+            ann.send(format!("{create}\n"));
+            assert_eq!(ann.reply("create")["status"], 0);
+        }
+        server.metric_becomes("warren_delta_batches_waiting", "", 0);
+        metrics(&server, &["lag_bytes"])[0]
+    };
+    let lags = [send(10), send(20)];
+    assert!((10_000..20_000).contains(&lags[0]) && (30_000..50_000).contains(&lags[1]), "{lags:?}");
+    server.stop();
+    let server = world.start();
+    // Nothing is known of tables that were not reached.
+    wait_for(&server, "warren_export_failures_total", |count| count > 0);
+    let (_, told) = server.get("/metrics");
+    assert!(!told.contains("warren_export_lag_commits ") && !told.contains("export_lag_bytes "));
+    assert!(told.contains("\nwarren_export_lag_seconds ") && told.contains("export_connected 0"));
+    let (told, log) = {
+        server.signal(TERMINATE);
+        server.wait_and_read_log()
+    };
+    assert!(told.success());
+    let said = |words: &str| log.iter().any(|line| line["message"] == words);
+    assert!(said("Postgres was not reached; the next start goes on"), "{log:?}");
+    assert!(!said("everything is exported"));
+    postgres.run();
+    let server = world.start();
+    assert_equal(&world, &server, &postgres);
+    assert_eq!(metrics(&server, &["lag_commits", "lag_bytes", "panics_total"]), [0, 0, 0]);
     server.stop();
 }
 
@@ -394,8 +501,10 @@ fn what_postgres_does_not_do_in_time_is_done_in_smaller_parts() {
          FOR EACH ROW EXECUTE FUNCTION warren.slow()",
     );
     postgres.stop();
+    // Each in a commit of its own: one commit is not divided.
+    let create = json!({"msg": "create", "kind": "sword", "partition": 5, "ack": "durable"});
     for _ in 0..100 {
-        ann.send("{\"msg\":\"create\",\"kind\":\"sword\",\"partition\":5}\n");
+        ann.send(format!("{create}\n"));
         assert_eq!(ann.reply("create")["status"], 0);
     }
     postgres.go_on();

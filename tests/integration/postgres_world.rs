@@ -18,6 +18,11 @@ pub(crate) struct World {
 impl World {
     /// `export` is more of the section of that name.
     pub(crate) fn new(postgres: &PostgresServer, export: &str) -> Self {
+        Self::at(&postgres.connection(), export)
+    }
+
+    /// The same by this connection.
+    pub(crate) fn at(connection: &str, export: &str) -> Self {
         let name = format!("warren-export-{}-{}", std::process::id(), unique());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
@@ -28,7 +33,7 @@ impl World {
              messages_per_s = 100000\nmessages_burst = 100000\n\
              [export]\npostgres = {:?}\n{export}\n",
             folder.join("data"),
-            postgres.connection(),
+            connection,
         );
         std::fs::write(folder.join("warren.toml"), config).unwrap();
         Self { folder }
@@ -98,6 +103,8 @@ pub(crate) fn imported(postgres: &PostgresServer, data: &Path) -> Value {
 #[track_caller]
 pub(crate) fn wait_until_exported(server: &TestServer) {
     server.metric_becomes("warren_delta_batches_waiting", "", 0);
+    // Before it has reached Postgres it knows of no lag.
+    wait_for(server, "warren_export_connected", |connected| connected == 1);
     wait_for(server, "warren_export_lag_commits", |lag| lag == 0);
     wait_for(server, "warren_export_connected", |connected| connected == 1);
 }

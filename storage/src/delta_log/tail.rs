@@ -169,6 +169,37 @@ impl LogTail {
         Ok(Some(TailCommit { number: commit.number, crc: commit.crc, salt, body: commit.body }))
     }
 
+    /// Bytes of the records from here up to this durable commit, as their headers say.
+    ///
+    /// # Errors
+    /// [`TailError`].
+    pub fn bytes_to(&self, durable: u64) -> Result<u64, TailError> {
+        let mut walk = Self::open(&self.folder, self.next);
+        let mut bytes = 0;
+        while walk.next <= durable {
+            let claimed = match walk.claimed_here()? {
+                Some(claimed) => claimed,
+                None => {
+                    walk.place = Some(walk.find()?);
+                    walk.claimed_here()?.ok_or_else(|| walk.damaged())?
+                }
+            };
+            bytes += (claimed.bytes() - COMMIT_HEADER_BYTES) as u64;
+            let place = walk.place.as_mut().expect("a commit was seen there");
+            place.offset += claimed.bytes().next_multiple_of(BLOCK_BYTES) as u64;
+            walk.next += 1;
+        }
+        Ok(bytes)
+    }
+
+    /// What the header of the next commit says, if it is where the last one ended.
+    fn claimed_here(&self) -> Result<Option<ClaimedCommit>, TailError> {
+        let Some(Place { file, segment, offset, .. }) = &self.place else { return Ok(None) };
+        let claimed = claimed_at(file, *offset);
+        let claimed = claimed.map_err(|error| unreadable(&self.folder, *segment, error))?;
+        Ok(claimed.filter(|claimed| claimed.number == self.next))
+    }
+
     /// Reads the next commit from where the last one ended. False: it is not there.
     fn read_here(&mut self) -> Result<bool, TailError> {
         let Some(place) = &self.place else { return Ok(false) };

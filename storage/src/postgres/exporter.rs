@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use thiserror::Error;
 use warren_core::ids::{Epoch, GroupId, Sequence};
@@ -135,6 +136,8 @@ pub struct Exporter {
     has_gap: bool,
     /// A round takes no more than Postgres has shown to do in time.
     commits_max: u64,
+    /// With the bytes that the log has written since, in wrapping numbers, those that are not exported.
+    lag_base: u64,
 }
 
 /// A connection, and where it goes on.
@@ -148,8 +151,14 @@ impl Exporter {
     /// One that is not connected yet. From now on the log keeps everything.
     #[must_use]
     pub fn new(place: PostgresPlace, source: ExportSource) -> Self {
-        let exporter =
-            Self { place, source, following: None, has_gap: false, commits_max: u64::MAX };
+        let exporter = Self {
+            place,
+            source,
+            following: None,
+            has_gap: false,
+            commits_max: u64::MAX,
+            lag_base: 0,
+        };
         exporter.need(0);
         exporter
     }
@@ -158,6 +167,13 @@ impl Exporter {
     #[must_use]
     pub fn cursor(&self) -> Option<ExportCursor> {
         self.following.as_ref().map(|following| following.cursor)
+    }
+
+    /// What has to be added to the bytes that the log counts to have those that are not exported, in
+    /// wrapping numbers. They are true but for a commit that is being written.
+    #[must_use]
+    pub fn lag_base(&self) -> u64 {
+        self.lag_base
     }
 
     /// Connects if need be, and applies some commits, or copies everything where there is nothing to
@@ -176,6 +192,8 @@ impl Exporter {
 
     async fn try_round(&mut self) -> Result<ExportRound, ExportError> {
         let Some(mut following) = self.following.take() else { return self.begin().await };
+        // Before what is durable: a commit that comes between the two is told too often, not never.
+        let written = self.source.progress.bytes.load(Relaxed);
         let durable = self.source.progress.durable_commit();
         let gathered = gather(&mut following, durable, self.commits_max);
         let (changes, to, is_behind) = match gathered {
@@ -187,6 +205,7 @@ impl Exporter {
         let Following { writer, cursor, .. } = &mut following;
         let commits = to.commit - cursor.commit;
         if commits == 0 {
+            self.lag_base = 0u64.wrapping_sub(written);
             self.following = Some(following);
             return Ok(ExportRound::UpToDate);
         }
@@ -200,6 +219,7 @@ impl Exporter {
         if commits == self.commits_max {
             self.commits_max = commits.saturating_mul(2);
         }
+        self.lag_base = self.lag_base.wrapping_sub(changes.log_bytes);
         *cursor = to;
         self.need(to.commit);
         self.following = Some(following);
@@ -229,6 +249,7 @@ impl Exporter {
                 Ok(tail) => {
                     writer.tell_addresses(&self.addresses()?, cursor).await?;
                     self.need(cursor.commit);
+                    self.measure(&tail)?;
                     self.following = Some(Following { writer, cursor, tail });
                     return Ok(ExportRound::Applied { commits: 0, objects: 0, is_behind: true });
                 }
@@ -283,10 +304,19 @@ impl Exporter {
         let cursor = ExportCursor { log, commit, checksum, copied_to, copied_checksum };
         let objects = copy.finish(&addresses, cursor).await?;
         let tail = LogTail::open(log_folder, first);
+        self.measure(&tail)?;
         self.following = Some(Following { writer, cursor, tail });
         self.has_gap = false;
         self.need(cursor.commit);
         Ok(ExportRound::Copied { objects, reason })
+    }
+
+    /// Counts the bytes that are behind this place.
+    fn measure(&mut self, tail: &LogTail) -> Result<(), TailError> {
+        let progress = &self.source.progress;
+        let written = progress.bytes.load(Relaxed);
+        self.lag_base = tail.bytes_to(progress.durable_commit())?.wrapping_sub(written);
+        Ok(())
     }
 
     /// Tells the log that this commit and what comes after it is to be kept.
@@ -308,6 +338,7 @@ fn gather(
         && to.commit - cursor.commit < commits_max
     {
         let Some(commit) = tail.next(durable)? else { return Ok((changes, to, false)) };
+        changes.log_bytes += commit.bytes() as u64;
         for (header, payload) in commit.records() {
             let at = |error| ExportError::Record {
                 commit: commit.number,

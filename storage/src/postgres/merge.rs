@@ -87,6 +87,8 @@ pub(super) struct Changes {
     pub(super) objects: BTreeMap<ObjectId, Merged>,
     /// Bytes of the batches that were taken.
     pub(super) bytes: usize,
+    /// Bytes of the commits that had them.
+    pub(super) log_bytes: u64,
 }
 
 impl Changes {
