@@ -333,25 +333,13 @@ pub struct AttackArguments {
     /// Seconds of the same before that
     #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(0..=3600))]
     pub warm_up: u32,
-    /// How often phases without and with the attack take turns
-    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=100))]
-    pub rounds: u32,
-    /// Shards of the server, each on a core of its own
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]
-    pub shards: u16,
     /// What legal users speak; in a world that is binary, and with another protocol all attacks are those
     /// on chat
     #[arg(long, value_enum, default_value_t = Protocol::Binary)]
     pub protocol: Protocol,
-    /// The server to start [default: `warren` beside this program]
-    #[arg(long, value_name = "PATH")]
-    pub server: Option<PathBuf>,
-    /// A key of the server's configuration, as often as wanted
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
-    pub settings: Vec<(String, String)>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// The rounds, and the server.
+    #[command(flatten)]
+    pub rounds: RoundsArguments,
 }
 
 impl AttackArguments {
@@ -368,16 +356,50 @@ impl AttackArguments {
     /// What legal users do beside an attack.
     #[must_use]
     pub fn load(&self, scenario: Scenario) -> LoadArguments {
+        let users = self.users.unwrap_or(scenario.users());
+        self.rounds.load(scenario.profile(), users, (self.warm_up, self.duration), self.protocol)
+    }
+}
+
+/// What takes a run whose phases take turns, without something and with it.
+#[derive(Clone, Debug, Args)]
+pub struct RoundsArguments {
+    /// How often phases without and with it take turns
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Shards of the server, each on a core of its own
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]
+    pub shards: u16,
+    /// The server to start [default: `warren` beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub server: Option<PathBuf>,
+    /// A key of the server's configuration, as often as wanted
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+impl RoundsArguments {
+    /// What so many users do in a phase, with the seconds before the measured part and of it.
+    fn load(
+        &self,
+        profile: ProfileName,
+        users: u32,
+        (warm_up, duration): (u32, u32),
+        protocol: Protocol,
+    ) -> LoadArguments {
         LoadArguments {
-            profile: scenario.profile(),
-            users: self.users.unwrap_or(scenario.users()),
-            duration: self.duration,
-            warm_up: self.warm_up,
+            profile,
+            users,
+            duration,
+            warm_up,
             room_size: None,
             set_period_ms: None,
             heartbeat_ms: 10_000,
             shards: self.shards,
-            protocol: self.protocol,
+            protocol,
             tls: false,
             generators: None,
             json: None,

@@ -72,8 +72,8 @@ pub fn run(arguments: &AttackArguments) -> Result<Verdict> {
         reports.push(report);
     }
     let verdict = report::verdict_of(&reports);
-    if let Some(path) = &arguments.json {
-        let circumstances = Circumstances::new(&circumstances, arguments.settings.clone());
+    if let Some(path) = &arguments.rounds.json {
+        let circumstances = Circumstances::new(&circumstances, arguments.rounds.settings.clone());
         let reports = AttackReports { circumstances, scenarios: reports, verdict };
         let json = serde_json::to_string_pretty(&reports)? + "\n";
         fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
@@ -90,7 +90,7 @@ fn play(
     pinning: &Pinning,
 ) -> Result<ScenarioReport> {
     let shape = scenario.shape(load.users);
-    let program = arguments.server.clone().map_or_else(runner::program_beside, Ok)?;
+    let program = arguments.rounds.server.clone().map_or_else(runner::program_beside, Ok)?;
     descriptors_raise(u32::MAX);
     let connections = load.users + shape.connections;
     let everyone = LoadArguments { users: connections, ..load.clone() };
@@ -100,7 +100,7 @@ fn play(
     // Sessions of attackers end within the next round's warm-up.
     size.settings.push(("session.grace_ms".to_owned(), GRACE_MS.to_string()));
     settings::set(&mut size.settings, &scenario.settings());
-    settings::set(&mut size.settings, &arguments.settings);
+    settings::set(&mut size.settings, &arguments.rounds.settings);
     let settings = size.settings.clone();
     let sockets = memory::sockets_allocated()?;
     let server = ServerProcess::start_warren(&program, &size, &pinning.server)?;
@@ -118,7 +118,7 @@ fn play(
     let _spinners = Spinners::start(&cores)?;
     let mut attack = AttackReport::default();
     let mut reasons = Reasons::default();
-    for round in 0..arguments.rounds {
+    for round in 0..arguments.rounds.rounds {
         settle(scenario, admin)?;
         let outcome = phase::play(&setup, &mut Meter::new("before"))?;
         baseline.add(&outcome, 0.0);

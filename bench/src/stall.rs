@@ -59,7 +59,7 @@ pub fn run(arguments: &StallArguments) -> Result<u8> {
     let report = play(arguments, &target)?;
     drop(target);
     print!("{}", report.to_table());
-    if let Some(path) = &arguments.json {
+    if let Some(path) = &arguments.rounds.json {
         let json = serde_json::to_string_pretty(&report)? + "\n";
         fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
     }
@@ -120,13 +120,13 @@ fn play(arguments: &StallArguments, target: &Target) -> Result<StallReport> {
     let load = arguments.load();
     let circumstances = runner::prepare(&load)?;
     let pinning = &circumstances.pinning;
-    let program = arguments.server.clone().map_or_else(runner::program_beside, Ok)?;
+    let program = arguments.rounds.server.clone().map_or_else(runner::program_beside, Ok)?;
     let mut size = runner::size(&load, &program)?;
     size.settings.push(("session.grace_ms".to_owned(), GRACE_MS.to_string()));
     if let Some(postgres) = target.postgres() {
         size.settings.push(("export.postgres".to_owned(), format!("'{}'", postgres.connection())));
     }
-    settings::set(&mut size.settings, &arguments.settings);
+    settings::set(&mut size.settings, &arguments.rounds.settings);
     let folder = target.folder()?;
     let server = ServerProcess::start_warren_in(folder, &program, &size, &pinning.server)?;
     let mut setup = runner::setup_started(&server, &load, pinning);
@@ -144,7 +144,7 @@ fn play(arguments: &StallArguments, target: &Target) -> Result<StallReport> {
     let begin = |postgres| Export::begin(postgres, admin);
     let mut export = target.postgres().map(begin).transpose()?;
     let (mut quiet, mut stalled) = (Rounds::default(), Rounds::default());
-    for _ in 0..arguments.rounds {
+    for _ in 0..arguments.rounds.rounds {
         quiet.add(&phase::play(&setup, &mut Meter::new("quiet"))?, None);
         let (outcome, stall_ns) = target.stalled_phase(&setup)?;
         stalled.add(&outcome, Some(stall_ns));

@@ -1,12 +1,9 @@
 //! What the command `stall` takes.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum, value_parser};
 use serde::Serialize;
 
-use super::{LoadArguments, ProfileName};
-use crate::attack::parse_setting;
+use super::{LoadArguments, ProfileName, RoundsArguments};
 use crate::wire::Protocol;
 
 /// What stands still.
@@ -40,41 +37,16 @@ pub struct StallArguments {
     /// Seconds of the same before that
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=3600))]
     pub warm_up: u32,
-    /// How often phases without and with the stall take turns
-    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=100))]
-    pub rounds: u32,
-    /// Shards of the server, each on a core of its own
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]
-    pub shards: u16,
-    /// The server to start [default: `warren` beside this program]
-    #[arg(long, value_name = "PATH")]
-    pub server: Option<PathBuf>,
-    /// A key of the server's configuration, as often as wanted
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
-    pub settings: Vec<(String, String)>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// The rounds, and the server.
+    #[command(flatten)]
+    pub rounds: RoundsArguments,
 }
 
 impl StallArguments {
     /// What users do.
     #[must_use]
     pub fn load(&self) -> LoadArguments {
-        LoadArguments {
-            profile: ProfileName::Chat,
-            users: self.users,
-            duration: self.duration,
-            warm_up: self.warm_up,
-            room_size: None,
-            set_period_ms: None,
-            heartbeat_ms: 10_000,
-            shards: self.shards,
-            protocol: Protocol::Binary,
-            tls: false,
-            generators: None,
-            json: None,
-            html: None,
-        }
+        let times = (self.warm_up, self.duration);
+        self.rounds.load(ProfileName::Chat, self.users, times, Protocol::Binary)
     }
 }

@@ -143,7 +143,7 @@ impl StallReport {
             users: arguments.users,
             period_ms: arguments.period_ms,
             set_period_ms: arguments.set_period_ms,
-            shards: arguments.shards,
+            shards: arguments.rounds.shards,
             ratio_max: RATIO_MAX,
             export,
             comparisons: (0..MEASURE_COUNT).map(compare).collect(),
