@@ -64,6 +64,13 @@ fn chat_goes_on_beside_a_frozen_disk() {
     let commits = |rounds: &str| report[rounds]["log_commits"].as_u64().expect("it is told");
     // Counts are read a moment after the measured part, when the disk may be there again.
     assert!(4 * commits("with_rounds") < commits("without_rounds"), "it stood still: {report}");
+    // Whoever waits for the disk waits as long as it stands still, and nobody else does.
+    let in_time =
+        |rounds: &str| report[rounds]["sets"]["durable_in_time"].as_u64().expect("counted");
+    assert!(4 * in_time("with_rounds") < in_time("without_rounds"), "durable too soon: {report}");
+    let figure = |pointer: &str| report.pointer(pointer).and_then(Value::as_f64).expect(pointer);
+    let stalled_us = figure("/with_rounds/stalled_s/0") * 1e6;
+    assert!(10.0 * figure("/with/latency_us/p50") < stalled_us, "chat waited too: {report}");
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
     let mount = report["mount"].as_str().expect("where it was");
     assert!(!mounts.contains(mount) && !std::path::Path::new(mount).exists(), "{mounts}");
