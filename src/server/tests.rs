@@ -272,6 +272,9 @@ fn a_shard_has_what_the_keys_say() {
     assert_eq!((messages_per_s, bytes_per_s, login_ms), (1011, 1014, 1007));
 }
 
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A folder that goes with its test.
 struct TestFolder(PathBuf);
 
@@ -299,12 +302,18 @@ fn end_of_server_whose_log(
     let log = LogGuard::unread();
     let mut server = Server::start(&config, &log, None).unwrap().expect("it is not stopped");
     let mut client = TcpStream::connect(server.listen_addr()).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.write_all(b"{\"msg\":\"login\",\"user\":\"ann\"}\n").unwrap();
     let mut first = [0];
     client.read_exact(&mut first).unwrap();
     server.storage.as_mut().unwrap().log = LogThread::that_does(body);
-    let end = server.run(&log, std::future::pending()).unwrap_err();
+    // It does not wait for ever for the end of a server that goes on.
+    let desk = Arc::clone(&server.desk);
+    let bound = async move {
+        tokio::time::sleep(PATIENCE).await;
+        desk.orders.drain.notify_one();
+    };
+    let end = server.run(&log, bound).unwrap_err();
     let mut heard = String::new();
     client.read_to_string(&mut heard).unwrap();
     (end, heard)
