@@ -5,8 +5,11 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
+use rkyv::api::high::to_bytes_in_with_alloc;
 use rkyv::rancor::Failure;
+use rkyv::ser::allocator::Arena;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -105,6 +108,28 @@ pub struct DeltaBatch {
     pub deltas: Vec<Delta>,
 }
 
+/// Encodes one batch after the other, and keeps the memory that it needs for that.
+#[derive(Default)]
+pub struct DeltaEncoder(Arena);
+
+impl DeltaEncoder {
+    /// Appends the batch to `out` as [`DeltaBatch::encode`] has it.
+    ///
+    /// # Panics
+    /// When memory for it cannot be had.
+    pub fn encode_into(&mut self, batch: &DeltaBatch, out: &mut Vec<u8>) {
+        let taken = core::mem::take(out);
+        *out = to_bytes_in_with_alloc::<_, _, Failure>(batch, taken, self.0.acquire())
+            .expect("a delta batch has no part that cannot be archived");
+    }
+}
+
+impl fmt::Debug for DeltaEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeltaEncoder").field("bytes", &self.0.capacity()).finish()
+    }
+}
+
 /// The bytes are no delta batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeltaDecodeError;
@@ -136,16 +161,6 @@ impl DeltaBatch {
     #[must_use]
     pub fn encode(&self) -> AlignedVec {
         rkyv::to_bytes::<Failure>(self).expect("a delta batch has no part that cannot be archived")
-    }
-
-    /// Appends the same to `out`, in its memory as long as that is large enough.
-    ///
-    /// # Panics
-    /// When memory for it cannot be had.
-    pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let taken = core::mem::take(out);
-        *out = rkyv::api::high::to_bytes_in::<_, Failure>(self, taken)
-            .expect("a delta batch has no part that cannot be archived");
     }
 
     /// Checks and reads what [`encode`](Self::encode) made. The caller has checked length and

@@ -11,6 +11,9 @@ use crate::turn::Span;
 use crate::world::motion::Motion;
 use crate::world::npcs;
 
+/// A buffer that grew beyond this is freed instead of kept.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
 /// One thing to do.
 #[derive(Debug)]
 pub(crate) enum Effect {
@@ -61,6 +64,8 @@ pub(crate) struct Effects {
     reply: Vec<u8>,
     /// Steps of a `find`, or NPCs that come into being, which the turn's budget is charged for.
     pub(crate) scanned: usize,
+    /// Memory for what a handler has to look at before it decides.
+    scratch: Vec<u8>,
     /// What a world that is going to wake says of its NPCs.
     pub(crate) waking: Option<Result<Vec<npcs::Entry>, Reason>>,
 }
@@ -122,6 +127,20 @@ impl Effects {
     /// The reply's method and own fields.
     pub(crate) fn reply_message(&self) -> Message<'_> {
         Message::from_checked(&self.reply)
+    }
+
+    /// An empty buffer. Who gives it back has it at the next event without an allocation; after a
+    /// refusal it is made anew.
+    pub(crate) fn take_scratch(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.scratch)
+    }
+
+    /// Takes the buffer back.
+    pub(crate) fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
+        if scratch.capacity() <= SCRATCH_BYTES_MAX {
+            scratch.clear();
+            self.scratch = scratch;
+        }
     }
 
     /// Bytes of the reply and the messages, against `effects_bytes_max`.

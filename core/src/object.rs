@@ -101,7 +101,14 @@ impl Object {
     pub(crate) fn change(&mut self, version: u64, changes: Message<'_>) {
         assert!(version == self.version + 1, "a change follows the version before it");
         self.version = version;
-        self.record = changed_record(self.record(), changes).into();
+        let mut record = Vec::with_capacity(self.record.len() + changes.as_bytes().len());
+        write_changed_record(self.record(), changes, &mut record);
+        // Most changes are of numbers, and leave the length as it is.
+        if record.len() == self.record.len() {
+            self.record.copy_from_slice(&record);
+        } else {
+            self.record = record.into();
+        }
     }
 
     /// Name of the room whose members hear of it.
@@ -154,10 +161,9 @@ pub(crate) fn start_record<'b>(
     record
 }
 
-/// The record with these fields set, or removed where the change is null.
-pub(crate) fn changed_record(record: Message<'_>, changes: Message<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(record.as_bytes().len() + changes.as_bytes().len());
-    let mut builder = MessageBuilder::new(&mut out, record.method());
+/// Appends the record with these fields set, or removed where the change is null.
+pub(crate) fn write_changed_record(record: Message<'_>, changes: Message<'_>, out: &mut Vec<u8>) {
+    let mut builder = MessageBuilder::new(out, record.method());
     let change = |name: &str| changes.fields().find(|(changed, _)| *changed == name);
     for (name, value) in record.fields() {
         match change(name) {
@@ -172,7 +178,6 @@ pub(crate) fn changed_record(record: Message<'_>, changes: Message<'_>) -> Vec<u
             builder.field(name, value);
         }
     }
-    out
 }
 
 /// Whether the value's canonical text is this one. Compares piece by piece, and copies nothing.

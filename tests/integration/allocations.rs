@@ -1,10 +1,13 @@
 //! A warm shard allocates nothing per message, and enters the kernel less than once per message.
 
+use std::process;
+
+use warren_core::ids::ObjectId;
 use warren_core::message::{Message, Value, packed};
 use warren_net::gateway::binary::{encode_request, encode_say};
 
 use crate::client::Client;
-use crate::server::TestServer;
+use crate::server::{TestServer, unique};
 
 const MEMBERS: usize = 8;
 const ROUNDS: usize = 500;
@@ -79,4 +82,52 @@ fn a_warm_shard_allocates_nothing_per_message() {
     assert_eq!(allocations, 0);
     assert!(enters * 5 < messages as u64, "{enters} enters for {messages} messages");
     server.stop();
+}
+
+/// Sets the object so often, each when the one before is durable.
+fn set_durably(client: &mut Client, object: ObjectId, rounds: i64) {
+    for hp in 0..rounds {
+        let fields = [
+            ("object", Value::Object(object)),
+            ("hp", Value::Integer(hp)),
+            ("ack", Value::Text("durable")),
+        ];
+        let mut bytes = Vec::new();
+        encode_request(Message::parse(&packed("set", &fields)).unwrap(), &mut bytes);
+        client.send(&bytes);
+        let (_, reply) = client.binary_frame();
+        assert_eq!(Message::parse(&reply).unwrap().method(), "set");
+    }
+}
+
+/// A change allocates what it is itself: its fields, the list of an event's changes, and the object's
+/// record, which is made anew beside the old one. On its way to the log it allocates nothing.
+#[test]
+fn a_warm_shard_allocates_three_times_per_durable_set() {
+    let folder = std::env::temp_dir().join(format!("warren-sets-{}-{}", process::id(), unique()));
+    // Snapshots allocate too, now and then.
+    let server = TestServer::start_with(
+        1,
+        &format!("[server]\ndata = {folder:?}\n[storage]\nsnapshot_interval_ms = 600000\n"),
+    );
+    let mut client = Client::connect(server.listen);
+    let mut bytes = b"WRN1".to_vec();
+    bytes.extend(request("login", "user", "u"));
+    bytes.extend(request("create", "kind", "wolf"));
+    client.send(bytes);
+    let object = loop {
+        let frame = client.binary_frame().1;
+        let message = Message::parse(&frame).unwrap();
+        if message.method() == "create" {
+            break message.get("object").and_then(Value::as_object).unwrap();
+        }
+    };
+    set_durably(&mut client, object, ROUNDS as i64);
+    let before = server.metric("warren_allocations_total", "");
+    set_durably(&mut client, object, ROUNDS as i64);
+    let allocations = server.metric("warren_allocations_total", "") - before;
+    println!("{allocations} allocations of the shard thread for {ROUNDS} durable sets");
+    assert!(allocations <= 3 * ROUNDS as u64);
+    server.stop();
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -10,8 +10,8 @@ use crate::ids::ObjectId;
 use crate::message::{Message, MessageBuilder, OBJECT_FIELDS_MAX, Value};
 use crate::name::is_reserved;
 use crate::object::{
-    FIELD_OWNER, FIELD_ROOM, FIELD_SECRET, KIND_ROOM, KIND_USER, KIND_WORLD, Object,
-    changed_record, is_room_kind, start_record,
+    FIELD_OWNER, FIELD_ROOM, FIELD_SECRET, KIND_ROOM, KIND_USER, KIND_WORLD, Object, is_room_kind,
+    start_record, write_changed_record,
 };
 use crate::reason::Reason;
 use crate::room::LOBBY;
@@ -145,14 +145,16 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
         }
     }
     let passed = ["id", "ack", "object", "version"];
-    let mut changes = Vec::new();
+    // With room for its kind, since what is passed over may be shorter than that.
+    let mut changes = Vec::with_capacity(message.as_bytes().len() + object.kind().len());
     let mut fields = MessageBuilder::new(&mut changes, object.kind());
     copy_own(message, &passed, object.kind(), &mut fields, Removals::Null)?;
     let changed = Message::from_checked(&changes);
     if changed.fields().next().is_none() {
         return Err(Reason::FieldMissing);
     }
-    let record = changed_record(object.record(), changed);
+    let mut record = effects.take_scratch();
+    write_changed_record(object.record(), changed, &mut record);
     check_size(request, &record)?;
     if object.kind() == KIND_WORLD {
         WorldSettings::check_record(Message::from_checked(&record), changed, request.limits)?;
@@ -163,8 +165,9 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
     }
     let version = object.version() + 1;
     watches::tell_changed(request, id, object, (version, changed), effects)?;
-    let record = Message::from_checked(&record);
-    watches::notice_changed(id, object, (version, changed), record, effects);
+    let changed_record = Message::from_checked(&record);
+    watches::notice_changed(id, object, (version, changed), changed_record, effects);
+    effects.keep_scratch(record);
     effects.change(Delta::ObjectChanged { object: id.0, version, changes });
     effects.reply(|reply| reply.field("version", Value::Integer(version as i64)));
     Ok(())

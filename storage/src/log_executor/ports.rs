@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rtrb::{Consumer, Producer, RingBuffer};
-use warren_core::delta::DeltaBatch;
+use warren_core::delta::{DeltaBatch, DeltaEncoder};
 use warren_core::ids::{GroupId, Sequence};
 
 use super::LogProgress;
@@ -27,13 +27,13 @@ pub(super) struct LogBatch {
 }
 
 impl LogBatch {
-    fn push(&mut self, batch: &DeltaBatch) {
+    fn push(&mut self, batch: &DeltaBatch, encoder: &mut DeltaEncoder) {
         let header = RecordHeader {
             group: batch.group_id(),
             epoch: batch.epoch_id(),
             sequence: batch.sequence_id(),
         };
-        batch.encode_into(&mut self.bytes);
+        encoder.encode_into(batch, &mut self.bytes);
         self.records.push((header, self.bytes.len()));
     }
 
@@ -64,6 +64,7 @@ pub struct LogPort {
     /// What the ring has no room for yet.
     staged: LogBatch,
     spares: Vec<LogBatch>,
+    encoder: DeltaEncoder,
     /// Batches that are not back yet, and their bytes.
     under_way: usize,
     under_way_bytes: usize,
@@ -76,7 +77,7 @@ impl LogPort {
     /// Takes what a turn has changed, and hands it over if the log has room.
     pub fn append(&mut self, deltas: &[DeltaBatch]) {
         for batch in deltas {
-            self.staged.push(batch);
+            self.staged.push(batch, &mut self.encoder);
         }
         if self.staged.is_empty() || self.to_log.is_full() {
             return;
@@ -246,6 +247,7 @@ pub(super) fn connect(
             from_log,
             staged: LogBatch::default(),
             spares: Vec::new(),
+            encoder: DeltaEncoder::default(),
             under_way: 0,
             under_way_bytes: 0,
             progress: Arc::clone(progress),
