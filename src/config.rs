@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod export;
 mod keys;
+mod tasks;
 
 use core::fmt::Write as _;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use warren_core::acknowledgement::AckDefaults;
 use warren_core::authentication::Authentication;
 use warren_core::bans::AddressRange;
 use warren_core::rate::Rate;
+use warren_core::tasks::methods::TaskMethods;
 use warren_net::gateway::websocket::UpgradeSettings;
 use warren_net::gateway::{GatewaySettings, Protocol, QUEUE_FRAMES_MIN};
 use warren_net::reactor::RateLimits;
@@ -33,6 +35,7 @@ use auth::{ack_defaults, auth_config};
 use error::Located;
 use export::export_config;
 use keys::{ConfigFile, LOG_FORMATS, LOG_LEVELS};
+use tasks::task_methods;
 
 /// How many of the longest frames may wait for another shard, at least. There the message is in
 /// packed form, which escapes nothing.
@@ -133,6 +136,8 @@ pub struct LimitsConfig {
     pub replay_bytes_max: usize,
     /// Deliveries of one shard that are remembered.
     pub replay_links_max: usize,
+    /// Tasks of one partition.
+    pub tasks_per_partition_max: usize,
     /// Bytes of what waits on a shard until it is durable.
     pub log_wait_bytes_max: usize,
     /// Bytes in a second that are kept of what one session alone is told.
@@ -187,6 +192,8 @@ pub struct ServerConfig {
     pub auth: AuthConfig,
     /// When requests that do not say so are answered.
     pub ack_defaults: AckDefaults,
+    /// Methods that workers do.
+    pub task_methods: TaskMethods,
     /// Where the admin endpoint is.
     pub admin_listen: Endpoint,
     /// The file of its token, if the operator has made one.
@@ -288,6 +295,7 @@ impl ServerConfig {
         let data = overrides.data.clone().or_else(|| file.server.data().given());
         let config = Self {
             ack_defaults: ack_defaults(&file.methods, data.is_some())?,
+            task_methods: task_methods(&file.tasks)?,
             export: export_config(
                 &file.export,
                 data.is_some(),
@@ -444,6 +452,7 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
         replay_messages_max: limits.replay_messages_max().count()?,
         replay_bytes_max: limits.replay_bytes_max().count()?,
         replay_links_max: limits.replay_links_max().count()?,
+        tasks_per_partition_max: limits.tasks_per_partition_max().count()?,
         log_wait_bytes_max: limits.log_wait_bytes_max().count()?,
         replay_bytes_per_s: limits.replay_bytes_per_s().number()?,
         room_grace_ms: limits.room_grace_ms().number()?,

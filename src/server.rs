@@ -613,6 +613,7 @@ fn shard_settings(
             replay_messages_max: config.limits.replay_messages_max,
             replay_bytes_max: config.limits.replay_bytes_max,
             replay_links_max: config.limits.replay_links_max,
+            tasks_per_partition_max: config.limits.tasks_per_partition_max,
             log_wait_bytes_max: config.limits.log_wait_bytes_max,
             // More at once could not be told again.
             replay_alone: Rate {
@@ -628,6 +629,7 @@ fn shard_settings(
         snapshot_interval_ns: config.data.is_some().then_some(interval_ns),
         has_log: config.data.is_some(),
         ack_defaults: config.ack_defaults,
+        task_methods: config.task_methods.clone(),
         authentication: config.auth.authentication.clone(),
         policy: config.auth.policy.clone(),
         join_creates_rooms: config.limits.join_creates_rooms,

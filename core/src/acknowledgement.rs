@@ -75,6 +75,16 @@ impl AckDefaults {
         self.levels.contains(&level)
     }
 
+    /// The level at which a task is to be answered when it is done.
+    pub(crate) fn level_of_task(message: Message<'_>) -> Result<AckLevel, Reason> {
+        match message.get("ack") {
+            None | Some(Value::Text("applied")) => Ok(AckLevel::Applied),
+            Some(Value::Text("durable")) => Ok(AckLevel::Durable),
+            Some(Value::Text("replicated")) => Err(Reason::LevelUnavailable),
+            Some(_) => Err(Reason::FieldInvalid),
+        }
+    }
+
     /// The level at which a request is to be answered.
     pub(crate) fn level_of(
         &self,

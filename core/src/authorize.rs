@@ -10,13 +10,16 @@ use crate::handlers::Method;
 use crate::ids::SessionId;
 use crate::reason::Reason;
 
-/// Most roles, with the two that every server has.
-pub const ROLES_MAX: usize = 32;
+/// Most roles, with the three that every server has.
+pub const ROLES_MAX: usize = 31;
 
 /// The role of whoever has no other.
 pub const ROLE_USER: &str = "user";
 /// The role of whoever may change any object and see secret rooms.
 pub const ROLE_ADMIN: &str = "admin";
+
+/// The role of whoever does tasks.
+pub const ROLE_WORKER: &str = "worker";
 
 /// A set of roles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,11 @@ impl Roles {
     pub const USER: Self = Self(1);
     /// [`ROLE_ADMIN`] alone.
     pub const ADMIN: Self = Self(1 << 1);
+
+    /// [`ROLE_WORKER`] alone.
+    pub const WORKER: Self = Self(1 << 2);
+    /// What a leased task may do, whoever its worker is. No name stands for it.
+    pub(crate) const TASK: Self = Self(1 << 31);
 
     /// The roles of both.
     #[must_use]
@@ -77,6 +85,8 @@ impl Subject<'_> {
 pub(crate) enum Verb {
     /// Have a request answered.
     Call(Method),
+    /// Have a request become a task.
+    Ask,
     /// Go on hearing of an object that they watch.
     Hear,
     /// Have a room told of an object that they changed.
@@ -92,8 +102,10 @@ pub(crate) enum Target<'a> {
     Server,
     /// A user who is spoken to.
     User,
-    /// An object that is no room.
+    /// An object that is no room and no task.
     Object { owner: &'a str },
+    /// A task, and who asked for it.
+    Task { owner: &'a str },
     /// A room, and whether this session is a member.
     Room { owner: &'a str, is_secret: bool, is_member: bool },
 }
@@ -111,9 +123,11 @@ enum Rule {
 /// forbidden.
 const BUILT_IN: &[(Method, Rule)] = &{
     use Method::{
-        Chat, Create, Delete, Emit, Find, Get, Hello, Join, Leave, Login, Move, Ping, Quit, Resume,
-        Rooms, Set, Time, Unwatch, Watch, Who,
+        Begin, Chat, Create, Delete, Done, Effect, Emit, Extend, Fail, Find, Get, Hello, Join,
+        Leave, Login, Move, Ping, Quit, Release, Resume, Rooms, Set, Time, Unwatch, Watch, Who,
+        Work,
     };
+    const WORKERS: Rule = Rule::Roles(Roles::WORKER);
     const USERS: Rule = Rule::Roles(Roles::USER.with(Roles::ADMIN));
     [
         (Hello, Rule::Everyone),
@@ -136,6 +150,13 @@ const BUILT_IN: &[(Method, Rule)] = &{
         (Chat, USERS),
         (Emit, USERS),
         (Move, USERS),
+        (Work, WORKERS),
+        (Begin, WORKERS),
+        (Effect, WORKERS),
+        (Extend, WORKERS),
+        (Done, WORKERS),
+        (Fail, WORKERS),
+        (Release, WORKERS),
     ]
 };
 
@@ -164,13 +185,13 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// The two roles that every server has, and the rules that are built in.
+    /// The three roles that every server has, and the rules that are built in.
     fn default() -> Self {
         let mut rules = [Rule::Roles(Roles::NONE); Method::COUNT];
         for (method, rule) in BUILT_IN {
             rules[*method as usize] = *rule;
         }
-        Self { role_names: [ROLE_USER, ROLE_ADMIN].map(Box::from).into(), rules }
+        Self { role_names: [ROLE_USER, ROLE_ADMIN, ROLE_WORKER].map(Box::from).into(), rules }
     }
 }
 
@@ -252,15 +273,20 @@ impl Policy {
             match self.rules[method as usize] {
                 Rule::Everyone => return Ok(()),
                 Rule::Roles(_) if !subject.is_logged_in() => return Err(Reason::NotLoggedIn),
-                Rule::Roles(allowed) if !subject.roles.meets(allowed) => {
+                Rule::Roles(allowed) if !subject.roles.meets(allowed.with(Roles::TASK)) => {
                     return Err(Reason::Forbidden);
                 }
                 Rule::Roles(_) => {}
             }
         }
+        if verb == Verb::Ask && !subject.is_logged_in() {
+            return Err(Reason::NotLoggedIn);
+        }
         match target {
             Target::Server => match verb {
                 Verb::Call(_) => Ok(()),
+                Verb::Ask if subject.roles.meets(Roles::USER.with(Roles::ADMIN)) => Ok(()),
+                Verb::Ask => Err(Reason::Forbidden),
                 Verb::Hear | Verb::Notify | Verb::Locate => Err(Reason::Forbidden),
             },
             Target::User => match verb {
@@ -268,6 +294,7 @@ impl Policy {
                 _ => Err(Reason::Forbidden),
             },
             Target::Object { owner } => with_object(subject, verb, owner),
+            Target::Task { owner } => with_task(subject, verb, owner),
             Target::Room { owner, is_secret, is_member } => {
                 let sees = !is_secret || is_member || owns(subject, owner);
                 // Whoever knows the name of a secret room may join it: the name is the secret.
@@ -286,10 +313,26 @@ impl Policy {
     }
 }
 
+/// A task changes by what its worker says of it, and nobody writes it.
+fn with_task(subject: Subject<'_>, verb: Verb, owner: &str) -> Result<(), Reason> {
+    match verb {
+        Verb::Call(Method::Get | Method::Find | Method::Watch | Method::Unwatch) | Verb::Hear
+            if owns(subject, owner) =>
+        {
+            Ok(())
+        }
+        // As if it were not there.
+        Verb::Call(Method::Get | Method::Find | Method::Watch | Method::Unwatch) | Verb::Hear => {
+            Err(Reason::UnknownObject)
+        }
+        _ => Err(Reason::Forbidden),
+    }
+}
+
 /// The owner of an object, and whoever may do as if they were.
 fn owns(subject: Subject<'_>, owner: &str) -> bool {
     let is_owner = !owner.is_empty() && subject.user == owner;
-    is_owner || subject.roles.meets(Roles::ADMIN)
+    is_owner || subject.roles.meets(Roles::ADMIN.with(Roles::TASK))
 }
 
 fn with_object(subject: Subject<'_>, verb: Verb, owner: &str) -> Result<(), Reason> {
@@ -310,7 +353,8 @@ fn with_room(subject: Subject<'_>, verb: Verb, owner: &str, is_member: bool) -> 
         | Verb::Hear => Ok(()),
         Verb::Call(Method::Set | Method::Delete) => may_change(subject, owner),
         Verb::Call(Method::Chat | Method::Emit | Method::Leave | Method::Move) | Verb::Notify => {
-            if is_member {
+            // A task says it for nobody.
+            if is_member || subject.roles.meets(Roles::TASK) && verb == Verb::Notify {
                 Ok(())
             } else {
                 Err(Reason::NotAMember)

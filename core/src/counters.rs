@@ -55,6 +55,28 @@ pub struct ShardCounters {
     pub log_waiting_bytes: u64,
     /// Gauge: 1 while the log has failed, otherwise 0.
     pub log_failed: u64,
+    /// Requests that became tasks.
+    pub tasks_taken: u64,
+    /// Leases that workers got.
+    pub tasks_leased: u64,
+    /// Tasks that were done.
+    pub tasks_done: u64,
+    /// Leases that ended before their tasks were done.
+    pub tasks_lost: u64,
+    /// Tasks that nobody took in time.
+    pub tasks_expired: u64,
+    /// Tasks that were tried as often as they may be, or were given up by a worker.
+    pub tasks_dead_total: u64,
+    /// Those of them that went because a partition has too many.
+    pub tasks_dead_dropped: u64,
+    /// Gauge: tasks that wait for a worker.
+    pub tasks_waiting: u64,
+    /// Gauge: tasks that workers have.
+    pub tasks_out: u64,
+    /// Gauge: tasks that nobody could do.
+    pub tasks_dead: u64,
+    /// Gauge: sessions that take tasks of this shard.
+    pub task_workers: u64,
     /// Notices of objects that a room's members hear.
     pub object_notices: u64,
     /// Notices that nobody hears: there is no such room, or whoever changed the object is not in it.
@@ -135,6 +157,17 @@ impl Default for ShardCounters {
             log_waiting: 0,
             log_waiting_bytes: 0,
             log_failed: 0,
+            tasks_taken: 0,
+            tasks_leased: 0,
+            tasks_done: 0,
+            tasks_lost: 0,
+            tasks_expired: 0,
+            tasks_dead_total: 0,
+            tasks_dead_dropped: 0,
+            tasks_waiting: 0,
+            tasks_out: 0,
+            tasks_dead: 0,
+            task_workers: 0,
             object_notices: 0,
             object_notices_unheard: 0,
             object_notices_dropped: 0,

@@ -98,6 +98,13 @@ impl Effects {
         })
     }
 
+    /// How many objects are to be made.
+    pub(crate) fn created_count(&self) -> usize {
+        let created =
+            |effect: &&Effect| matches!(effect, Effect::Change(Delta::ObjectCreated { .. }));
+        self.list.iter().filter(created).count()
+    }
+
     /// Whether the log gets something.
     pub(crate) fn changes_state(&self) -> bool {
         self.list.iter().any(|effect| matches!(effect, Effect::Change(_)))

@@ -37,7 +37,8 @@ impl QueuedEvent {
 
     /// The request, or the notice.
     pub(crate) fn message(&self) -> Message<'_> {
-        assert!(matches!(self.header.kind, EventKind::Request { .. } | EventKind::ObjectNotice));
+        use EventKind::{ObjectNotice, Request, Task};
+        assert!(matches!(self.header.kind, Request { .. } | Task { .. } | ObjectNotice));
         Message::from_checked(&self.buffer[self.user_length..])
     }
 }
@@ -101,7 +102,7 @@ impl EventQueue {
         let place = self.place_of(header.partition);
         let queue = &mut self.queues[place as usize];
         let is_full = match header.kind {
-            EventKind::Request { .. } => {
+            EventKind::Request { .. } | EventKind::Task { .. } => {
                 queue.events.len() - queue.notice_count >= self.partition_events_max
             }
             EventKind::ObjectNotice => queue.notice_count >= self.partition_events_max,

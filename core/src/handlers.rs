@@ -12,6 +12,8 @@ use crate::object::{Object, is_room_kind};
 use crate::partition::Partition;
 use crate::reason::Reason;
 use crate::room::{LOBBY, Room};
+use crate::shard::WorkerStep;
+use crate::tasks::record::KIND_TASK;
 use crate::watch::Watchers;
 use crate::world::Worlds;
 
@@ -20,6 +22,7 @@ mod objects;
 mod presence;
 mod rooms;
 mod talk;
+mod tasks;
 mod watches;
 
 /// The methods that every server has.
@@ -45,6 +48,13 @@ pub(crate) enum Method {
     Chat,
     Emit,
     Move,
+    Work,
+    Begin,
+    Effect,
+    Extend,
+    Done,
+    Fail,
+    Release,
 }
 
 /// Where a request is answered.
@@ -60,7 +70,7 @@ pub(crate) enum Route {
 
 impl Method {
     /// How many there are.
-    pub(crate) const COUNT: usize = Self::Move as usize + 1;
+    pub(crate) const COUNT: usize = Self::Release as usize + 1;
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -84,6 +94,26 @@ impl Method {
             "chat" | "say" => Self::Chat,
             "emit" => Self::Emit,
             "move" => Self::Move,
+            "work" => Self::Work,
+            "begin" => Self::Begin,
+            "effect" => Self::Effect,
+            "extend" => Self::Extend,
+            "done" => Self::Done,
+            "fail" => Self::Fail,
+            "release" => Self::Release,
+            _ => return None,
+        })
+    }
+
+    /// What a worker says of a task by it.
+    pub(crate) const fn worker_step(self) -> Option<WorkerStep> {
+        Some(match self {
+            Self::Begin => WorkerStep::Begin,
+            Self::Effect => WorkerStep::Effect,
+            Self::Extend => WorkerStep::Extend,
+            Self::Done => WorkerStep::Done,
+            Self::Fail => WorkerStep::Fail,
+            Self::Release => WorkerStep::Release,
             _ => return None,
         })
     }
@@ -111,6 +141,13 @@ impl Method {
             Self::Chat => "chat",
             Self::Emit => "emit",
             Self::Move => "move",
+            Self::Work => "work",
+            Self::Begin => "begin",
+            Self::Effect => "effect",
+            Self::Extend => "extend",
+            Self::Done => "done",
+            Self::Fail => "fail",
+            Self::Release => "release",
         }
     }
 
@@ -127,7 +164,12 @@ impl Method {
             | Self::Ping
             | Self::Time
             | Self::Quit
-            | Self::Move => Route::Here,
+            | Self::Move
+            | Self::Work => Route::Here,
+            Self::Begin | Self::Effect | Self::Extend | Self::Done | Self::Fail | Self::Release => {
+                let task = message.get("task").ok_or(Reason::FieldMissing)?;
+                Route::Partition(task.as_object().ok_or(Reason::FieldInvalid)?.partition())
+            }
             Self::Rooms => Route::EveryShard,
             Self::Join | Self::Leave | Self::Who => named(message, "room")?,
             Self::Chat | Self::Emit => named(message, "to")?,
@@ -203,6 +245,7 @@ impl Staging<'_> {
 fn target_of<'a>(request: &Request<'a>, id: ObjectId, object: &'a Object) -> Target<'a> {
     match request.partition.room(id) {
         Some(room) => room_target(request, object, room),
+        None if object.kind() == KIND_TASK => Target::Task { owner: object.owner() },
         None => Target::Object { owner: object.owner() },
     }
 }
@@ -301,9 +344,16 @@ pub(crate) fn handle(
         | Method::Time
         | Method::Quit
         | Method::Move
+        | Method::Work
         | Method::Rooms => {
             panic!("the session's shard answers {method:?} itself")
         }
+        Method::Begin
+        | Method::Effect
+        | Method::Extend
+        | Method::Done
+        | Method::Fail
+        | Method::Release => panic!("{method:?} is a step of a task"),
     }?;
     if effects.size_bytes() > request.limits.effects_bytes_max {
         return Err(Reason::EffectsTooLarge);
@@ -312,6 +362,7 @@ pub(crate) fn handle(
 }
 
 pub(crate) use rooms::session_left;
+pub(crate) use tasks::{check_effect, new_task, run_effects, target_of_task};
 pub(crate) use watches::{build_deleted, hear_notice};
 
 /// `count` of a paged request: the default when it is missing, the most when it asks for more.

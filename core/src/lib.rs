@@ -43,6 +43,7 @@ mod segment_log;
 mod session;
 pub mod shard;
 pub mod snapshot;
+pub mod tasks;
 pub mod ticket;
 pub mod token;
 pub mod turn;

@@ -65,6 +65,9 @@ pub struct Limits {
     /// Changed objects that wait to be stored. Beyond it, requests that may change objects are
     /// answered `busy`: the store is further behind than memory should make up for.
     pub changed_objects_max: usize,
+    /// Tasks of one partition that are not done, or are remembered. Beyond it, requests that would become
+    /// tasks are answered `queue-full`.
+    pub tasks_per_partition_max: usize,
     /// Bytes of replies and notices that wait until what they tell of is durable. Beyond it, requests
     /// with `ack=durable` are answered `log-behind`, and notices are dropped.
     pub log_wait_bytes_max: usize,
@@ -129,6 +132,7 @@ impl Limits {
         parked_bytes_max: 4096,
         effects_bytes_max: Self::effects_bytes_max_for(64 << 10),
         changed_objects_max: 4 << 20,
+        tasks_per_partition_max: 4096,
         log_wait_bytes_max: 16 << 20,
         room_grace_ns: 10_000_000_000,
         session_grace_ns: 30_000_000_000,
@@ -181,6 +185,7 @@ impl Limits {
         parked_bytes_max: 64,
         effects_bytes_max: 1024,
         changed_objects_max: 8,
+        tasks_per_partition_max: 3,
         log_wait_bytes_max: 512,
         room_grace_ns: 5_000_000,
         session_grace_ns: 20_000_000,

@@ -41,6 +41,11 @@ pub enum EventKind {
         /// When, if it changes something.
         level: AckLevel,
     },
+    /// Make the message a task. The reply comes when that is done.
+    Task {
+        /// When, once it is done.
+        level: AckLevel,
+    },
     /// The session is gone: take it out of this room. No reply.
     LeaveRoom {
         /// Which room.
@@ -193,6 +198,18 @@ pub enum MeshMessage {
         session: SessionId,
         /// The packed message.
         message: Span,
+    },
+    /// The session takes tasks of these methods.
+    Work {
+        /// Which.
+        session: SessionId,
+        /// The packed `work`.
+        work: Span,
+    },
+    /// The session takes no tasks any more: those that it has go to others.
+    WorkerGone {
+        /// Which.
+        session: SessionId,
     },
     /// A connection from an address that the receiver counts.
     AddressEvent {

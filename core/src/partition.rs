@@ -19,6 +19,7 @@ use crate::object::{
 };
 use crate::room::{Member, Room};
 use crate::snapshot::RestoreError;
+use crate::tasks::record::{KIND_TASK, TaskRecord};
 use crate::watch::{Watcher, Watchers};
 use crate::world::WorldSettings;
 
@@ -130,10 +131,17 @@ impl Partition {
         }
     }
 
-    /// The id that the next object gets, unless the address space is used up.
+    /// The id that the next object gets when so many are made before it, unless the address space is
+    /// used up.
     #[must_use]
-    pub fn next_object(&self) -> Option<ObjectId> {
-        (self.next_address < Address::MAX).then(|| ObjectId::new(self.id, self.next_address))
+    pub fn object_after_next(&self, before: u64) -> Option<ObjectId> {
+        let address = Address::new(self.next_address.get().checked_add(before)?)?;
+        (address < Address::MAX).then(|| ObjectId::new(self.id, address))
+    }
+
+    /// Its tasks, in the order in which they were made.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = (ObjectId, &Object)> {
+        self.objects_of_kind_after(KIND_TASK, BEFORE_FIRST_ADDRESS)
     }
 
     pub(crate) fn next_address(&self) -> Address {
@@ -250,6 +258,8 @@ impl Partition {
             return Err(RestoreError::RecordMalformed);
         }
         let field = match record.method() {
+            KIND_TASK if TaskRecord::is_sound(record) => return Ok(()),
+            KIND_TASK => return Err(RestoreError::RecordMalformed),
             KIND_USER => FIELD_OWNER,
             KIND_ROOM | KIND_WORLD => "name",
             _ => return Ok(()),
@@ -279,6 +289,9 @@ impl Partition {
             return Err(RestoreError::RecordMalformed);
         }
         if !matches!(changes.get(FIELD_OWNER), None | Some(Value::Text(_) | Value::Null)) {
+            return Err(RestoreError::RecordMalformed);
+        }
+        if object.kind() == KIND_TASK && !TaskRecord::is_sound_change(changes) {
             return Err(RestoreError::RecordMalformed);
         }
         let has_own_name = matches!(object.kind(), KIND_USER | KIND_ROOM | KIND_WORLD);

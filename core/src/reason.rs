@@ -49,6 +49,7 @@ macro_rules! reasons {
                     Self::PartitionFull => "limits.objects_per_partition_max",
                     Self::PartitionMemoryFull => "limits.partition_bytes_max",
                     Self::ServerFull => "limits.state_bytes_max",
+                    Self::QueueFull => "limits.tasks_per_partition_max",
                     Self::LogBehind => "limits.log_wait_bytes_max",
                     Self::SlowConsumer => "limits.send_queue_bytes_max",
                     Self::RoomFull => "members_max",
@@ -156,6 +157,8 @@ reasons! {
     RoomCreationDisabled = "room-creation-disabled", 403, "join a room that is there";
     /// The operator does not let this user or this address in.
     Banned = "banned", 403, "stay away; the operator can tell why";
+    /// What a task does stays within its partition, but for what rooms are told.
+    OtherPartition = "other-partition", 400, "let another task do it there";
     /// No such method.
     UnknownMethod = "unknown-method", 404, "use a method that is there";
     /// No such room.
@@ -172,6 +175,10 @@ reasons! {
     FrameTimeout = "frame-timeout", 408, "connect again, and send whole frames";
     /// The object is at another version.
     VersionConflict = "version-conflict", 409, "`get` the object, and try again";
+    /// The task is not this worker's: its time is over, another has it, or it is done.
+    LeaseLost = "lease-lost", 409, "go on with the next task";
+    /// The user's task of the same `key` is not done yet.
+    TaskPending = "task-pending", 409, "ask again later";
     /// This connection is logged in already.
     AlreadyLoggedIn = "already-logged-in", 409, "go on";
     /// The user is a member already.
@@ -235,6 +242,13 @@ reasons! {
     ServerFull = "server-full", 507, "tell the operator";
     /// Too many clients are connected that have not logged in; try again.
     TooManyUnauthenticated = "too-many-unauthenticated", 503, "connect again later";
+    /// So many tasks wait in the partition that no more may.
+    QueueFull = "queue-full", 503, "try again, later each time";
+    /// No worker took the task in time; nothing has changed.
+    TaskExpired = "task-expired", 504, "try again later";
+    /// The task was tried as often as it may be, or its worker says that trying again is no use. It waits
+    /// for the operator.
+    TaskFailed = "task-failed", 500, "tell the operator";
     /// A queue on the way is full; try again.
     Busy = "busy", 503, "try again, later each time";
     /// So many replies wait until their changes are durable that no more may; nothing has changed.

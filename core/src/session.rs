@@ -157,6 +157,8 @@ pub(crate) struct Session {
     pub(crate) watches_pending: usize,
     /// Room to join when the login succeeds, as a ConnServer `player` names one.
     pub(crate) first_room: Option<Box<str>>,
+    /// It takes tasks.
+    pub(crate) is_worker: bool,
     pub(crate) tokens: Tokens,
     /// What was kept of messages for it alone.
     pub(crate) kept_alone: Meter,
@@ -207,6 +209,7 @@ impl Session {
             watches: Vec::new(),
             watches_pending: 0,
             first_room: first_room.map(Box::from),
+            is_worker: false,
             tokens: Tokens::default(),
             kept_alone: Meter::default(),
             connection_number: 0,

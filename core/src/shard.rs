@@ -16,7 +16,7 @@
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/worlds.rs` worlds at their home, `shard/frames.rs` worlds where their members are,
 //! `shard/snapshots.rs` from changes to what is stored, `shard/restore.rs` the way back,
-//! `shard/durability.rs` what the log has and what waits for it, `shard/crowds.rs` rooms with many
+//! `shard/durability.rs` what the log has and what waits for it, `shard/tasks.rs` what workers do, `shard/crowds.rs` rooms with many
 //! members, `shard/npcs.rs` when NPCs are moved, `shard/pages.rs` pages of `rooms`,
 //! `shard/control.rs` the operator's commands.
 
@@ -48,6 +48,7 @@ use crate::relay::Relays;
 use crate::replay_log::ReplayLog;
 use crate::routing::RoutingTable;
 use crate::session::{Connections, Detached, Sessions};
+use crate::tasks::methods::TaskMethods;
 use crate::token::{TokenSeed, TokenSource};
 use crate::turn::{Now, ShardInput, ShardInputs, ShardOutputs};
 use crate::world::Worlds;
@@ -66,13 +67,18 @@ mod requests;
 mod restore;
 mod sessions;
 mod snapshots;
+mod tasks;
 mod watches;
+mod worker_steps;
+mod workers;
 mod worlds;
 
 use crowds::Crowds;
 use pages::{Pages, RoomNames};
 use restore::Restoring;
 use snapshots::ChangedObjects;
+use tasks::Tasks;
+pub(crate) use worker_steps::WorkerStep;
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
@@ -100,6 +106,8 @@ pub struct ShardSettings {
     pub has_log: bool,
     /// When requests that do not say so are answered.
     pub ack_defaults: AckDefaults,
+    /// Which methods workers do, besides those that they say themselves.
+    pub task_methods: TaskMethods,
     /// Told in `hello`: longest frame, in bytes.
     pub frame_bytes_max: u64,
     /// Told in `hello`: how often a binary client has to be heard, in milliseconds.
@@ -137,6 +145,7 @@ pub struct Shard {
     /// Of those, up to where each group's are durable.
     durable_sequences: Vec<u64>,
     log_wait: LogWait,
+    tasks: Tasks,
     has_log_failed: bool,
     /// The log is to get nothing more from clients.
     is_log_behind: bool,
@@ -197,6 +206,7 @@ impl Shard {
             group_sequences: vec![0; GROUP_COUNT],
             durable_sequences: vec![0; GROUP_COUNT],
             log_wait: LogWait::new(),
+            tasks: Tasks::new(settings.task_methods.clone(), seed),
             has_log_failed: false,
             is_log_behind: false,
             changed: settings.snapshot_interval_ns.map(|_| ChangedObjects::new()),
@@ -269,6 +279,10 @@ impl Shard {
             let cost = costs.0.unwrap_or(0) + costs.1.unwrap_or(0);
             events_left = events_left.saturating_sub(cost);
         }
+        if self.tasks.has_work(now.monotonic_ns) {
+            self.run_tasks(outputs);
+            self.deliver_own_batch(outputs);
+        }
         if self.is_world_due() {
             // Last, so that everything that was said until now counts.
             self.tick_worlds(outputs);
@@ -287,6 +301,7 @@ impl Shard {
         self.counters.queued_events = self.queue.len() as u64;
         self.counters.changed_objects = self.changed_object_count() as u64;
         self.counters.snapshots_waiting = self.waiting_snapshot_count() as u64;
+        self.count_tasks();
         self.counters.log_waiting = self.log_wait.len() as u64;
         self.counters.log_waiting_bytes = self.log_wait.size_bytes() as u64;
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
@@ -298,6 +313,7 @@ impl Shard {
     pub fn has_work(&self) -> bool {
         let is_overdue = self.detached.first_overdue(self.now.monotonic_ns).is_some();
         let waits = is_overdue || self.waiting_logins.len() > 0 || self.has_durable_to_tell();
+        let waits = waits || self.tasks.has_work(self.now.monotonic_ns);
         waits || self.is_world_due() || self.queue.len() > 0 || !self.pages.is_empty()
     }
 
@@ -310,7 +326,9 @@ impl Shard {
         let grace_ns = grace_ns.filter(|due_ns| *due_ns > self.now.monotonic_ns);
         let tick_ns = self.worlds.next_due_ns();
         let tick_ns = tick_ns.filter(|due_ns| *due_ns > self.now.monotonic_ns);
-        [expiry_ns, grace_ns, self.crowds.next_deadline_ns(), tick_ns].into_iter().flatten().min()
+        let task_ns = self.tasks.next_deadline_ns();
+        let crowds_ns = self.crowds.next_deadline_ns();
+        [expiry_ns, grace_ns, crowds_ns, tick_ns, task_ns].into_iter().flatten().min()
     }
 
     /// Whether new client input is welcome: no way to another shard is half full.
@@ -421,6 +439,7 @@ impl Shard {
 
     /// Changes a partition, and what the shard derives from all of its partitions.
     fn apply(&mut self, id: PartitionId, delta: &Delta) {
+        let task = self.changed_task(delta);
         let partition = self.partition_mut(id);
         let before = partition.totals();
         let room = snapshots::changed_object(delta);
@@ -445,6 +464,9 @@ impl Shard {
         counters.rooms = counters.rooms + after.rooms - before.rooms;
         counters.state_bytes = counters.state_bytes + after.bytes - before.bytes;
         counters.watches = counters.watches + after.watches - before.watches;
+        if let Some(task) = task {
+            self.note_task(task);
+        }
     }
 }
 

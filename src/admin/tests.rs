@@ -86,6 +86,7 @@ fn settings() -> ShardSettings {
         snapshot_interval_ns: None,
         has_log: false,
         ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
+        task_methods: warren_core::tasks::methods::TaskMethods::default(),
     }
 }
 

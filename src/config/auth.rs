@@ -131,10 +131,12 @@ pub(super) fn ack_defaults(
 fn why(fault: PolicyFault) -> String {
     match fault {
         PolicyFault::RoleTwice => {
-            "allowed: roles that are not there already, as `user` and `admin` are"
+            "allowed: roles that are not there already, as `user`, `admin` and `worker` are"
         }
-        PolicyFault::TooManyRoles => "allowed: 30 roles beside `user` and `admin`",
-        PolicyFault::RoleUnknown => "allowed: `user`, `admin` and the roles of `auth.roles`",
+        PolicyFault::TooManyRoles => "allowed: 28 roles beside `user`, `admin` and `worker`",
+        PolicyFault::RoleUnknown => {
+            "allowed: `user`, `admin`, `worker` and the roles of `auth.roles`"
+        }
         PolicyFault::MethodUnknown => "there is no such method",
         PolicyFault::MethodForEveryone => "the method is for everyone",
     }

@@ -13,6 +13,7 @@ use warren_core::acknowledgement::AckLevel;
 use warren_core::authorize::ROLES_MAX;
 use warren_core::bans::AddressRange;
 use warren_core::name::check_name;
+use warren_core::tasks::methods::METHODS_MAX;
 use warren_core::ticket::TICKET_KEYS_MAX;
 use warren_net::gateway::Protocol;
 use warren_storage::delta_log::{BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
@@ -374,8 +375,8 @@ sections! {
         audience: String = r#""warren""#, Allowed::Name;
         /// How far the clock of whoever issues tickets may be off, in seconds.
         leeway_s: u64 = "30", Allowed::Range(0, 600);
-        /// Roles beside `user` and `admin`.
-        roles: Vec<String> = "[]", Allowed::List(ROLES_MAX as u32 - 2, "names");
+        /// Roles beside `user`, `admin` and `worker`.
+        roles: Vec<String> = "[]", Allowed::List(ROLES_MAX as u32 - 3, "names");
         /// In the mode `open`: serve clients that say who they are without proof, on an address
         /// that other machines can reach.
         insecure_open: bool = "false", Allowed::Switch;
@@ -561,6 +562,8 @@ sections! {
         /// half of `limits.send_queue_bytes_max` at once. What is more is told and not kept: who is
         /// cut before hearing it is answered `resume-too-old`. 0: any number.
         replay_bytes_per_s: u64 = "16384", Allowed::Range(0, 1024 * GIB);
+        /// Tasks of one partition that are not done, or are remembered by their keys.
+        tasks_per_partition_max: u64 = "4096", Allowed::Range(1, 1_048_576);
         /// Bytes of replies and notices of one shard that wait until what they tell of is durable; then
         /// requests with `ack=durable` are answered `log-behind`. One event may add more.
         log_wait_bytes_max: u64 = "16777216", Allowed::Range(KIB, 64 * GIB);
@@ -576,6 +579,11 @@ sections! {
         /// Time in one turn of a shard for moving NPCs, in microseconds. It comes after everything else
         /// in the turn; NPCs for which it is too short are moved in the next.
         npc_turn_us: u64 = "250", Allowed::Range(1, 100_000);
+    }
+    TasksSection = "tasks" {
+        /// Methods that workers do, known before the first of them is there: until then their requests
+        /// wait. Others are known from when a worker says that it does them.
+        methods: Vec<String> = "[]", Allowed::List(METHODS_MAX as u32, "names");
     }
     ReactorSection = "reactor" {
         /// Longest time between two turns of a shard that has work, in microseconds.
@@ -636,6 +644,7 @@ pub(super) struct ConfigFile {
     pub(super) limits: LimitsSection,
     pub(super) session: SessionSection,
     pub(super) worlds: WorldsSection,
+    pub(super) tasks: TasksSection,
     pub(super) reactor: ReactorSection,
     pub(super) storage: StorageSection,
     pub(super) export: ExportSection,

@@ -5,6 +5,7 @@ use warren_core::authentication::Authentication;
 use warren_core::authorize::Policy;
 use warren_core::limits::Limits;
 use warren_core::rate::Rate;
+use warren_core::tasks::methods::TaskMethods;
 use warren_core::ticket::{TicketKey, TicketVerifier};
 use warren_net::reactor::{RateLimits, ReactorSettings, flash_policy_answer};
 use warren_storage::postgres::PostgresPlace;
@@ -125,6 +126,7 @@ fn every_key_can_be_set() {
         replay_messages_max = 32
         replay_bytes_max = 1025
         replay_links_max = 1027
+        tasks_per_partition_max = 1048
         log_wait_bytes_max = 1044
         replay_bytes_per_s = 27
         room_grace_ms = 19
@@ -133,6 +135,8 @@ fn every_key_can_be_set() {
         grace_ms = 33
         [worlds]
         npc_turn_us = 34
+        [tasks]
+        methods = ["combat.attack"]
         [reactor]
         turn_interval_us = 21
         receive_buffers = 32
@@ -174,6 +178,11 @@ fn every_key_can_be_set() {
             let mut defaults = AckDefaults::default();
             defaults.set("create", AckLevel::Durable).unwrap();
             defaults
+        },
+        task_methods: {
+            let mut methods = TaskMethods::default();
+            methods.add("combat.attack").unwrap();
+            methods
         },
         admin_listen: "127.0.0.2:1001".parse().unwrap(),
         admin_token_file: Some(PathBuf::from("/etc/warren/token")),
@@ -241,6 +250,7 @@ fn every_key_can_be_set() {
             replay_messages_max: 32,
             replay_bytes_max: 1025,
             replay_links_max: 1027,
+            tasks_per_partition_max: 1048,
             log_wait_bytes_max: 1044,
             replay_bytes_per_s: 27,
             room_grace_ms: 19,
@@ -485,25 +495,30 @@ fn wrong_ways_to_prove_who_one_is_are_refused() {
 
 #[test]
 fn rules_for_roles_and_methods_that_are_not_there_are_refused() {
-    let many: String = (0..30).map(|index| format!("\"r{index}\",")).collect();
+    let many: String = (0..28).map(|index| format!("\"r{index}\",")).collect();
     load(&format!("auth.roles = [{many}]")).unwrap();
     for (text, expected) in [
         (
             "auth.roles = [\"bard\", \"user\"]".to_owned(),
             "1:14: `auth.roles` is a list with `user`; allowed: roles that are not there already, \
-             as `user` and `admin` are",
+             as `user`, `admin` and `worker` are",
         ),
         (
             "auth.roles = [\"the bard\"]".to_owned(),
-            "1:14: `auth.roles` is a list with \"the bard\"; allowed: a list of at most 30 names",
+            "1:14: `auth.roles` is a list with \"the bard\"; allowed: a list of at most 28 names",
         ),
         (
             format!("auth.roles = [{many}\"one-more\"]"),
-            "1:14: `auth.roles` is a list of 31; allowed: a list of at most 30 names",
+            "1:14: `auth.roles` is a list of 29; allowed: a list of at most 28 names",
+        ),
+        (
+            "tasks.methods = [\"dance\", \"set\"]".to_owned(),
+            "1:17: `tasks.methods` is a list with `set`; allowed: methods that the server does not do \
+             itself",
         ),
         (
             "[methods.create]\nroles = [\"bard\"]".to_owned(),
-            "2:9: `methods.NAME.roles` is [\"bard\"] for `create`; allowed: `user`, `admin` and \
+            "2:9: `methods.NAME.roles` is [\"bard\"] for `create`; allowed: `user`, `admin`, `worker` and \
              the roles of `auth.roles`",
         ),
         (
@@ -669,6 +684,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         replay_messages_max: limits.replay_messages_max,
         replay_bytes_max: limits.replay_bytes_max,
         replay_links_max: limits.replay_links_max,
+        tasks_per_partition_max: limits.tasks_per_partition_max,
         log_wait_bytes_max: limits.log_wait_bytes_max,
         replay_bytes_per_s: limits.replay_alone.per_s,
         room_grace_ms: limits.room_grace_ns / 1_000_000,

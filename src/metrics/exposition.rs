@@ -145,6 +145,27 @@ pub(super) const SCALARS: &[Scalar] = &[
         "Changes not told to rooms: a queue was full, or it was too much at once",
         |turn| turn.shard.object_notices_dropped,
     ),
+    gauge("tasks_waiting", "Tasks that wait for a worker", |turn| turn.shard.tasks_waiting),
+    gauge("tasks_leased", "Tasks that workers have", |turn| turn.shard.tasks_out),
+    gauge("tasks_dead", "Tasks that nobody could do: they wait for the operator", |turn| {
+        turn.shard.tasks_dead
+    }),
+    gauge("task_workers", "Sessions that take tasks of this shard", |turn| turn.shard.task_workers),
+    counter("tasks_taken", "Requests that became tasks", |turn| turn.shard.tasks_taken),
+    counter("task_leases", "Times that a worker got a task", |turn| turn.shard.tasks_leased),
+    counter("tasks_done", "Tasks that were done", |turn| turn.shard.tasks_done),
+    counter("task_leases_lost", "Leases that ended before their tasks were done", |turn| {
+        turn.shard.tasks_lost
+    }),
+    counter("tasks_expired", "Tasks that no worker took in time", |turn| turn.shard.tasks_expired),
+    counter("tasks_died", "Tasks that were given up after their last attempt", |turn| {
+        turn.shard.tasks_dead_total
+    }),
+    counter(
+        "tasks_dead_dropped",
+        "Dead tasks that went because a partition had too many",
+        |turn| turn.shard.tasks_dead_dropped,
+    ),
     gauge("queued_events", "Events that wait in partition queues", |turn| turn.shard.queued_events),
     gauge("changed_objects", "Objects that changed and wait to be stored", |turn| {
         turn.shard.changed_objects

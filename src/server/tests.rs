@@ -8,6 +8,7 @@ use warren_core::acknowledgement::{AckDefaults, AckLevel};
 use warren_core::authentication::Authentication;
 use warren_core::authorize::Policy;
 use warren_core::rate::Rate;
+use warren_core::tasks::methods::TaskMethods;
 use warren_core::ticket::{TicketIssuer, TicketKey, TicketVerifier};
 use warren_net::gateway::websocket::UpgradeSettings;
 use warren_net::gateway::{GatewaySettings, Protocol};
@@ -107,6 +108,7 @@ detached_sessions_max = 1032
 replay_messages_max = 1033
 replay_bytes_max = 1034
 replay_links_max = 1040
+tasks_per_partition_max = 1047
 log_wait_bytes_max = 1043
 replay_bytes_per_s = 1039
 join_creates_rooms = false
@@ -114,6 +116,8 @@ join_creates_rooms = false
 grace_ms = 1035
 [worlds]
 npc_turn_us = 1045
+[tasks]
+methods = ["combat.attack"]
 [reactor]
 turn_interval_us = 1036
 receive_buffers = 32
@@ -226,6 +230,7 @@ fn a_shard_has_what_the_keys_say() {
         replay_messages_max: 1033,
         replay_bytes_max: 1034,
         replay_links_max: 1040,
+        tasks_per_partition_max: 1047,
         log_wait_bytes_max: 1043,
         replay_alone: Rate { per_s: 1039, burst: 10160 / 2 },
         resume_bytes_max: 10160 / 2,
@@ -248,6 +253,7 @@ fn a_shard_has_what_the_keys_say() {
         snapshot_interval_ns,
         has_log,
         ack_defaults,
+        task_methods,
         frame_bytes_max,
         heartbeat_ms,
         messages_per_s,
@@ -268,6 +274,9 @@ fn a_shard_has_what_the_keys_say() {
     let mut expected = AckDefaults::default();
     expected.set("set", AckLevel::Durable).unwrap();
     assert_eq!(ack_defaults, expected);
+    let mut expected = TaskMethods::default();
+    expected.add("combat.attack").unwrap();
+    assert_eq!(task_methods, expected);
     assert_eq!((frame_bytes_max, heartbeat_ms), (1001, 1002));
     assert_eq!((messages_per_s, bytes_per_s, login_ms), (1011, 1014, 1007));
 }

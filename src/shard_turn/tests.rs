@@ -57,6 +57,7 @@ fn settings(npc_turn_ns: u64) -> ShardSettings {
         snapshot_interval_ns: None,
         has_log: false,
         ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
+        task_methods: warren_core::tasks::methods::TaskMethods::default(),
         frame_bytes_max: 1 << 16,
         heartbeat_ms: 10_000,
         messages_per_s: 0,

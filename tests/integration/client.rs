@@ -88,6 +88,16 @@ impl Client {
         client
     }
 
+    /// The same at a server that may be gone.
+    pub(crate) fn try_log_in(address: SocketAddr, user: &str) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_nodelay(true).ok()?;
+        let mut client = Self::over(Stream::Plain(stream));
+        client.try_send(format!("{{\"msg\":\"login\",\"user\":\"{user}\"}}\n")).ok()?;
+        (client.try_json()?["status"] == 0).then_some(client)
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }

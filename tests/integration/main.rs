@@ -42,6 +42,7 @@ mod rooms;
 mod sandbox;
 mod server;
 mod syncs;
+mod tasks;
 mod tls;
 mod token_theft;
 mod websocket;

@@ -481,6 +481,7 @@ fn new_shard((plan, log): (&Plan, LogPlan), seed: HashSeed, shard: u16) -> Shard
         snapshot_interval_ns: Some(plan.step_ns_max),
         has_log: log.has_log,
         ack_defaults: log.defaults,
+        task_methods: warren_core::tasks::methods::TaskMethods::default(),
         frame_bytes_max: 1 << 16,
         heartbeat_ms: 10_000,
         messages_per_s: 200,

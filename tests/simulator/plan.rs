@@ -115,6 +115,7 @@ fn draw_limits(prng: &mut Prng) -> Limits {
         parked_bytes_max: draw(tiny.parked_bytes_max, production.parked_bytes_max),
         effects_bytes_max: draw(tiny.effects_bytes_max, production.effects_bytes_max),
         changed_objects_max: draw(tiny.changed_objects_max, production.changed_objects_max),
+        tasks_per_partition_max: production.tasks_per_partition_max,
         log_wait_bytes_max: production.log_wait_bytes_max,
         replay_messages_max: draw(tiny.replay_messages_max, production.replay_messages_max),
         replay_bytes_max: draw(tiny.replay_bytes_max, production.replay_bytes_max),

@@ -10,32 +10,43 @@ use crate::ids::ShardId;
 /// `+` allowed, `F` forbidden, `O` not-owner, `M` not-a-member, `U` unknown-object. Whoever owns a
 /// room or is an admin is no member of it here.
 const TABLE: &str = "
-           | server user | object of       | public room of        | secret room of
-           |             | others own admin| others mine own admin | others mine own admin
-    hello  | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
-    login  | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
-    resume | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
-    ping   | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
-    quit   | +      +    | +      +   +    | +      +    +   +     | +      +    +   +
-    time   | +      F    | F      F   F    | F      F    F   F     | U      F    F   F
-    create | +      F    | F      F   F    | F      F    F   F     | U      F    F   F
-    get    | +      F    | +      +   +    | +      +    +   +     | U      +    +   +
-    set    | +      F    | O      +   +    | O      O    +   +     | U      O    +   +
-    delete | +      F    | O      +   +    | O      O    +   +     | U      O    +   +
-    find   | +      F    | +      +   +    | +      +    +   +     | U      +    +   +
-    watch  | +      F    | +      +   +    | +      +    +   +     | U      +    +   +
-    unwatch| +      F    | +      +   +    | +      +    +   +     | U      +    +   +
-    join   | +      F    | F      F   F    | +      +    +   +     | +      +    +   +
-    leave  | +      F    | F      F   F    | M      +    M   M     | U      +    M   M
-    rooms  | +      F    | F      F   F    | +      +    +   +     | U      +    +   +
-    who    | +      F    | F      F   F    | +      +    +   +     | U      +    +   +
-    chat   | +      +    | F      F   F    | M      +    M   M     | U      +    M   M
-    emit   | +      +    | F      F   F    | M      +    M   M     | U      +    M   M
-    move   | +      F    | F      F   F    | M      +    M   M     | U      +    M   M
-    HEAR   | F      F    | +      +   +    | +      +    +   +     | U      +    +   +
-    NOTIFY | F      F    | F      F   F    | M      +    M   M     | U      +    M   M
-    LOCATE | F      F    | F      +   +    | F      F    F   F     | U      F    F   F
+           | server user | object of       | public room of        | secret room of  | task of
+           |             | others own admin| others mine own admin | others mine own admin | others own admin
+    hello  | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    login  | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    resume | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    ping   | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    quit   | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    time   | +      F    | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
+    create | +      F    | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
+    get    | +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    set    | +      F    | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
+    delete | +      F    | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
+    find   | +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    watch  | +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    unwatch| +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    join   | +      F    | F      F   F    | +      +    +   +     | +      +    +   +         | F      F   F
+    leave  | +      F    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    rooms  | +      F    | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
+    who    | +      F    | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
+    chat   | +      +    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    emit   | +      +    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    move   | +      F    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    work   | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    begin  | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    effect | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    extend | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    done   | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    fail   | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    release| F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    HEAR   | F      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    NOTIFY | F      F    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    LOCATE | F      F    | F      +   +    | F      F    F   F     | U      F    F   F         | F      F   F
+    ASK    | +      F    | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
 ";
+
+/// Roles that the rules of methods name, and that of tasks, for which there is no rule.
+const RULED: Roles = Roles::USER.with(Roles::ADMIN).with(Roles::WORKER).with(Roles::TASK);
 
 const EVERYONE: [&str; 5] = ["hello", "login", "resume", "ping", "quit"];
 
@@ -59,6 +70,10 @@ fn columns() -> Vec<(Target<'static>, bool)> {
         columns.push((room("ann", is_secret, false), false));
         columns.push((room("bob", is_secret, false), true));
     }
+    columns.extend(
+        [("bob", false), ("ann", false), ("bob", true)]
+            .map(|(owner, is_admin)| (Target::Task { owner }, is_admin)),
+    );
     columns
 }
 
@@ -70,6 +85,7 @@ fn rows() -> impl Iterator<Item = (&'static str, Verb, Vec<&'static str>)> {
             "HEAR" => Verb::Hear,
             "NOTIFY" => Verb::Notify,
             "LOCATE" => Verb::Locate,
+            "ASK" => Verb::Ask,
             method => Verb::Call(Method::from_name(method).unwrap()),
         };
         (name, verb, words.collect())
@@ -103,7 +119,7 @@ fn every_verb_with_every_target_is_as_in_the_table() {
             }
         }
     }
-    assert_eq!((methods, cells), (Method::COUNT, 2 * columns().len() * (Method::COUNT + 3)));
+    assert_eq!((methods, cells), (Method::COUNT, 2 * columns().len() * (Method::COUNT + 4)));
 }
 
 #[test]
@@ -117,6 +133,7 @@ fn strangers_may_do_what_everyone_may_and_nothing_else() {
                 Verb::Call(_) => assert_eq!(decided, Err(Reason::NotLoggedIn), "{name}"),
                 // Nobody's objects are not theirs.
                 Verb::Hear | Verb::Notify | Verb::Locate => {}
+                Verb::Ask => assert_eq!(decided, Err(Reason::NotLoggedIn)),
             }
         }
     }
@@ -139,7 +156,7 @@ fn who_has_no_role_of_the_rule_is_forbidden() {
     let policy = Policy::default();
     for (name, verb, _) in rows() {
         let Verb::Call(_) = verb else { continue };
-        for roles in [Roles::NONE, Roles::from_bits(!Roles::USER.with(Roles::ADMIN).to_bits())] {
+        for roles in [Roles::NONE, Roles::from_bits(!RULED.to_bits())] {
             for (target, _) in columns() {
                 let decided = policy.authorize(subject("ann", roles), verb, target);
                 let expected =
@@ -156,7 +173,7 @@ fn a_method_without_a_rule_is_forbidden() {
     let policy = Policy { rules: [Rule::Roles(Roles::NONE); Method::COUNT], ..Policy::default() };
     for (name, verb, _) in rows() {
         let Verb::Call(_) = verb else { continue };
-        let everything = subject("ann", Roles::from_bits(u32::MAX));
+        let everything = subject("ann", Roles::from_bits(!Roles::TASK.to_bits()));
         let decided = policy.authorize(everything, verb, Target::Server);
         assert_eq!(decided, Err(Reason::Forbidden), "{name}");
     }
@@ -188,14 +205,14 @@ fn a_rule_of_the_configuration_takes_the_place_of_the_built_in_one() {
     // Nobody at all.
     policy.set_rule("get", []).unwrap();
     let get = Verb::Call(Method::Get);
-    let all = Roles::from_bits(u32::MAX);
+    let all = Roles::from_bits(!Roles::TASK.to_bits());
     assert_eq!(policy.authorize(subject("ann", all), get, Target::Server), Err(Reason::Forbidden));
 }
 
 #[test]
 fn faults_of_a_policy_are_told() {
     let mut policy = Policy::default();
-    for taken in ["user", "admin"] {
+    for taken in ["user", "admin", "worker"] {
         assert_eq!(policy.add_role(taken), Err(PolicyFault::RoleTwice));
     }
     for name in ["bard"].into_iter().chain(["r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"]) {
@@ -206,7 +223,8 @@ fn faults_of_a_policy_are_told() {
         policy.add_role(&alloc::format!("role{index}")).unwrap();
     }
     assert_eq!(policy.add_role("one-more"), Err(PolicyFault::TooManyRoles));
-    assert_eq!(policy.role("role31"), Some(Roles::from_bits(1 << 31)));
+    // The highest bit is no role's: it is that of tasks.
+    assert_eq!(policy.role("role30"), Some(Roles::from_bits(1 << 30)));
     assert_eq!(policy.set_rule("dance", ["user"]), Err(PolicyFault::MethodUnknown));
     assert_eq!(policy.set_rule("get", ["users"]), Err(PolicyFault::RoleUnknown));
     for method in EVERYONE {
@@ -232,4 +250,32 @@ fn each_method_has_one_rule_and_its_own_name() {
         assert!(BUILT_IN[..index].iter().all(|(earlier, _)| earlier != method), "{method:?}");
         assert_eq!(Method::from_name(method.name()), Some(*method));
     }
+}
+
+#[test]
+fn a_worker_does_tasks_and_nothing_else() {
+    let policy = Policy::default();
+    let worker = subject("dwarf", Roles::WORKER);
+    for (name, verb, _) in rows() {
+        let decided = policy.authorize(worker, verb, Target::Server);
+        let is_worker_s = ["work", "begin", "effect", "extend", "done", "fail", "release"];
+        let may = EVERYONE.contains(&name) || is_worker_s.contains(&name);
+        assert_eq!(decided.is_ok(), may, "{name}");
+    }
+}
+
+/// What a task changes is anybody's, and rooms hear of it, whoever is in them. It writes no task.
+#[test]
+fn a_task_changes_what_it_has_to() {
+    let policy = Policy::default();
+    let task = subject("dwarf", Roles::WORKER.with(Roles::TASK));
+    let object = Target::Object { owner: "bob" };
+    let room = Target::Room { owner: "bob", is_secret: true, is_member: false };
+    for method in [Method::Set, Method::Delete] {
+        assert_eq!(policy.authorize(task, Verb::Call(method), object), Ok(()));
+        let other = Target::Task { owner: "bob" };
+        assert_eq!(policy.authorize(task, Verb::Call(method), other), Err(Reason::Forbidden));
+    }
+    assert_eq!(policy.authorize(task, Verb::Notify, room), Ok(()));
+    assert_eq!(policy.role("task"), None);
 }

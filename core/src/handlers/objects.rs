@@ -15,18 +15,25 @@ use crate::object::{
 };
 use crate::reason::Reason;
 use crate::room::LOBBY;
+use crate::tasks::record::KIND_TASK;
 use crate::world::WorldSettings;
 
-/// The id of a new object with this record, if the partition has room for it.
-pub(super) fn new_object(request: &Request<'_>, record: &[u8]) -> Result<ObjectId, Reason> {
+/// The id of a new object with this record, if the partition has room for it beside those that are among
+/// the effects already.
+pub(super) fn new_object(
+    request: &Request<'_>,
+    record: &[u8],
+    effects: &Effects,
+) -> Result<ObjectId, Reason> {
     let record = Message::from_checked(record);
     let share = Share::of_new(record.method());
     check_memory(request, share, request.partition.memory_bytes_of_new(record))?;
     let count_max = share.of(request.limits.objects_per_partition_max);
-    if request.partition.object_count() >= count_max {
+    let created = effects.created_count();
+    if request.partition.object_count() + created >= count_max {
         return Err(Reason::PartitionFull);
     }
-    request.partition.next_object().ok_or(Reason::PartitionFull)
+    request.partition.object_after_next(created as u64).ok_or(Reason::PartitionFull)
 }
 
 /// How much of a partition and of the shard something may fill. Anyone can put objects into the
@@ -80,8 +87,8 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
     let mut record = Vec::new();
     let mut fields = start_record(&mut record, kind, request.user);
     match kind {
-        // A user's object comes with the first login.
-        KIND_USER => return Err(Reason::FieldInvalid),
+        // A user's object comes with the first login, a task with a request.
+        KIND_USER | KIND_TASK => return Err(Reason::FieldInvalid),
         KIND_ROOM | KIND_WORLD => {
             let name = message.name("room")?;
             super::rooms::check_free(request.partition, name)?;
@@ -99,7 +106,7 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
         let record = Message::from_checked(&record);
         WorldSettings::check_record(record, record, request.limits)?;
     }
-    let object = new_object(request, &record)?;
+    let object = new_object(request, &record, effects)?;
     watches::notice_created(object, Message::from_checked(&record), effects);
     effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
     effects.reply(|reply| {

@@ -27,7 +27,7 @@ pub(super) fn login(request: &Request<'_>, effects: &mut Effects) -> Result<(), 
         None => {
             let mut record = Vec::new();
             start_record(&mut record, KIND_USER, user);
-            let object = super::objects::new_object(request, &record)?;
+            let object = super::objects::new_object(request, &record, effects)?;
             effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
             object
         }

@@ -43,7 +43,7 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
             let mut fields = start_record(&mut record, KIND_ROOM, user);
             fields.field("name", Value::Text(name));
             fields.field("transient", Value::Boolean(true));
-            let object = super::objects::new_object(request, &record)?;
+            let object = super::objects::new_object(request, &record, effects)?;
             effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
             (object, None)
         }

@@ -87,10 +87,20 @@ impl Shard {
     /// Keeps the reply until the delta batch that the event is about to make is durable.
     pub(super) fn keep_reply(&mut self, event: &QueuedEvent, effects: &Effects) {
         let group = event.header.partition.group();
+        self.keep_reply_to(event.header.origin, group, event.message(), effects.reply_message());
+    }
+
+    /// Keeps a reply until the delta batch that the group is about to get is durable.
+    pub(super) fn keep_reply_to(
+        &mut self,
+        origin: Origin,
+        group: GroupId,
+        request: Message<'_>,
+        own: Message<'_>,
+    ) {
         let sequence = Sequence(self.group_sequences[usize::from(group.0)] + 1);
-        let origin = event.header.origin;
         self.log_wait.push((group, sequence), Telling::Reply(origin), |buffer| {
-            write_reply(buffer, event.message(), origin.echoes_request, effects.reply_message());
+            write_reply(buffer, request, origin.echoes_request, own);
         });
     }
 

@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::Shard;
+use super::{Shard, WorkerStep};
 use crate::acknowledgement::AckLevel;
+use crate::authorize::Roles;
 use crate::delta::{Delta, DeltaBatch};
 use crate::effects::{Effect, Effects};
 use crate::event_queue::QueuedEvent;
@@ -18,12 +19,26 @@ impl Shard {
     /// Handles the next event of the queues, and says what it costs of the turn's budget of
     /// events; nothing if there is none.
     pub(super) fn run_next_event(&mut self, outputs: &mut ShardOutputs) -> Option<usize> {
-        let event = self.queue.pop()?;
+        let mut event = self.queue.pop()?;
         self.counters.events += 1;
         let mut effects = core::mem::take(&mut self.effects);
         match event.header.kind {
             EventKind::Request { level } => {
-                self.run_request(&event, level, &mut effects, outputs);
+                let method = Method::from_name(event.message().method());
+                let method = method.expect("it was routed by its method");
+                match method.worker_step() {
+                    None => self.run_request(&event, (method, level), &mut effects, outputs),
+                    Some(step) => {
+                        if step == WorkerStep::Done {
+                            // What comes of a task is the task's, whoever the worker is.
+                            event.header.roles = event.header.roles.with(Roles::TASK);
+                        }
+                        self.run_worker_step(&event, step, &mut effects, outputs);
+                    }
+                }
+            }
+            EventKind::Task { level } => {
+                self.run_task_request(&event, level, &mut effects, outputs);
             }
             EventKind::LeaveRoom { room } => {
                 self.run_leave_room(&event, room, &mut effects, outputs);
@@ -43,7 +58,7 @@ impl Shard {
     fn run_request(
         &mut self,
         event: &QueuedEvent,
-        level: AckLevel,
+        (method, level): (Method, AckLevel),
         effects: &mut Effects,
         outputs: &mut ShardOutputs,
     ) {
@@ -51,7 +66,6 @@ impl Shard {
         if let Err(reason) = self.check_level(level) {
             return self.post_refusal(header.origin, message, reason, outputs);
         }
-        let method = Method::from_name(message.method()).expect("it was routed by its method");
         effects.start(message.method());
         self.partition_mut(header.partition);
         let mut result = handle(method, &self.handler_request(event, outputs), effects);
@@ -213,7 +227,12 @@ impl Shard {
     }
 
     /// Makes the delta batch of an event that changed something.
-    fn record(&mut self, partition: PartitionId, deltas: Vec<Delta>, outputs: &mut ShardOutputs) {
+    pub(super) fn record(
+        &mut self,
+        partition: PartitionId,
+        deltas: Vec<Delta>,
+        outputs: &mut ShardOutputs,
+    ) {
         if deltas.is_empty() {
             return;
         }

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use super::reply::{write_refusal, write_reply};
 use super::{Shard, ShardSettings};
-use crate::acknowledgement::AckLevel;
+use crate::acknowledgement::{AckDefaults, AckLevel};
 use crate::authentication::Identity;
 use crate::authorize::{Roles, Subject, Target, Verb};
-use crate::handlers::{Method, Route, page_after, page_count};
-use crate::ids::{ConnectionId, PartitionId, SessionId, ShardId};
+use crate::handlers::{Method, Route, page_after, page_count, target_of_task};
+use crate::ids::{ConnectionId, ObjectId, PartitionId, SessionId, ShardId};
 use crate::limits::REFUSED_LOGINS_MAX;
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, MessageBuilder, REQUEST_FIELDS_MAX, Value};
@@ -108,9 +108,14 @@ impl Shard {
         message: Message<'_>,
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
-        let method = Method::from_name(message.method()).ok_or(Reason::UnknownMethod)?;
-        let subject = self.subject(session);
-        self.settings.policy.authorize(subject, Verb::Call(method), Target::Server)?;
+        let method = Method::from_name(message.method());
+        let verb = match method {
+            Some(method) => Verb::Call(method),
+            None if self.tasks.methods.get(message.method()).is_some() => Verb::Ask,
+            None => return Err(Reason::UnknownMethod),
+        };
+        self.settings.policy.authorize(self.subject(session), verb, Target::Server)?;
+        let Some(method) = method else { return self.ask(session, message, outputs) };
         let Some(session) = session else {
             return match method {
                 Method::Login => self.log_in(connection, message, outputs),
@@ -123,6 +128,10 @@ impl Shard {
         match method.route(message, user_partition)? {
             Route::Here if matches!(method, Method::Login | Method::Resume) => {
                 Err(Reason::AlreadyLoggedIn)
+            }
+            Route::Here if method == Method::Work => {
+                self.start_work(session, message, outputs)?;
+                self.answer(method, connection, message, outputs)
             }
             Route::Here if method == Method::Move => {
                 self.take_move_message(session, message, outputs)
@@ -151,6 +160,34 @@ impl Shard {
                 Ok(())
             }
         }
+    }
+
+    /// A request of a method that the server does not do itself: a worker may.
+    fn ask(
+        &mut self,
+        session: Option<SessionId>,
+        message: Message<'_>,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        let session = session.ok_or(Reason::NotLoggedIn)?;
+        let level = AckDefaults::level_of_task(message)?;
+        let target = target_of_task(message)?;
+        let id = if self.hearing.is_kept() { id_of(message, self.settings.seed) } else { None };
+        if let Some(id) = id
+            && self.is_repeat(session, id)
+        {
+            return Ok(());
+        }
+        let open = self.sessions.get_mut(session).expect("who asks is there");
+        let partition = target.map_or(open.user_partition, ObjectId::partition);
+        if let Some(id) = id {
+            open.requests.asked(id, open.connection_number);
+        }
+        let origin = self.origin(session);
+        self.count_unanswered(origin.connection);
+        let kind = EventKind::Task { level };
+        self.post_event(partition, kind, origin, message.as_bytes(), outputs);
+        Ok(())
     }
 
     pub(super) fn subject(&self, session: Option<SessionId>) -> Subject<'_> {
@@ -337,7 +374,7 @@ impl Shard {
                 effects.reply(|reply| reply.field("time_ms", Value::Integer(time_ms)));
                 if method == Method::Ping { self.note_heard(connection, message) } else { Ok(()) }
             }
-            Method::Quit => Ok(()),
+            Method::Quit | Method::Work => Ok(()),
             _ => panic!("{method:?} is answered by a partition"),
         };
         if result.is_ok() {

@@ -51,6 +51,7 @@ impl Shard {
         record: &[u8],
     ) -> Result<(), RestoreError> {
         self.now = now;
+        self.begin_restoring_tasks();
         self.check_created(object, version, record)?;
         let (id, record) = (object, record.to_vec());
         let delta = Delta::ObjectCreated { object: object.0, version, record };
@@ -105,6 +106,7 @@ impl Shard {
     /// [`RestoreError`]: the log and what is stored are not of one state, and this shard's is none.
     pub fn replay_stored(&mut self, now: Now, batch: &DeltaBatch) -> Result<(), RestoreError> {
         self.now = now;
+        self.begin_restoring_tasks();
         let group = batch.group_id();
         if usize::from(group.0) >= GROUP_COUNT {
             return Err(RestoreError::GroupUnknown);
@@ -157,6 +159,7 @@ impl Shard {
             let next = restoring.next_addresses.get(&partition.id()).copied();
             partition.skip_addresses(next.unwrap_or(first_address));
         }
+        self.tasks_restored();
         if let Some(changed) = self.changed.as_mut() {
             changed.sort_tombstones();
             let now_ns = self.now.monotonic_ns;

@@ -275,6 +275,7 @@ impl Shard {
             self.waiting_logins.remove(place);
         }
         let Some(id) = closed.session else { return };
+        self.end_work(id, outputs);
         let session = self.sessions.get(id).expect("a connection's session exists");
         if !session.is_open() {
             // It is in no room and watches nothing yet. Its end answers what the partition says.
@@ -360,6 +361,7 @@ impl Shard {
             let kind = EventKind::LeaveRoom { room };
             self.post_event(room.partition(), kind, origin, &[], outputs);
         }
+        self.end_work(id, outputs);
         self.end_watches(origin, outputs);
         self.post_event(user_partition, EventKind::LogOut, origin, &[], outputs);
         self.forget_session(id);

@@ -36,6 +36,7 @@ mod pages;
 mod refusals;
 mod sessions;
 mod snapshots;
+mod tasks;
 mod worlds;
 
 const SNAPSHOT_INTERVAL_NS: u64 = 5_000_000_000;
@@ -252,6 +253,7 @@ fn settings(limits: Limits) -> ShardSettings {
         snapshot_interval_ns: Some(SNAPSHOT_INTERVAL_NS),
         has_log: false,
         ack_defaults: AckDefaults::default(),
+        task_methods: TaskMethods::default(),
     }
 }
 

@@ -57,6 +57,7 @@ fn shard() -> Shard {
         snapshot_interval_ns: Some(0),
         has_log: false,
         ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
+        task_methods: warren_core::tasks::methods::TaskMethods::default(),
         frame_bytes_max: 65_536,
         heartbeat_ms: 10_000,
         messages_per_s: 200,
@@ -132,7 +133,8 @@ fn what_was_written_comes_back_from_all_ends_of_the_object_space() {
     assert!(object(id(0, 1)).is_none());
     assert_eq!(object(id(63, 7)).unwrap().version(), 9);
     assert_eq!(object(id(65535, 3)).unwrap().record().as_bytes(), c);
-    let next = |partition| shard.partition(PartitionId(partition)).unwrap().next_object().unwrap();
+    let next =
+        |partition| shard.partition(PartitionId(partition)).unwrap().object_after_next(0).unwrap();
     assert_eq!([next(0), next(64), next(65535)], [id(0, 2), id(64, 3), id(65535, 4)]);
 }
 
@@ -142,7 +144,7 @@ fn each_crash_passes_over_addresses_once() {
     let a = record("a");
     let next = |store: &StateStore, partition| {
         let (shard, _) = restored(store).unwrap();
-        shard.partition(PartitionId(partition)).and_then(|p| p.next_object())
+        shard.partition(PartitionId(partition)).and_then(|p| p.object_after_next(0))
     };
     folder.begun().write(&batch(0, 5, &[(id(0, 1), Some((1, &a)))])).unwrap();
     let (store, opened) = folder.open();
@@ -385,7 +387,7 @@ fn a_replay_goes_on_where_each_row_is() {
     assert_eq!(partition.object(id(0, 1)).unwrap().version(), 3);
     assert_eq!(partition.object(id(0, 2)).unwrap().version(), 1);
     // Both were given away before the crash.
-    assert_eq!(partition.next_object(), Some(id(0, 2 + CRASH_ADDRESSES)));
+    assert_eq!(partition.object_after_next(0), Some(id(0, 2 + CRASH_ADDRESSES)));
 }
 
 #[test]

@@ -133,6 +133,7 @@ pub(super) fn settings() -> ShardSettings {
         snapshot_interval_ns: None,
         has_log: false,
         ack_defaults: warren_core::acknowledgement::AckDefaults::default(),
+        task_methods: warren_core::tasks::methods::TaskMethods::default(),
         frame_bytes_max: 65_536,
         heartbeat_ms: 10_000,
         messages_per_s: 200,

@@ -28,7 +28,10 @@ fn world() -> World {
     let keys = vec![TicketKey::of(&issuer())];
     let verifier = TicketVerifier::new(keys, "warren", 0);
     let authentication = Authentication::Tickets(verifier);
-    world.shard = Shard::new(ShardSettings { authentication, ..settings(Limits::PRODUCTION) });
+    let mut task_methods = TaskMethods::default();
+    task_methods.add("hit").unwrap();
+    let settings = settings(Limits::PRODUCTION);
+    world.shard = Shard::new(ShardSettings { authentication, task_methods, ..settings });
     world.run("0 open");
     for (connection, user, roles) in [
         (1, "ann", None),
@@ -46,6 +49,7 @@ fn world() -> World {
         "2 join room=hidden",
         "2 create kind=lamp partition=9 room=hidden",
         "2 leave room=hidden",
+        "2 hit target=9.1",
     ] {
         assert!(!world.run(line).contains("error"), "{line}");
     }
@@ -108,6 +112,18 @@ fn every_request_of_everybody_is_answered_as_in_the_table() {
             "not-logged-in unknown-recipient not-a-member + not-a-member forbidden",
         ),
         ("leave room=hidden", "not-logged-in unknown-room not-a-member + not-a-member forbidden"),
+        // Whoever may ask is told what is wrong with it.
+        (
+            "hit token=1",
+            "not-logged-in reserved-field reserved-field reserved-field reserved-field forbidden",
+        ),
+        // bob has asked for a task.
+        ("get object=9.2", "not-logged-in unknown-object + unknown-object + forbidden"),
+        ("watch object=9.2", "not-logged-in unknown-object + unknown-object + forbidden"),
+        ("set object=9.2 x=1", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),
+        ("delete object=9.2", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),
+        ("work methods=hit", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),
+        ("done task=9.2", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),
         // The name of a secret room is what opens it.
         ("join room=hidden", "not-logged-in + + already-member + forbidden"),
     ];

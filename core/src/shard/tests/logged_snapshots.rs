@@ -163,7 +163,8 @@ fn what_is_replayed_goes_on_behind_what_was_given_away() {
         shard.replay_stored(now, &create(sequence, object)).unwrap();
     }
     shard.restored(Address::new(50).unwrap()).unwrap();
-    let next = |partition| shard.partition(PartitionId(partition)).unwrap().next_object().unwrap();
+    let next =
+        |partition| shard.partition(PartitionId(partition)).unwrap().object_after_next(0).unwrap();
     assert_eq!([next(9), next(10), next(11)], [id(9, 1000), id(10, 50), id(11, 71)]);
 }
 

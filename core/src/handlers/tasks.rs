@@ -1,0 +1,170 @@
+//! Tasks: what a request of a worker's method becomes, and what a worker may have a task do.
+
+use alloc::vec::Vec;
+
+use super::{Method, Request, Route, handle, objects};
+use crate::acknowledgement::AckLevel;
+use crate::delta::Delta;
+use crate::effects::{Effect, Effects};
+use crate::ids::{ObjectId, PartitionId};
+use crate::mesh::EventHeader;
+use crate::message::{Message, MessageBuilder, Value};
+use crate::name::is_reserved;
+use crate::object::{is_room_kind, start_record};
+use crate::reason::Reason;
+use crate::room::LOBBY;
+use crate::tasks::methods::TaskMethod;
+use crate::tasks::record::{
+    FIELD_DEADLINE, FIELD_DURABLE, FIELD_KEY, FIELD_LIMIT, FIELD_METHOD, FIELD_ORDERED,
+    FIELD_PRIORITY, FIELD_REQUEST, FIELD_STATE, FIELD_TARGET, KIND_TASK, TaskState,
+};
+
+/// What a worker is told of a task beside the request's own fields, and so no request of a worker's method
+/// has.
+const TOLD: [&str; 8] =
+    ["task", "token", "method", "user", "attempt", "limit_ms", "target_version", "target_record"];
+
+/// The object that a request is about: in its partition it becomes a task.
+pub(crate) fn target_of_task(message: Message<'_>) -> Result<Option<ObjectId>, Reason> {
+    let named = message.get("target").or_else(|| message.get("object"));
+    named.map(|target| target.as_object().ok_or(Reason::FieldInvalid)).transpose()
+}
+
+/// Makes the task that the request asks for, and says which it is.
+pub(crate) fn new_task(
+    request: &Request<'_>,
+    (method, level): (TaskMethod, AckLevel),
+    effects: &mut Effects,
+) -> Result<ObjectId, Reason> {
+    let message = request.message;
+    if message.fields().any(|(name, _)| TOLD.contains(&name)) {
+        return Err(Reason::ReservedField);
+    }
+    let mut record = Vec::new();
+    let mut fields = start_record(&mut record, KIND_TASK, request.user);
+    fields.field(FIELD_METHOD, Value::Text(message.method()));
+    fields.field(FIELD_STATE, Value::Text(TaskState::Ready.word()));
+    fields.field(FIELD_PRIORITY, Value::Integer(method.priority.into()));
+    fields.field(FIELD_LIMIT, Value::Integer(method.limit_ms as i64));
+    if method.deadline_ms > 0 {
+        let deadline_ms = request.wall_ms.saturating_add(method.deadline_ms);
+        fields.field(FIELD_DEADLINE, Value::Integer(deadline_ms as i64));
+    }
+    if let Some(target) = target_of_task(message)? {
+        fields.field(FIELD_TARGET, Value::Object(target));
+    }
+    if let Some(key) = message.get("key") {
+        fields.field(FIELD_KEY, key);
+    }
+    if method.is_ordered {
+        fields.field(FIELD_ORDERED, Value::Boolean(true));
+    }
+    if level == AckLevel::Durable {
+        fields.field(FIELD_DURABLE, Value::Boolean(true));
+    }
+    fields.field(FIELD_REQUEST, Value::Bytes(message.as_bytes()));
+    if record.len() > request.limits.object_bytes_max {
+        return Err(Reason::ObjectTooLarge);
+    }
+    let object = objects::new_object(request, &record, effects)?;
+    effects.change(Delta::ObjectCreated { object: object.0, version: 1, record });
+    Ok(object)
+}
+
+/// The effect that a worker's message says, packed as the request that it stands for; it has to be one
+/// that can be carried out together with those that are staged.
+pub(crate) fn check_effect(
+    request: &Request<'_>,
+    partition: PartitionId,
+    staged: &[u8],
+) -> Result<Vec<u8>, Reason> {
+    let message = request.message;
+    let method = Method::from_name(message.name("do")?).ok_or(Reason::FieldInvalid)?;
+    let mut effect = Vec::with_capacity(message.as_bytes().len());
+    let mut fields = MessageBuilder::new(&mut effect, method.name());
+    for (name, value) in message.fields() {
+        if !matches!(name, "id" | "ack" | "task" | "token" | "do") {
+            fields.field(name, value);
+        }
+    }
+    let checked = Message::from_checked(&effect);
+    match method {
+        Method::Emit => {
+            if checked.name("to")? == LOBBY {
+                return Err(Reason::Lobby);
+            }
+            checked.name("event")?;
+        }
+        Method::Create | Method::Set | Method::Delete => {
+            if method.route(checked, partition)? != Route::Partition(partition) {
+                return Err(Reason::OtherPartition);
+            }
+        }
+        _ => return Err(Reason::FieldInvalid),
+    }
+    // Each is carried out on what is there before all of them.
+    let object = checked.get("object");
+    let clashes = |other: Message<'_>| {
+        let is_same = object.is_some() && method != Method::Emit && other.get("object") == object;
+        is_same || makes_room(other) && makes_room(checked)
+    };
+    if effects_of(staged).any(clashes) {
+        return Err(Reason::FieldInvalid);
+    }
+    Ok(effect)
+}
+
+fn makes_room(effect: Message<'_>) -> bool {
+    let kind = effect.get("kind").and_then(Value::as_text);
+    effect.method() == Method::Create.name() && kind.is_some_and(is_room_kind)
+}
+
+/// Staged effects: packed messages, each behind its length.
+fn effects_of(staged: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    let mut rest = staged;
+    core::iter::from_fn(move || {
+        let (length, behind) = rest.split_first_chunk::<4>()?;
+        let (effect, behind) = behind.split_at(u32::from_le_bytes(*length) as usize);
+        rest = behind;
+        Some(Message::from_checked(effect))
+    })
+}
+
+/// Carries out what was staged for a task, with the rights that the request has for that.
+pub(crate) fn run_effects(
+    request: &Request<'_>,
+    staged: &[u8],
+    effects: &mut Effects,
+) -> Result<(), Reason> {
+    let user_partition = request.header.partition;
+    let header = EventHeader { user_partition, ..*request.header };
+    for effect in effects_of(staged) {
+        let method = Method::from_name(effect.method()).expect("it was checked");
+        if method == Method::Emit {
+            emit(request.user, effect, effects)?;
+            continue;
+        }
+        let request = Request { header: &header, message: effect, ..*request };
+        handle(method, &request, effects)?;
+    }
+    Ok(())
+}
+
+/// A room's members hear an event of the task. The room may be anywhere, so it is told like a notice.
+fn emit(user: &str, effect: Message<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let (to, event) = (effect.name("to")?, effect.name("event")?);
+    let own = || effect.fields().filter(|(name, _)| !matches!(*name, "to" | "event"));
+    if own().any(|(name, _)| is_reserved(name)) {
+        return Err(Reason::ReservedField);
+    }
+    let message = effects.build(Method::Emit.name(), |message| {
+        message.field("room", Value::Text(to));
+        message.field("from", Value::Text(user));
+        message.field("event", Value::Text(event));
+        for (name, value) in own() {
+            message.field(name, value);
+        }
+    });
+    effects.list.push(Effect::Notice { home: PartitionId::of_name(to), message });
+    Ok(())
+}

@@ -1,0 +1,440 @@
+//! Tasks: what a request becomes that no handler of the server does, who takes it, and what comes of it.
+//! Where tasks stand and whose turn it is: `tasks.rs`.
+
+use alloc::vec::Vec;
+
+use super::Shard;
+use crate::acknowledgement::AckLevel;
+use crate::delta::Delta;
+use crate::effects::Effects;
+use crate::event_queue::QueuedEvent;
+use crate::handlers::new_task;
+use crate::hashing::{HashMap, HashSeed};
+use crate::ids::{ObjectId, PartitionId, SessionId};
+use crate::limits::TURN_OUTPUT_BYTES_MAX;
+use crate::mesh::{MeshMessage, Origin};
+use crate::message::{Message, MessageBuilder, Value};
+use crate::object::Object;
+use crate::reason::Reason;
+use crate::tasks::methods::{TaskMethod, TaskMethods};
+use crate::tasks::record::{
+    FIELD_ATTEMPT, FIELD_BEGUN, FIELD_ERROR, FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL,
+    FIELD_WORKER, KIND_TASK, TaskRecord, TaskState,
+};
+use crate::tasks::workers::Workers;
+use crate::tasks::{Due, TaskIndex};
+use crate::turn::{ShardOutputs, Span};
+
+/// When a lease is tried again for which the way to the worker was full, in nanoseconds.
+const LEASE_RETRY_NS: u64 = 1_000_000;
+/// Leases and ends of one turn.
+const STEPS_PER_TURN_MAX: usize = 1024;
+/// How long a task waits after its first failed attempt, in milliseconds: twice as long after each other.
+const BACKOFF_MS: u64 = 1000;
+const BACKOFF_MS_MAX: u64 = 60_000;
+/// Dead tasks that a partition keeps; with one more the oldest goes.
+const DEAD_MAX: u64 = 1024;
+
+/// What a shard has for tasks.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    pub(super) index: TaskIndex,
+    pub(super) methods: TaskMethods,
+    pub(super) workers: Workers,
+    /// By task, the effects that its worker has said: packed messages, each behind its length.
+    pub(super) staged: HashMap<ObjectId, Vec<u8>>,
+    pub(super) staged_bytes: usize,
+    /// Whom to answer when a task is done. Nobody of an earlier start: sessions do not outlive it.
+    pub(super) askers: HashMap<ObjectId, Origin>,
+    /// There may be a task for a worker.
+    pub(super) may_lease: bool,
+    /// The way to a worker was full.
+    retry_ns: Option<u64>,
+    /// The index is made when a start has brought everything back: rows are of different moments.
+    is_restoring: bool,
+}
+
+/// What becomes of a request of a worker's method.
+enum Taken {
+    /// A task of its own.
+    New(ObjectId),
+    /// The task of the same key, which is done.
+    Done(ObjectId),
+}
+
+impl Tasks {
+    pub(super) fn new(methods: TaskMethods, seed: HashSeed) -> Self {
+        Self {
+            index: TaskIndex::new(seed),
+            methods,
+            workers: Workers::new(seed),
+            staged: HashMap::with_hasher(seed),
+            staged_bytes: 0,
+            askers: HashMap::with_hasher(seed),
+            may_lease: false,
+            retry_ns: None,
+            is_restoring: false,
+        }
+    }
+
+    pub(super) fn has_work(&self, now_ns: u64) -> bool {
+        let is_due = self.index.next_due_ns().is_some_and(|due_ns| due_ns <= now_ns);
+        is_due || self.may_lease && self.retry_ns.is_none_or(|retry_ns| retry_ns <= now_ns)
+    }
+
+    pub(super) fn next_deadline_ns(&self) -> Option<u64> {
+        [self.index.next_due_ns(), self.retry_ns].into_iter().flatten().min()
+    }
+
+    fn unstage(&mut self, task: ObjectId) {
+        if let Some(effects) = self.staged.remove(&task) {
+            self.staged_bytes -= effects.len();
+        }
+    }
+}
+
+impl Shard {
+    /// A start brings state back: tasks are looked at when all of it is there.
+    pub(super) fn begin_restoring_tasks(&mut self) {
+        self.tasks.is_restoring = true;
+    }
+
+    /// All is back.
+    pub(super) fn tasks_restored(&mut self) {
+        self.tasks.is_restoring = false;
+        let now = self.now;
+        let all = || self.partitions.iter().flatten().flat_map(|partition| partition.tasks());
+        let is_leased = |task: &Object| {
+            TaskRecord::of(task).is_some_and(|record| record.state() == TaskState::Leased)
+        };
+        // First those that have what others wait for.
+        let leased = all().filter(|(_, task)| is_leased(task));
+        for (id, task) in leased.chain(all().filter(|(_, task)| !is_leased(task))) {
+            self.tasks.index.note(id, Some(task), now);
+        }
+        self.tasks.index.begin_leases(now.monotonic_ns);
+    }
+
+    /// A task was made, has changed or is gone.
+    pub(super) fn note_task(&mut self, id: ObjectId) {
+        if self.tasks.is_restoring {
+            return;
+        }
+        let partition = self.partitions[usize::from(id.partition().0)].as_deref();
+        let object = partition.and_then(|partition| partition.object(id));
+        let record = object.and_then(TaskRecord::of);
+        let is_leased = record.is_some_and(|record| record.state() == TaskState::Leased);
+        self.tasks.index.note(id, object, self.now);
+        if !is_leased {
+            self.tasks.workers.returned(id);
+            self.tasks.unstage(id);
+        }
+        self.tasks.may_lease = true;
+    }
+
+    /// Whether the delta is of a task.
+    pub(super) fn changed_task(&self, delta: &Delta) -> Option<ObjectId> {
+        match delta {
+            Delta::ObjectCreated { object, record: packed, .. }
+            | Delta::ObjectChanged { object, changes: packed, .. } => {
+                let is_task = Message::from_checked(packed).method() == KIND_TASK;
+                is_task.then_some(ObjectId(*object))
+            }
+            Delta::ObjectDeleted { object } => {
+                self.tasks.index.has(ObjectId(*object)).then_some(ObjectId(*object))
+            }
+            _ => None,
+        }
+    }
+
+    /// A request of a method that workers do becomes a task of its partition. It is answered when that is
+    /// done.
+    pub(super) fn run_task_request(
+        &mut self,
+        event: &QueuedEvent,
+        level: AckLevel,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
+        effects.start(event.message().method());
+        self.partition_mut(event.header.partition);
+        match self.take_task(event, level, effects, outputs) {
+            Ok(Taken::New(task)) => {
+                self.counters.tasks_taken += 1;
+                self.tasks.askers.insert(task, event.header.origin);
+                self.commit(event, effects, outputs);
+            }
+            Ok(Taken::Done(done)) => {
+                let partition = self.partition(done.partition()).expect("it is there");
+                let record = partition.object(done).and_then(TaskRecord::of);
+                let reply =
+                    record.and_then(TaskRecord::reply).map(|reply| reply.as_bytes().to_vec());
+                let reply = reply.expect("a task that is done has its answer");
+                let reply = Message::from_checked(&reply);
+                self.post_reply(event.header.origin, event.message(), reply, outputs);
+            }
+            Err(reason) => {
+                self.post_refusal(event.header.origin, event.message(), reason, outputs);
+            }
+        }
+    }
+
+    fn take_task(
+        &mut self,
+        event: &QueuedEvent,
+        level: AckLevel,
+        effects: &mut Effects,
+        outputs: &ShardOutputs,
+    ) -> Result<Taken, Reason> {
+        self.check_level(level)?;
+        let (message, partition) = (event.message(), event.header.partition);
+        let method = self.tasks.methods.get(message.method()).ok_or(Reason::UnknownMethod)?;
+        if let Some(key) = message.get("key") {
+            let key = key.as_text().filter(|key| key.len() <= 64).ok_or(Reason::FieldInvalid)?;
+            if let Some(first) = self.tasks.index.by_key(partition, event.user(), key) {
+                let known = self.partition(partition).and_then(|known| known.object(first));
+                let record = known.and_then(TaskRecord::of).expect("what has a key is there");
+                return match record.state() {
+                    TaskState::Done => Ok(Taken::Done(first)),
+                    _ => Err(Reason::TaskPending),
+                };
+            }
+        }
+        let open = self.tasks.index.counts_of(partition).open();
+        if open >= self.settings.limits.tasks_per_partition_max as u64 {
+            return Err(Reason::QueueFull);
+        }
+        if self.is_storage_behind() || self.is_log_behind {
+            return Err(Reason::Busy);
+        }
+        let request = self.handler_request(event, outputs);
+        new_task(&request, (method, level), effects).map(Taken::New)
+    }
+
+    pub(super) fn task(&self, id: ObjectId) -> (&Object, TaskRecord<'_>) {
+        let partition = self.partition(id.partition()).expect("a task is somewhere");
+        let object = partition.object(id).expect("the task is there");
+        (object, TaskRecord::of(object).expect("it is a task"))
+    }
+
+    /// The delta by which these fields of a task change.
+    pub(super) fn task_delta(&self, id: ObjectId, fields: &[(&str, Value<'_>)]) -> Delta {
+        let version = self.task(id).0.version() + 1;
+        let mut changes = Vec::new();
+        let mut builder = MessageBuilder::new(&mut changes, KIND_TASK);
+        for (name, value) in fields {
+            builder.field(name, *value);
+        }
+        Delta::ObjectChanged { object: id.0, version, changes }
+    }
+
+    /// Changes a task without anybody's request.
+    fn change_task(&mut self, id: ObjectId, delta: Delta, outputs: &mut ShardOutputs) {
+        self.apply(id.partition(), &delta);
+        self.record(id.partition(), alloc::vec![delta], outputs);
+    }
+
+    /// The task waits again, for so long at least.
+    pub(super) fn returned_delta(
+        &self,
+        id: ObjectId,
+        delay_ms: u64,
+        more: &[(&str, Value<'_>)],
+    ) -> Delta {
+        let until_ms = if delay_ms == 0 { 0 } else { self.now.wall_ms + delay_ms };
+        let mut fields = alloc::vec![
+            (FIELD_STATE, Value::Text(TaskState::Ready.word())),
+            (FIELD_UNTIL, Value::Integer(until_ms as i64)),
+            (FIELD_BEGUN, Value::Null),
+            (FIELD_LEASE, Value::Null),
+            (FIELD_WORKER, Value::Null),
+        ];
+        fields.extend_from_slice(more);
+        self.task_delta(id, &fields)
+    }
+
+    /// What becomes of a task whose attempt failed, and whether that was its last.
+    pub(super) fn failed_delta(
+        &self,
+        id: ObjectId,
+        (attempt, retries): (u64, bool),
+        text: &str,
+    ) -> (Delta, bool) {
+        let record = self.task(id).1;
+        let method = self.tasks.methods.get(record.method()).unwrap_or(TaskMethod::DEFAULT);
+        let attempts = (FIELD_ATTEMPT, Value::Integer(attempt as i64));
+        let error = (FIELD_ERROR, Value::Text(text));
+        if retries && attempt < method.attempts_max {
+            let doubled = BACKOFF_MS.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+            let delta = self.returned_delta(id, doubled.min(BACKOFF_MS_MAX), &[attempts, error]);
+            return (delta, false);
+        }
+        let fields = [
+            (FIELD_STATE, Value::Text(TaskState::Dead.word())),
+            attempts,
+            error,
+            (FIELD_BEGUN, Value::Null),
+            (FIELD_LEASE, Value::Null),
+            (FIELD_WORKER, Value::Null),
+        ];
+        (self.task_delta(id, &fields), true)
+    }
+
+    /// A partition keeps so many dead tasks: the oldest go.
+    pub(super) fn bury_dead(&mut self, partition: PartitionId, outputs: &mut ShardOutputs) {
+        self.counters.tasks_dead_total += 1;
+        if self.tasks.index.counts_of(partition).dead <= DEAD_MAX {
+            return;
+        }
+        let known = self.partition(partition).expect("a task is somewhere");
+        let oldest = known.tasks().find(|(_, task)| {
+            TaskRecord::of(task).is_some_and(|task| task.state() == TaskState::Dead)
+        });
+        if let Some((id, _)) = oldest {
+            self.counters.tasks_dead_dropped += 1;
+            self.change_task(id, Delta::ObjectDeleted { object: id.0 }, outputs);
+        }
+    }
+
+    /// Whoever asked for the task hears that it is not done.
+    pub(super) fn answer_failed(
+        &mut self,
+        id: ObjectId,
+        reason: Reason,
+        outputs: &mut ShardOutputs,
+    ) {
+        let Some(asker) = self.tasks.askers.remove(&id) else { return };
+        let record = self.task(id).1;
+        let request = record.request().as_bytes().to_vec();
+        self.post_refusal(asker, Message::from_checked(&request), reason, outputs);
+    }
+
+    /// Ends leases whose time is over, gives up what nobody took, and leases what workers can take.
+    pub(super) fn run_tasks(&mut self, outputs: &mut ShardOutputs) {
+        let now_ns = self.now.monotonic_ns;
+        let mut steps_left = STEPS_PER_TURN_MAX;
+        // Also what only waited for its time is ready then.
+        self.tasks.may_lease |= self.tasks.index.next_due_ns().is_some_and(|due| due <= now_ns);
+        while steps_left > 0
+            && let Some((id, due)) = self.tasks.index.pop_due(now_ns)
+        {
+            steps_left -= 1;
+            match due {
+                Due::LeaseOver => self.lose_lease(id, outputs),
+                Due::Forgotten => {
+                    self.change_task(id, Delta::ObjectDeleted { object: id.0 }, outputs);
+                }
+                Due::Expired => {
+                    self.counters.tasks_expired += 1;
+                    self.answer_failed(id, Reason::TaskExpired, outputs);
+                    self.change_task(id, Delta::ObjectDeleted { object: id.0 }, outputs);
+                }
+            }
+        }
+        if self.tasks.retry_ns.is_some_and(|retry_ns| retry_ns <= now_ns) {
+            self.tasks.retry_ns = None;
+        }
+        let staged_bytes = outputs.size_bytes();
+        let puts_out_much =
+            |outputs: &ShardOutputs| outputs.size_bytes() - staged_bytes > TURN_OUTPUT_BYTES_MAX;
+        while self.tasks.may_lease
+            && self.tasks.retry_ns.is_none()
+            && steps_left > 0
+            && !puts_out_much(outputs)
+        {
+            steps_left -= 1;
+            self.lease_next(outputs);
+        }
+    }
+
+    /// The worker is gone, or too late.
+    pub(super) fn lose_lease(&mut self, id: ObjectId, outputs: &mut ShardOutputs) {
+        let record = self.task(id).1;
+        let (attempt, has_begun) = (record.number(FIELD_ATTEMPT), record.is_set(FIELD_BEGUN));
+        self.counters.tasks_lost += 1;
+        let (delta, dies) = if has_begun {
+            self.failed_delta(id, (attempt, true), "the worker was lost")
+        } else {
+            (self.returned_delta(id, 0, &[]), false)
+        };
+        if dies {
+            self.answer_failed(id, Reason::TaskFailed, outputs);
+        }
+        self.change_task(id, delta, outputs);
+        if dies {
+            self.bury_dead(id.partition(), outputs);
+        }
+    }
+
+    fn lease_next(&mut self, outputs: &mut ShardOutputs) {
+        let now_ns = self.now.monotonic_ns;
+        let Tasks { index, workers, .. } = &mut self.tasks;
+        let Some((session, id)) = workers.find(|worker| index.next(&worker.methods, now_ns)) else {
+            self.tasks.may_lease = false;
+            return;
+        };
+        let way = self.staging(outputs).check_shard(session.shard);
+        if way.is_err() || self.is_storage_behind() || self.is_log_behind {
+            self.tasks.retry_ns = Some(now_ns + LEASE_RETRY_NS);
+            return;
+        }
+        let (object, record) = self.task(id);
+        let token = object.version() as i64 + 1;
+        let until_ms = (self.now.wall_ms + record.number(FIELD_LIMIT)) as i64;
+        let fields = [
+            (FIELD_STATE, Value::Text(TaskState::Leased.word())),
+            (FIELD_LEASE, Value::Integer(token)),
+            (FIELD_UNTIL, Value::Integer(until_ms)),
+        ];
+        let delta = self.task_delta(id, &fields);
+        self.counters.tasks_leased += 1;
+        self.tasks.workers.leased(session, id);
+        self.change_task(id, delta, outputs);
+        self.send_task(id, token, session, outputs);
+    }
+
+    /// Tells a worker of the task that it has now: the request's own fields, and what is about it.
+    fn send_task(
+        &mut self,
+        id: ObjectId,
+        token: i64,
+        session: SessionId,
+        outputs: &mut ShardOutputs,
+    ) {
+        let (object, record) = self.task(id);
+        let target = record.target().and_then(|target| {
+            let partition = self.partition(target.partition())?;
+            Some(partition.object(target)?.clone())
+        });
+        let (method, user) = (record.method(), object.owner());
+        let batch = &mut outputs.mesh[session.shard.index()];
+        let start = batch.bytes.len();
+        let mut message = MessageBuilder::new(&mut batch.bytes, "task");
+        message.field("task", Value::Object(id));
+        message.field("token", Value::Integer(token));
+        message.field("method", Value::Text(method));
+        message.field("user", Value::Text(user));
+        message.field("attempt", Value::Integer(record.number(FIELD_ATTEMPT) as i64 + 1));
+        message.field("limit_ms", Value::Integer(record.number(FIELD_LIMIT) as i64));
+        for (name, value) in record.request().fields() {
+            if !matches!(name, "id" | "ack") {
+                message.field(name, value);
+            }
+        }
+        if let Some(target) = &target {
+            message.field("target_version", Value::Integer(target.version() as i64));
+            message.field("target_record", Value::Bytes(target.record().as_bytes()));
+        }
+        let message = Span::since(start, &batch.bytes);
+        self.post(session.shard, outputs, MeshMessage::Direct { session, message });
+    }
+
+    /// What is counted as it is now.
+    pub(super) fn count_tasks(&mut self) {
+        let counts = self.tasks.index.counts();
+        self.counters.tasks_waiting = counts.ready + counts.delayed;
+        self.counters.tasks_out = counts.leased;
+        self.counters.tasks_dead = counts.dead;
+        self.counters.task_workers = self.tasks.workers.count() as u64;
+    }
+}

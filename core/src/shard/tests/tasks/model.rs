@@ -1,0 +1,324 @@
+//! Random sequences of what clients, workers, time and restarts can do, against a ledger: no task is lost,
+//! none has effects twice, nobody is answered twice.
+
+use alloc::collections::BTreeSet;
+use core::fmt::Write;
+
+use super::super::crashes::Random;
+use super::*;
+use crate::tasks::record::{FIELD_ATTEMPT, FIELD_LEASE, KIND_TASK, TaskRecord, TaskState};
+
+const STEPS: usize = 60;
+const ATTEMPTS_MAX: u64 = 3;
+const ASKERS: [u32; 2] = [1, 2];
+const WORKERS: [u32; 2] = [3, 4];
+/// Wolves that tasks are about, each of which counts how often it was hit.
+const WOLVES: [&str; 2] = ["171.1", "171.2"];
+
+/// A task that a worker was told of.
+#[derive(Clone, Debug)]
+struct Told {
+    worker: u32,
+    task: String,
+    token: String,
+    target: Option<usize>,
+}
+
+/// What a run has done, by what was said and heard.
+#[derive(Default)]
+struct Ledger {
+    asked: u64,
+    /// Requests that were not refused.
+    taken: u64,
+    answered: BTreeSet<String>,
+    done: u64,
+    expired: u64,
+    hits: [i64; WOLVES.len()],
+    told: Vec<Told>,
+}
+
+struct Run {
+    random: Random,
+    world: World,
+    settings: ShardSettings,
+    method: TaskMethod,
+    ledger: Ledger,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let method = TaskMethod {
+            attempts_max: ATTEMPTS_MAX,
+            limit_ms: 1 + random.below(200) as u64,
+            deadline_ms: [0, 100, 5000][random.below(3)],
+            is_ordered: random.below(2) == 0,
+            ..TaskMethod::DEFAULT
+        };
+        let limits =
+            Limits { tasks_per_partition_max: 6, session_grace_ns: 0, ..Limits::PRODUCTION };
+        let settings = task_settings(limits);
+        let world = World::with_settings(settings.clone());
+        let mut run = Self { random, world, settings, method, ledger: Ledger::default() };
+        run.connect();
+        for _ in WOLVES {
+            run.say("1 create kind=wolf partition=171 hits=0");
+        }
+        run
+    }
+
+    fn connect(&mut self) {
+        for connection in ASKERS.into_iter().chain(WORKERS) {
+            self.say(&format!("{connection} open ; {connection} login user=u{connection}"));
+        }
+        for worker in WORKERS {
+            let (credits, told) = (1 + self.random.below(3), told(self.method));
+            self.say(&format!("{worker} work methods=hit credits={credits} {told}"));
+        }
+    }
+
+    /// Lets the shard run, and notes what is heard.
+    fn say(&mut self, line: &str) -> String {
+        let known: BTreeMap<u32, usize> =
+            self.world.tokens.iter().map(|(client, tokens)| (*client, tokens.len())).collect();
+        let mut heard = self.world.run(line);
+        while self.world.shard.has_work() {
+            heard += &self.world.run("+0");
+        }
+        let mut next = known;
+        for line in heard.lines() {
+            let (client, message) = line.split_once(": ").unwrap();
+            let client: u32 = client.parse().unwrap();
+            match message.split(' ').next().unwrap() {
+                "hit" => self.note_answer(message),
+                "login" => *next.entry(client).or_default() += 1,
+                "task" => {
+                    let at = next.entry(client).or_default();
+                    let token = self.world.tokens[&client][*at].clone();
+                    *at += 1;
+                    self.note_told(client, message, token);
+                }
+                _ => {}
+            }
+        }
+        heard
+    }
+
+    fn note_answer(&mut self, message: &str) {
+        let id = field(message, "id").unwrap();
+        assert!(self.ledger.answered.insert(id.to_string()), "answered twice: {message}");
+        match field(message, "error") {
+            None | Some("task-failed") => {}
+            Some("task-expired") => {}
+            Some("queue-full" | "task-pending") => self.ledger.taken -= 1,
+            Some(_) => panic!("{message}"),
+        }
+        // The answer of a task of the same key that was done before.
+        if field(message, "again").is_some_and(|first| first != id) {
+            self.ledger.taken -= 1;
+        }
+    }
+
+    fn note_told(&mut self, worker: u32, message: &str, token: String) {
+        let attempt: u64 = field(message, "attempt").unwrap().parse().unwrap();
+        assert!(attempt <= ATTEMPTS_MAX, "{message}");
+        let task = field(message, "task").unwrap().to_string();
+        let target = field(message, "target");
+        let target = target.map(|target| WOLVES.iter().position(|wolf| *wolf == target).unwrap());
+        self.ledger.told.push(Told { worker, task, token, target });
+        let few = self.ledger.told.len().saturating_sub(8);
+        self.ledger.told.drain(..few);
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..30 => self.ask(),
+            30..75 => self.work(),
+            75..92 => {
+                let ms = [1, 7, 40, 300, 6000, 700_000][self.random.below(6)];
+                self.say(&format!("+{ms}"));
+            }
+            92..97 => self.lose_worker(),
+            97..99 => self.restart(),
+            _ => {
+                let worker = self.random.of(&WORKERS).unwrap();
+                let credits = self.random.below(3);
+                self.say(&format!("{worker} work methods=hit credits={credits}"));
+            }
+        }
+    }
+
+    fn ask(&mut self) {
+        let asker = self.random.of(&ASKERS).unwrap();
+        self.ledger.asked += 1;
+        self.ledger.taken += 1;
+        let id = self.ledger.asked;
+        let mut line = format!("{asker} hit id=q{id}");
+        if let Some(wolf) = WOLVES.get(self.random.below(3)) {
+            write!(line, " target={wolf}").unwrap();
+        }
+        if self.random.below(4) == 0 {
+            write!(line, " key=k{}", self.random.below(3)).unwrap();
+        }
+        self.say(&line);
+    }
+
+    fn work(&mut self) {
+        if self.ledger.told.is_empty() {
+            return;
+        }
+        let told = self.ledger.told[self.random.below(self.ledger.told.len())].clone();
+        let Told { task, token, target, .. } = &told;
+        // Whoever has the token may: it need not be the worker that was told.
+        let worker = if self.random.below(8) == 0 { WORKERS[0] } else { told.worker };
+        let about = format!("task={task} token={token}");
+        match self.random.below(10) {
+            0 => drop(self.say(&format!("{worker} begin {about}"))),
+            1 => drop(self.say(&format!("{worker} extend {about}"))),
+            2 => {
+                let delay_ms = [0, 0, 50][self.random.below(3)];
+                self.say(&format!("{worker} release {about} delay_ms={delay_ms}"));
+            }
+            3 => {
+                let retry = self.random.below(4) > 0;
+                self.say(&format!("{worker} fail {about} retry={retry} error_text=no"));
+            }
+            4 => drop(self.hit(worker, &about, *target)),
+            _ => {
+                if self.random.below(3) == 0 {
+                    self.say(&format!("{worker} begin {about}"));
+                }
+                let staged = target.is_none() || self.hit(worker, &about, *target);
+                if staged {
+                    self.finish(worker, &about, *target);
+                }
+            }
+        }
+    }
+
+    /// Stages that the wolf was hit once more than it is now.
+    fn hit(&mut self, worker: u32, about: &str, target: Option<usize>) -> bool {
+        let Some(wolf) = target else { return false };
+        let (version, hits) = self.wolf(wolf);
+        let wolf = WOLVES[wolf];
+        let (version, hits) = (version - u64::from(self.random.below(16) == 0), hits + 1);
+        let set = format!("do=set object={wolf} version={version} hits={hits}");
+        self.say(&format!("{worker} effect {about} {set}")).contains("status=0")
+    }
+
+    fn finish(&mut self, worker: u32, about: &str, target: Option<usize>) {
+        let id = self.task_request_id(about);
+        let heard = self.say(&format!("{worker} done {about} again={id}"));
+        if heard.lines().any(|line| line == format!("{worker}: done status=0")) {
+            self.ledger.done += 1;
+            if let Some(wolf) = target {
+                self.ledger.hits[wolf] += 1;
+            }
+        }
+    }
+
+    /// The id of the request that made the task, which its answer repeats.
+    fn task_request_id(&self, about: &str) -> String {
+        let task: ObjectId = field(about, "task").unwrap().parse().unwrap();
+        let partition = self.world.shard.partition(task.partition());
+        let object = partition.and_then(|partition| partition.object(task));
+        let record = object.and_then(TaskRecord::of);
+        let id = record.and_then(|record| record.request().get("id"));
+        id.map_or_else(|| "none".to_string(), |id| id.to_string())
+    }
+
+    fn lose_worker(&mut self) {
+        let worker = self.random.of(&WORKERS).unwrap();
+        self.say(&format!("{worker} close"));
+        self.say(&format!("{worker} open ; {worker} login user=u{worker}"));
+        self.say(&format!("{worker} work methods=hit credits=2"));
+    }
+
+    /// Everything is stored, and comes back without sessions.
+    fn restart(&mut self) {
+        while self.world.store_next_batch() {}
+        let taken = self.world.shard.counters().tasks_expired;
+        self.ledger.expired += taken;
+        let mut shard = Shard::new(self.settings.clone());
+        self.world.store.load(&mut shard, self.world.now).unwrap();
+        let digest = self.world.shard.objects_digest();
+        shard.restored(FIRST_ADDRESS).unwrap();
+        assert_eq!(shard.objects_digest(), digest);
+        self.world.shard = shard;
+        self.world.outputs = ShardOutputs::new(1);
+        self.world.tokens.clear();
+        // The tokens of the workers hold after a restart too.
+        self.connect();
+    }
+
+    fn wolf(&self, wolf: usize) -> (u64, i64) {
+        let id: ObjectId = WOLVES[wolf].parse().unwrap();
+        let object = self.world.shard.partition(id.partition()).unwrap().object(id).unwrap();
+        (object.version(), object.get("hits").and_then(Value::as_integer).unwrap())
+    }
+
+    /// What holds at every moment.
+    fn check(&self) {
+        let shard = &self.world.shard;
+        let (mut out, mut waiting, mut dead, mut kept) = (0, 0, 0, 0);
+        let (mut targets, mut leases) = (BTreeSet::new(), BTreeSet::new());
+        for partition in shard.partitions.iter().flatten() {
+            for (id, object) in partition.tasks() {
+                assert_eq!(object.kind(), KIND_TASK);
+                let record = TaskRecord::of(object).unwrap();
+                let attempt = record.number(FIELD_ATTEMPT);
+                assert!(attempt <= ATTEMPTS_MAX);
+                match record.state() {
+                    TaskState::Ready => waiting += 1,
+                    TaskState::Leased => {
+                        out += 1;
+                        assert!(leases.insert((id, record.number(FIELD_LEASE))));
+                        let is_alone = record.target().is_none_or(|target| targets.insert(target));
+                        assert!(is_alone, "two tasks with one target are out");
+                    }
+                    TaskState::Dead => dead += 1,
+                    TaskState::Done => kept += 1,
+                }
+            }
+        }
+        let counts = shard.tasks.index.counts();
+        let counted = (counts.leased, counts.ready + counts.delayed, counts.dead, counts.done);
+        assert_eq!(counted, (out, waiting, dead, kept), "what is derived is what is there");
+        // Each is somewhere, or was done or given up. Those that are kept were done.
+        let expired = self.ledger.expired + shard.counters().tasks_expired;
+        let ended = self.ledger.done + expired;
+        assert_eq!(self.ledger.taken, ended + out + waiting + dead, "none is lost");
+        for (wolf, hits) in self.ledger.hits.iter().enumerate() {
+            assert_eq!(self.wolf(wolf).1, *hits, "each task that was done has hit once");
+        }
+    }
+}
+
+fn field<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+    line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn run(seed: u64) -> Run {
+    let mut run = Run::new(seed);
+    for _ in 0..STEPS {
+        run.step();
+        run.check();
+    }
+    run
+}
+
+/// `WARREN_TASK_SEQUENCES` says how many.
+#[test]
+fn no_sequence_loses_a_task_or_does_one_twice() {
+    let count = std::env::var("WARREN_TASK_SEQUENCES").ok().and_then(|count| count.parse().ok());
+    let (mut asked, mut done, mut expired, mut dead) = (0, 0, 0, 0);
+    for seed in 0..count.unwrap_or(10_000) {
+        let run = run(seed);
+        asked += run.ledger.asked;
+        done += run.ledger.done;
+        expired += run.ledger.expired;
+        dead += run.world.shard.counters().tasks_dead_total;
+    }
+    std::println!("{asked} asked, {done} done, {expired} expired, {dead} dead");
+    assert!(done > 0 && expired > 0 && dead > 0, "the sequences come to all ends");
+}

@@ -1,0 +1,283 @@
+//! What a worker says of a task that it has, and what comes of it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::Shard;
+use crate::acknowledgement::AckLevel;
+use crate::delta::Delta;
+use crate::effects::Effects;
+use crate::event_queue::QueuedEvent;
+use crate::handlers::{check_effect, run_effects};
+use crate::ids::ObjectId;
+use crate::message::{Message, MessageBuilder, Value};
+use crate::reason::Reason;
+use crate::tasks::record::{
+    FIELD_ATTEMPT, FIELD_BEGUN, FIELD_DURABLE, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT, FIELD_REPLY,
+    FIELD_STATE, FIELD_UNTIL, FIELD_WORKER, TaskRecord, TaskState,
+};
+use crate::turn::ShardOutputs;
+
+/// How long a task waits when an object that it would change was at another version.
+const CONFLICT_MS: u64 = 20;
+/// How long a task with a key is remembered when it is done.
+const REMEMBERED_MS: u64 = 600_000;
+/// Bytes of all effects of a shard that wait for their tasks to be done.
+const STAGED_BYTES_MAX: usize = 16 << 20;
+/// Longest text of an error that is kept.
+const ERROR_BYTES_MAX: usize = 1024;
+
+/// What a worker says of a task that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkerStep {
+    /// It begins: from now on the attempt counts.
+    Begin,
+    /// It does this when it is done.
+    Effect,
+    /// It needs more time.
+    Extend,
+    /// It has done it.
+    Done,
+    /// It could not do it.
+    Fail,
+    /// It gives it back untouched.
+    Release,
+}
+
+impl Shard {
+    /// What a worker says of a task.
+    pub(super) fn run_worker_step(
+        &mut self,
+        event: &QueuedEvent,
+        step: WorkerStep,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
+        let (origin, message) = (event.header.origin, event.message());
+        effects.start(message.method());
+        self.partition_mut(event.header.partition);
+        let result = self.leased_task(message).and_then(|task| match step {
+            WorkerStep::Begin => self.begin_task(event, task, effects, outputs),
+            WorkerStep::Effect => self.stage_effect(event, task, outputs),
+            WorkerStep::Extend => self.extend_task(event, task, effects, outputs),
+            WorkerStep::Done => self.finish_task(event, task, effects, outputs),
+            WorkerStep::Fail => self.fail_task(event, task, effects, outputs),
+            WorkerStep::Release => self.release_task(event, task, effects, outputs),
+        });
+        match result {
+            Ok(()) => {
+                effects.start(message.method());
+                self.post_reply(origin, message, effects.reply_message(), outputs);
+            }
+            Err(reason) => self.post_refusal(origin, message, reason, outputs),
+        }
+    }
+
+    /// The task that the message names, if its token is that of the lease: whoever shows it has the task.
+    fn leased_task(&self, message: Message<'_>) -> Result<ObjectId, Reason> {
+        let id = message.get("task").and_then(Value::as_object).expect("it was routed by its task");
+        let token = message.get("token").ok_or(Reason::FieldMissing)?;
+        let token = token.as_integer().and_then(|token| u64::try_from(token).ok());
+        let object = self.partition(id.partition()).and_then(|partition| partition.object(id));
+        let record = object.and_then(TaskRecord::of).ok_or(Reason::LeaseLost)?;
+        let is_leased = record.state() == TaskState::Leased;
+        if is_leased && token == Some(record.number(FIELD_LEASE)) {
+            Ok(id)
+        } else {
+            Err(Reason::LeaseLost)
+        }
+    }
+
+    fn begin_task(
+        &mut self,
+        event: &QueuedEvent,
+        id: ObjectId,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        let record = self.task(id).1;
+        if record.is_set(FIELD_BEGUN) {
+            return Ok(());
+        }
+        let attempt = record.number(FIELD_ATTEMPT) as i64 + 1;
+        let fields =
+            [(FIELD_ATTEMPT, Value::Integer(attempt)), (FIELD_BEGUN, Value::Boolean(true))];
+        effects.change(self.task_delta(id, &fields));
+        self.commit(event, effects, outputs);
+        Ok(())
+    }
+
+    fn extend_task(
+        &mut self,
+        event: &QueuedEvent,
+        id: ObjectId,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        let until_ms = self.now.wall_ms + self.task(id).1.number(FIELD_LIMIT);
+        effects.change(self.task_delta(id, &[(FIELD_UNTIL, Value::Integer(until_ms as i64))]));
+        self.commit(event, effects, outputs);
+        Ok(())
+    }
+
+    fn release_task(
+        &mut self,
+        event: &QueuedEvent,
+        id: ObjectId,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        let delay_ms = match event.message().get("delay_ms") {
+            None => 0,
+            Some(delay) => {
+                let delay = delay.as_integer().and_then(|delay| u64::try_from(delay).ok());
+                delay.filter(|delay| *delay <= 3_600_000).ok_or(Reason::FieldInvalid)?
+            }
+        };
+        effects.change(self.returned_delta(id, delay_ms, &[]));
+        self.commit(event, effects, outputs);
+        Ok(())
+    }
+
+    fn fail_task(
+        &mut self,
+        event: &QueuedEvent,
+        id: ObjectId,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        let message = event.message();
+        let retries = match message.get("retry") {
+            None => true,
+            Some(retry) => retry.as_boolean().ok_or(Reason::FieldInvalid)?,
+        };
+        let text = match message.get("error_text") {
+            None => "",
+            Some(text) => text.as_text().ok_or(Reason::FieldInvalid)?,
+        };
+        let text: Box<str> = shortened(text).into();
+        let record = self.task(id).1;
+        let begun = u64::from(record.is_set(FIELD_BEGUN));
+        let attempt = record.number(FIELD_ATTEMPT) + 1 - begun;
+        let (delta, dies) = self.failed_delta(id, (attempt, retries), &text);
+        effects.change(delta);
+        if dies {
+            self.answer_failed(id, Reason::TaskFailed, outputs);
+        }
+        self.commit(event, effects, outputs);
+        if dies {
+            self.bury_dead(id.partition(), outputs);
+        }
+        Ok(())
+    }
+
+    /// Keeps an effect of a task until it is done.
+    fn stage_effect(
+        &mut self,
+        event: &QueuedEvent,
+        id: ObjectId,
+        outputs: &ShardOutputs,
+    ) -> Result<(), Reason> {
+        let staged = self.tasks.staged.get(&id).map_or(&[][..], Vec::as_slice);
+        let request = self.handler_request(event, outputs);
+        let effect = check_effect(&request, id.partition(), staged)?;
+        let limits = &self.settings.limits;
+        if staged.len() + effect.len() + 4 > limits.effects_bytes_max {
+            return Err(Reason::EffectsTooLarge);
+        }
+        if self.tasks.staged_bytes + effect.len() + 4 > STAGED_BYTES_MAX {
+            return Err(Reason::Busy);
+        }
+        let length = u32::try_from(effect.len()).expect("an effect is a message");
+        self.tasks.staged_bytes += effect.len() + 4;
+        let staged = self.tasks.staged.entry(id).or_default();
+        staged.extend_from_slice(&length.to_le_bytes());
+        staged.extend_from_slice(&effect);
+        Ok(())
+    }
+
+    /// Effects and end of a task are one delta batch.
+    fn finish_task(
+        &mut self,
+        event: &QueuedEvent,
+        id: ObjectId,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) -> Result<(), Reason> {
+        let message = event.message();
+        let waits = self.task(id).1.is_set(FIELD_DURABLE);
+        let level = if waits { AckLevel::Durable } else { AckLevel::Applied };
+        self.check_level(level)?;
+        if self.is_storage_behind() || self.is_log_behind {
+            return Err(Reason::Busy);
+        }
+        if waits {
+            self.check_log_wait()?;
+        }
+        let own = answer_of(message, self.task(id).1.method())?;
+        let staged = self.tasks.staged.get(&id).map_or(&[][..], Vec::as_slice);
+        let request = self.handler_request(event, outputs);
+        let result = run_effects(&request, staged, effects);
+        if result == Err(Reason::VersionConflict) {
+            // That it comes again is what whoever asked wants; the worker hears why.
+            effects.start(message.method());
+            effects.change(self.returned_delta(id, CONFLICT_MS, &[]));
+            self.commit(event, effects, outputs);
+            return result;
+        }
+        result?;
+        let record = self.task(id).1;
+        let has_key = record.text(FIELD_KEY).is_some();
+        let request = record.request().as_bytes().to_vec();
+        let end = if has_key {
+            let until_ms = (self.now.wall_ms + REMEMBERED_MS) as i64;
+            self.task_delta(
+                id,
+                &[
+                    (FIELD_STATE, Value::Text(TaskState::Done.word())),
+                    (FIELD_UNTIL, Value::Integer(until_ms)),
+                    (FIELD_REPLY, Value::Bytes(&own)),
+                    (FIELD_LEASE, Value::Null),
+                    (FIELD_WORKER, Value::Null),
+                ],
+            )
+        } else {
+            Delta::ObjectDeleted { object: id.0 }
+        };
+        effects.change(end);
+        if let Some(asker) = self.tasks.askers.remove(&id) {
+            let (request, own) = (Message::from_checked(&request), Message::from_checked(&own));
+            if waits {
+                self.keep_reply_to(asker, id.partition().group(), request, own);
+            } else {
+                self.post_reply(asker, request, own, outputs);
+            }
+        }
+        self.counters.tasks_done += 1;
+        self.commit(event, effects, outputs);
+        Ok(())
+    }
+}
+
+/// The fields of an answer that a worker gives, packed.
+fn answer_of(done: Message<'_>, method: &str) -> Result<Vec<u8>, Reason> {
+    let mut own = Vec::with_capacity(done.as_bytes().len() + method.len());
+    let mut builder = MessageBuilder::new(&mut own, method);
+    for (name, value) in done.fields() {
+        match name {
+            "id" | "ack" | "task" | "token" => {}
+            "status" | "error" | "limit" | "plugin" => return Err(Reason::ReservedField),
+            _ => builder.field(name, value),
+        }
+    }
+    Ok(own)
+}
+
+/// As much of a text as is kept.
+fn shortened(text: &str) -> &str {
+    let mut end = text.len().min(ERROR_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

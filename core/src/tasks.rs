@@ -1,0 +1,425 @@
+//! The tasks of a shard: where each stands, and whose turn it is. Nothing of this is state of its own: it
+//! follows from the records, as a partition's users and rooms do, and comes back with them.
+//!
+//! ```text
+//!           ┌──────────────── released, failed, lost ────────────────┐
+//!           ▼                                                        │
+//!  asked ► delayed ► ready ◄─────► blocked      leased ──────────────┤
+//!                      └────────────────────────► │  ▲              dead
+//!                              its turn           └──┘ begin, extend
+//!                                                 done ► gone, or kept with its answer
+//! ```
+//!
+//! A task that waited for [`AGE_STEP_NS`] rises a level, so that no flood keeps it waiting for ever. Two
+//! tasks about one target are never leased together, nor two of one user where the method is ordered: the
+//! second is blocked until the first has left.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+
+use self::ready::{Place, Ready};
+use self::record::{
+    FIELD_ATTEMPT, FIELD_DEADLINE, FIELD_KEY, FIELD_LIMIT, FIELD_ORDERED, FIELD_PRIORITY,
+    FIELD_UNTIL, TaskRecord, TaskState,
+};
+use crate::hashing::{HashMap, HashSeed};
+use crate::ids::{ObjectId, PartitionId};
+use crate::object::Object;
+use crate::turn::Now;
+
+pub mod methods;
+mod ready;
+pub(crate) mod record;
+pub(crate) mod workers;
+
+/// Priorities: 0 is first.
+pub(crate) const LEVELS: usize = 8;
+/// How long a task waits on a level before it rises.
+pub(crate) const AGE_STEP_NS: u64 = 5_000_000_000;
+
+/// Of which only one leased task has the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Resource {
+    /// The object that it is about.
+    Target(ObjectId),
+    /// Method and user, where the user's tasks go one after the other.
+    Turn(u32, u64),
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Delayed,
+    Ready(Place),
+    Blocked(Resource),
+    Leased,
+    Done,
+    Dead,
+}
+
+#[derive(Clone, Debug)]
+struct Task {
+    standing: Standing,
+    method: u32,
+    /// Whose: a hash of the name.
+    user: u64,
+    priority: u8,
+    /// Since when it could have been leased.
+    since_ns: u64,
+    deadline_ns: u64,
+    /// When something is due of it; `u64::MAX`: never.
+    due_ns: u64,
+    limit_ns: u64,
+    resources: [Option<Resource>; 2],
+    /// Where it stood when it was ready last.
+    place: Option<Place>,
+    /// By what it is found again.
+    key: Option<String>,
+}
+
+/// What is due of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// It was not leased in time.
+    Expired,
+    /// Its lease has ended.
+    LeaseOver,
+    /// It was remembered for as long as was promised.
+    Forgotten,
+}
+
+/// How many tasks stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) delayed: u64,
+    /// Ready ones and blocked ones.
+    pub(crate) ready: u64,
+    pub(crate) leased: u64,
+    pub(crate) done: u64,
+    pub(crate) dead: u64,
+}
+
+impl Counts {
+    fn of(&mut self, standing: Standing) -> &mut u64 {
+        match standing {
+            Standing::Delayed => &mut self.delayed,
+            Standing::Ready(_) | Standing::Blocked(_) => &mut self.ready,
+            Standing::Leased => &mut self.leased,
+            Standing::Done => &mut self.done,
+            Standing::Dead => &mut self.dead,
+        }
+    }
+
+    /// All that a partition's bound counts: dead ones have one of their own.
+    pub(crate) fn open(self) -> u64 {
+        self.delayed + self.ready + self.leased + self.done
+    }
+}
+
+/// Those of a shard.
+#[derive(Debug)]
+pub(crate) struct TaskIndex {
+    seed: HashSeed,
+    tasks: HashMap<ObjectId, Task>,
+    /// By method, those of its tasks that are ready.
+    ready: Vec<Ready>,
+    numbers: HashMap<Box<str>, u32>,
+    /// Which task has it.
+    busy: HashMap<Resource, ObjectId>,
+    /// Who waits for it: the highest priority first, and of these who could have been leased first.
+    blocked: HashMap<Resource, BTreeSet<(u8, u64, ObjectId)>>,
+    due: BTreeSet<(u64, ObjectId)>,
+    /// By partition, user and key.
+    keys: HashMap<String, ObjectId>,
+    counts: Counts,
+    partitions: HashMap<PartitionId, Counts>,
+}
+
+impl TaskIndex {
+    pub(crate) fn new(seed: HashSeed) -> Self {
+        Self {
+            seed,
+            tasks: HashMap::with_hasher(seed),
+            ready: Vec::new(),
+            numbers: HashMap::with_hasher(seed),
+            busy: HashMap::with_hasher(seed),
+            blocked: HashMap::with_hasher(seed),
+            due: BTreeSet::new(),
+            keys: HashMap::with_hasher(seed),
+            counts: Counts::default(),
+            partitions: HashMap::with_hasher(seed),
+        }
+    }
+
+    /// The number of a method on this shard.
+    pub(crate) fn number_of(&mut self, method: &str) -> u32 {
+        if let Some(number) = self.numbers.get(method) {
+            return *number;
+        }
+        let number = u32::try_from(self.ready.len()).expect("methods are few");
+        self.ready.push(Ready::new(self.seed));
+        self.numbers.insert(method.into(), number);
+        number
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(crate) fn counts_of(&self, partition: PartitionId) -> Counts {
+        self.partitions.get(&partition).copied().unwrap_or_default()
+    }
+
+    /// The user's task of that key in the partition.
+    pub(crate) fn by_key(&self, partition: PartitionId, user: &str, key: &str) -> Option<ObjectId> {
+        self.keys.get(&key_of(partition, user, key)).copied()
+    }
+
+    /// When something is due.
+    pub(crate) fn next_due_ns(&self) -> Option<u64> {
+        self.due.first().map(|(due_ns, _)| *due_ns)
+    }
+
+    /// Whether the object is a task.
+    pub(crate) fn has(&self, id: ObjectId) -> bool {
+        self.tasks.contains_key(&id)
+    }
+
+    /// The task has changed as this object says, or it is gone. Called for every change of one.
+    pub(crate) fn note(&mut self, id: ObjectId, object: Option<&Object>, now: Now) {
+        let record = object.and_then(TaskRecord::of);
+        let is_leased = record.is_some_and(|record| record.state() == TaskState::Leased);
+        let before = self.leave(id, is_leased);
+        if let Some(record) = record {
+            self.enter(id, record, before.as_ref(), now);
+        }
+        // What it had may be free now.
+        for resource in before.iter().flat_map(|task| task.resources).flatten() {
+            self.unblock(resource, now.monotonic_ns);
+        }
+    }
+
+    fn enter(&mut self, id: ObjectId, record: TaskRecord<'_>, before: Option<&Task>, now: Now) {
+        let now_ns = now.monotonic_ns;
+        let method = self.number_of(record.method());
+        let user = self.seed.hash_one(record.owner());
+        let at = |wall_ms: u64| {
+            let left_ms = wall_ms.saturating_sub(now.wall_ms);
+            now_ns.saturating_add(left_ms.saturating_mul(1_000_000))
+        };
+        let deadline_ns = match record.number(FIELD_DEADLINE) {
+            0 => u64::MAX,
+            deadline_ms => at(deadline_ms),
+        };
+        let until_ns = at(record.number(FIELD_UNTIL));
+        let level_max = LEVELS as u64 - 1;
+        let priority = record.number(FIELD_PRIORITY).min(level_max) as u8;
+        let is_ordered = record.is_set(FIELD_ORDERED);
+        let turn = is_ordered.then_some(Resource::Turn(method, user));
+        let mut task = Task {
+            standing: Standing::Dead,
+            method,
+            user,
+            priority,
+            since_ns: until_ns,
+            deadline_ns,
+            due_ns: u64::MAX,
+            limit_ns: record.number(FIELD_LIMIT).saturating_mul(1_000_000),
+            resources: [record.target().map(Resource::Target), turn],
+            place: before.and_then(|task| task.place),
+            key: record.text(FIELD_KEY).map(|key| key_of(id.partition(), record.owner(), key)),
+        };
+        match record.state() {
+            TaskState::Ready if until_ns > now_ns => {
+                (task.standing, task.due_ns) = (Standing::Delayed, until_ns.min(deadline_ns));
+                // Its turn is kept for another attempt, unless another has it: after a start, whose
+                // clock may tell another time.
+                let turn = turn.filter(|_| record.number(FIELD_ATTEMPT) > 0);
+                if let Some(turn) = turn.filter(|turn| !self.busy.contains_key(turn)) {
+                    self.take_resource(turn, id);
+                }
+            }
+            TaskState::Ready => self.make_ready(id, &mut task, now_ns),
+            TaskState::Leased => {
+                (task.standing, task.due_ns) = (Standing::Leased, until_ns);
+                for resource in task.resources.into_iter().flatten() {
+                    self.take_resource(resource, id);
+                }
+            }
+            TaskState::Done => (task.standing, task.due_ns) = (Standing::Done, until_ns),
+            TaskState::Dead => {}
+        }
+        self.settle(id, task);
+    }
+
+    /// A task that a start or a replica finds leased may have been leased elsewhere at that moment, but
+    /// here two never are.
+    fn take_resource(&mut self, resource: Resource, id: ObjectId) {
+        let other = self.busy.insert(resource, id);
+        assert!(other.is_none_or(|other| other == id), "one task has it");
+    }
+
+    fn make_ready(&mut self, id: ObjectId, task: &mut Task, now_ns: u64) {
+        let waited = now_ns.saturating_sub(task.since_ns) / AGE_STEP_NS;
+        let level = u64::from(task.priority).saturating_sub(waited) as u8;
+        let ready = &mut self.ready[task.method as usize];
+        let place = ready.push(id, task.user, level, task.place);
+        (task.standing, task.place) = (Standing::Ready(place), Some(place));
+        let rise_ns = match level {
+            0 => u64::MAX,
+            _ => task.since_ns.saturating_add((waited + 1).saturating_mul(AGE_STEP_NS)),
+        };
+        task.due_ns = rise_ns.min(task.deadline_ns);
+    }
+
+    fn settle(&mut self, id: ObjectId, task: Task) {
+        if task.due_ns != u64::MAX {
+            self.due.insert((task.due_ns, id));
+        }
+        *self.counts.of(task.standing) += 1;
+        *self.partitions.entry(id.partition()).or_default().of(task.standing) += 1;
+        if let Some(key) = &task.key {
+            self.keys.insert(key.clone(), id);
+        }
+        self.tasks.insert(id, task);
+    }
+
+    /// Takes the task from wherever it stands. If its turn is used by that, it counts.
+    fn leave(&mut self, id: ObjectId, is_taken: bool) -> Option<Task> {
+        let task = self.tasks.remove(&id)?;
+        if let Some(key) = &task.key {
+            self.keys.remove(key);
+        }
+        self.due.remove(&(task.due_ns, id));
+        *self.counts.of(task.standing) -= 1;
+        let counts = self.partitions.get_mut(&id.partition()).expect("it was counted");
+        *counts.of(task.standing) -= 1;
+        if *counts == Counts::default() {
+            self.partitions.remove(&id.partition());
+        }
+        match task.standing {
+            Standing::Ready(place) => {
+                self.ready[task.method as usize].remove(id, task.user, place, is_taken);
+            }
+            Standing::Blocked(on) => {
+                let blocked = self.blocked.get_mut(&on).expect("it waits there");
+                blocked.remove(&(task.priority, task.since_ns, id));
+                if blocked.is_empty() {
+                    self.blocked.remove(&on);
+                }
+            }
+            Standing::Delayed | Standing::Leased | Standing::Done | Standing::Dead => {}
+        }
+        for resource in task.resources.into_iter().flatten() {
+            if self.busy.get(&resource) == Some(&id) {
+                self.busy.remove(&resource);
+            }
+        }
+        Some(task)
+    }
+
+    /// If nobody has it, the first who waits for it is ready again.
+    fn unblock(&mut self, resource: Resource, now_ns: u64) {
+        if self.busy.contains_key(&resource) {
+            return;
+        }
+        let first = self.blocked.get(&resource).and_then(|blocked| blocked.first().copied());
+        let Some((_, _, id)) = first else { return };
+        let mut task = self.leave(id, false).expect("who waits is there");
+        self.make_ready(id, &mut task, now_ns);
+        self.settle(id, task);
+    }
+
+    /// The next task to lease among those of these methods, and nothing when none is ready. It stays
+    /// where it is until its record says that it is leased.
+    pub(crate) fn next(&mut self, methods: &[u32], now_ns: u64) -> Option<ObjectId> {
+        loop {
+            let firsts = methods.iter().filter_map(|method| {
+                let (place, id) = self.ready[*method as usize].first()?;
+                Some((place.level, self.tasks[&id].since_ns, id))
+            });
+            let (_, _, id) = firsts.min()?;
+            let task = &self.tasks[&id];
+            let is_busy = |resource: &Resource| self.busy.contains_key(resource);
+            match task.resources.into_iter().flatten().find(is_busy) {
+                None => return Some(id),
+                Some(resource) => self.block(id, resource, now_ns),
+            }
+        }
+    }
+
+    fn block(&mut self, id: ObjectId, on: Resource, now_ns: u64) {
+        let mut task = self.leave(id, false).expect("it is ready");
+        task.standing = Standing::Blocked(on);
+        task.due_ns = task.deadline_ns;
+        self.blocked.entry(on).or_default().insert((task.priority, task.since_ns, id));
+        let others = task.resources;
+        self.settle(id, task);
+        // Who waits for what this one does not take now may go on.
+        for other in others.into_iter().flatten().filter(|other| *other != on) {
+            self.unblock(other, now_ns);
+        }
+    }
+
+    /// Something that is due; what concerns only the order is done here.
+    pub(crate) fn pop_due(&mut self, now_ns: u64) -> Option<(ObjectId, Due)> {
+        while let Some((due_ns, id)) = self.due.first().copied()
+            && due_ns <= now_ns
+        {
+            let mut task = self.leave(id, false).expect("what is due is there");
+            let waits = !matches!(task.standing, Standing::Leased | Standing::Done);
+            if !waits || task.deadline_ns <= now_ns {
+                let due = match task.standing {
+                    Standing::Leased => Due::LeaseOver,
+                    Standing::Done => Due::Forgotten,
+                    _ => Due::Expired,
+                };
+                // Until its record changes it stands where it stood, and is due no more.
+                task.due_ns = u64::MAX;
+                self.stand_again(id, task);
+                return Some((id, due));
+            }
+            self.make_ready(id, &mut task, now_ns);
+            self.settle(id, task);
+        }
+        None
+    }
+
+    fn stand_again(&mut self, id: ObjectId, task: Task) {
+        match task.standing {
+            Standing::Ready(place) => {
+                let ready = &mut self.ready[task.method as usize];
+                ready.push(id, task.user, place.level, Some(place));
+            }
+            Standing::Blocked(on) => {
+                let waiting = (task.priority, task.since_ns, id);
+                self.blocked.entry(on).or_default().insert(waiting);
+            }
+            Standing::Leased => {
+                for resource in task.resources.into_iter().flatten() {
+                    self.take_resource(resource, id);
+                }
+            }
+            Standing::Delayed | Standing::Done | Standing::Dead => {}
+        }
+        self.settle(id, task);
+    }
+
+    /// At a start: leases begin anew, since nobody knows how long it took. None becomes shorter.
+    pub(crate) fn begin_leases(&mut self, now_ns: u64) {
+        let leased = self.tasks.iter_mut().filter(|(_, task)| task.standing == Standing::Leased);
+        for (id, task) in leased {
+            self.due.remove(&(task.due_ns, *id));
+            task.due_ns = now_ns.saturating_add(task.limit_ns).max(task.due_ns);
+            self.due.insert((task.due_ns, *id));
+        }
+    }
+}
+
+fn key_of(partition: PartitionId, user: &str, key: &str) -> String {
+    format!("{} {user} {key}", partition.0)
+}

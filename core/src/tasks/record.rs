@@ -1,0 +1,149 @@
+//! What the record of a task says. A task is an object of its own kind, so it is logged, stored and
+//! brought back like any other; these are its fields.
+
+use crate::ids::ObjectId;
+use crate::message::{Message, Value};
+use crate::object::{Object, record_owner};
+
+/// Kind of a task.
+pub(crate) const KIND_TASK: &str = "task";
+
+pub(crate) const FIELD_METHOD: &str = "method";
+pub(crate) const FIELD_STATE: &str = "state";
+pub(crate) const FIELD_PRIORITY: &str = "priority";
+/// The request, packed.
+pub(crate) const FIELD_REQUEST: &str = "request";
+/// The object that the task is about; no other task is leased with it.
+pub(crate) const FIELD_TARGET: &str = "target";
+/// What the user calls the task, so that asking twice does it once.
+pub(crate) const FIELD_KEY: &str = "key";
+/// The user's tasks of the method go one after the other.
+pub(crate) const FIELD_ORDERED: &str = "ordered";
+/// The answer waits until it is durable.
+pub(crate) const FIELD_DURABLE: &str = "durable";
+/// Attempts that were begun.
+pub(crate) const FIELD_ATTEMPT: &str = "attempt";
+/// The attempt of this lease was begun.
+pub(crate) const FIELD_BEGUN: &str = "begun";
+/// The number of the lease: the task's version by which it was given.
+pub(crate) const FIELD_LEASE: &str = "lease";
+/// The user as whom the worker is here.
+pub(crate) const FIELD_WORKER: &str = "worker";
+/// Of a task that is ready: not before; of a leased one: the end of the lease; of a done one: for how long
+/// it is remembered. Milliseconds since 1970.
+pub(crate) const FIELD_UNTIL: &str = "until_ms";
+/// Until when it has to be leased, in milliseconds since 1970.
+pub(crate) const FIELD_DEADLINE: &str = "deadline_ms";
+/// How long a lease lasts, in milliseconds.
+pub(crate) const FIELD_LIMIT: &str = "limit_ms";
+/// The answer of a task that is done, packed.
+pub(crate) const FIELD_REPLY: &str = "reply";
+/// Why the last attempt failed.
+pub(crate) const FIELD_ERROR: &str = "error_text";
+
+/// How far a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskState {
+    /// It may be leased, perhaps from a time on.
+    Ready,
+    /// A worker has it.
+    Leased,
+    /// It is kept with its answer, because it has a key.
+    Done,
+    /// Nobody could do it: the operator decides.
+    Dead,
+}
+
+impl TaskState {
+    const WORDS: [(Self, &str); 4] = [
+        (Self::Ready, "ready"),
+        (Self::Leased, "leased"),
+        (Self::Done, "done"),
+        (Self::Dead, "dead"),
+    ];
+
+    pub(crate) fn word(self) -> &'static str {
+        Self::WORDS[self as usize].1
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(state, _)| *state)
+    }
+}
+
+/// A task as its record has it.
+#[derive(Clone, Copy)]
+pub(crate) struct TaskRecord<'a>(Message<'a>);
+
+impl<'a> TaskRecord<'a> {
+    /// The task that the object is, if it is one.
+    pub(crate) fn of(object: &'a Object) -> Option<Self> {
+        (object.kind() == KIND_TASK).then(|| Self(object.record()))
+    }
+
+    /// Whether a record from outside can be a task's.
+    pub(crate) fn is_sound(record: Message<'_>) -> bool {
+        let Some(Value::Text(state)) = record.get(FIELD_STATE) else { return false };
+        let Some(Value::Bytes(request)) = record.get(FIELD_REQUEST) else { return false };
+        TaskState::of_word(state).is_some()
+            && Message::parse(request).is_ok()
+            && matches!(record.get(FIELD_METHOD), Some(Value::Text(_)))
+            && record.get(FIELD_PRIORITY).and_then(Value::as_integer).is_some()
+    }
+
+    /// Whether a change from outside leaves it one.
+    pub(crate) fn is_sound_change(changes: Message<'_>) -> bool {
+        let state = changes.get(FIELD_STATE);
+        let is_state = |state: Value<'_>| state.as_text().and_then(TaskState::of_word).is_some();
+        let kept = [FIELD_METHOD, FIELD_REQUEST, FIELD_PRIORITY];
+        state.is_none_or(is_state) && kept.iter().all(|name| changes.get(name).is_none())
+    }
+
+    pub(crate) fn state(self) -> TaskState {
+        let word = self.0.get(FIELD_STATE).and_then(Value::as_text);
+        word.and_then(TaskState::of_word).expect("a task's state is one")
+    }
+
+    pub(crate) fn text(self, field: &str) -> Option<&'a str> {
+        self.0.get(field).and_then(Value::as_text)
+    }
+
+    /// The user who asked.
+    pub(crate) fn owner(self) -> &'a str {
+        record_owner(self.0)
+    }
+
+    pub(crate) fn method(self) -> &'a str {
+        self.text(FIELD_METHOD).expect("a task has a method")
+    }
+
+    /// A number that is not there is 0.
+    pub(crate) fn number(self, field: &str) -> u64 {
+        let number = self.0.get(field).and_then(Value::as_integer);
+        number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+    }
+
+    pub(crate) fn is_set(self, field: &str) -> bool {
+        self.0.get(field) == Some(Value::Boolean(true))
+    }
+
+    pub(crate) fn target(self) -> Option<ObjectId> {
+        self.0.get(FIELD_TARGET).and_then(Value::as_object)
+    }
+
+    /// The request that made it.
+    pub(crate) fn request(self) -> Message<'a> {
+        match self.0.get(FIELD_REQUEST) {
+            Some(Value::Bytes(request)) => Message::from_checked(request),
+            _ => panic!("a task has its request"),
+        }
+    }
+
+    /// The answer of one that is done.
+    pub(crate) fn reply(self) -> Option<Message<'a>> {
+        match self.0.get(FIELD_REPLY) {
+            Some(Value::Bytes(reply)) => Message::parse(reply).ok(),
+            _ => None,
+        }
+    }
+}
