@@ -1,8 +1,10 @@
 //! `warren export` and `warren import`: what they tell, and what they refuse.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
@@ -344,7 +346,15 @@ fn a_world_is_imported_into_an_empty_folder_only() {
     // A start does not begin anew beside one.
     std::fs::create_dir_all(world.beside("cut/state.importing")).unwrap();
     let mut serve = crate::server::command(&["serve", "--listen", "127.0.0.1:0", "--data"]);
-    let output = serve.arg(world.beside("cut")).args(["--admin", "127.0.0.1:0"]).output().unwrap();
+    serve.arg(world.beside("cut")).args(["--admin", "127.0.0.1:0"]);
+    let mut serving = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that begins all the same says where it is, and would not end.
+    let mut word = [0];
+    if serving.stdout.as_mut().unwrap().read(&mut word).unwrap() > 0 {
+        serving.kill().unwrap();
+    }
+    let output = serving.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), None, "it serves beside a world that is half there");
     assert_refused(&output, 65, "state.importing: an import was not finished");
     let mut wrong = crate::server::command(&["import", "postgres", "--data", "/nowhere", "--from"]);
     let output = wrong.arg("host=db password=secret").output().unwrap();

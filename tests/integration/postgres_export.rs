@@ -214,6 +214,12 @@ fn a_lag_is_told_in_commits_and_bytes_once_it_is_known_and_in_seconds_always() {
     };
     let lags = [send(10), send(20)];
     assert!((10_000..20_000).contains(&lags[0]) && (30_000..50_000).contains(&lags[1]), "{lags:?}");
+    // What has been exported since counts no more.
+    postgres.run();
+    wait_for(&server, "warren_export_lag_commits", |lag| lag == 0);
+    postgres.end();
+    let lag = send(10);
+    assert!((10_000..20_000).contains(&lag), "{lag}");
     server.stop();
     let server = world.start();
     // Nothing is known of tables that were not reached.
