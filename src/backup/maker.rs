@@ -107,8 +107,7 @@ impl Backups {
         let body = move || {
             // It may share a core with a shard, which goes first. Where that is refused it still works.
             let _ = rustix::process::setpriority_process(None, NICENESS);
-            let end = match source.back_up(number, &folder, taken_ms, &|| !is_closed.load(Relaxed))
-            {
+            let end = match source.back_up(&folder, taken_ms, &|| !is_closed.load(Relaxed)) {
                 Ok(manifest) => {
                     let (files, bytes) = (manifest.files.len(), manifest.bytes());
                     tracing::info!(number, folder = %folder.display(), files, bytes, "a backup is made");
@@ -203,7 +202,6 @@ impl BackupSource {
     /// Makes the backup. What it has made of one that fails it removes.
     fn back_up(
         self: Arc<Self>,
-        number: u64,
         folder: &Path,
         taken_ms: u64,
         goes_on: GoesOn<'_>,
@@ -212,7 +210,7 @@ impl BackupSource {
             return Err(BackupError::WithinData { path: folder.to_owned() });
         }
         make_empty(folder)?;
-        let made = self.fill(number, folder, taken_ms, goes_on);
+        let made = self.fill(folder, taken_ms, goes_on);
         if made.is_err() {
             clear(folder);
         }
@@ -221,12 +219,11 @@ impl BackupSource {
 
     fn fill(
         self: Arc<Self>,
-        number: u64,
         folder: &Path,
         taken_ms: u64,
         goes_on: GoesOn<'_>,
     ) -> Result<Manifest, BackupError> {
-        let stage = Stage::make(&self.data, number, &self.store, (&self.log, &self.needs))?;
+        let stage = Stage::make(&self.data, &self.store, (&self.log, &self.needs))?;
         // However long the rest takes, it takes nothing that the server needs.
         drop(self);
         stage.copy_to(folder, goes_on)?;

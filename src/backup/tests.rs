@@ -234,8 +234,10 @@ fn what_a_backup_is_copied_from_goes_with_it_or_at_the_next_start() {
     };
     fs::write(place.at("data/log/00000000000000000001.log"), vec![0; 1 << 13]).unwrap();
     let stage =
-        stage::Stage::make(&source.data, 7, &source.store, (&source.log, &source.needs)).unwrap();
-    assert_eq!(names(), ["backup-7", "log", "state"]);
+        stage::Stage::make(&source.data, &source.store, (&source.log, &source.needs)).unwrap();
+    let [made, log, state] = &names()[..] else { panic!("{:?}", names()) };
+    assert!(made.to_str().unwrap().starts_with(stage::NAME), "{made:?}");
+    assert_eq!([log, state], ["log", "state"]);
     // The log is held no more, and may remove what it likes.
     use warren_storage::delta_log::Retention as _;
     source.needs.marked(2);
@@ -246,12 +248,53 @@ fn what_a_backup_is_copied_from_goes_with_it_or_at_the_next_start() {
     assert_eq!(fs::metadata(place.at("1/log/00000000000000000001.log")).unwrap().len(), 1 << 13);
     drop(stage);
     assert_eq!(names(), ["log", "state"]);
-    // Of a server that was killed, and what is none.
-    for name in ["backup-1/state", "backup-12", "backup-", "backup-1x"] {
+    // Of servers that were killed.
+    for name in
+        ["1-0123456789abcdef/state/1.sst", "4194304-00000000000000ff", "7-fedcba9876543210/log"]
+    {
+        fs::create_dir_all(place.at("data").join(format!("{}{name}", stage::NAME))).unwrap();
+    }
+    fs::write(place.at("data/.backup-stage-7-fedcba9876543210/bans.json"), b"").unwrap();
+    remove_left(&place.at("data"));
+    assert_eq!(names(), ["log", "state"]);
+}
+
+#[test]
+fn what_no_backup_has_made_in_the_data_folder_stays() {
+    let place = Place::new("foreign");
+    fs::create_dir(place.at("data")).unwrap();
+    let all = [
+        // By hand.
+        "backup-20261122/state",
+        "backup-1/log",
+        // Almost such a name.
+        ".backup-stage-1/state",
+        ".backup-stage-01-0123456789abcdef/state",
+        ".backup-stage-1-0123456789abcde/state",
+        ".backup-stage-1-0123456789ABCDEF/state",
+        ".backup-stage-1-0123456789abcdef0/state",
+        // With something else in it.
+        ".backup-stage-1-0000000000000001/notes",
+        ".backup-stage-1-0000000000000002/bans.json",
+    ];
+    for name in all {
         fs::create_dir_all(place.at("data").join(name)).unwrap();
     }
+    let (file, link) = (".backup-stage-1-0000000000000003", ".backup-stage-1-0000000000000004");
+    fs::write(place.at("data").join(file), b"").unwrap();
+    std::os::unix::fs::symlink(place.at("data/backup-1"), place.at("data").join(link)).unwrap();
+    // What stays keeps nothing else from being removed.
+    let left = place.at("data/.backup-stage-2-0000000000000005");
+    fs::create_dir(&left).unwrap();
     remove_left(&place.at("data"));
-    assert_eq!(names(), ["backup-", "backup-1x", "log", "state"]);
+    assert!(!left.exists());
+    for name in all.into_iter().chain([file, link]) {
+        assert!(place.at("data").join(name).exists(), "{name}");
+    }
+    // One that is there is no place for a backup's either, and stays when that fails.
+    let error = stage::StageFolder::make(place.at("data/backup-1")).unwrap_err();
+    assert!(matches!(error, BackupError::Failed { .. }), "{error}");
+    assert!(place.at("data/backup-1/log").exists());
 }
 
 #[test]
