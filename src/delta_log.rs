@@ -36,17 +36,14 @@ pub(crate) struct UnstartedLog {
 }
 
 impl UnstartedLog {
-    /// Reads all of the log in this folder, and looks whether it is the one that the state needs. Also gives
-    /// each shard its way to the log.
+    /// Reads all of the log as [`read_whole`] does. Also gives each shard its way to the log.
     pub(crate) fn read(
         stored: &StateFolder,
         config: &ServerConfig,
         state: &ServerState,
     ) -> Result<(Vec<LogPort>, Self), Fatal> {
+        let end = read_whole(stored)?;
         let folder = stored.log_folder.clone();
-        let end = read_to_end(&folder)?;
-        check_epochs(&end, stored.epoch)?;
-        check_mark(&end, stored)?;
         let (ports, writer) =
             prepare(config.shards, state.log(), Arc::clone(&state.snapshots().log_needs))
                 .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
@@ -107,7 +104,7 @@ impl UnstartedLog {
             // It has not begun, and is about to say why.
             Err(_) => Err(started.ended.blocking_recv().map_or_else(
                 |_| thread_lost(),
-                |result| result.map_or_else(|error| unusable(&error), |()| thread_lost()),
+                |result| result.map_or_else(|error| not_begun(&error), |()| thread_lost()),
             )),
         }
     }
@@ -171,9 +168,18 @@ fn check_epochs(end: &LogEnd, epoch: Epoch) -> Result<(), Fatal> {
     }
 }
 
-/// What is not in the snapshots yet is in the log that the store names, and nowhere else.
+/// What is not in the snapshots yet is in the log that the store names, and nowhere else. Where it names
+/// none, any log will do but one that was given up.
 fn check_mark(end: &LogEnd, stored: &StateFolder) -> Result<(), Fatal> {
     let mark = stored.store.log_mark().map_err(state::unusable)?;
+    let forgotten = stored.store.logs_forgotten().map_err(state::unusable)?;
+    if mark.is_none() && end.is_begun() && forgotten.contains(&end.salt()) {
+        return Err(unusable(&format_args!(
+            "{}: this log was given up by `warren log forget --data FOLDER`, and the state goes on without \
+             it: move it away",
+            stored.log_folder.display()
+        )));
+    }
     let Some(Err(lost)) = mark.map(|mark| mark.check(end)) else { return Ok(()) };
     Err(unusable(&format_args!(
         "{}: {lost}. Put the log back or restore a backup; `warren log forget --data FOLDER` gives up what \
@@ -189,6 +195,14 @@ pub(crate) enum ReplayError {
     Malformed,
     #[error("{0}")]
     Refused(RestoreError),
+}
+
+/// Reads all of a state's log, and looks whether it is the one that the state needs.
+pub(crate) fn read_whole(stored: &StateFolder) -> Result<LogEnd, Fatal> {
+    let end = read_to_end(&stored.log_folder)?;
+    check_epochs(&end, stored.epoch)?;
+    check_mark(&end, stored)?;
+    Ok(end)
 }
 
 /// Says in our own log what is there.
@@ -243,6 +257,18 @@ impl LogThread {
 
 fn thread_lost() -> Fatal {
     Fatal::new(FatalReason::ThreadFailed, "the thread of the delta log ended")
+}
+
+/// Nothing is wrong with what is stored: the next start may find room on the disk.
+fn not_begun(error: &LogThreadError) -> Fatal {
+    let reason = match error {
+        LogThreadError::Executor(_) => FatalReason::SystemRefused,
+        LogThreadError::Folder { .. } => FatalReason::DataFolderUnusable,
+        LogThreadError::NotBegun(_) | LogThreadError::RestNotWritten(_) => {
+            FatalReason::StateNotStored
+        }
+    };
+    Fatal::new(reason, error)
 }
 
 fn unusable(error: &dyn std::fmt::Display) -> Fatal {

@@ -186,10 +186,8 @@ struct Writer<'a, S> {
 }
 
 impl<S: BatchStore> Writer<'_, S> {
-    /// Writes until no shard is left. Each sync serves a mark of the log too; where nothing else is stored,
-    /// one is written when it lets more of the log go.
+    /// Writes until no shard is left. Each sync serves a mark of the log too.
     fn run(&self, batches: &Receiver<SnapshotBatch>) -> Result<(), StoreError> {
-        let mut first_needed = self.marks.mark().first_needed;
         loop {
             let mut group = Vec::new();
             match batches.recv_timeout(LOOK_INTERVAL) {
@@ -199,14 +197,20 @@ impl<S: BatchStore> Writer<'_, S> {
             }
             group.extend(batches.try_iter().take(SYNC_BATCHES_MAX - group.len()));
             let mark = self.marks.mark();
-            if group.is_empty() && mark.first_needed == first_needed {
+            if group.is_empty() && !self.lets_more_go(mark) {
                 continue;
             }
             self.store_all(&group, mark)?;
             self.progress.add(&group);
             self.progress.log_needs.marked(mark.first_needed);
-            first_needed = mark.first_needed;
         }
+    }
+
+    /// Whether a mark is to be written where nothing else is stored. Not before the start has told its own:
+    /// it makes that of the one before, and writes it over ours.
+    fn lets_more_go(&self, mark: LogMark) -> bool {
+        let told = self.progress.log_needs.first_needed();
+        told > 0 && mark.first_needed > told
     }
 
     /// Tries until all of it is on the disk, or the server has drained for too long. Nothing is

@@ -106,9 +106,9 @@ impl StateFolder {
     /// The server begins to change the state: all that can fail at a start has not failed. From now on the
     /// store says which log belongs to it: the one that was found, which has begun by now.
     pub(crate) fn begin(&self, log_end: &LogEnd, needs: &LogNeeds) -> Result<(), Fatal> {
-        self.store.begin().map_err(unusable)?;
+        self.store.begin().map_err(not_stored)?;
         let mark = LogMark::of(log_end, self.store.log_mark().map_err(unusable)?);
-        self.store.write_log_mark(mark).and_then(|()| self.store.sync()).map_err(unusable)?;
+        self.store.write_log_mark(mark).and_then(|()| self.store.sync()).map_err(not_stored)?;
         needs.marked(mark.first_needed);
         Ok(())
     }
@@ -171,6 +171,14 @@ pub(crate) fn unusable(error: StoreError) -> Fatal {
         _ => FatalReason::StateUnusable,
     };
     Fatal::new(reason, error)
+}
+
+/// What was read well cannot be written: another start may find room on the disk.
+fn not_stored(error: StoreError) -> Fatal {
+    match error {
+        StoreError::Failed { .. } => Fatal::new(FatalReason::StateNotStored, error),
+        _ => unusable(error),
+    }
 }
 
 fn log_age(opened: &StateOpened) {

@@ -21,6 +21,7 @@ use crate::arguments::ReportArguments;
 use crate::config::{EffectiveConfig, ExportConfig, ServerConfig};
 use crate::ctl::read_metric;
 use crate::data_folder::{DataFolder, locked_by};
+use crate::delta_log::read_whole;
 use crate::fatal::{Fatal, FatalReason};
 use crate::postgres_access::{export_fatal, postgres_fatal, with_password};
 use crate::state::{LOG_FOLDER, STATE_FOLDER, StateFolder};
@@ -199,10 +200,10 @@ fn export_all(
     let data = data_folder(config)?;
     let _locked = DataFolder::reserve(data)?;
     let stored = StateFolder::open(data)?;
-    std::fs::create_dir_all(&stored.log_folder)
-        .map_err(|error| Fatal::new(FatalReason::DataFolderUnusable, error))?;
+    // Tables may be the only ones that have what a log that is lost had.
+    let log_end = read_whole(&stored)?;
     let progress = LogProgress::default();
-    progress.durable_commit.store(log_end(data)?, Release);
+    progress.durable_commit.store(log_end.last_commit(), Release);
     let source = ExportSource {
         store: stored.store,
         log_folder: stored.log_folder,

@@ -172,6 +172,25 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 #[test]
+fn before_the_start_has_told_its_mark_none_is_written_and_a_newer_one_soon_after() {
+    let (store, progress) = (FaultyStore::failing(0), Arc::new(SnapshotProgress::default()));
+    let (_serving, drained) = bounded(0);
+    let writer = Writer { store: &*store, progress: &progress, marks: &marks(), drained: &drained };
+    assert!(!writer.lets_more_go(writer.marks.mark()));
+    for (told, lets_more_go) in [(1, true), (3, true), (4, false)] {
+        progress.log_needs.marked(told);
+        assert_eq!(writer.lets_more_go(writer.marks.mark()), lets_more_go, "{told}");
+    }
+    // The thread may look for the first time when the log has begun long ago.
+    let progress = Arc::new(SnapshotProgress::default());
+    progress.log_needs.marked(1);
+    let writer = SnapshotWriter::start(Arc::clone(&store), Arc::clone(&progress), marks()).unwrap();
+    wait_until("a mark", || progress.log_needs.lets_go(3, 0));
+    assert_eq!(store.calls(), ["mark 7 4 10", "sync"]);
+    wait(writer.drain()).unwrap();
+}
+
+#[test]
 fn a_mark_lets_the_log_go_when_it_is_synced_also_when_nothing_else_is_stored() {
     // The sync of the second mark fails.
     let store = FaultyStore::failing_after(4, 1);

@@ -57,6 +57,8 @@ const META_CLEAN: &[u8] = b"mclean";
 const META_TAKEN_MS: &[u8] = b"mtaken_ms";
 /// u32, u64, u64: the delta log that belongs to the state, a `LogMark`. None: no log is expected.
 const META_LOG: &[u8] = b"mlog";
+/// u32 each: the salts of logs that were given up. None of them belongs to the state any more.
+const META_LOGS_FORGOTTEN: &[u8] = b"mlogs_forgotten";
 
 /// 1: without sequences and tombstones. 2: without the log's mark, so that whoever reads no other lets the
 /// log go without a word. Both are read, and become 3 when a server begins.

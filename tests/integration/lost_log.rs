@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
+use warren_storage::StateStore;
 
 use crate::client::Client;
 use crate::server::{TestServer, command, unique};
@@ -40,6 +41,7 @@ impl Place {
     fn segments(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.log()).unwrap();
         let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
         paths.sort();
         paths
     }
@@ -68,6 +70,11 @@ impl Place {
         assert!(told.contains("state-unusable"), "{told}");
         assert!(told.contains("warren log forget --data"), "{told}");
         told
+    }
+
+    /// Where `warren log forget` leaves what it has found.
+    fn forgotten(&self) -> PathBuf {
+        self.log().join("forgotten")
     }
 
     fn forget(&self) -> Output {
@@ -214,7 +221,7 @@ fn a_log_that_is_lost_for_good_is_given_up_by_name() {
     assert!(told.contains("is given up; the state needed commits from "), "{told}");
     assert!(told.contains("snapshots: the newest is from 2"), "{told}");
     assert!(told.contains("lost:      what changed later"), "{told}");
-    assert!(place.data().join("log.forgotten").is_dir() && !place.log().exists());
+    assert!(place.forgotten().is_dir() && place.segments().is_empty());
 
     let server = place.start();
     assert_eq!(found(&server, &swords), 1);
@@ -232,20 +239,94 @@ fn a_log_that_is_lost_for_good_is_given_up_by_name() {
     rename(&place.0.join("away"), &place.log());
     let refused = place.forget();
     assert_eq!(refused.status.code(), Some(71), "{refused:?}");
-    std::fs::remove_dir_all(place.data().join("log.forgotten")).unwrap();
+    std::fs::remove_dir_all(place.forgotten()).unwrap();
     let forgotten = place.forget();
     let told = String::from_utf8(forgotten.stdout).unwrap();
     assert!(told.contains("lost:      nothing, the last server had stored all it had"), "{told}");
 }
 
 #[test]
+fn a_log_that_was_given_up_is_taken_no_more() {
+    let place = Place::new(600_000);
+    let swords = place.killed_with(3);
+    let first = place.segments()[0].clone();
+    let elsewhere = place.0.join("segment");
+    rename(&first, &elsewhere);
+    place.refused();
+    assert_eq!(place.forget().status.code(), Some(0));
+    // All of it is there again, too late.
+    rename(&elsewhere, &first);
+    let put_back = || {
+        for entry in std::fs::read_dir(place.forgotten()).unwrap() {
+            let entry = entry.unwrap();
+            rename(&entry.path(), &place.log().join(entry.file_name()));
+        }
+        std::fs::remove_dir(place.forgotten()).unwrap();
+    };
+    put_back();
+    for _ in 0..2 {
+        let told = place.refused();
+        assert!(told.contains("this log was given up"), "{told}");
+        // Nor by giving it up again.
+        assert_eq!(place.forget().status.code(), Some(0));
+        put_back();
+    }
+    place.forget();
+    let server = place.start();
+    assert_eq!(found(&server, &swords), 0);
+    server.stop();
+    // The next log does not make it good, nor does giving up that one.
+    for segment in place.segments() {
+        std::fs::remove_file(segment).unwrap();
+    }
+    put_back();
+    let told = place.refused();
+    assert!(told.contains("this is another delta log"), "{told}");
+    place.forget();
+    put_back();
+    let told = place.refused();
+    assert!(told.contains("this log was given up"), "{told}");
+}
+
+#[test]
+fn a_log_on_another_disk_is_given_up_and_the_next_one_is_there_too() {
+    let place = Place::new(600_000);
+    let elsewhere = place.0.join("disk");
+    std::fs::create_dir_all(place.data()).unwrap();
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, place.log()).unwrap();
+    place.killed_with(2);
+    let left = place.segments().len();
+    // One that was cut short has moved some already.
+    let moving = place.log().join("forgotten.moving");
+    std::fs::create_dir(&moving).unwrap();
+    rename(&place.segments()[0], &moving.join("00000000000000000001.log"));
+    place.refused();
+    let forgotten = place.forget();
+    assert_eq!(forgotten.status.code(), Some(0), "{forgotten:?}");
+    assert_eq!(std::fs::read_dir(elsewhere.join("forgotten")).unwrap().count(), left);
+    assert!(place.log().is_symlink() && !moving.exists() && place.segments().is_empty());
+    let swords = place.killed_with(2);
+    assert!(!place.segments().is_empty());
+    let server = place.start();
+    assert_eq!(found(&server, &swords), 2);
+    server.stop();
+}
+
+#[test]
 fn a_state_that_knows_no_log_takes_the_one_it_finds() {
     let place = Place::new(600_000);
-    place.start().stop();
-    // As a version before would have left it.
-    place.forget();
-    rename(&place.data().join("log.forgotten"), &place.log());
     let swords = place.killed_with(3);
+    // As a version before would have left it: all is in the log alone.
+    let state = place.data().join("state");
+    std::fs::remove_dir_all(&state).unwrap();
+    let (store, _) = StateStore::open(&state).unwrap();
+    store.begin().unwrap();
+    drop(store);
+    let server = place.start();
+    assert_eq!(found(&server, &swords), 3);
+    server.signal(KILL);
+    server.wait();
     rename(&place.log(), &place.0.join("away"));
     place.refused();
     std::fs::remove_dir(place.log()).unwrap();

@@ -12,6 +12,8 @@ use crate::client::Client;
 use crate::postgres_server::PostgresServer;
 use crate::postgres_world::{Player, World, import, imported, wait_for, wait_until_exported};
 
+const KILL: i32 = 9;
+
 /// Exit status, and what was told.
 #[track_caller]
 fn told(output: &Output) -> (i32, String) {
@@ -65,6 +67,46 @@ fn without_a_server_everything_is_exported_and_told() {
     let there = imported(&postgres, &copy);
     // The last users have left with the server, which changes none of their objects.
     assert_eq!(there, digest);
+}
+
+#[test]
+fn without_the_front_of_the_log_tables_stay_as_they_are() {
+    let postgres = PostgresServer::start();
+    // Nothing is in a snapshot, and segments hold one commit each.
+    let world = World::new(&postgres, "interval_ms = 1");
+    let file = world.beside("warren.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let config = config.replace("snapshot_interval_ms = 20\n", "snapshot_interval_ms = 600000\n");
+    std::fs::write(file, config.replace("segment_bytes = 65536", "segment_bytes = 8192")).unwrap();
+    let server = world.start();
+    let mut ann = Client::log_in(server.listen, "ann");
+    for weight in 0..8 {
+        let mut create = serde_json::json!({"msg": "create", "kind": "sword", "ack": "durable"});
+        create["weight"] = weight.into();
+        ann.send(format!("{create}\n"));
+        assert_eq!(ann.reply("create")["status"], 0);
+    }
+    wait_until_exported(&server);
+    server.signal(KILL);
+    server.wait();
+    let tables =
+        || postgres.sql("TABLE warren.objects; TABLE warren.partitions; TABLE warren.cursor");
+    let before = tables();
+    let entries = std::fs::read_dir(world.data().join("log")).unwrap();
+    let mut segments: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    assert!(segments.len() > 2, "{segments:?}");
+    let (newest, older) = segments.split_last().unwrap();
+    for segment in older {
+        std::fs::remove_file(segment).unwrap();
+    }
+    for words in [&["run"][..], &["run", "--replace"]] {
+        assert_refused(&world.export(words), 65, "the delta log begins with commit");
+        assert_eq!(tables(), before);
+    }
+    std::fs::remove_file(newest).unwrap();
+    assert_refused(&world.export(&["run"]), 65, "the delta log is gone");
+    assert_eq!(tables(), before);
 }
 
 /// An import whose connection has this in it too.

@@ -50,6 +50,12 @@ impl LogNeeds {
         self.first_needed.fetch_max(first_needed, Relaxed);
     }
 
+    /// What [`marked`](Self::marked) was told at the most; 0: nothing.
+    #[must_use]
+    pub fn first_needed(&self) -> u64 {
+        self.first_needed.load(Relaxed)
+    }
+
     /// There is an exporter that needs what comes after this commit, and the commit itself, to know the
     /// log by it; 0: it needs everything. It is waited for until the log has more than `bytes_max` bytes.
     pub fn exported(&self, commit: u64, bytes_max: u64) {

@@ -3,7 +3,10 @@
 use rocksdb::WriteBatch;
 use warren_core::ids::{GROUP_COUNT, GroupId, Sequence};
 
-use super::{META_LOG, PREFIX_OBJECT, PREFIX_TOMBSTONE, StateStore, StoreError, group_key};
+use super::{
+    META_LOG, META_LOGS_FORGOTTEN, PREFIX_OBJECT, PREFIX_TOMBSTONE, StateStore, StoreError,
+    group_key,
+};
 use crate::delta_log::LogMark;
 use crate::object_record::ObjectRecordV2;
 
@@ -39,13 +42,36 @@ impl StateStore {
         self.db()?.get().put(META_LOG, value).map_err(|error| self.failed(&error))
     }
 
+    /// The salts of the logs that were given up.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn logs_forgotten(&self) -> Result<Vec<u32>, StoreError> {
+        let value = self.get(META_LOGS_FORGOTTEN)?.unwrap_or_default();
+        let (salts, rest) = value.as_chunks::<4>();
+        if !rest.is_empty() {
+            return Err(self.damaged("mlogs_forgotten", "its length"));
+        }
+        Ok(salts.iter().map(|salt| u32::from_le_bytes(*salt)).collect())
+    }
+
     /// Gives up the log: what is stored counts as all there is, each object as of its own moment. The next
-    /// start takes whichever log it finds.
+    /// start begins another. Given up for good are the log of the mark and one with the salt `found`: what
+    /// they have beyond what is stored would be taken for what is stored already.
     ///
     /// # Errors
     /// [`StoreError`]: nothing has changed.
-    pub fn forget_log(&self) -> Result<(), StoreError> {
+    pub fn forget_log(&self, found: Option<u32>) -> Result<(), StoreError> {
         let mut rows = WriteBatch::default();
+        let mut forgotten = self.logs_forgotten()?;
+        let needed = self.log_mark()?.map(|mark| mark.salt);
+        for salt in needed.into_iter().chain(found) {
+            if !forgotten.contains(&salt) {
+                forgotten.push(salt);
+            }
+        }
+        let salts: Vec<u8> = forgotten.into_iter().flat_map(u32::to_le_bytes).collect();
+        rows.put(META_LOGS_FORGOTTEN, salts);
         for group in (0..GROUP_COUNT as u16).map(GroupId) {
             let position = self.position(group)?.unwrap_or(Sequence(0));
             let newest = self.newest_sequence(group)?;

@@ -461,8 +461,9 @@ fn a_store_whose_log_is_forgotten_is_whole_without_it() {
     let (store, _) = folder.open();
     let error = restored(&store).err().unwrap().to_string();
     assert!(error.contains("the state is damaged"), "{error}");
-    store.forget_log().unwrap();
+    store.forget_log(None).unwrap();
     assert_eq!(store.log_mark().unwrap(), None);
+    assert_eq!(store.logs_forgotten().unwrap(), [1]);
     let positions = [0, 1, 2].map(|group| store.position(GroupId(group)).unwrap());
     assert_eq!(positions, [Some(Sequence(9)), Some(Sequence(4)), None]);
     drop(store);
@@ -471,4 +472,26 @@ fn a_store_whose_log_is_forgotten_is_whole_without_it() {
     assert_eq!((opened.start, opened.is_complete), (2, false));
     let (shard, restored) = restored(&store).unwrap();
     assert_eq!((restored.objects, shard.group_end(GroupId(0))), (2, Sequence(9)));
+}
+
+#[test]
+fn a_store_knows_every_log_that_was_given_up() {
+    let folder = Folder::new("forgotten-logs");
+    let store = folder.begun();
+    assert_eq!(store.logs_forgotten().unwrap(), [0; 0]);
+    // The log of the mark, and the one that was there in its place.
+    store.write_log_mark(LogMark { salt: 1, first_needed: 1, reached: 9 }).unwrap();
+    store.forget_log(Some(2)).unwrap();
+    // Again, without a start between.
+    store.forget_log(Some(1)).unwrap();
+    assert_eq!(store.logs_forgotten().unwrap(), [1, 2]);
+    // The next log does not make the first ones good.
+    store.write_log_mark(LogMark { salt: 3, first_needed: 1, reached: 9 }).unwrap();
+    drop(store);
+    let (store, _) = folder.open();
+    store.forget_log(Some(3)).unwrap();
+    assert_eq!(store.logs_forgotten().unwrap(), [1, 2, 3]);
+    store.db().unwrap().get().put(META_LOGS_FORGOTTEN, [1; 5]).unwrap();
+    let error = store.logs_forgotten().unwrap_err().to_string();
+    assert!(error.ends_with("mlogs_forgotten is damaged: its length"), "{error}");
 }
