@@ -260,6 +260,18 @@ impl Follower {
     /// Tells what a round has done, and says for how long to wait before the next; none: not at all.
     fn note(&mut self, result: Result<ExportRound, ExportError>) -> Option<Duration> {
         let progress = self.state.export();
+        // Before the lag: who sees that there is none sees what that took.
+        match &result {
+            Ok(ExportRound::Applied { commits, objects, .. }) => {
+                progress.commits.fetch_add(*commits, Relaxed);
+                progress.rows.fetch_add(*objects, Relaxed);
+            }
+            Ok(ExportRound::Copied { objects, .. }) => {
+                progress.rows.fetch_add(*objects, Relaxed);
+                progress.full_copies.fetch_add(1, Relaxed);
+            }
+            Ok(ExportRound::UpToDate) | Err(_) => {}
+        }
         if let Some(cursor) = self.exporter.cursor() {
             progress.commit.store(cursor.commit, Relaxed);
             progress.lag_base.store(self.exporter.lag_base(), Relaxed);
@@ -281,17 +293,13 @@ impl Follower {
                 self.note_success();
                 Some(self.interval)
             }
-            ExportRound::Applied { commits, objects, is_behind } => {
+            ExportRound::Applied { is_behind, .. } => {
                 if !has_only_connected {
                     self.note_success();
                 }
-                progress.commits.fetch_add(commits, Relaxed);
-                progress.rows.fetch_add(objects, Relaxed);
                 (!is_behind).then_some(self.interval)
             }
             ExportRound::Copied { objects, reason } => {
-                progress.rows.fetch_add(objects, Relaxed);
-                progress.full_copies.fetch_add(1, Relaxed);
                 let reason = reason.word();
                 let is_first = reason == CopyReason::FirstExport.word();
                 if is_first {

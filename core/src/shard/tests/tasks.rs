@@ -153,10 +153,13 @@ fn an_attempt_that_was_begun_counts_and_the_last_one_is_the_end() {
 
 #[test]
 fn what_a_lost_worker_had_goes_to_another_at_once() {
-    check_tasks(
-        NO_GRACE,
-        TaskMethod { attempts_max: 1, ..TaskMethod::DEFAULT },
-        "
+    // Also of one that may resume its session.
+    for limits in [NO_GRACE, Limits::PRODUCTION] {
+        let method = TaskMethod { attempts_max: 1, ..TaskMethod::DEFAULT };
+        check_tasks(
+            limits,
+            method,
+            "
         1 hit n=1 id=a ; 1 hit n=2 id=b
         3 work methods=hit credits=2
             3: work status=0
@@ -173,7 +176,8 @@ fn what_a_lost_worker_had_goes_to_another_at_once() {
             1: hit id=b status=0
             4: done status=0
         ",
-    );
+        );
+    }
 }
 
 #[test]
@@ -454,4 +458,48 @@ fn what_is_least_urgent_waits_no_longer_than_its_bound_in_a_flood() {
         told = world.run(&format!("+1000 ; 1 hit ; 1 hit ; 3 done task={task} token=@3"));
     }
     assert_eq!(waited_s, 7 * 5);
+}
+
+/// Whoever asks again and again does not come before those who have waited.
+#[test]
+fn a_user_who_comes_later_takes_turns_from_there_on() {
+    check_default(
+        "
+        3 work methods=hit credits=1
+            3: work status=0
+        1 hit n=1 ; 1 hit n=2 ; 1 hit n=3
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1
+        2 hit n=4
+        3 done task=12626.2 token=@3.1
+            1: hit status=0
+            3: done status=0
+            3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 n=2
+        3 done task=12626.3 token=@3.2
+            1: hit status=0
+            3: done status=0
+            3: task task=19122.2 method=hit user=bob attempt=1 limit_ms=30000 n=4
+        2 hit n=5
+        3 done task=19122.2 token=@3.3
+            2: hit status=0
+            3: done status=0
+            3: task task=12626.4 method=hit user=ann attempt=1 limit_ms=30000 n=3
+        ",
+    );
+}
+
+#[test]
+fn after_a_start_a_lease_lasts_its_whole_time() {
+    let limits = Limits::PRODUCTION;
+    let mut world = World::with_settings(task_settings(limits.clone()));
+    for (connection, user) in [(1, "ann"), (3, "dwarf")] {
+        world.run(&format!("{connection} open ; {connection} login user={user}"));
+    }
+    world.run("3 work methods=hit limit_ms=100");
+    world.run("1 hit n=1");
+    while world.store_next_batch() {}
+    // The machine was off for an hour.
+    world.now.monotonic_ns += 3_600_000_000_000;
+    world.now.wall_ms += 3_600_000;
+    let restored = world.store.restored(limits, world.now);
+    assert_eq!(restored.next_deadline_ns(), Some(world.now.monotonic_ns + 100_000_000));
 }
