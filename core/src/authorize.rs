@@ -313,16 +313,12 @@ impl Policy {
     }
 }
 
-/// A task changes by what its worker says of it, and nobody writes it.
+/// A task changes by what its worker says of it: nobody writes it, and nobody watches it.
 fn with_task(subject: Subject<'_>, verb: Verb, owner: &str) -> Result<(), Reason> {
     match verb {
-        Verb::Call(Method::Get | Method::Find | Method::Watch | Method::Unwatch) | Verb::Hear
-            if owns(subject, owner) =>
-        {
-            Ok(())
-        }
+        Verb::Call(Method::Get | Method::Find) if owns(subject, owner) => Ok(()),
         // As if it were not there.
-        Verb::Call(Method::Get | Method::Find | Method::Watch | Method::Unwatch) | Verb::Hear => {
+        Verb::Call(Method::Get | Method::Find | Method::Watch) if !owns(subject, owner) => {
             Err(Reason::UnknownObject)
         }
         _ => Err(Reason::Forbidden),

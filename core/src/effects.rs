@@ -131,6 +131,12 @@ impl Effects {
         fill(&mut MessageBuilder::resume(&mut self.reply, 0));
     }
 
+    /// Forgets what the reply says: it is that of an effect of a task, which nobody hears.
+    pub(crate) fn restart_reply(&mut self, method: &str) {
+        self.reply.clear();
+        let _ = MessageBuilder::new(&mut self.reply, method);
+    }
+
     /// The reply's method and own fields.
     pub(crate) fn reply_message(&self) -> Message<'_> {
         Message::from_checked(&self.reply)

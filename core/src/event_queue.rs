@@ -106,7 +106,10 @@ impl EventQueue {
                 queue.events.len() - queue.notice_count >= self.partition_events_max
             }
             EventKind::ObjectNotice => queue.notice_count >= self.partition_events_max,
-            EventKind::LeaveRoom { .. } | EventKind::EndWatch { .. } | EventKind::LogOut => false,
+            EventKind::LeaveRoom { .. }
+            | EventKind::EndWatch { .. }
+            | EventKind::LoseTask { .. }
+            | EventKind::LogOut => false,
         };
         // A queue that was just taken is not full: the bound is above 0.
         if is_full {

@@ -65,7 +65,7 @@ pub struct Limits {
     /// Changed objects that wait to be stored. Beyond it, requests that may change objects are
     /// answered `busy`: the store is further behind than memory should make up for.
     pub changed_objects_max: usize,
-    /// Tasks of one partition that are not done, or are remembered. Beyond it, requests that would become
+    /// Tasks of one partition that are not done, or are remembered; an eighth of it is one user's share. Beyond it, requests that would become
     /// tasks are answered `queue-full`.
     pub tasks_per_partition_max: usize,
     /// Bytes of replies and notices that wait until what they tell of is durable. Beyond it, requests

@@ -58,6 +58,11 @@ pub enum EventKind {
         /// Which object.
         object: ObjectId,
     },
+    /// The session that had this task takes none any more: another may have it. No reply.
+    LoseTask {
+        /// Which.
+        task: ObjectId,
+    },
     /// An object of the room that the message names has changed: its members hear the message,
     /// with the room's next number. No reply.
     ObjectNotice,

@@ -177,6 +177,9 @@ reasons! {
     VersionConflict = "version-conflict", 409, "`get` the object, and try again";
     /// The task is not this worker's: its time is over, another has it, or it is done.
     LeaseLost = "lease-lost", 409, "go on with the next task";
+    /// An effect of the task was refused before: it is not all that its worker means, and nothing has
+    /// changed.
+    EffectsMissing = "effects-missing", 409, "`release` the task, or `fail` it";
     /// The user's task of the same `key` is not done yet.
     TaskPending = "task-pending", 409, "ask again later";
     /// This connection is logged in already.
@@ -242,7 +245,7 @@ reasons! {
     ServerFull = "server-full", 507, "tell the operator";
     /// Too many clients are connected that have not logged in; try again.
     TooManyUnauthenticated = "too-many-unauthenticated", 503, "connect again later";
-    /// So many tasks wait in the partition that no more may.
+    /// So many tasks wait in the partition, or so many of the user's, that no more may.
     QueueFull = "queue-full", 503, "try again, later each time";
     /// No worker took the task in time; nothing has changed.
     TaskExpired = "task-expired", 504, "try again later";

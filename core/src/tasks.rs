@@ -23,32 +23,26 @@ use core::hash::BuildHasher;
 
 use self::ready::{Place, Ready};
 use self::record::{
-    FIELD_ATTEMPT, FIELD_DEADLINE, FIELD_KEY, FIELD_LIMIT, FIELD_ORDERED, FIELD_PRIORITY,
-    FIELD_UNTIL, TaskRecord, TaskState,
+    FIELD_DEADLINE, FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT, FIELD_ORDERED,
+    FIELD_PRIORITY, FIELD_UNTIL, TaskRecord, TaskState,
 };
+use self::resources::{Resource, Resources};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{ObjectId, PartitionId};
 use crate::object::Object;
+use crate::partition::FIRST_ADDRESS;
 use crate::turn::Now;
 
 pub mod methods;
 mod ready;
 pub(crate) mod record;
+mod resources;
 pub(crate) mod workers;
 
 /// Priorities: 0 is first.
 pub(crate) const LEVELS: usize = 8;
 /// How long a task waits on a level before it rises.
 pub(crate) const AGE_STEP_NS: u64 = 5_000_000_000;
-
-/// Of which only one leased task has the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Resource {
-    /// The object that it is about.
-    Target(ObjectId),
-    /// Method and user, where the user's tasks go one after the other.
-    Turn(u32, u64),
-}
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +67,8 @@ struct Task {
     deadline_ns: u64,
     /// When something is due of it; `u64::MAX`: never.
     due_ns: u64,
-    limit_ns: u64,
+    /// Its lease, and how often that was extended.
+    lease: (u64, u64),
     resources: [Option<Resource>; 2],
     /// Where it stood when it was ready last.
     place: Option<Place>,
@@ -128,15 +123,17 @@ pub(crate) struct TaskIndex {
     /// By method, those of its tasks that are ready.
     ready: Vec<Ready>,
     numbers: HashMap<Box<str>, u32>,
-    /// Which task has it.
-    busy: HashMap<Resource, ObjectId>,
-    /// Who waits for it: the highest priority first, and of these who could have been leased first.
-    blocked: HashMap<Resource, BTreeSet<(u8, u64, ObjectId)>>,
+    resources: Resources,
+    /// Something became ready since that was asked last.
+    has_woken: bool,
     due: BTreeSet<(u64, ObjectId)>,
     /// By partition, user and key.
     keys: HashMap<String, ObjectId>,
     counts: Counts,
     partitions: HashMap<PartitionId, Counts>,
+    /// By partition and user, how many are not dead.
+    users: HashMap<(PartitionId, u64), u64>,
+    dead: BTreeSet<ObjectId>,
 }
 
 impl TaskIndex {
@@ -146,12 +143,14 @@ impl TaskIndex {
             tasks: HashMap::with_hasher(seed),
             ready: Vec::new(),
             numbers: HashMap::with_hasher(seed),
-            busy: HashMap::with_hasher(seed),
-            blocked: HashMap::with_hasher(seed),
+            resources: Resources::new(seed),
+            has_woken: false,
             due: BTreeSet::new(),
             keys: HashMap::with_hasher(seed),
             counts: Counts::default(),
             partitions: HashMap::with_hasher(seed),
+            users: HashMap::with_hasher(seed),
+            dead: BTreeSet::new(),
         }
     }
 
@@ -174,7 +173,24 @@ impl TaskIndex {
         self.partitions.get(&partition).copied().unwrap_or_default()
     }
 
-    /// The user's task of that key in the partition.
+    /// How many of the user's in the partition are not dead.
+    pub(crate) fn count_of_user(&self, partition: PartitionId, user: &str) -> u64 {
+        let user = self.seed.hash_one(user);
+        self.users.get(&(partition, user)).copied().unwrap_or(0)
+    }
+
+    /// The dead task of the partition that was made first.
+    pub(crate) fn oldest_dead(&self, partition: PartitionId) -> Option<ObjectId> {
+        let from = ObjectId::new(partition, FIRST_ADDRESS);
+        self.dead.range(from..).next().copied().filter(|id| id.partition() == partition)
+    }
+
+    /// Whether something became ready since this was asked last.
+    pub(crate) fn take_woken(&mut self) -> bool {
+        core::mem::take(&mut self.has_woken)
+    }
+
+    /// The user's task of that key in the partition, unless it is dead: then it may be asked for anew.
     pub(crate) fn by_key(&self, partition: PartitionId, user: &str, key: &str) -> Option<ObjectId> {
         self.keys.get(&key_of(partition, user, key)).copied()
     }
@@ -194,12 +210,15 @@ impl TaskIndex {
         let record = object.and_then(TaskRecord::of);
         let is_leased = record.is_some_and(|record| record.state() == TaskState::Leased);
         let before = self.leave(id, is_leased);
+        if let Some(task) = &before {
+            self.resources.leave(id, task.resources);
+        }
         if let Some(record) = record {
             self.enter(id, record, before.as_ref(), now);
         }
         // What it had may be free now.
         for resource in before.iter().flat_map(|task| task.resources).flatten() {
-            self.unblock(resource, now.monotonic_ns);
+            self.wake(resource, now.monotonic_ns);
         }
     }
 
@@ -218,49 +237,50 @@ impl TaskIndex {
         let until_ns = at(record.number(FIELD_UNTIL));
         let level_max = LEVELS as u64 - 1;
         let priority = record.number(FIELD_PRIORITY).min(level_max) as u8;
-        let is_ordered = record.is_set(FIELD_ORDERED);
-        let turn = is_ordered.then_some(Resource::Turn(method, user));
+        let line = (id.partition(), method, user);
+        let head = record.is_set(FIELD_ORDERED).then_some(Resource::Head(line));
+        let state = record.state();
+        // Who comes back has waited since it could have been leased first.
+        let leased_before = before.filter(|task| task.standing == Standing::Leased);
+        let lease = (record.number(FIELD_LEASE), record.number(FIELD_EXTENDED));
         let mut task = Task {
             standing: Standing::Dead,
             method,
             user,
             priority,
-            since_ns: until_ns,
+            since_ns: leased_before.map_or(until_ns, |task| task.since_ns),
             deadline_ns,
             due_ns: u64::MAX,
-            limit_ns: record.number(FIELD_LIMIT).saturating_mul(1_000_000),
-            resources: [record.target().map(Resource::Target), turn],
+            lease,
+            resources: [record.target().map(Resource::Target), head],
             place: before.and_then(|task| task.place),
-            key: record.text(FIELD_KEY).map(|key| key_of(id.partition(), record.owner(), key)),
+            key: None,
         };
-        match record.state() {
+        if state != TaskState::Dead
+            && let Some(key) = record.text(FIELD_KEY)
+        {
+            task.key = Some(key_of(id.partition(), record.owner(), key));
+        }
+        if matches!(state, TaskState::Ready | TaskState::Leased) {
+            self.resources.enter(id, task.resources, state == TaskState::Leased);
+        }
+        match state {
             TaskState::Ready if until_ns > now_ns => {
                 (task.standing, task.due_ns) = (Standing::Delayed, until_ns.min(deadline_ns));
-                // Its turn is kept for another attempt, unless another has it: after a start, whose
-                // clock may tell another time.
-                let turn = turn.filter(|_| record.number(FIELD_ATTEMPT) > 0);
-                if let Some(turn) = turn.filter(|turn| !self.busy.contains_key(turn)) {
-                    self.take_resource(turn, id);
-                }
             }
             TaskState::Ready => self.make_ready(id, &mut task, now_ns),
             TaskState::Leased => {
-                (task.standing, task.due_ns) = (Standing::Leased, until_ns);
-                for resource in task.resources.into_iter().flatten() {
-                    self.take_resource(resource, id);
-                }
+                // By no clock that may be set: what the record says is for people.
+                let limit_ns = record.number(FIELD_LIMIT).saturating_mul(1_000_000);
+                let known = leased_before.filter(|task| task.lease == lease);
+                task.due_ns = known.map_or(now_ns.saturating_add(limit_ns), |task| task.due_ns);
+                (task.standing, task.since_ns) =
+                    (Standing::Leased, before.map_or(now_ns, |task| task.since_ns));
             }
             TaskState::Done => (task.standing, task.due_ns) = (Standing::Done, until_ns),
             TaskState::Dead => {}
         }
         self.settle(id, task);
-    }
-
-    /// A task that a start or a replica finds leased may have been leased elsewhere at that moment, but
-    /// here two never are.
-    fn take_resource(&mut self, resource: Resource, id: ObjectId) {
-        let other = self.busy.insert(resource, id);
-        assert!(other.is_none_or(|other| other == id), "one task has it");
     }
 
     fn make_ready(&mut self, id: ObjectId, task: &mut Task, now_ns: u64) {
@@ -274,6 +294,7 @@ impl TaskIndex {
             _ => task.since_ns.saturating_add((waited + 1).saturating_mul(AGE_STEP_NS)),
         };
         task.due_ns = rise_ns.min(task.deadline_ns);
+        self.has_woken = true;
     }
 
     fn settle(&mut self, id: ObjectId, task: Task) {
@@ -284,6 +305,11 @@ impl TaskIndex {
         *self.partitions.entry(id.partition()).or_default().of(task.standing) += 1;
         if let Some(key) = &task.key {
             self.keys.insert(key.clone(), id);
+        }
+        if task.standing == Standing::Dead {
+            self.dead.insert(id);
+        } else {
+            *self.users.entry((id.partition(), task.user)).or_default() += 1;
         }
         self.tasks.insert(id, task);
     }
@@ -306,32 +332,32 @@ impl TaskIndex {
                 self.ready[task.method as usize].remove(id, task.user, place, is_taken);
             }
             Standing::Blocked(on) => {
-                let blocked = self.blocked.get_mut(&on).expect("it waits there");
-                blocked.remove(&(task.priority, task.since_ns, id));
-                if blocked.is_empty() {
-                    self.blocked.remove(&on);
-                }
+                self.resources.unblock(on, task.method, task.urgency(), id);
             }
             Standing::Delayed | Standing::Leased | Standing::Done | Standing::Dead => {}
         }
-        for resource in task.resources.into_iter().flatten() {
-            if self.busy.get(&resource) == Some(&id) {
-                self.busy.remove(&resource);
+        if task.standing == Standing::Dead {
+            self.dead.remove(&id);
+        } else {
+            let user = (id.partition(), task.user);
+            let count = self.users.get_mut(&user).expect("it was counted");
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&user);
             }
         }
         Some(task)
     }
 
-    /// If nobody has it, the first who waits for it is ready again.
-    fn unblock(&mut self, resource: Resource, now_ns: u64) {
-        if self.busy.contains_key(&resource) {
-            return;
+    /// Those who may go on where nobody has the resource are ready again.
+    fn wake(&mut self, resource: Resource, now_ns: u64) {
+        for id in self.resources.to_wake(resource) {
+            if self.tasks[&id].standing == Standing::Blocked(resource) {
+                let mut task = self.leave(id, false).expect("who waits is there");
+                self.make_ready(id, &mut task, now_ns);
+                self.settle(id, task);
+            }
         }
-        let first = self.blocked.get(&resource).and_then(|blocked| blocked.first().copied());
-        let Some((_, _, id)) = first else { return };
-        let mut task = self.leave(id, false).expect("who waits is there");
-        self.make_ready(id, &mut task, now_ns);
-        self.settle(id, task);
     }
 
     /// The next task to lease among those of these methods, and nothing when none is ready. It stays
@@ -344,7 +370,7 @@ impl TaskIndex {
             });
             let (_, _, id) = firsts.min()?;
             let task = &self.tasks[&id];
-            let is_busy = |resource: &Resource| self.busy.contains_key(resource);
+            let is_busy = |resource: &Resource| !self.resources.is_free(*resource, id);
             match task.resources.into_iter().flatten().find(is_busy) {
                 None => return Some(id),
                 Some(resource) => self.block(id, resource, now_ns),
@@ -356,20 +382,23 @@ impl TaskIndex {
         let mut task = self.leave(id, false).expect("it is ready");
         task.standing = Standing::Blocked(on);
         task.due_ns = task.deadline_ns;
-        self.blocked.entry(on).or_default().insert((task.priority, task.since_ns, id));
+        self.resources.block(on, task.method, task.urgency(), id);
         let others = task.resources;
         self.settle(id, task);
         // Who waits for what this one does not take now may go on.
         for other in others.into_iter().flatten().filter(|other| *other != on) {
-            self.unblock(other, now_ns);
+            self.wake(other, now_ns);
         }
     }
 
     /// Something that is due; what concerns only the order is done here.
-    pub(crate) fn pop_due(&mut self, now_ns: u64) -> Option<(ObjectId, Due)> {
-        while let Some((due_ns, id)) = self.due.first().copied()
+    /// Each takes one of the steps.
+    pub(crate) fn pop_due(&mut self, now_ns: u64, steps: &mut usize) -> Option<(ObjectId, Due)> {
+        while *steps > 0
+            && let Some((due_ns, id)) = self.due.first().copied()
             && due_ns <= now_ns
         {
+            *steps -= 1;
             let mut task = self.leave(id, false).expect("what is due is there");
             let waits = !matches!(task.standing, Standing::Leased | Standing::Done);
             if !waits || task.deadline_ns <= now_ns {
@@ -396,27 +425,29 @@ impl TaskIndex {
                 ready.push(id, task.user, place.level, Some(place));
             }
             Standing::Blocked(on) => {
-                let waiting = (task.priority, task.since_ns, id);
-                self.blocked.entry(on).or_default().insert(waiting);
+                self.resources.block(on, task.method, task.urgency(), id);
             }
-            Standing::Leased => {
-                for resource in task.resources.into_iter().flatten() {
-                    self.take_resource(resource, id);
-                }
-            }
-            Standing::Delayed | Standing::Done | Standing::Dead => {}
+            Standing::Delayed | Standing::Leased | Standing::Done | Standing::Dead => {}
         }
         self.settle(id, task);
     }
 
-    /// At a start: leases begin anew, since nobody knows how long it took. None becomes shorter.
-    pub(crate) fn begin_leases(&mut self, now_ns: u64) {
+    /// At a start: all leases are over, since the connections of those who had them are.
+    pub(crate) fn end_leases(&mut self) {
         let leased = self.tasks.iter_mut().filter(|(_, task)| task.standing == Standing::Leased);
         for (id, task) in leased {
             self.due.remove(&(task.due_ns, *id));
-            task.due_ns = now_ns.saturating_add(task.limit_ns).max(task.due_ns);
+            task.due_ns = 0;
             self.due.insert((task.due_ns, *id));
         }
+    }
+}
+
+impl Task {
+    /// Who is to have first what several wait for: as with levels, each of which is as much as so long a
+    /// wait.
+    fn urgency(&self) -> u64 {
+        self.since_ns.saturating_add(u64::from(self.priority) * AGE_STEP_NS)
     }
 }
 

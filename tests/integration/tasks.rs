@@ -116,6 +116,7 @@ fn work_once(server: SocketAddr, number: u64, breaks_off: &mut u64, ledger: &Led
         let staged = ask(&mut client, &effect, &mut tasks)?;
         let mut done = about("done");
         done["hits"] = effect["hits"].clone();
+        done["effects"] = json!(1);
         let done = ask(&mut client, &done, &mut tasks)?;
         // On a machine that is busy a lease may be over.
         let is_late = |answer: &Value| answer["error"] == "lease-lost";

@@ -61,6 +61,7 @@ const REASONS: &[Row] = &[
     ("frame-timeout", "net/src/reactor/tests/admission.rs", "a_frame_that_has_begun_has_to_be_whole_in_time"),
     ("version-conflict", "core/src/shard/tests.rs", "objects_are_made_read_changed_found_and_deleted"),
     ("lease-lost", "core/src/shard/tests/tasks.rs", "whoever_shows_an_old_token_changes_nothing"),
+    ("effects-missing", "core/src/shard/tests/tasks.rs", "effects_are_carried_out_whole_or_not_at_all"),
     ("task-pending", "core/src/shard/tests/tasks.rs", "a_task_with_a_key_is_done_once"),
     ("already-logged-in", "core/src/shard/tests.rs", "what_is_sent_behind_a_login_waits_for_it"),
     ("already-member", "core/src/shard/tests.rs", "members_of_a_room_hear_each_other_in_its_order"),

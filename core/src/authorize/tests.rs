@@ -23,8 +23,8 @@ const TABLE: &str = "
     set    | +      F    | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
     delete | +      F    | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
     find   | +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
-    watch  | +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
-    unwatch| +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    watch  | +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      F   F
+    unwatch| +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
     join   | +      F    | F      F   F    | +      +    +   +     | +      +    +   +         | F      F   F
     leave  | +      F    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
     rooms  | +      F    | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
@@ -39,7 +39,7 @@ const TABLE: &str = "
     done   | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
     fail   | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
     release| F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    HEAR   | F      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    HEAR   | F      F    | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
     NOTIFY | F      F    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
     LOCATE | F      F    | F      +   +    | F      F    F   F     | U      F    F   F         | F      F   F
     ASK    | +      F    | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F

@@ -15,8 +15,8 @@ use crate::reason::Reason;
 use crate::room::LOBBY;
 use crate::tasks::methods::TaskMethod;
 use crate::tasks::record::{
-    FIELD_DEADLINE, FIELD_DURABLE, FIELD_KEY, FIELD_LIMIT, FIELD_METHOD, FIELD_ORDERED,
-    FIELD_PRIORITY, FIELD_REQUEST, FIELD_STATE, FIELD_TARGET, KIND_TASK, TaskState,
+    FIELD_ATTEMPTS_MAX, FIELD_DEADLINE, FIELD_DURABLE, FIELD_KEY, FIELD_LIMIT, FIELD_METHOD,
+    FIELD_ORDERED, FIELD_PRIORITY, FIELD_REQUEST, FIELD_STATE, FIELD_TARGET, KIND_TASK, TaskState,
 };
 
 /// What a worker is told of a task beside the request's own fields, and so no request of a worker's method
@@ -46,6 +46,7 @@ pub(crate) fn new_task(
     fields.field(FIELD_STATE, Value::Text(TaskState::Ready.word()));
     fields.field(FIELD_PRIORITY, Value::Integer(method.priority.into()));
     fields.field(FIELD_LIMIT, Value::Integer(method.limit_ms as i64));
+    fields.field(FIELD_ATTEMPTS_MAX, Value::Integer(method.attempts_max as i64));
     if method.deadline_ms > 0 {
         let deadline_ms = request.wall_ms.saturating_add(method.deadline_ms);
         fields.field(FIELD_DEADLINE, Value::Integer(deadline_ms as i64));
@@ -103,9 +104,13 @@ pub(crate) fn check_effect(
         _ => return Err(Reason::FieldInvalid),
     }
     // Each is carried out on what is there before all of them.
-    let object = checked.get("object");
+    let object_of = |effect: Message<'_>| match effect.method() {
+        "set" | "delete" => effect.get("object").and_then(Value::as_object),
+        _ => None,
+    };
+    let object = object_of(checked);
     let clashes = |other: Message<'_>| {
-        let is_same = object.is_some() && method != Method::Emit && other.get("object") == object;
+        let is_same = object.is_some() && object_of(other) == object;
         is_same || makes_room(other) && makes_room(checked)
     };
     if effects_of(staged).any(clashes) {
@@ -117,6 +122,11 @@ pub(crate) fn check_effect(
 fn makes_room(effect: Message<'_>) -> bool {
     let kind = effect.get("kind").and_then(Value::as_text);
     effect.method() == Method::Create.name() && kind.is_some_and(is_room_kind)
+}
+
+/// How many effects are staged.
+pub(crate) fn count_effects(staged: &[u8]) -> usize {
+    effects_of(staged).count()
 }
 
 /// Staged effects: packed messages, each behind its length.
@@ -145,6 +155,7 @@ pub(crate) fn run_effects(
             continue;
         }
         let request = Request { header: &header, message: effect, ..*request };
+        effects.restart_reply(method.name());
         handle(method, &request, effects)?;
     }
     Ok(())

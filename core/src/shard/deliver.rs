@@ -80,7 +80,7 @@ impl Shard {
             MeshMessage::WorldUnseat { world, session } => self.world_unseated(world, session),
             MeshMessage::WorldResync { world, session } => self.world_resync(world, session),
             MeshMessage::Work { session, work } => self.set_worker(session, work.of(bytes)),
-            MeshMessage::WorkerGone { session } => self.worker_gone(session, outputs),
+            MeshMessage::WorkerGone { session } => self.worker_gone(session),
             MeshMessage::AddressEvent { peer, connection, from, event } => {
                 self.take_address_event((peer, event), (connection, from), outputs);
             }

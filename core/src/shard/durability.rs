@@ -98,7 +98,29 @@ impl Shard {
         request: Message<'_>,
         own: Message<'_>,
     ) {
-        let sequence = Sequence(self.group_sequences[usize::from(group.0)] + 1);
+        let next = Sequence(self.group_sequences[usize::from(group.0)] + 1);
+        self.keep_reply_until((group, next), origin, request, own);
+    }
+
+    /// Keeps a reply until all that the group has is durable: what it tells of has happened before.
+    pub(super) fn keep_known_reply(
+        &mut self,
+        origin: Origin,
+        group: GroupId,
+        request: Message<'_>,
+        own: Message<'_>,
+    ) {
+        let last = Sequence(self.group_sequences[usize::from(group.0)]);
+        self.keep_reply_until((group, last), origin, request, own);
+    }
+
+    fn keep_reply_until(
+        &mut self,
+        (group, sequence): (GroupId, Sequence),
+        origin: Origin,
+        request: Message<'_>,
+        own: Message<'_>,
+    ) {
         self.log_wait.push((group, sequence), Telling::Reply(origin), |buffer| {
             write_reply(buffer, request, origin.echoes_request, own);
         });

@@ -47,6 +47,9 @@ impl Shard {
             EventKind::EndWatch { object } => {
                 self.run_end_watch(&event, object, &mut effects, outputs);
             }
+            EventKind::LoseTask { task } => {
+                self.lose_task(task, event.header.origin.session, outputs);
+            }
             EventKind::ObjectNotice => self.run_object_notice(&event, &mut effects, outputs),
         }
         let cost = 1 + effects.scanned / SCANNED_PER_EVENT;

@@ -92,11 +92,16 @@ impl Shard {
     /// partition.
     fn has_run(&mut self, session: Option<SessionId>, message: Message<'_>) -> bool {
         let Some(session) = session.filter(|_| self.hearing.is_kept()) else { return false };
-        let Some(method) = Method::from_name(message.method()) else { return false };
         let open = self.sessions.get(session).expect("a connection's session exists");
-        let route = method.route(message, open.user_partition);
+        let goes_to_partition = match Method::from_name(message.method()) {
+            Some(method) => {
+                let route = method.route(message, open.user_partition);
+                matches!(route, Ok(Route::Partition(_)))
+            }
+            None => self.tasks.methods.get(message.method()).is_some(),
+        };
         match id_of(message, self.settings.seed) {
-            Some(id) if matches!(route, Ok(Route::Partition(_))) => self.is_repeat(session, id),
+            Some(id) if goes_to_partition => self.is_repeat(session, id),
             _ => false,
         }
     }

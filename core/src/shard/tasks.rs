@@ -16,10 +16,10 @@ use crate::mesh::{MeshMessage, Origin};
 use crate::message::{Message, MessageBuilder, Value};
 use crate::object::Object;
 use crate::reason::Reason;
-use crate::tasks::methods::{TaskMethod, TaskMethods};
+use crate::tasks::methods::TaskMethods;
 use crate::tasks::record::{
-    FIELD_ATTEMPT, FIELD_BEGUN, FIELD_ERROR, FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL,
-    FIELD_WORKER, KIND_TASK, TaskRecord, TaskState,
+    FIELD_ATTEMPT, FIELD_ATTEMPTS_MAX, FIELD_BEGUN, FIELD_DEADLINE, FIELD_ERROR, FIELD_EXTENDED,
+    FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL, KIND_TASK, TaskRecord, TaskState,
 };
 use crate::tasks::workers::Workers;
 use crate::tasks::{Due, TaskIndex};
@@ -32,6 +32,9 @@ const STEPS_PER_TURN_MAX: usize = 1024;
 /// How long a task waits after its first failed attempt, in milliseconds: twice as long after each other.
 const BACKOFF_MS: u64 = 1000;
 const BACKOFF_MS_MAX: u64 = 60_000;
+/// Of the tasks that a partition may have one user may have this part, but so many at least.
+const USERS_SHARE: u64 = 8;
+const USER_TASKS_MIN: u64 = 64;
 /// Dead tasks that a partition keeps; with one more the oldest goes.
 const DEAD_MAX: u64 = 1024;
 
@@ -112,7 +115,8 @@ impl Shard {
         for (id, task) in leased.chain(all().filter(|(_, task)| !is_leased(task))) {
             self.tasks.index.note(id, Some(task), now);
         }
-        self.tasks.index.begin_leases(now.monotonic_ns);
+        self.tasks.index.end_leases();
+        self.tasks.may_lease = true;
     }
 
     /// A task was made, has changed or is gone.
@@ -171,7 +175,15 @@ impl Shard {
                     record.and_then(TaskRecord::reply).map(|reply| reply.as_bytes().to_vec());
                 let reply = reply.expect("a task that is done has its answer");
                 let reply = Message::from_checked(&reply);
-                self.post_reply(event.header.origin, event.message(), reply, outputs);
+                let group = event.header.partition.group();
+                match level {
+                    AckLevel::Durable => {
+                        self.keep_known_reply(event.header.origin, group, event.message(), reply);
+                    }
+                    AckLevel::Applied => {
+                        self.post_reply(event.header.origin, event.message(), reply, outputs);
+                    }
+                }
             }
             Err(reason) => {
                 self.post_refusal(event.header.origin, event.message(), reason, outputs);
@@ -194,14 +206,19 @@ impl Shard {
             if let Some(first) = self.tasks.index.by_key(partition, event.user(), key) {
                 let known = self.partition(partition).and_then(|known| known.object(first));
                 let record = known.and_then(TaskRecord::of).expect("what has a key is there");
-                return match record.state() {
-                    TaskState::Done => Ok(Taken::Done(first)),
-                    _ => Err(Reason::TaskPending),
-                };
+                if record.state() != TaskState::Done {
+                    return Err(Reason::TaskPending);
+                }
+                if level == AckLevel::Durable {
+                    self.check_log_wait()?;
+                }
+                return Ok(Taken::Done(first));
             }
         }
         let open = self.tasks.index.counts_of(partition).open();
-        if open >= self.settings.limits.tasks_per_partition_max as u64 {
+        let most = self.settings.limits.tasks_per_partition_max as u64;
+        let of_user = self.tasks.index.count_of_user(partition, event.user());
+        if open >= most || of_user >= (most / USERS_SHARE).max(USER_TASKS_MIN) {
             return Err(Reason::QueueFull);
         }
         if self.is_storage_behind() || self.is_log_behind {
@@ -234,6 +251,14 @@ impl Shard {
         self.record(id.partition(), alloc::vec![delta], outputs);
     }
 
+    /// The task waits again as if nobody had begun with it.
+    pub(super) fn untouched_delta(&self, id: ObjectId, delay_ms: u64) -> Delta {
+        let record = self.task(id).1;
+        let begun = u64::from(record.is_set(FIELD_BEGUN));
+        let attempt = record.number(FIELD_ATTEMPT) - begun;
+        self.returned_delta(id, delay_ms, &[(FIELD_ATTEMPT, Value::Integer(attempt as i64))])
+    }
+
     /// The task waits again, for so long at least.
     pub(super) fn returned_delta(
         &self,
@@ -247,7 +272,6 @@ impl Shard {
             (FIELD_UNTIL, Value::Integer(until_ms as i64)),
             (FIELD_BEGUN, Value::Null),
             (FIELD_LEASE, Value::Null),
-            (FIELD_WORKER, Value::Null),
         ];
         fields.extend_from_slice(more);
         self.task_delta(id, &fields)
@@ -261,10 +285,10 @@ impl Shard {
         text: &str,
     ) -> (Delta, bool) {
         let record = self.task(id).1;
-        let method = self.tasks.methods.get(record.method()).unwrap_or(TaskMethod::DEFAULT);
+        let attempts_max = record.number(FIELD_ATTEMPTS_MAX);
         let attempts = (FIELD_ATTEMPT, Value::Integer(attempt as i64));
         let error = (FIELD_ERROR, Value::Text(text));
-        if retries && attempt < method.attempts_max {
+        if retries && attempt < attempts_max {
             let doubled = BACKOFF_MS.saturating_mul(1 << attempt.saturating_sub(1).min(16));
             let delta = self.returned_delta(id, doubled.min(BACKOFF_MS_MAX), &[attempts, error]);
             return (delta, false);
@@ -275,7 +299,6 @@ impl Shard {
             error,
             (FIELD_BEGUN, Value::Null),
             (FIELD_LEASE, Value::Null),
-            (FIELD_WORKER, Value::Null),
         ];
         (self.task_delta(id, &fields), true)
     }
@@ -286,11 +309,7 @@ impl Shard {
         if self.tasks.index.counts_of(partition).dead <= DEAD_MAX {
             return;
         }
-        let known = self.partition(partition).expect("a task is somewhere");
-        let oldest = known.tasks().find(|(_, task)| {
-            TaskRecord::of(task).is_some_and(|task| task.state() == TaskState::Dead)
-        });
-        if let Some((id, _)) = oldest {
+        if let Some(id) = self.tasks.index.oldest_dead(partition) {
             self.counters.tasks_dead_dropped += 1;
             self.change_task(id, Delta::ObjectDeleted { object: id.0 }, outputs);
         }
@@ -313,12 +332,15 @@ impl Shard {
     pub(super) fn run_tasks(&mut self, outputs: &mut ShardOutputs) {
         let now_ns = self.now.monotonic_ns;
         let mut steps_left = STEPS_PER_TURN_MAX;
+        let staged_bytes = outputs.size_bytes();
+        let puts_out_much =
+            |outputs: &ShardOutputs| outputs.size_bytes() - staged_bytes > TURN_OUTPUT_BYTES_MAX;
         // Also what only waited for its time is ready then.
         self.tasks.may_lease |= self.tasks.index.next_due_ns().is_some_and(|due| due <= now_ns);
         while steps_left > 0
-            && let Some((id, due)) = self.tasks.index.pop_due(now_ns)
+            && !puts_out_much(outputs)
+            && let Some((id, due)) = self.tasks.index.pop_due(now_ns, &mut steps_left)
         {
-            steps_left -= 1;
             match due {
                 Due::LeaseOver => self.lose_lease(id, outputs),
                 Due::Forgotten => {
@@ -334,9 +356,6 @@ impl Shard {
         if self.tasks.retry_ns.is_some_and(|retry_ns| retry_ns <= now_ns) {
             self.tasks.retry_ns = None;
         }
-        let staged_bytes = outputs.size_bytes();
-        let puts_out_much =
-            |outputs: &ShardOutputs| outputs.size_bytes() - staged_bytes > TURN_OUTPUT_BYTES_MAX;
         while self.tasks.may_lease
             && self.tasks.retry_ns.is_none()
             && steps_left > 0
@@ -369,8 +388,13 @@ impl Shard {
     fn lease_next(&mut self, outputs: &mut ShardOutputs) {
         let now_ns = self.now.monotonic_ns;
         let Tasks { index, workers, .. } = &mut self.tasks;
-        let Some((session, id)) = workers.find(|worker| index.next(&worker.methods, now_ns)) else {
-            self.tasks.may_lease = false;
+        let bytes_max = self.settings.limits.resume_bytes_max / 2;
+        let bytes_max = bytes_max / usize::from(self.settings.routing.shard_count());
+        index.take_woken();
+        let found = workers.find(bytes_max, |worker| index.next(&worker.methods, now_ns));
+        let Some((session, id)) = found else {
+            // One may have become ready for a worker that was asked before.
+            self.tasks.may_lease = index.take_woken();
             return;
         };
         let way = self.staging(outputs).check_shard(session.shard);
@@ -384,23 +408,27 @@ impl Shard {
         let fields = [
             (FIELD_STATE, Value::Text(TaskState::Leased.word())),
             (FIELD_LEASE, Value::Integer(token)),
+            (FIELD_EXTENDED, Value::Null),
             (FIELD_UNTIL, Value::Integer(until_ms)),
+            // Somebody took it in time.
+            (FIELD_DEADLINE, Value::Null),
         ];
         let delta = self.task_delta(id, &fields);
         self.counters.tasks_leased += 1;
-        self.tasks.workers.leased(session, id);
+        let bytes = self.send_task(id, token, session, outputs);
+        self.tasks.workers.leased(session, id, bytes);
         self.change_task(id, delta, outputs);
-        self.send_task(id, token, session, outputs);
     }
 
-    /// Tells a worker of the task that it has now: the request's own fields, and what is about it.
+    /// Tells a worker of the task that it is about to have: the request's own fields, and what is about it.
+    /// Returns how many bytes that is.
     fn send_task(
         &mut self,
         id: ObjectId,
         token: i64,
         session: SessionId,
         outputs: &mut ShardOutputs,
-    ) {
+    ) -> usize {
         let (object, record) = self.task(id);
         let target = record.target().and_then(|target| {
             let partition = self.partition(target.partition())?;
@@ -427,6 +455,7 @@ impl Shard {
         }
         let message = Span::since(start, &batch.bytes);
         self.post(session.shard, outputs, MeshMessage::Direct { session, message });
+        message.length as usize
     }
 
     /// What is counted as it is now.

@@ -8,13 +8,13 @@ use crate::acknowledgement::AckLevel;
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
-use crate::handlers::{check_effect, run_effects};
+use crate::handlers::{check_effect, count_effects, run_effects};
 use crate::ids::ObjectId;
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::tasks::record::{
-    FIELD_ATTEMPT, FIELD_BEGUN, FIELD_DURABLE, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT, FIELD_REPLY,
-    FIELD_STATE, FIELD_UNTIL, FIELD_WORKER, TaskRecord, TaskState,
+    FIELD_ATTEMPT, FIELD_BEGUN, FIELD_DURABLE, FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT,
+    FIELD_REPLY, FIELD_STATE, FIELD_UNTIL, TaskRecord, TaskState,
 };
 use crate::turn::ShardOutputs;
 
@@ -114,8 +114,13 @@ impl Shard {
         effects: &mut Effects,
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
-        let until_ms = self.now.wall_ms + self.task(id).1.number(FIELD_LIMIT);
-        effects.change(self.task_delta(id, &[(FIELD_UNTIL, Value::Integer(until_ms as i64))]));
+        let record = self.task(id).1;
+        let until_ms = self.now.wall_ms + record.number(FIELD_LIMIT);
+        let fields = [
+            (FIELD_UNTIL, Value::Integer(until_ms as i64)),
+            (FIELD_EXTENDED, Value::Integer(record.number(FIELD_EXTENDED) as i64 + 1)),
+        ];
+        effects.change(self.task_delta(id, &fields));
         self.commit(event, effects, outputs);
         Ok(())
     }
@@ -134,7 +139,7 @@ impl Shard {
                 delay.filter(|delay| *delay <= 3_600_000).ok_or(Reason::FieldInvalid)?
             }
         };
-        effects.change(self.returned_delta(id, delay_ms, &[]));
+        effects.change(self.untouched_delta(id, delay_ms));
         self.commit(event, effects, outputs);
         Ok(())
     }
@@ -215,13 +220,19 @@ impl Shard {
             self.check_log_wait()?;
         }
         let own = answer_of(message, self.task(id).1.method())?;
+        if own.len() > self.settings.limits.object_bytes_max {
+            return Err(Reason::ObjectTooLarge);
+        }
         let staged = self.tasks.staged.get(&id).map_or(&[][..], Vec::as_slice);
+        if count_effects(staged) != effect_count(message)? {
+            return Err(Reason::EffectsMissing);
+        }
         let request = self.handler_request(event, outputs);
         let result = run_effects(&request, staged, effects);
         if result == Err(Reason::VersionConflict) {
             // That it comes again is what whoever asked wants; the worker hears why.
             effects.start(message.method());
-            effects.change(self.returned_delta(id, CONFLICT_MS, &[]));
+            effects.change(self.untouched_delta(id, CONFLICT_MS));
             self.commit(event, effects, outputs);
             return result;
         }
@@ -238,7 +249,6 @@ impl Shard {
                     (FIELD_UNTIL, Value::Integer(until_ms)),
                     (FIELD_REPLY, Value::Bytes(&own)),
                     (FIELD_LEASE, Value::Null),
-                    (FIELD_WORKER, Value::Null),
                 ],
             )
         } else {
@@ -265,12 +275,19 @@ fn answer_of(done: Message<'_>, method: &str) -> Result<Vec<u8>, Reason> {
     let mut builder = MessageBuilder::new(&mut own, method);
     for (name, value) in done.fields() {
         match name {
-            "id" | "ack" | "task" | "token" => {}
+            "id" | "ack" | "task" | "token" | "effects" => {}
             "status" | "error" | "limit" | "plugin" => return Err(Reason::ReservedField),
             _ => builder.field(name, value),
         }
     }
     Ok(own)
+}
+
+/// How many effects the worker means: one may have been refused before.
+fn effect_count(done: Message<'_>) -> Result<usize, Reason> {
+    let Some(count) = done.get("effects") else { return Ok(0) };
+    let count = count.as_integer().and_then(|count| usize::try_from(count).ok());
+    count.ok_or(Reason::FieldInvalid)
 }
 
 /// As much of a text as is kept.

@@ -1,14 +1,19 @@
 //! Sessions that take tasks: every shard knows of each.
 
 use super::Shard;
+use super::sessions::NO_CONNECTION;
 use super::tasks::Tasks;
-use crate::ids::{SessionId, ShardId};
-use crate::mesh::MeshMessage;
+use crate::authorize::Roles;
+use crate::ids::{ObjectId, SessionId, ShardId};
+use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, Value};
 use crate::reason::Reason;
 use crate::tasks::methods::TaskMethod;
 use crate::tasks::workers::CREDITS_MAX;
 use crate::turn::ShardOutputs;
+
+/// Methods that one `work` may name.
+const METHODS_PER_WORK_MAX: usize = 64;
 
 impl Shard {
     /// `work`: every shard hears that the session takes tasks of these methods.
@@ -19,8 +24,13 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
         credits_of(message)?;
+        let mut count = 0;
         for name in method_names(message)? {
             self.tasks.methods.check(name).map_err(|_| Reason::FieldInvalid)?;
+            count += 1;
+        }
+        if count > METHODS_PER_WORK_MAX {
+            return Err(Reason::FieldInvalid);
         }
         TaskMethod::DEFAULT.told(message)?;
         self.sessions.get_mut(session).expect("who asks is there").is_worker = true;
@@ -46,26 +56,49 @@ impl Shard {
         let work = Message::from_checked(work);
         let credits = credits_of(work).expect("it was checked");
         let Tasks { index, methods, workers, .. } = &mut self.tasks;
-        let numbers = method_names(work).expect("it was checked").map(|name| {
-            methods.register(name, work);
-            index.number_of(name)
-        });
+        // Others may have come to be known meanwhile, and there may be too many now.
+        let names = method_names(work).expect("it was checked");
+        let numbers = names.filter(|name| methods.register(name, work));
+        let numbers = numbers.map(|name| index.number_of(name));
         workers.set(session, numbers, credits);
         self.tasks.may_lease = true;
     }
 
-    pub(super) fn worker_gone(&mut self, session: SessionId, outputs: &mut ShardOutputs) {
+    /// What the session still says of its tasks is in their partitions' queues: they are lost behind that.
+    pub(super) fn worker_gone(&mut self, session: SessionId) {
         for task in self.tasks.workers.remove(session) {
+            let partition = task.partition();
+            let header = EventHeader {
+                partition,
+                epoch: self.settings.routing.epoch_of(partition.group()),
+                kind: EventKind::LoseTask { task },
+                origin: Origin { session, connection: NO_CONNECTION, echoes_request: false },
+                user_partition: partition,
+                login: 0,
+                roles: Roles::NONE,
+            };
+            self.queue.push(header, &[], &[]).expect("the end of a lease is never refused");
+        }
+    }
+
+    /// The task is lost if the session has it still.
+    pub(super) fn lose_task(
+        &mut self,
+        task: ObjectId,
+        session: SessionId,
+        outputs: &mut ShardOutputs,
+    ) {
+        if self.tasks.workers.holder(task) == Some(session) {
             self.lose_lease(task, outputs);
         }
     }
 }
 
 /// How many tasks the worker takes at a time.
-fn credits_of(work: Message<'_>) -> Result<usize, Reason> {
-    let Some(credits) = work.get("credits") else { return Ok(1) };
+fn credits_of(work: Message<'_>) -> Result<Option<usize>, Reason> {
+    let Some(credits) = work.get("credits") else { return Ok(None) };
     let credits = credits.as_integer().and_then(|count| usize::try_from(count).ok());
-    credits.filter(|count| *count <= CREDITS_MAX).ok_or(Reason::FieldInvalid)
+    credits.filter(|count| *count <= CREDITS_MAX).ok_or(Reason::FieldInvalid).map(Some)
 }
 
 /// The methods that a worker does: a list, or one name.

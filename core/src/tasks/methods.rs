@@ -107,11 +107,14 @@ impl TaskMethods {
     }
 
     /// A worker does the method: it is known until the server ends. What it does not say stays as it was.
-    pub(crate) fn register(&mut self, name: &str, work: Message<'_>) {
-        if self.check(name).is_ok() {
-            let known = self.methods.entry(name.into()).or_insert(TaskMethod::DEFAULT);
-            *known = known.told(work).expect("what a worker says was checked");
+    /// False when there are too many.
+    pub(crate) fn register(&mut self, name: &str, work: Message<'_>) -> bool {
+        if self.check(name).is_err() {
+            return false;
         }
+        let known = self.methods.entry(name.into()).or_insert(TaskMethod::DEFAULT);
+        *known = known.told(work).expect("what a worker says was checked");
+        true
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<TaskMethod> {

@@ -27,8 +27,10 @@ pub(crate) const FIELD_ATTEMPT: &str = "attempt";
 pub(crate) const FIELD_BEGUN: &str = "begun";
 /// The number of the lease: the task's version by which it was given.
 pub(crate) const FIELD_LEASE: &str = "lease";
-/// The user as whom the worker is here.
-pub(crate) const FIELD_WORKER: &str = "worker";
+/// Attempts that may be begun.
+pub(crate) const FIELD_ATTEMPTS_MAX: &str = "attempts_max";
+/// How often the lease was extended.
+pub(crate) const FIELD_EXTENDED: &str = "extended";
 /// Of a task that is ready: not before; of a leased one: the end of the lease; of a done one: for how long
 /// it is remembered. Milliseconds since 1970.
 pub(crate) const FIELD_UNTIL: &str = "until_ms";
@@ -83,20 +85,35 @@ impl<'a> TaskRecord<'a> {
 
     /// Whether a record from outside can be a task's.
     pub(crate) fn is_sound(record: Message<'_>) -> bool {
-        let Some(Value::Text(state)) = record.get(FIELD_STATE) else { return false };
-        let Some(Value::Bytes(request)) = record.get(FIELD_REQUEST) else { return false };
-        TaskState::of_word(state).is_some()
-            && Message::parse(request).is_ok()
-            && matches!(record.get(FIELD_METHOD), Some(Value::Text(_)))
+        let Some(state) = record.get(FIELD_STATE).and_then(Value::as_text) else { return false };
+        let is_message = |field: &str| match record.get(field) {
+            Some(Value::Bytes(message)) => Message::parse(message).is_ok(),
+            _ => false,
+        };
+        let state = TaskState::of_word(state);
+        state.is_some()
+            && (state != Some(TaskState::Done) || is_message(FIELD_REPLY))
+            && is_message(FIELD_REQUEST)
+            && record.name(FIELD_METHOD).is_ok()
             && record.get(FIELD_PRIORITY).and_then(Value::as_integer).is_some()
     }
 
     /// Whether a change from outside leaves it one.
     pub(crate) fn is_sound_change(changes: Message<'_>) -> bool {
-        let state = changes.get(FIELD_STATE);
-        let is_state = |state: Value<'_>| state.as_text().and_then(TaskState::of_word).is_some();
+        let state =
+            changes.get(FIELD_STATE).map(|state| state.as_text().and_then(TaskState::of_word));
+        let reply = changes.get(FIELD_REPLY).map(|reply| match reply {
+            Value::Bytes(reply) => Message::parse(reply).is_ok(),
+            _ => false,
+        });
         let kept = [FIELD_METHOD, FIELD_REQUEST, FIELD_PRIORITY];
-        state.is_none_or(is_state) && kept.iter().all(|name| changes.get(name).is_none())
+        let is_state = match state {
+            None => true,
+            Some(None) => false,
+            Some(Some(TaskState::Done)) => reply == Some(true),
+            Some(Some(_)) => true,
+        };
+        is_state && reply != Some(false) && kept.iter().all(|name| changes.get(name).is_none())
     }
 
     pub(crate) fn state(self) -> TaskState {

@@ -1,7 +1,7 @@
 //! Workers: sessions that take tasks of some methods. A worker says how many it takes at a time from each
 //! shard, and gets the next one when it has let go of one: nobody asks for work again and again.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::hashing::{HashMap, HashSeed};
@@ -15,7 +15,9 @@ pub(crate) struct Worker {
     /// Numbers of methods on this shard.
     pub(crate) methods: Vec<u32>,
     credits: usize,
-    leased: BTreeSet<ObjectId>,
+    /// Each with its bytes.
+    leased: BTreeMap<ObjectId, usize>,
+    leased_bytes: usize,
 }
 
 /// Those that take tasks of a shard.
@@ -48,13 +50,13 @@ impl Workers {
         &mut self,
         session: SessionId,
         methods: impl Iterator<Item = u32>,
-        credits: usize,
+        credits: Option<usize>,
     ) {
         let worker = self.workers.entry(session).or_insert_with(|| {
             self.order.push(session);
-            Worker { methods: Vec::new(), credits, leased: BTreeSet::new() }
+            Worker { methods: Vec::new(), credits: 1, leased: BTreeMap::new(), leased_bytes: 0 }
         });
-        worker.credits = credits;
+        worker.credits = credits.unwrap_or(worker.credits);
         for method in methods {
             if !worker.methods.contains(&method) {
                 worker.methods.push(method);
@@ -62,29 +64,31 @@ impl Workers {
         }
     }
 
-    /// The session takes none any more; these it had.
-    pub(crate) fn remove(&mut self, session: SessionId) -> BTreeSet<ObjectId> {
-        let Some(worker) = self.workers.remove(&session) else { return BTreeSet::new() };
+    /// The session takes none any more; these it has until they are returned.
+    pub(crate) fn remove(&mut self, session: SessionId) -> impl Iterator<Item = ObjectId> + use<> {
+        let worker = self.workers.remove(&session);
         self.order.retain(|known| *known != session);
-        for task in &worker.leased {
-            self.holders.remove(task);
-        }
-        worker.leased
+        worker.into_iter().flat_map(|worker| worker.leased.into_keys())
+    }
+
+    /// Which session has the task.
+    pub(crate) fn holder(&self, task: ObjectId) -> Option<SessionId> {
+        self.holders.get(&task).copied()
     }
 
     /// Each worker that could take one more task, those first that have waited longest for one: until
-    /// `take` says which it gets.
+    /// `take` says which it gets. Who was told of more bytes than these waits until it is done with some.
     pub(crate) fn find<T>(
         &mut self,
+        bytes_max: usize,
         mut take: impl FnMut(&Worker) -> Option<T>,
     ) -> Option<(SessionId, T)> {
         for offset in 0..self.order.len() {
             let at = (self.next + offset) % self.order.len();
             let session = self.order[at];
             let worker = &self.workers[&session];
-            if worker.leased.len() < worker.credits
-                && let Some(taken) = take(worker)
-            {
+            let has_room = worker.leased_bytes < bytes_max && worker.leased.len() < worker.credits;
+            if has_room && let Some(taken) = take(worker) {
                 self.next = at + 1;
                 return Some((session, taken));
             }
@@ -92,16 +96,20 @@ impl Workers {
         None
     }
 
-    pub(crate) fn leased(&mut self, session: SessionId, task: ObjectId) {
+    /// The session has the task, of which it was told in so many bytes.
+    pub(crate) fn leased(&mut self, session: SessionId, task: ObjectId, bytes: usize) {
         let worker = self.workers.get_mut(&session).expect("it was found");
-        worker.leased.insert(task);
+        worker.leased.insert(task, bytes);
+        worker.leased_bytes += bytes;
         self.holders.insert(task, session);
     }
 
     /// The task is nobody's any more.
     pub(crate) fn returned(&mut self, task: ObjectId) {
         let Some(session) = self.holders.remove(&task) else { return };
-        let worker = self.workers.get_mut(&session).expect("who holds a task is there");
-        worker.leased.remove(&task);
+        let Some(worker) = self.workers.get_mut(&session) else { return };
+        if let Some(bytes) = worker.leased.remove(&task) {
+            worker.leased_bytes -= bytes;
+        }
     }
 }

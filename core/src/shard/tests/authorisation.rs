@@ -119,7 +119,10 @@ fn every_request_of_everybody_is_answered_as_in_the_table() {
         ),
         // bob has asked for a task.
         ("get object=9.2", "not-logged-in unknown-object + unknown-object + forbidden"),
-        ("watch object=9.2", "not-logged-in unknown-object + unknown-object + forbidden"),
+        (
+            "watch object=9.2",
+            "not-logged-in unknown-object forbidden unknown-object forbidden forbidden",
+        ),
         ("set object=9.2 x=1", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),
         ("delete object=9.2", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),
         ("work methods=hit", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),

@@ -38,10 +38,10 @@ fn check_tasks(limits: Limits, method: TaskMethod, script: &str) -> World {
     let mut world = World::with_settings(task_settings(limits.clone()));
     let (wolf, hurt) = (WOLF_HEX, WOLF_HEX.replace("39", "35"));
     let script = script.replace("WOLF", wolf).replace("HURT", &hurt);
-    for (connection, user) in [(1, "ann"), (2, "bob"), (3, "dwarf"), (4, "gnome")] {
+    for (connection, user) in [(1, "ann"), (2, "bob"), (3, "dwarf"), (4, "gnome"), (5, "elf")] {
         world.run(&format!("{connection} open ; {connection} login user={user}"));
     }
-    world.run(&format!("3 work methods=hit credits=0 {}", told(method)));
+    world.run(&format!("5 work methods=hit credits=0 {}", told(method)));
     world.run("1 create kind=wolf partition=171 hp=9 ; 1 create kind=wolf partition=171 hp=9");
     check_in(&mut world, &script);
     replays_to_the_same_state(&world, limits.clone());
@@ -72,7 +72,7 @@ fn a_request_waits_for_a_worker_and_is_answered_when_it_is_done() {
             3: effect status=0
         1 get object=171.1
             1: get status=0 kind=wolf version=1 owner=ann hp=9
-        3 done task=171.3 token=@3 hp=2 id=x
+        3 done task=171.3 token=@3 effects=1 hp=2 id=x
             1: hit id=7 status=0 hp=2
             3: done id=x status=0
         1 get object=171.1
@@ -141,7 +141,7 @@ fn an_attempt_that_was_begun_counts_and_the_last_one_is_the_end() {
             3: fail status=0
         +100000
         1 get object=12626.2 id=b
-            1: get id=b status=0 kind=task version=6 owner=ann method=hit state=dead priority=4 limit_ms=30000 deadline_ms=1700000060000 request=03686974016e010100000031026964010100000061 until_ms=1700000030000 attempt=2 error_text=again
+            1: get id=b status=0 kind=task version=6 owner=ann method=hit state=dead priority=4 limit_ms=30000 attempts_max=2 request=03686974016e010100000031026964010100000061 until_ms=1700000030000 attempt=2 error_text=again
         1 hit n=2
             3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 n=2
         3 fail task=12626.3 token=@3 retry=false
@@ -286,6 +286,8 @@ fn effects_are_carried_out_whole_or_not_at_all() {
         1 set object=171.1 hp=5
             1: set status=0 version=2
         3 done task=171.3 token=@3
+            3: done status=409 error=effects-missing
+        3 done task=171.3 token=@3 effects=5
             3: done status=409 error=version-conflict
         +20
             3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=2 target_record=HURT
@@ -297,7 +299,7 @@ fn effects_are_carried_out_whole_or_not_at_all() {
             3: effect status=0
             3: effect status=0
             3: effect status=0
-        3 done task=171.3 token=@3
+        3 done task=171.3 token=@3 effects=5
             1: hit id=a status=0
             3: done status=0
             2: emit room=arena from=dwarf event=howl loud=very seq=1
@@ -397,7 +399,15 @@ fn a_users_tasks_of_an_ordered_method_go_one_after_the_other() {
         +999
         +1
             3: task task=12626.2 method=hit user=ann attempt=2 limit_ms=30000 n=1
-        3 done task=12626.2 token=@3.3
+        +6000
+        3 release task=12626.2 token=@3.3
+            3: release status=0
+            3: task task=12626.2 method=hit user=ann attempt=2 limit_ms=30000 n=1
+        3 release task=12626.2 token=@3.4 delay_ms=50
+            3: release status=0
+        +50
+            3: task task=12626.2 method=hit user=ann attempt=2 limit_ms=30000 n=1
+        3 done task=12626.2 token=@3.5
             1: hit status=0
             3: done status=0
             3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 n=2
@@ -440,22 +450,31 @@ fn an_answer_that_is_to_be_durable_waits_for_the_log() {
     );
 }
 
-/// Seven levels of five seconds each, and then the oldest is first.
+/// Seven levels of five seconds each, and then the oldest is first; also of those about one target.
 #[test]
 fn what_is_least_urgent_waits_no_longer_than_its_bound_in_a_flood() {
+    for target in ["", " target=171.1"] {
+        waits_no_longer_than_its_bound(target);
+    }
+}
+
+fn waits_no_longer_than_its_bound(target: &str) {
     let mut world = World::with_settings(task_settings(Limits::PRODUCTION));
     for (connection, user) in [(1, "ann"), (2, "bob"), (3, "dwarf")] {
         world.run(&format!("{connection} open ; {connection} login user={user}"));
     }
     world.run("3 work methods=hit priority=0 deadline_ms=0 credits=0");
     world.run("3 work methods=rub priority=7 deadline_ms=0 credits=0");
-    let mut told = world.run("1 hit ; 1 hit ; 2 rub ; 3 work methods=hit credits=1");
+    let mut told = world.run(&format!(
+        "1 hit{target} ; 1 hit{target} ; 2 rub{target} ; 3 work methods=hit credits=1"
+    ));
     let mut waited_s = 0;
     while !told.contains("method=rub") {
         assert!(waited_s < 100, "it never comes");
         let task = told.split("task=").nth(1).unwrap().split(' ').next().unwrap().to_string();
         waited_s += 1;
-        told = world.run(&format!("+1000 ; 1 hit ; 1 hit ; 3 done task={task} token=@3"));
+        told = world
+            .run(&format!("+1000 ; 1 hit{target} ; 1 hit{target} ; 3 done task={task} token=@3"));
     }
     assert_eq!(waited_s, 7 * 5);
 }
@@ -487,19 +506,185 @@ fn a_user_who_comes_later_takes_turns_from_there_on() {
     );
 }
 
+/// Who had them has no connection to this start: the token is worth nothing, and another may.
 #[test]
-fn after_a_start_a_lease_lasts_its_whole_time() {
+fn a_start_ends_all_leases() {
     let limits = Limits::PRODUCTION;
     let mut world = World::with_settings(task_settings(limits.clone()));
     for (connection, user) in [(1, "ann"), (3, "dwarf")] {
         world.run(&format!("{connection} open ; {connection} login user={user}"));
     }
-    world.run("3 work methods=hit limit_ms=100");
-    world.run("1 hit n=1");
+    world.run("3 work methods=hit");
+    let told = world.run("1 hit n=1 key=k");
+    assert!(told.contains("3: task task=12626.2 "), "{told}");
     while world.store_next_batch() {}
-    // The machine was off for an hour.
-    world.now.monotonic_ns += 3_600_000_000_000;
-    world.now.wall_ms += 3_600_000;
-    let restored = world.store.restored(limits, world.now);
-    assert_eq!(restored.next_deadline_ns(), Some(world.now.monotonic_ns + 100_000_000));
+    let mut shard = Shard::new(task_settings(limits));
+    world.store.load(&mut shard, world.now).unwrap();
+    shard.restored(FIRST_ADDRESS).unwrap();
+    world.shard = shard;
+    world.outputs = ShardOutputs::new(1);
+    check_in(
+        &mut world,
+        "
+        3 open ; 3 login user=dwarf
+            3: login status=0 session=0000000000000000 object=7622.1
+        3 done task=12626.2 token=@3.1
+            3: done status=409 error=lease-lost
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1 key=k
+        3 done task=12626.2 token=@3
+            3: done status=0
+        ",
+    );
+}
+
+#[test]
+fn what_a_worker_says_before_its_end_counts() {
+    check_default(
+        "
+        1 hit id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        3 done task=12626.2 token=@3 ; 3 close
+            1: hit id=a status=0
+        ",
+    );
+}
+
+#[test]
+fn what_is_given_back_or_meets_a_conflict_was_no_attempt() {
+    check_tasks(
+        Limits::PRODUCTION,
+        TaskMethod { attempts_max: 1, ..TaskMethod::DEFAULT },
+        "
+        1 hit id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        3 begin task=12626.2 token=@3 ; 3 release task=12626.2 token=@3
+            3: begin status=0
+            3: release status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        3 begin task=12626.2 token=@3 ; 3 effect task=12626.2 token=@3 do=set object=12626.1 version=9 x=1
+            3: begin status=0
+            3: effect status=0
+        3 done task=12626.2 token=@3 effects=1
+            3: done status=409 error=version-conflict
+        +20
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        ",
+    );
+}
+
+/// The time in which a worker has to take it is over when one has.
+#[test]
+fn a_task_that_was_taken_in_time_is_tried_to_the_end() {
+    check_tasks(
+        Limits::PRODUCTION,
+        TaskMethod { attempts_max: 3, deadline_ms: 1500, ..TaskMethod::DEFAULT },
+        "
+        1 hit id=a key=k
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 key=k
+        3 fail task=12626.2 token=@3
+            3: fail status=0
+        +1000
+            3: task task=12626.2 method=hit user=ann attempt=2 limit_ms=30000 key=k
+        3 fail task=12626.2 token=@3
+            3: fail status=0
+        +2000
+            3: task task=12626.2 method=hit user=ann attempt=3 limit_ms=30000 key=k
+        3 fail task=12626.2 token=@3
+            1: hit id=a status=500 error=task-failed
+            3: fail status=0
+        1 hit id=b key=k
+            3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 key=k
+        ",
+    );
+}
+
+/// As many as a message has fields, and more: what they would answer is no part of anything.
+#[test]
+fn a_task_may_have_many_effects() {
+    let mut world = check_default("3 work methods=hit\n            3: work status=0");
+    let told = world.run("1 hit id=a target=171.1");
+    assert!(told.contains("task=171.3"), "{told}");
+    for _ in 0..200 {
+        let heard = world.run("3 effect task=171.3 token=@3 do=create kind=fang");
+        assert_eq!(heard, "3: effect status=0\n");
+    }
+    let heard = world.run("3 done task=171.3 token=@3 effects=200");
+    assert_eq!(heard, "1: hit id=a status=0\n3: done status=0\n");
+    assert_eq!(
+        world.run("1 get object=171.203"),
+        "1: get status=0 kind=fang version=1 owner=dwarf\n"
+    );
+}
+
+/// An object is the same object however a client writes it.
+#[test]
+fn two_effects_on_one_object_are_refused_however_it_is_written() {
+    let mut world = check_default("3 work methods=hit\n            3: work status=0");
+    world.run("1 hit id=a target=171.1");
+    let token: i64 = world.tokens[&3].last().unwrap().parse().unwrap();
+    let [task, wolf] = ["171.3", "171.1"].map(|id| id.parse::<ObjectId>().unwrap());
+    let mut inputs = ShardInputs::default();
+    for object in [Value::Text("171.1"), Value::Object(wolf)] {
+        let start = inputs.bytes.len();
+        let mut effect = MessageBuilder::new(&mut inputs.bytes, "effect");
+        effect.field("task", Value::Object(task));
+        effect.field("token", Value::Integer(token));
+        effect.field("do", Value::Text("set"));
+        effect.field("object", object);
+        effect.field("hp", Value::Integer(1));
+        inputs.push_message(ConnectionId { index: 3, generation: 1 }, start);
+    }
+    let heard = world.turn(&inputs);
+    assert_eq!(heard, "3: effect status=0\n3: effect status=400 error=field-invalid\n");
+}
+
+/// Who waits for a target is not held up by one whose method nobody does.
+#[test]
+fn a_method_without_workers_blocks_no_target() {
+    check_default(
+        "
+        4 work methods=rub credits=1
+            4: work status=0
+        3 work methods=hit credits=9
+            3: work status=0
+        1 hit target=171.1 n=1
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 n=1 target_version=1 target_record=WOLF
+        1 rub target=171.1 n=2 ; 1 hit target=171.1 n=3
+        4 work methods=rub credits=0
+            4: work status=0
+        3 done task=171.3 token=@3
+            1: hit status=0
+            3: done status=0
+            3: task task=171.5 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 n=3 target_version=1 target_record=WOLF
+        3 done task=171.5 token=@3
+            1: hit status=0
+            3: done status=0
+        4 work methods=rub credits=1
+            4: work status=0
+            4: task task=171.4 method=rub user=ann attempt=1 limit_ms=30000 target=171.1 n=2 target_version=1 target_record=WOLF
+        ",
+    );
+}
+
+#[test]
+fn one_user_does_not_fill_the_queue_for_the_others() {
+    let mut world = check_tasks(
+        Limits { tasks_per_partition_max: 800, ..Limits::PRODUCTION },
+        TaskMethod::DEFAULT,
+        "3 work methods=hit credits=0\n            3: work status=0",
+    );
+    for _ in 0..100 {
+        assert_eq!(world.run("1 hit target=171.1"), "");
+    }
+    assert!(world.run("1 hit target=171.1").contains("error=queue-full"));
+    assert_eq!(world.run("2 hit target=171.1"), "");
+    assert_eq!(world.run("1 hit target=12626.1"), "");
 }

@@ -208,13 +208,21 @@ impl Run {
 
     fn finish(&mut self, worker: u32, about: &str, target: Option<usize>) {
         let id = self.task_request_id(about);
-        let heard = self.say(&format!("{worker} done {about} again={id}"));
+        let staged = self.staged(about);
+        let heard = self.say(&format!("{worker} done {about} effects={staged} again={id}"));
         if heard.lines().any(|line| line == format!("{worker}: done status=0")) {
             self.ledger.done += 1;
-            if let Some(wolf) = target {
+            if let Some(wolf) = target.filter(|_| staged > 0) {
                 self.ledger.hits[wolf] += 1;
             }
         }
+    }
+
+    /// What the worker has staged before, or another with the same token.
+    fn staged(&self, about: &str) -> usize {
+        let task: ObjectId = field(about, "task").unwrap().parse().unwrap();
+        let staged = self.world.shard.tasks.staged.get(&task).map_or(&[][..], Vec::as_slice);
+        crate::handlers::count_effects(staged)
     }
 
     /// The id of the request that made the task, which its answer repeats.
@@ -247,7 +255,7 @@ impl Run {
         self.world.shard = shard;
         self.world.outputs = ShardOutputs::new(1);
         self.world.tokens.clear();
-        // The tokens of the workers hold after a restart too.
+        // The tokens of before are worth nothing, which those who have them may not know.
         self.connect();
     }
 
