@@ -85,8 +85,7 @@ fn work(server: SocketAddr, number: u64, ledger: &Ledger) {
 fn work_once(server: SocketAddr, number: u64, breaks_off: &mut u64, ledger: &Ledger) -> Option<()> {
     let mut client = Client::try_log_in(server, &format!("worker-{number}"))?;
     let mut tasks = Vec::new();
-    // A lease that a kill cuts off lasts no longer after the start.
-    let work = json!({"msg": "work", "methods": ["hit"], "credits": 2, "limit_ms": 2000});
+    let work = json!({"msg": "work", "methods": ["hit"], "credits": 2});
     assert_eq!(ask(&mut client, &work, &mut tasks)?["status"], 0);
     loop {
         let task = match tasks.pop() {
