@@ -24,7 +24,7 @@ use crate::data_folder::{DataFolder, LOCK_FILE};
 use crate::fatal::{Fatal, FatalReason};
 use crate::state::RESTORE_FOLDER;
 
-use folder::{BackupError, Manifest, failed, make_empty, sync};
+use folder::{BackupError, Manifest, clear, failed, make_empty, sync};
 pub(crate) use maker::{BackupSource, BackupState, Backups, NotBegun};
 pub(crate) use stage::remove_left;
 
@@ -45,7 +45,7 @@ Examples:
   warren restore /var/backups/warren/2026-11-22 --data /var/lib/warren
 
 Every file is compared with the list of the backup. The data folder must be empty or not there; no
-server starts on it before all of it is there. Run it as the user that the server runs as.
+server starts on it before all of it is there. One that was cut short begins again. Run it as the user that the server runs as.
 
 Exit status: 0 when the data folder is there; 65 when the backup is not whole; 71 when the folder
 cannot be made.";
@@ -158,12 +158,15 @@ pub fn restore(arguments: &RestoreArguments, out: &mut dyn Write) -> Result<Exit
 /// until the end no server starts on it.
 fn restore_to(folder: &Path, data: &Path) -> Result<Manifest, BackupError> {
     let manifest = Manifest::read(folder)?;
+    let within = data.join(RESTORE_FOLDER);
+    if within.is_dir() {
+        clear_unfinished(data, &within)?;
+    }
     let entries = std::fs::read_dir(data).map_err(failed(data))?;
     let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    if names.any(|name| name.is_ok_and(|name| name != LOCK_FILE)) {
+    if names.any(|name| name.is_ok_and(|name| name != LOCK_FILE && name != RESTORE_FOLDER)) {
         return Err(BackupError::NotEmpty { path: data.to_owned() });
     }
-    let within = data.join(RESTORE_FOLDER);
     make_empty(&within)?;
     if let Err(error) = manifest.copy_files(folder, &within).and_then(|()| sync(data)) {
         let _ = std::fs::remove_dir_all(&within);
@@ -177,4 +180,23 @@ fn restore_to(folder: &Path, data: &Path) -> Result<Manifest, BackupError> {
     std::fs::remove_dir(&within).map_err(failed(&within))?;
     sync(data)?;
     Ok(manifest)
+}
+
+/// Removes what a restore that was cut short has left: no server starts on it, so it is nobody's. The folder
+/// that says so stays.
+fn clear_unfinished(data: &Path, within: &Path) -> Result<(), BackupError> {
+    for entry in std::fs::read_dir(data).map_err(failed(data))? {
+        let entry = entry.map_err(failed(data))?;
+        if entry.file_name() == LOCK_FILE || entry.file_name() == RESTORE_FOLDER {
+            continue;
+        }
+        let (path, is_folder) = (entry.path(), entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let removed = match is_folder {
+            true => std::fs::remove_dir_all(&path),
+            false => std::fs::remove_file(&path),
+        };
+        removed.map_err(failed(&path))?;
+    }
+    clear(within);
+    sync(data)
 }

@@ -82,10 +82,15 @@ pub(crate) struct StateFolder {
 impl StateFolder {
     /// Opens the store, and says in the log from when it is.
     pub(crate) fn open(folder: &Path) -> Result<Self, Fatal> {
-        for (unfinished, what) in [(RESTORE_FOLDER, "a restore"), (IMPORT_FOLDER, "an import")] {
+        let all =
+            [(RESTORE_FOLDER, "a restore", "restore"), (IMPORT_FOLDER, "an import", "import")];
+        for (unfinished, what, command) in all {
             let unfinished = folder.join(unfinished);
             if unfinished.exists() {
-                let detail = format!("{}: {what} was not finished", unfinished.display());
+                let detail = format!(
+                    "{}: {what} was not finished; give `warren {command}` again, which begins anew",
+                    unfinished.display()
+                );
                 return Err(Fatal::new(FatalReason::StateUnusable, detail));
             }
         }

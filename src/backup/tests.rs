@@ -141,7 +141,36 @@ fn no_server_starts_on_a_restore_that_was_not_finished() {
     fs::create_dir_all(place.at("data").join(RESTORE_FOLDER)).unwrap();
     let error = crate::state::StateFolder::open(&place.at("data")).unwrap_err();
     assert_eq!(error.reason, FatalReason::StateUnusable);
-    assert!(error.detail.contains("was not finished"), "{error}");
+    assert!(error.detail.contains("was not finished; give `warren restore` again"), "{error}");
+}
+
+#[test]
+fn a_restore_that_was_cut_short_begins_again() {
+    let place = Place::new("again");
+    let manifest = place.backup();
+    // While it copied, and while it moved what it had copied.
+    for moved in ["restoring/state", "state"] {
+        let data = place.at("data");
+        fs::create_dir_all(data.join(RESTORE_FOLDER)).unwrap();
+        fs::write(data.join(RESTORE_FOLDER).join("bans.json"), b"half").unwrap();
+        fs::create_dir_all(data.join(moved)).unwrap();
+        fs::write(data.join(moved).join("2.sst"), b"of another backup").unwrap();
+        fs::write(data.join("log"), b"no folder").unwrap();
+        fs::write(data.join(LOCK_FILE), b"").unwrap();
+        assert_eq!(place.restore().unwrap(), manifest);
+        let names = |folder: PathBuf| {
+            let entries = fs::read_dir(folder).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(data.clone()), ["bans.json", "lock", "log", "state"]);
+        assert_eq!(names(data.join("state")), ["1.sst"]);
+        assert_eq!(fs::read(data.join("bans.json")).unwrap(), b"");
+        // A finished one is not begun again.
+        assert!(matches!(place.restore(), Err(BackupError::NotEmpty { .. })));
+        fs::remove_dir_all(data).unwrap();
+    }
 }
 
 /// A data folder with a store and nothing in its log.
