@@ -5,6 +5,7 @@ mod ending;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -300,7 +301,8 @@ impl Server {
             for handle in &wake_handles {
                 handle.wake();
             }
-            let stored = all_stored(shard_ends, shards_left, storage, result.is_ok());
+            let written = || state.snapshots().batches.load(Relaxed);
+            let stored = all_stored(shard_ends, shards_left, storage, result.is_ok(), written);
             // A backup that does not give up in time, since its target stands still, ends without a list.
             let given_up = tokio::time::timeout(OFFICE_WAIT, desk.backups.close());
             tokio::select! {
@@ -314,9 +316,17 @@ impl Server {
             // While the endpoint listens, the next server does not start: what it is to have is free
             // before, and nothing of it is taken away behind its back.
             let is_at_rest = tokio::time::timeout(OFFICE_WAIT, desk.bans.close()).await.is_ok();
-            drop(tokens);
-            if result.is_ok() && is_at_rest {
-                drop(data);
+            let is_unstored =
+                matches!(&result, Err(it) if it.reason == FatalReason::StateNotStored);
+            if is_unstored {
+                // Their disk may keep whoever touches it. The lock is given back by the kernel.
+                drop(tokio::task::spawn_blocking(move || drop(tokens)));
+                std::mem::forget(data);
+            } else {
+                drop(tokens);
+                if result.is_ok() && is_at_rest {
+                    drop(data);
+                }
             }
             desk.orders.tell_end(result.as_ref().map_err(ToString::to_string).copied());
         });

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -85,9 +86,15 @@ impl Drop for Frozen {
 
 /// Waits until it holds.
 #[track_caller]
+fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    wait_for(PATIENCE, what, holds);
+}
+
+/// Waits until it holds, for so long at most.
+#[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + PATIENCE;
+fn wait_for(bound: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + bound;
     while !holds() {
         assert!(std::time::Instant::now() < end, "waited for: {what}");
         std::thread::yield_now();
@@ -289,4 +296,38 @@ fn a_drain_answers_what_waits_for_a_disk_that_is_there_again_in_time() {
 fn a_drain_beside_a_disk_that_stays_away_says_what_is_not_known_to_be_durable() {
     let Some(place) = Place::new() else { return };
     Waiting::begin(&place).hear(&place, &json!([500, "not-durable"]));
+}
+
+/// Longer than a server that drains waits for a disk that stands still.
+const STALLED_MAX: Duration = Duration::from_secs(100);
+
+#[test]
+fn a_drain_beside_a_disk_that_takes_no_snapshot_ends_with_its_status() {
+    let Some(place) = Place::new() else { return };
+    let data = place.disk.path().join("data");
+    let server = place.start(&data, 600_000);
+    let mut client = Client::log_in(server.listen, "ann");
+    // On the disk as the log, and in memory as what snapshots do not have yet.
+    let objects = PARTITIONS.map(|partition| create(&mut client, partition));
+    drop(client);
+    let frozen = Frozen::new(&place.disk);
+    server.signal(TERMINATE);
+    // Its main thread has ended; the kernel keeps those that wait for the disk.
+    let stat = format!("/proc/{}/stat", server.pid());
+    wait_for(STALLED_MAX, "the server ends", || {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        std::thread::park_timeout(Duration::from_millis(20));
+        stat.rsplit(") ").next().unwrap().starts_with('Z')
+    });
+    frozen.thaw();
+    let (status, log) = server.wait_and_read_log();
+    assert_eq!(status.code(), Some(74), "{log:?}");
+    let last = log.last().unwrap();
+    assert_eq!((&last["reason"], &last["status"]), (&json!("state-not-stored"), &json!(74)));
+    assert!(last["message"].as_str().unwrap().contains("stands still"), "{last}");
+    let server = place.start(&data, 600_000);
+    for object in &objects {
+        assert_eq!(value(&server, object), 0);
+    }
+    server.stop();
 }
