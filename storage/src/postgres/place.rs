@@ -19,8 +19,11 @@ pub(super) const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// So many are not answered by who is gone.
 pub(super) const KEEPALIVE_COUNT: u32 = 3;
-/// What was sent is known to have come within this time.
+/// Postgres knows within this time that what it has sent has come.
 pub(super) const UNANSWERED_MAX: Duration = Duration::from_secs(25);
+/// So much longer than an answer may take what we have sent may wait for Postgres to take it: one that
+/// stops reading is too slow before it is unreachable, and is then sent less at once.
+const UNTAKEN_MARGIN: Duration = Duration::from_secs(5);
 /// What a connection string without a number means.
 const KEEPALIVE_IDLE_DEFAULT: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -84,7 +87,7 @@ impl PostgresPlace {
             return Err(PlaceError::SchemaInvalid);
         }
         config.ssl_mode(SslMode::Disable).application_name("warren");
-        keep_alive(&mut config);
+        keep_alive(&mut config, timeout);
         let connect_timeout = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         let hosts = each_host(&config).ok_or(PlaceError::Malformed)?;
         Ok(Self { hosts, connect_timeout, schema: schema.to_owned(), timeout })
@@ -105,7 +108,7 @@ impl PostgresPlace {
 }
 
 /// Whether there still is a server is asked as often as the string says, or as we do.
-fn keep_alive(config: &mut Config) {
+fn keep_alive(config: &mut Config, timeout: Duration) {
     if config.get_keepalives_idle() == KEEPALIVE_IDLE_DEFAULT {
         config.keepalives_idle(KEEPALIVE_IDLE);
     }
@@ -116,7 +119,7 @@ fn keep_alive(config: &mut Config) {
         config.keepalives_retries(KEEPALIVE_COUNT);
     }
     if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(UNANSWERED_MAX);
+        config.tcp_user_timeout(UNANSWERED_MAX.max(timeout + UNTAKEN_MARGIN));
     }
 }
 
@@ -239,6 +242,23 @@ mod tests {
         assert_eq!(place("host=a connect_timeout=2").connect_timeout, Duration::from_secs(2));
         let kept = &place("host=a,b port=3").hosts[1];
         assert_eq!((kept.get_ports(), kept.get_keepalives_idle()), (&[3][..], KEEPALIVE_IDLE));
+    }
+
+    #[test]
+    fn what_postgres_does_not_take_is_too_slow_before_it_is_unreachable() {
+        for (timeout_s, string, expected_s) in [
+            (1, "", 25),
+            (20, "", 25),
+            (30, "", 35),
+            (600, "", 605),
+            (30, " tcp_user_timeout=7", 7),
+        ] {
+            let timeout = Duration::from_secs(timeout_s);
+            let place =
+                PostgresPlace::parse(&format!("host=db{string}"), "warren", timeout).unwrap();
+            let untaken = place.hosts[0].get_tcp_user_timeout();
+            assert_eq!(untaken, Some(&Duration::from_secs(expected_s)), "{timeout_s}{string}");
+        }
     }
 
     #[test]
