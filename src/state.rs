@@ -173,6 +173,10 @@ fn make_folders(folder: &Path) -> io::Result<()> {
 pub(crate) fn unusable(error: StoreError) -> Fatal {
     let reason = match error {
         StoreError::Locked { .. } => FatalReason::DataFolderLocked,
+        // Opening it writes. RocksDB has no kind for it.
+        StoreError::Failed { ref error, .. } if error.contains("No space left on device") => {
+            FatalReason::StateNotStored
+        }
         _ => FatalReason::StateUnusable,
     };
     Fatal::new(reason, error)
@@ -203,5 +207,24 @@ fn log_age(opened: &StateOpened) {
             "the last server did not stop by itself: the newest snapshot is from then, and what changed \
              since is taken from the delta log"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_no_damage() {
+        for (error, opened, written) in [
+            ("IO error: No space left on device: While appending to file: 8.sst", 74, 74),
+            ("IO error: No such file or directory: While open a file: 8.sst", 65, 74),
+        ] {
+            let failed = || StoreError::Failed { path: "state".into(), error: error.to_owned() };
+            assert_eq!(unusable(failed()).reason.exit_status(), opened, "{error}");
+            assert_eq!(not_stored(failed()).reason.exit_status(), written, "{error}");
+        }
+        let damaged = || StoreError::FormatUnknown { path: "state".into(), found: 9 };
+        assert_eq!(not_stored(damaged()).reason.exit_status(), 65);
     }
 }
