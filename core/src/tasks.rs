@@ -332,7 +332,7 @@ impl TaskIndex {
                 self.ready[task.method as usize].remove(id, task.user, place, is_taken);
             }
             Standing::Blocked(on) => {
-                self.resources.unblock(on, task.method, task.urgency(), id);
+                self.resources.unblock(on, task.method, task.since_ns, id);
             }
             Standing::Delayed | Standing::Leased | Standing::Done | Standing::Dead => {}
         }
@@ -382,7 +382,7 @@ impl TaskIndex {
         let mut task = self.leave(id, false).expect("it is ready");
         task.standing = Standing::Blocked(on);
         task.due_ns = task.deadline_ns;
-        self.resources.block(on, task.method, task.urgency(), id);
+        self.resources.block(on, task.method, task.since_ns, id);
         let others = task.resources;
         self.settle(id, task);
         // Who waits for what this one does not take now may go on.
@@ -425,7 +425,7 @@ impl TaskIndex {
                 ready.push(id, task.user, place.level, Some(place));
             }
             Standing::Blocked(on) => {
-                self.resources.block(on, task.method, task.urgency(), id);
+                self.resources.block(on, task.method, task.since_ns, id);
             }
             Standing::Delayed | Standing::Leased | Standing::Done | Standing::Dead => {}
         }
@@ -440,14 +440,6 @@ impl TaskIndex {
             task.due_ns = 0;
             self.due.insert((task.due_ns, *id));
         }
-    }
-}
-
-impl Task {
-    /// Who is to have first what several wait for: as with levels, each of which is as much as so long a
-    /// wait.
-    fn urgency(&self) -> u64 {
-        self.since_ns.saturating_add(u64::from(self.priority) * AGE_STEP_NS)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Resources {
     busy: HashMap<ObjectId, ObjectId>,
     /// All that are neither done nor dead, in the order in which they were made.
     lines: HashMap<Line, BTreeSet<ObjectId>>,
-    /// Who waits: by method, the most urgent first.
+    /// Who waits: by method, since when, the longest first.
     blocked: HashMap<Resource, BTreeMap<u32, BTreeSet<(u64, ObjectId)>>>,
 }
 
@@ -83,15 +83,15 @@ impl Resources {
         }
     }
 
-    pub(crate) fn block(&mut self, on: Resource, method: u32, urgency: u64, task: ObjectId) {
+    pub(crate) fn block(&mut self, on: Resource, method: u32, since_ns: u64, task: ObjectId) {
         let methods = self.blocked.entry(on).or_default();
-        methods.entry(method).or_default().insert((urgency, task));
+        methods.entry(method).or_default().insert((since_ns, task));
     }
 
-    pub(crate) fn unblock(&mut self, on: Resource, method: u32, urgency: u64, task: ObjectId) {
+    pub(crate) fn unblock(&mut self, on: Resource, method: u32, since_ns: u64, task: ObjectId) {
         let methods = self.blocked.get_mut(&on).expect("it waits there");
         let tasks = methods.get_mut(&method).expect("it waits there");
-        assert!(tasks.remove(&(urgency, task)), "it waits there");
+        assert!(tasks.remove(&(since_ns, task)), "it waits there");
         if tasks.is_empty() {
             methods.remove(&method);
         }

@@ -651,25 +651,49 @@ fn two_effects_on_one_object_are_refused_however_it_is_written() {
 fn a_method_without_workers_blocks_no_target() {
     check_default(
         "
-        4 work methods=rub credits=1
-            4: work status=0
-        3 work methods=hit credits=9
+        3 work methods=rub credits=9
             3: work status=0
-        1 hit target=171.1 n=1
-            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 n=1 target_version=1 target_record=WOLF
-        1 rub target=171.1 n=2 ; 1 hit target=171.1 n=3
-        4 work methods=rub credits=0
+        1 rub target=171.1 n=1
+            3: task task=171.3 method=rub user=ann attempt=1 limit_ms=30000 target=171.1 n=1 target_version=1 target_record=WOLF
+        4 work methods=hit credits=1
+            4: work status=0
+        1 hit target=171.1 n=2 ; 1 rub target=171.1 n=3
+        4 work methods=hit credits=0
             4: work status=0
         3 done task=171.3 token=@3
-            1: hit status=0
+            1: rub status=0
             3: done status=0
-            3: task task=171.5 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 n=3 target_version=1 target_record=WOLF
+            3: task task=171.5 method=rub user=ann attempt=1 limit_ms=30000 target=171.1 n=3 target_version=1 target_record=WOLF
         3 done task=171.5 token=@3
-            1: hit status=0
+            1: rub status=0
             3: done status=0
-        4 work methods=rub credits=1
+        4 work methods=hit credits=1
             4: work status=0
-            4: task task=171.4 method=rub user=ann attempt=1 limit_ms=30000 target=171.1 n=2 target_version=1 target_record=WOLF
+            4: task task=171.4 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 n=2 target_version=1 target_record=WOLF
+        ",
+    );
+}
+
+/// It would be the least urgent again.
+#[test]
+fn who_is_given_back_has_waited_all_the_same() {
+    check_default(
+        "
+        5 work methods=rub priority=7 deadline_ms=0 credits=0
+            5: work status=0
+        5 work methods=hit priority=0 credits=0
+            5: work status=0
+        2 rub
+        +35000
+        3 work methods=rub
+            3: work status=0
+            3: task task=19122.2 method=rub user=bob attempt=1 limit_ms=30000
+        3 work methods=hit
+            3: work status=0
+        1 hit
+        3 release task=19122.2 token=@3
+            3: release status=0
+            3: task task=19122.2 method=rub user=bob attempt=1 limit_ms=30000
         ",
     );
 }
