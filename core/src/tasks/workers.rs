@@ -20,6 +20,14 @@ pub(crate) struct Worker {
     leased_bytes: usize,
 }
 
+impl Worker {
+    /// One task may be larger than all that it may be told of.
+    fn has_room(&self, bytes_max: usize) -> bool {
+        let fits = self.leased.is_empty() || self.leased_bytes < bytes_max;
+        fits && self.leased.len() < self.credits
+    }
+}
+
 /// Those that take tasks of a shard.
 #[derive(Debug)]
 pub(crate) struct Workers {
@@ -87,8 +95,9 @@ impl Workers {
             let at = (self.next + offset) % self.order.len();
             let session = self.order[at];
             let worker = &self.workers[&session];
-            let has_room = worker.leased_bytes < bytes_max && worker.leased.len() < worker.credits;
-            if has_room && let Some(taken) = take(worker) {
+            if worker.has_room(bytes_max)
+                && let Some(taken) = take(worker)
+            {
                 self.next = at + 1;
                 return Some((session, taken));
             }

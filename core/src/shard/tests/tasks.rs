@@ -712,3 +712,20 @@ fn one_user_does_not_fill_the_queue_for_the_others() {
     assert_eq!(world.run("2 hit target=171.1"), "");
     assert_eq!(world.run("1 hit target=12626.1"), "");
 }
+
+/// A worker is told of no more at a time than its way may hold, but of one task however little that is.
+#[test]
+fn a_worker_is_told_of_so_many_bytes_at_a_time() {
+    for (resume_bytes_max, told_of) in [(0, 1), (400, 3)] {
+        let limits = Limits { resume_bytes_max, ..Limits::PRODUCTION };
+        let mut world = World::with_settings(task_settings(limits));
+        for (connection, user) in [(1, "ann"), (3, "dwarf")] {
+            world.run(&format!("{connection} open ; {connection} login user={user}"));
+        }
+        for _ in 0..9 {
+            world.run("1 hit");
+        }
+        let told = world.run("3 work methods=hit credits=9");
+        assert_eq!(told.matches("3: task ").count(), told_of, "{told}");
+    }
+}
