@@ -1,0 +1,226 @@
+//! Leases by scripts: tokens, attempts, time, and workers that are gone.
+
+use super::*;
+
+#[test]
+fn whoever_shows_an_old_token_changes_nothing() {
+    check_default(
+        "
+        1 hit n=1 id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1
+        3 release task=12626.2 token=@3
+            3: release status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1
+        3 begin task=12626.2 token=@3.1
+            3: begin status=409 error=lease-lost
+        3 done task=12626.2 token=@3.1 x=1
+            3: done status=409 error=lease-lost
+        3 fail task=12626.2 token=@3.1
+            3: fail status=409 error=lease-lost
+        3 extend task=12626.2 token=@3.1
+            3: extend status=409 error=lease-lost
+        3 effect task=12626.2 token=@3.1 do=delete object=12626.1
+            3: effect status=409 error=lease-lost
+        3 release task=12626.2
+            3: release status=400 error=field-missing
+        3 done task=12626.2 token=@3.2 x=2
+            1: hit id=a status=0 x=2
+            3: done status=0
+        3 release task=12626.2 token=@3.2
+            3: release status=409 error=lease-lost
+        3 done task=12626.1 token=1
+            3: done status=409 error=lease-lost
+        ",
+    );
+}
+
+#[test]
+fn an_attempt_that_was_begun_counts_and_the_last_one_is_the_end() {
+    check_tasks(
+        Limits::PRODUCTION,
+        TaskMethod { attempts_max: 2, ..TaskMethod::DEFAULT },
+        "
+        1 hit n=1 id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1
+        3 fail task=12626.2 token=@3 error_text=ouch
+            3: fail status=0
+        +999
+        +1
+            3: task task=12626.2 method=hit user=ann attempt=2 limit_ms=30000 n=1
+        3 begin task=12626.2 token=@3
+            3: begin status=0
+        3 begin task=12626.2 token=@3
+            3: begin status=0
+        3 fail task=12626.2 token=@3 error_text=again
+            1: hit id=a status=500 error=task-failed
+            3: fail status=0
+        +100000
+        1 get object=12626.2 id=b
+            1: get id=b status=0 kind=task version=6 owner=ann method=hit state=dead priority=4 limit_ms=30000 attempts_max=2 request=03686974016e010100000031026964010100000061 until_ms=1700000030000 attempt=2 error_text=again
+        1 hit n=2
+            3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 n=2
+        3 fail task=12626.3 token=@3 retry=false
+            1: hit status=500 error=task-failed
+            3: fail status=0
+        ",
+    );
+}
+
+#[test]
+fn what_a_lost_worker_had_goes_to_another_at_once() {
+    // Also of one that may resume its session.
+    for limits in [NO_GRACE, Limits::PRODUCTION] {
+        let method = TaskMethod { attempts_max: 1, ..TaskMethod::DEFAULT };
+        check_tasks(
+            limits,
+            method,
+            "
+        1 hit n=1 id=a ; 1 hit n=2 id=b
+        3 work methods=hit credits=2
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1
+            3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 n=2
+        3 begin task=12626.2 token=@3.1
+            3: begin status=0
+        4 work methods=hit credits=2
+            4: work status=0
+        3 close
+            1: hit id=a status=500 error=task-failed
+            4: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 n=2
+        4 done task=12626.3 token=@4
+            1: hit id=b status=0
+            4: done status=0
+        ",
+        );
+    }
+}
+
+#[test]
+fn a_lease_ends_with_its_time_unless_it_is_extended() {
+    check_tasks(
+        Limits::PRODUCTION,
+        TaskMethod { limit_ms: 100, ..TaskMethod::DEFAULT },
+        "
+        1 hit n=1 id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=100 n=1
+        +60
+        3 extend task=12626.2 token=@3
+            3: extend status=0
+        +60
+        +39
+        +1
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=100 n=1
+        3 done task=12626.2 token=@3.1
+            3: done status=409 error=lease-lost
+        3 done task=12626.2 token=@3.2
+            1: hit id=a status=0
+            3: done status=0
+        ",
+    );
+}
+
+/// Who had them has no connection to this start: the token is worth nothing, and another may.
+#[test]
+fn a_start_ends_all_leases() {
+    let limits = Limits::PRODUCTION;
+    let mut world = World::with_settings(task_settings(limits.clone()));
+    for (connection, user) in [(1, "ann"), (3, "dwarf")] {
+        world.run(&format!("{connection} open ; {connection} login user={user}"));
+    }
+    world.run("3 work methods=hit");
+    let told = world.run("1 hit n=1 key=k");
+    assert!(told.contains("3: task task=12626.2 "), "{told}");
+    while world.store_next_batch() {}
+    let mut shard = Shard::new(task_settings(limits));
+    world.store.load(&mut shard, world.now).unwrap();
+    shard.restored(FIRST_ADDRESS).unwrap();
+    world.shard = shard;
+    world.outputs = ShardOutputs::new(1);
+    check_in(
+        &mut world,
+        "
+        3 open ; 3 login user=dwarf
+            3: login status=0 session=0000000000000000 object=7622.1
+        3 done task=12626.2 token=@3.1
+            3: done status=409 error=lease-lost
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1 key=k
+        3 done task=12626.2 token=@3
+            3: done status=0
+        ",
+    );
+}
+
+#[test]
+fn what_a_worker_says_before_its_end_counts() {
+    check_default(
+        "
+        1 hit id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        3 done task=12626.2 token=@3 ; 3 close
+            1: hit id=a status=0
+        ",
+    );
+}
+
+#[test]
+fn what_is_given_back_or_meets_a_conflict_was_no_attempt() {
+    check_tasks(
+        Limits::PRODUCTION,
+        TaskMethod { attempts_max: 1, ..TaskMethod::DEFAULT },
+        "
+        1 hit id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        3 begin task=12626.2 token=@3 ; 3 release task=12626.2 token=@3
+            3: begin status=0
+            3: release status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        3 begin task=12626.2 token=@3 ; 3 effect task=12626.2 token=@3 do=set object=12626.1 version=9 x=1
+            3: begin status=0
+            3: effect status=0
+        3 done task=12626.2 token=@3 effects=1
+            3: done status=409 error=version-conflict
+        +20
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        ",
+    );
+}
+
+/// The time in which a worker has to take it is over when one has.
+#[test]
+fn a_task_that_was_taken_in_time_is_tried_to_the_end() {
+    check_tasks(
+        Limits::PRODUCTION,
+        TaskMethod { attempts_max: 3, deadline_ms: 1500, ..TaskMethod::DEFAULT },
+        "
+        1 hit id=a key=k
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 key=k
+        3 fail task=12626.2 token=@3
+            3: fail status=0
+        +1000
+            3: task task=12626.2 method=hit user=ann attempt=2 limit_ms=30000 key=k
+        3 fail task=12626.2 token=@3
+            3: fail status=0
+        +2000
+            3: task task=12626.2 method=hit user=ann attempt=3 limit_ms=30000 key=k
+        3 fail task=12626.2 token=@3
+            1: hit id=a status=500 error=task-failed
+            3: fail status=0
+        1 hit id=b key=k
+            3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 key=k
+        ",
+    );
+}
