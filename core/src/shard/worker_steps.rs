@@ -57,12 +57,18 @@ impl Shard {
         effects.start(message.method());
         self.partition_mut(event.header.partition);
         let result = self.leased_task(message).and_then(|task| match step {
-            WorkerStep::Begin => self.begin_task(event, task, effects, outputs),
-            WorkerStep::Effect => self.stage_effect(event, task, outputs),
-            WorkerStep::Extend => self.extend_task(event, task, effects, outputs),
-            WorkerStep::Done => self.finish_task(event, task, effects, outputs),
-            WorkerStep::Fail => self.fail_task(event, task, effects, outputs),
-            WorkerStep::Release => self.release_task(event, task, effects, outputs),
+            WorkerStep::Begin => Ok(self.begun_delta(task)),
+            WorkerStep::Extend => Ok(Some(self.extended_delta(task))),
+            WorkerStep::Release => self.released_delta(task, message).map(Some),
+            WorkerStep::Effect => self.stage_effect(event, task, outputs).map(|()| None),
+            WorkerStep::Done => self.finish_task(event, task, effects, outputs).map(|()| None),
+            WorkerStep::Fail => self.fail_task(event, task, effects, outputs).map(|()| None),
+        });
+        let result = result.map(|delta| {
+            if let Some(delta) = delta {
+                effects.change(delta);
+                self.commit(event, effects, outputs);
+            }
         });
         match result {
             Ok(()) => {
@@ -88,60 +94,34 @@ impl Shard {
         }
     }
 
-    fn begin_task(
-        &mut self,
-        event: &QueuedEvent,
-        id: ObjectId,
-        effects: &mut Effects,
-        outputs: &mut ShardOutputs,
-    ) -> Result<(), Reason> {
+    /// None when it has begun already.
+    fn begun_delta(&self, id: ObjectId) -> Option<Delta> {
         let record = self.task(id).1;
-        if record.is_set(FIELD_BEGUN) {
-            return Ok(());
-        }
         let attempt = record.number(FIELD_ATTEMPT) as i64 + 1;
         let fields =
             [(FIELD_ATTEMPT, Value::Integer(attempt)), (FIELD_BEGUN, Value::Boolean(true))];
-        effects.change(self.task_delta(id, &fields));
-        self.commit(event, effects, outputs);
-        Ok(())
+        (!record.is_set(FIELD_BEGUN)).then(|| self.task_delta(id, &fields))
     }
 
-    fn extend_task(
-        &mut self,
-        event: &QueuedEvent,
-        id: ObjectId,
-        effects: &mut Effects,
-        outputs: &mut ShardOutputs,
-    ) -> Result<(), Reason> {
+    fn extended_delta(&self, id: ObjectId) -> Delta {
         let record = self.task(id).1;
         let until_ms = self.now.wall_ms + record.number(FIELD_LIMIT);
         let fields = [
             (FIELD_UNTIL, Value::Integer(until_ms as i64)),
             (FIELD_EXTENDED, Value::Integer(record.number(FIELD_EXTENDED) as i64 + 1)),
         ];
-        effects.change(self.task_delta(id, &fields));
-        self.commit(event, effects, outputs);
-        Ok(())
+        self.task_delta(id, &fields)
     }
 
-    fn release_task(
-        &mut self,
-        event: &QueuedEvent,
-        id: ObjectId,
-        effects: &mut Effects,
-        outputs: &mut ShardOutputs,
-    ) -> Result<(), Reason> {
-        let delay_ms = match event.message().get("delay_ms") {
+    fn released_delta(&self, id: ObjectId, release: Message<'_>) -> Result<Delta, Reason> {
+        let delay_ms = match release.get("delay_ms") {
             None => 0,
             Some(delay) => {
                 let delay = delay.as_integer().and_then(|delay| u64::try_from(delay).ok());
                 delay.filter(|delay| *delay <= 3_600_000).ok_or(Reason::FieldInvalid)?
             }
         };
-        effects.change(self.untouched_delta(id, delay_ms));
-        self.commit(event, effects, outputs);
-        Ok(())
+        Ok(self.untouched_delta(id, delay_ms))
     }
 
     fn fail_task(
