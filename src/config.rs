@@ -84,6 +84,8 @@ pub struct LimitsConfig {
     pub frame_ms: u64,
     /// What may come on one connection in which time.
     pub rates: RateLimits,
+    /// The same for connections of workers.
+    pub worker_rates: RateLimits,
     /// Bytes that wait to be sent on one connection.
     pub send_queue_bytes_max: usize,
     /// Bytes that wait to be sent on all connections of one shard.
@@ -419,6 +421,11 @@ fn limits_config(file: &ConfigFile) -> Result<LimitsConfig, Located> {
             },
             refusals_max: limits.refusals_before_close().number()? as u32,
         },
+        worker_rates: RateLimits::of_workers(
+            limits.worker_messages_per_s().number()?,
+            limits.worker_bytes_per_s().number()?,
+            limits.refusals_before_close().number()? as u32,
+        ),
         send_queue_bytes_max: limits.send_queue_bytes_max().count()?,
         send_queues_bytes_max: limits.send_queues_bytes_max().count()?,
         partition_events_max: limits.partition_events_max().count()?,

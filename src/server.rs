@@ -532,6 +532,7 @@ pub(crate) fn reactor_settings(config: &ServerConfig) -> ReactorSettings {
         unauthenticated_frame_bytes_max: config.limits.unauthenticated_frame_bytes_max,
         frame_ms: config.limits.frame_ms,
         rates: config.limits.rates,
+        worker_rates: config.limits.worker_rates,
         send_queue_bytes_max: config.limits.send_queue_bytes_max,
         send_queues_bytes_max: config.limits.send_queues_bytes_max,
         turn_interval_us: config.reactor.turn_interval_us,

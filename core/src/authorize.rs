@@ -4,11 +4,14 @@
 //! What nothing here allows is refused.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::handlers::Method;
 use crate::ids::SessionId;
+use crate::name::is_name;
 use crate::reason::Reason;
+use crate::tasks::methods::METHODS_MAX;
 
 /// Most roles, with the three that every server has.
 pub const ROLES_MAX: usize = 31;
@@ -85,7 +88,7 @@ impl Subject<'_> {
 pub(crate) enum Verb {
     /// Have a request answered.
     Call(Method),
-    /// Have a request become a task.
+    /// Have a request answered by others: a worker, say.
     Ask,
     /// Go on hearing of an object that they watch.
     Hear,
@@ -106,6 +109,8 @@ pub(crate) enum Target<'a> {
     Object { owner: &'a str },
     /// A task, and who asked for it.
     Task { owner: &'a str },
+    /// A method that the server does not do itself.
+    Method { name: &'a str },
     /// A room, and whether this session is a member.
     Room { owner: &'a str, is_secret: bool, is_member: bool },
 }
@@ -169,8 +174,10 @@ pub enum PolicyFault {
     RoleTwice,
     /// More roles than [`ROLES_MAX`].
     TooManyRoles,
-    /// There is no such method.
-    MethodUnknown,
+    /// No method can have that name.
+    MethodInvalid,
+    /// Rules for more methods that the server does not do itself than [`METHODS_MAX`].
+    TooManyMethods,
     /// The method is for everyone, since nobody could log in or leave without it.
     MethodForEveryone,
 }
@@ -182,6 +189,8 @@ pub struct Policy {
     role_names: Vec<Box<str>>,
     /// Rules by method.
     rules: [Rule; Method::COUNT],
+    /// Who may ask for a method that the server does not do itself, where the configuration says so.
+    asked: BTreeMap<Box<str>, Roles>,
 }
 
 impl Default for Policy {
@@ -191,7 +200,8 @@ impl Default for Policy {
         for (method, rule) in BUILT_IN {
             rules[*method as usize] = *rule;
         }
-        Self { role_names: [ROLE_USER, ROLE_ADMIN, ROLE_WORKER].map(Box::from).into(), rules }
+        let role_names = [ROLE_USER, ROLE_ADMIN, ROLE_WORKER].map(Box::from).into();
+        Self { role_names, rules, asked: BTreeMap::new() }
     }
 }
 
@@ -211,26 +221,38 @@ impl Policy {
         Ok(())
     }
 
-    /// From here on a method is for whoever has one of these roles, and for nobody else.
+    /// From here on a method is for whoever has one of these roles, and for nobody else. A name that is no
+    /// method of the server is that of a method which others do.
     ///
     /// # Errors
-    /// [`PolicyFault::MethodUnknown`], [`PolicyFault::MethodForEveryone`],
-    /// [`PolicyFault::RoleUnknown`].
+    /// All [`PolicyFault`]s but those of roles that are added.
     pub fn set_rule<'r>(
         &mut self,
         method: &str,
         roles: impl IntoIterator<Item = &'r str>,
     ) -> Result<(), PolicyFault> {
-        let method = Method::from_name(method).ok_or(PolicyFault::MethodUnknown)?;
-        let rule = &self.rules[method as usize];
-        if *rule == Rule::Everyone {
-            return Err(PolicyFault::MethodForEveryone);
+        let known = Method::from_name(method);
+        match known {
+            Some(known) if self.rules[known as usize] == Rule::Everyone => {
+                return Err(PolicyFault::MethodForEveryone);
+            }
+            Some(_) => {}
+            None if !is_name(method.as_bytes()) => return Err(PolicyFault::MethodInvalid),
+            None if self.asked.len() >= METHODS_MAX && !self.asked.contains_key(method) => {
+                return Err(PolicyFault::TooManyMethods);
+            }
+            None => {}
         }
         let mut allowed = Roles::NONE;
         for name in roles {
             allowed = allowed.with(self.role(name).ok_or(PolicyFault::RoleUnknown)?);
         }
-        self.rules[method as usize] = Rule::Roles(allowed);
+        match known {
+            Some(known) => self.rules[known as usize] = Rule::Roles(allowed),
+            None => {
+                self.asked.insert(method.into(), allowed);
+            }
+        }
         Ok(())
     }
 
@@ -285,10 +307,10 @@ impl Policy {
         match target {
             Target::Server => match verb {
                 Verb::Call(_) => Ok(()),
-                Verb::Ask if subject.roles.meets(Roles::USER.with(Roles::ADMIN)) => Ok(()),
-                Verb::Ask => Err(Reason::Forbidden),
-                Verb::Hear | Verb::Notify | Verb::Locate => Err(Reason::Forbidden),
+                Verb::Ask | Verb::Hear | Verb::Notify | Verb::Locate => Err(Reason::Forbidden),
             },
+            Target::Method { name } if verb == Verb::Ask => self.may_ask(subject, name),
+            Target::Method { .. } => Err(Reason::Forbidden),
             Target::User => match verb {
                 Verb::Call(Method::Chat | Method::Emit) => Ok(()),
                 _ => Err(Reason::Forbidden),
@@ -304,6 +326,12 @@ impl Policy {
                 with_room(subject, verb, owner, is_member)
             }
         }
+    }
+
+    fn may_ask(&self, subject: Subject<'_>, method: &str) -> Result<(), Reason> {
+        let allowed = self.asked.get(method).copied();
+        let allowed = allowed.unwrap_or(Roles::USER.with(Roles::ADMIN));
+        if subject.roles.meets(allowed) { Ok(()) } else { Err(Reason::Forbidden) }
     }
 
     /// Whether a member of a world may move in it.

@@ -26,6 +26,16 @@ macro_rules! reasons {
                 match self { $(Self::$name => $status),+ }
             }
 
+            /// The same for one connection: workers have limits of their own.
+            #[must_use]
+            pub const fn limit_of(self, is_worker: bool) -> Option<&'static str> {
+                match self {
+                    Self::MessageRate if is_worker => Some("limits.worker_messages_per_s"),
+                    Self::ByteRate if is_worker => Some("limits.worker_bytes_per_s"),
+                    _ => self.limit(),
+                }
+            }
+
             /// The configuration key of the limit that was hit, if it is one and always the same. The
             /// room's own limit is its field `members_max`, a world's besides that `speed_max`.
             #[must_use]

@@ -243,6 +243,8 @@ pub enum ShardOutput {
     Admit {
         /// Which.
         connection: ConnectionId,
+        /// It has the role `worker`, and may say more.
+        is_worker: bool,
     },
     /// The connection goes to another shard, with this message and whatever was not read yet. One
     /// for each message of it that the shard has taken since the first; then comes its `Closed`.

@@ -110,6 +110,8 @@ pub(crate) struct Connection {
     pub(crate) install_armed: bool,
     /// It could not take a frame of a world, and the shard knows, or is about to.
     pub(crate) frames_stalled: bool,
+    /// Its client has the role of workers.
+    pub(crate) is_worker: bool,
     /// Pieces behind the first in which a frame has come, of a client that has not logged in.
     pub(crate) pieces: u8,
     /// Received buffers that wait for a later turn.
@@ -179,6 +181,16 @@ impl RateLimits {
         Self { messages: Rate::UNLIMITED, bytes: Rate::UNLIMITED, refusals_max: u32::MAX };
 }
 
+impl RateLimits {
+    /// What a worker may send, unless the configuration says otherwise.
+    #[must_use]
+    pub fn of_workers(messages_per_s: u64, bytes_per_s: u64, refusals_max: u32) -> Self {
+        // As much at once as in a second.
+        let rate = |per_s| Rate { per_s, burst: per_s };
+        Self { messages: rate(messages_per_s), bytes: rate(bytes_per_s), refusals_max }
+    }
+}
+
 impl Default for RateLimits {
     fn default() -> Self {
         Self {
@@ -228,6 +240,7 @@ impl Connection {
             is_surplus: false,
             shutdown_armed: false,
             install_armed: false,
+            is_worker: false,
             pieces: 0,
             held_count: 0,
             frames_stalled: false,

@@ -128,6 +128,15 @@ pub struct ReactorSettings {
     pub tls_handshakes_per_turn_max: usize,
     /// What may come on one connection in which time.
     pub rates: RateLimits,
+    /// The same for connections of workers.
+    pub worker_rates: RateLimits,
+}
+
+impl ReactorSettings {
+    /// What may come on a connection.
+    pub(crate) fn rates_of(&self, is_worker: bool) -> &RateLimits {
+        if is_worker { &self.worker_rates } else { &self.rates }
+    }
 }
 
 /// How a client is connected.
@@ -169,6 +178,7 @@ impl Default for ReactorSettings {
             tls_required: false,
             tls_handshakes_per_turn_max: 4,
             rates: RateLimits::default(),
+            worker_rates: RateLimits::of_workers(200_000, 256 << 20, 200),
         }
     }
 }

@@ -137,7 +137,10 @@ fn why(fault: PolicyFault) -> String {
         PolicyFault::RoleUnknown => {
             "allowed: `user`, `admin`, `worker` and the roles of `auth.roles`"
         }
-        PolicyFault::MethodUnknown => "there is no such method",
+        PolicyFault::MethodInvalid => "allowed: names of methods",
+        PolicyFault::TooManyMethods => {
+            "allowed: 1024 methods beside those that the server does itself"
+        }
         PolicyFault::MethodForEveryone => "the method is for everyone",
     }
     .to_owned()

@@ -204,7 +204,9 @@ fn write_methods(f: &mut fmt::Formatter<'_>, methods: &Table) -> fmt::Result {
         }
     }
     for (method, keys) in methods {
-        writeln!(f, "\n[methods.{method}]")?;
+        // A dot would begin a section within it.
+        let quote = if method.contains('.') { "\"" } else { "" };
+        writeln!(f, "\n[methods.{quote}{method}{quote}]")?;
         for (name, value) in keys.as_table().into_iter().flatten() {
             let line = format!("{name} = {value}");
             writeln!(f, "{line:<40} # {}", Source::File.words())?;

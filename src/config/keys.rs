@@ -315,7 +315,8 @@ const METHOD_ROLES: Key = Key {
     default: "",
     allowed: Allowed::List(ROLES_MAX as u32, "roles"),
     description: "Who may use the method of that name: whoever has one of these roles. \
-                  Default: `user` and `admin`.",
+                  Default: `user` and `admin`, for what workers say `worker`. A name that is no method of the \
+                  server is one that workers do; with a dot in it, it stands in quotes.",
 };
 const METHOD_ACK: Key = Key {
     path: METHOD_ACK_PATH,
@@ -478,6 +479,12 @@ sections! {
         bytes_per_s: u64 = "262144", Allowed::Range(0, 1024 * GIB);
         /// Bytes at once on one connection that was silent long enough.
         bytes_burst: u64 = "2097152", Allowed::Range(1, 1024 * GIB);
+        /// Messages in a second, and as many at once, on one connection whose user has the role `worker`,
+        /// in place of `limits.messages_per_s`.
+        worker_messages_per_s: u64 = "200000", Allowed::Range(1, 1_000_000_000);
+        /// Bytes in a second, and as many at once, on one connection whose user has the role `worker`, in
+        /// place of `limits.bytes_per_s`.
+        worker_bytes_per_s: u64 = "268435456", Allowed::Range(1, 1024 * GIB);
         /// Bytes that wait to be sent on one connection; one with more is closed with
         /// `slow-consumer`. With more than half of it a client goes without heartbeats. Before the
         /// login it is at most six times `limits.unauthenticated_frame_bytes_max`.

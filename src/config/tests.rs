@@ -62,6 +62,8 @@ fn every_key_can_be_set() {
         ack = "durable"
         [methods.set]
         ack = "applied"
+        [methods."combat.attack"]
+        roles = ["bard"]
         [admin]
         listen = "127.0.0.2:1001"
         token_file = "/etc/warren/token"
@@ -95,6 +97,8 @@ fn every_key_can_be_set() {
         refusals_before_close = 33
         bytes_per_s = 34
         bytes_burst = 35
+        worker_messages_per_s = 38
+        worker_bytes_per_s = 39
         send_queue_bytes_max = 6144
         send_queues_bytes_max = 12288
         partition_events_max = 13
@@ -161,6 +165,7 @@ fn every_key_can_be_set() {
     let mut policy = Policy::default();
     policy.add_role("bard").unwrap();
     policy.set_rule("create", ["admin", "bard"]).unwrap();
+    policy.set_rule("combat.attack", ["bard"]).unwrap();
     let expected = ServerConfig {
         listen: "[::1]:1000".parse().unwrap(),
         shards: 2,
@@ -218,6 +223,11 @@ fn every_key_can_be_set() {
             rates: RateLimits {
                 messages: Rate { per_s: 31, burst: 32 },
                 bytes: Rate { per_s: 34, burst: 35 },
+                refusals_max: 33,
+            },
+            worker_rates: RateLimits {
+                messages: Rate { per_s: 38, burst: 38 },
+                bytes: Rate { per_s: 39, burst: 39 },
                 refusals_max: 33,
             },
             send_queue_bytes_max: 6144,
@@ -497,6 +507,11 @@ fn wrong_ways_to_prove_who_one_is_are_refused() {
 fn rules_for_roles_and_methods_that_are_not_there_are_refused() {
     let many: String = (0..28).map(|index| format!("\"r{index}\",")).collect();
     load(&format!("auth.roles = [{many}]")).unwrap();
+    let methods = |count: usize| {
+        let names = (0..count).map(|index| format!("m{index}.roles = [\"user\"]\n"));
+        format!("[methods]\n{}", names.collect::<String>())
+    };
+    load(&methods(1024)).unwrap();
     for (text, expected) in [
         (
             "auth.roles = [\"bard\", \"user\"]".to_owned(),
@@ -522,8 +537,18 @@ fn rules_for_roles_and_methods_that_are_not_there_are_refused() {
              the roles of `auth.roles`",
         ),
         (
-            "[methods.dance]\nroles = [\"user\"]".to_owned(),
-            "1:10: `methods.NAME.roles` is [\"user\"] for `dance`; there is no such method",
+            "[methods.\"no name\"]\nroles = [\"user\"]".to_owned(),
+            "1:10: `methods.NAME.roles` is [\"user\"] for `no name`; allowed: names of methods",
+        ),
+        (
+            "[methods.dance]\nroles = [\"bard\"]".to_owned(),
+            "2:9: `methods.NAME.roles` is [\"bard\"] for `dance`; allowed: `user`, `admin`, `worker` and \
+             the roles of `auth.roles`",
+        ),
+        (
+            methods(1025),
+            "1001:1: `methods.NAME.roles` is [\"user\"] for `m999`; allowed: 1024 methods beside those \
+             that the server does itself",
         ),
         (
             "[methods.login]\nroles = [\"user\"]".to_owned(),
@@ -654,6 +679,7 @@ fn defaults_are_those_of_the_engine_and_the_reactor() {
         unauthenticated_frame_bytes_max: reactor.unauthenticated_frame_bytes_max,
         frame_ms: reactor.frame_ms,
         rates: reactor.rates,
+        worker_rates: reactor.worker_rates,
         send_queue_bytes_max: reactor.send_queue_bytes_max,
         send_queues_bytes_max: reactor.send_queues_bytes_max,
         partition_events_max: limits.partition_events_max,

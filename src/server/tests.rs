@@ -80,6 +80,8 @@ messages_burst = 1012
 refusals_before_close = 1013
 bytes_per_s = 1014
 bytes_burst = 1015
+worker_messages_per_s = 1048
+worker_bytes_per_s = 1049
 send_queue_bytes_max = 10160
 send_queues_bytes_max = 20321
 partition_events_max = 1017
@@ -183,6 +185,11 @@ fn a_reactor_has_what_the_keys_say() {
         rates: RateLimits {
             messages: Rate { per_s: 1011, burst: 1012 },
             bytes: Rate { per_s: 1014, burst: 1015 },
+            refusals_max: 1013,
+        },
+        worker_rates: RateLimits {
+            messages: Rate { per_s: 1048, burst: 1048 },
+            bytes: Rate { per_s: 1049, burst: 1049 },
             refusals_max: 1013,
         },
     };

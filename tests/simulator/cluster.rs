@@ -504,8 +504,9 @@ fn mix_output(trace: &mut Trace, output: &ShardOutput) {
             trace.mix_number(2 << 32 | u64::from(connection.index));
             trace.mix_number(*reason as u64);
         }
-        ShardOutput::Admit { connection } => {
-            trace.mix_number(3 << 32 | u64::from(connection.index))
+        ShardOutput::Admit { connection, is_worker } => {
+            trace.mix_number(3 << 32 | u64::from(connection.index));
+            trace.mix_number(u64::from(*is_worker));
         }
         ShardOutput::HandOver { connection, to, .. } => {
             trace.mix_number(4 << 32 | u64::from(connection.index));

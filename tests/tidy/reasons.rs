@@ -140,6 +140,8 @@ const KEYS_HIT: &[Row] = &[
     ("limits.refusals_before_close", "net/src/reactor/tests/rates.rs", "whoever_goes_on_over_the_rate_is_closed_and_the_neighbour_notices_nothing"),
     ("limits.bytes_per_s", "net/src/reactor/tests/rates.rs", "too_many_bytes_wait_with_their_sender_and_none_is_lost"),
     ("limits.bytes_burst", "net/src/reactor/tests/rates.rs", "garbage_over_the_byte_rate_closes"),
+    ("limits.worker_messages_per_s", "net/src/reactor/tests/rates.rs", "a_worker_has_rates_of_its_own_from_its_login_on"),
+    ("limits.worker_bytes_per_s", "net/src/reactor/tests/rates.rs", "a_worker_has_rates_of_its_own_from_its_login_on"),
     ("limits.send_queue_bytes_max", "net/src/reactor/tests/closing.rs", "a_slow_consumer_gets_whole_messages_and_the_reason"),
     ("limits.send_queues_bytes_max", "net/src/reactor/tests/closing.rs", "what_waits_for_all_is_bounded_and_whoever_would_add_to_it_is_closed"),
     ("limits.partition_events_max", "core/src/shard/tests.rs", "a_full_queue_answers_busy_and_lets_the_session_try_again"),

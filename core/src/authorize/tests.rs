@@ -10,39 +10,39 @@ use crate::ids::ShardId;
 /// `+` allowed, `F` forbidden, `O` not-owner, `M` not-a-member, `U` unknown-object. Whoever owns a
 /// room or is an admin is no member of it here.
 const TABLE: &str = "
-           | server user | object of       | public room of        | secret room of  | task of
-           |             | others own admin| others mine own admin | others mine own admin | others own admin
-    hello  | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    login  | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    resume | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    ping   | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    quit   | +      +    | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    time   | +      F    | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
-    create | +      F    | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
-    get    | +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
-    set    | +      F    | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
-    delete | +      F    | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
-    find   | +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
-    watch  | +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | U      F   F
-    unwatch| +      F    | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
-    join   | +      F    | F      F   F    | +      +    +   +     | +      +    +   +         | F      F   F
-    leave  | +      F    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    rooms  | +      F    | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
-    who    | +      F    | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
-    chat   | +      +    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    emit   | +      +    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    move   | +      F    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    work   | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    begin  | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    effect | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    extend | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    done   | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    fail   | F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    release| F      F    | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    HEAR   | F      F    | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
-    NOTIFY | F      F    | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    LOCATE | F      F    | F      +   +    | F      F    F   F     | U      F    F   F         | F      F   F
-    ASK    | +      F    | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
+           | server user method | object of       | public room of        | secret room of  | task of
+           |                    | others own admin| others mine own admin | others mine own admin | others own admin
+    hello  | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    login  | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    resume | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    ping   | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    quit   | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    time   | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
+    create | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
+    get    | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    set    | +      F    F      | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
+    delete | +      F    F      | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
+    find   | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    watch  | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | U      F   F
+    unwatch| +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
+    join   | +      F    F      | F      F   F    | +      +    +   +     | +      +    +   +         | F      F   F
+    leave  | +      F    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    rooms  | +      F    F      | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
+    who    | +      F    F      | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
+    chat   | +      +    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    emit   | +      +    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    move   | +      F    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    work   | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    begin  | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    effect | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    extend | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    done   | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    fail   | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    release| F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    HEAR   | F      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
+    NOTIFY | F      F    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    LOCATE | F      F    F      | F      +   +    | F      F    F   F     | U      F    F   F         | F      F   F
+    ASK    | F      F    +      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
 ";
 
 /// Roles that the rules of methods name, and that of tasks, for which there is no rule.
@@ -60,6 +60,7 @@ fn columns() -> Vec<(Target<'static>, bool)> {
     let room = |owner, is_secret, is_member| Target::Room { owner, is_secret, is_member };
     let mut columns = Vec::new();
     columns.extend([(Target::Server, false), (Target::User, false)]);
+    columns.push((Target::Method { name: "hit" }, false));
     columns.extend(
         [("bob", false), ("ann", false), ("bob", true)]
             .map(|(owner, is_admin)| (Target::Object { owner }, is_admin)),
@@ -210,6 +211,41 @@ fn a_rule_of_the_configuration_takes_the_place_of_the_built_in_one() {
 }
 
 #[test]
+fn a_rule_says_who_may_ask_for_a_method_of_others() {
+    let mut policy = Policy::default();
+    policy.add_role("bard").unwrap();
+    policy.set_rule("hit", ["bard", "worker"]).unwrap();
+    policy.set_rule("bite", []).unwrap();
+    let bard = policy.role("bard").unwrap();
+    let names = ["hit", "bite", "dance"];
+    for (roles, expected) in [
+        (Roles::USER, [false, false, true]),
+        (Roles::ADMIN, [false, false, true]),
+        (bard, [true, false, false]),
+        (Roles::WORKER, [true, false, false]),
+        (Roles::NONE, [false, false, false]),
+        (Roles::TASK, [false, false, false]),
+        (Roles::from_bits(!Roles::TASK.to_bits()), [true, false, true]),
+    ] {
+        let decided = names.map(|name| {
+            let target = Target::Method { name };
+            let decided = policy.authorize(subject("ann", roles), Verb::Ask, target);
+            assert!(matches!(decided, Ok(()) | Err(Reason::Forbidden)), "{name}");
+            decided.is_ok()
+        });
+        assert_eq!(decided, expected, "{roles:?}");
+    }
+    for name in names {
+        let target = Target::Method { name };
+        let decided = policy.authorize(Subject::STRANGER, Verb::Ask, target);
+        assert_eq!(decided, Err(Reason::NotLoggedIn));
+        // A rule is about what is asked for, and not about what a method of the server does.
+        let decided = policy.authorize(subject("ann", bard), Verb::Call(Method::Get), target);
+        assert_eq!(decided, Err(Reason::Forbidden));
+    }
+}
+
+#[test]
 fn faults_of_a_policy_are_told() {
     let mut policy = Policy::default();
     for taken in ["user", "admin", "worker"] {
@@ -225,7 +261,14 @@ fn faults_of_a_policy_are_told() {
     assert_eq!(policy.add_role("one-more"), Err(PolicyFault::TooManyRoles));
     // The highest bit is no role's: it is that of tasks.
     assert_eq!(policy.role("role30"), Some(Roles::from_bits(1 << 30)));
-    assert_eq!(policy.set_rule("dance", ["user"]), Err(PolicyFault::MethodUnknown));
+    assert_eq!(policy.set_rule("no name", ["user"]), Err(PolicyFault::MethodInvalid));
+    assert_eq!(policy.set_rule("dance", ["users"]), Err(PolicyFault::RoleUnknown));
+    assert!(policy.asked.is_empty());
+    for index in 0..METHODS_MAX {
+        policy.set_rule(&alloc::format!("dance{index}"), ["user"]).unwrap();
+    }
+    assert_eq!(policy.set_rule("dance", ["user"]), Err(PolicyFault::TooManyMethods));
+    assert_eq!(policy.set_rule("dance0", ["admin"]), Ok(()));
     assert_eq!(policy.set_rule("get", ["users"]), Err(PolicyFault::RoleUnknown));
     for method in EVERYONE {
         assert_eq!(policy.set_rule(method, ["user"]), Err(PolicyFault::MethodForEveryone));

@@ -244,7 +244,7 @@ impl Shard {
         self.counters.refusals[reason as usize] += 1;
         let bytes = &mut outputs.mesh[origin.shard().index()].bytes;
         let start = bytes.len();
-        write_refusal(bytes, request, origin.echoes_request, reason);
+        write_refusal(bytes, request, origin.echoes_request, (reason, reason.limit()));
         let message = Span::since(start, bytes);
         self.post(origin.shard(), outputs, MeshMessage::Reply { origin, message });
         let session = origin.session;

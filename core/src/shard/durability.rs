@@ -200,7 +200,8 @@ impl Shard {
         self.counters.refusals[Reason::NotDurable as usize] += 1;
         let bytes = &mut outputs.mesh[origin.shard().index()].bytes;
         let start = bytes.len();
-        write_refusal(bytes, reply, true, Reason::NotDurable);
+        let reason = Reason::NotDurable;
+        write_refusal(bytes, reply, true, (reason, reason.limit()));
         let message = Span::since(start, bytes);
         self.post(origin.shard(), outputs, MeshMessage::Reply { origin, message });
     }

@@ -23,19 +23,19 @@ pub(super) fn write_reply(
     reply.fields_of(own);
 }
 
-/// Writes the refusal of `request`: the same, with `status`, `error` and perhaps `limit`.
+/// Writes the refusal of `request`: the same, with `status`, `error` and perhaps the limit that was hit.
 pub(super) fn write_refusal(
     out: &mut Vec<u8>,
     request: Message<'_>,
     echoes_request: bool,
-    reason: Reason,
+    (reason, limit): (Reason, Option<&str>),
 ) {
     let mut reply = MessageBuilder::new(out, request.method());
     let overlaid = |name: &str| matches!(name, "status" | "error" | "limit");
     write_request_fields(&mut reply, request, echoes_request, overlaid);
     reply.field("status", Value::Integer(i64::from(reason.status())));
     reply.field("error", Value::Text(reason.word()));
-    if let Some(limit) = reason.limit() {
+    if let Some(limit) = limit {
         reply.field("limit", Value::Text(limit));
     }
 }

@@ -114,12 +114,14 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
         let method = Method::from_name(message.method());
-        let verb = match method {
-            Some(method) => Verb::Call(method),
-            None if self.tasks.methods.get(message.method()).is_some() => Verb::Ask,
+        let (verb, target) = match method {
+            Some(method) => (Verb::Call(method), Target::Server),
+            None if self.tasks.methods.get(message.method()).is_some() => {
+                (Verb::Ask, Target::Method { name: message.method() })
+            }
             None => return Err(Reason::UnknownMethod),
         };
-        self.settings.policy.authorize(self.subject(session), verb, Target::Server)?;
+        self.settings.policy.authorize(self.subject(session), verb, target)?;
         let Some(method) = method else { return self.ask(session, message, outputs) };
         let Some(session) = session else {
             return match method {
@@ -417,13 +419,18 @@ impl Shard {
     ) {
         self.counters.refusals[reason as usize] += 1;
         let Some(known) = self.connections.get(connection) else { return };
-        let traits = known.traits;
+        let (traits, limit) = (known.traits, reason.limit_of(self.is_worker(known.session)));
         let start = outputs.bytes.len();
-        write_refusal(&mut outputs.bytes, message, traits.echoes_request, reason);
+        write_refusal(&mut outputs.bytes, message, traits.echoes_request, (reason, limit));
         self.send_answer(connection, start, outputs);
         if reason == Reason::UnknownMethod && traits.closes_on_unknown_method {
             self.close_for_good(connection, reason, outputs);
         }
+    }
+
+    /// Whether the session has the role of workers, for whom limits of their own hold.
+    pub(super) fn is_worker(&self, session: Option<SessionId>) -> bool {
+        self.subject(session).roles.meets(Roles::WORKER)
     }
 
     /// Tells the gateway to close the connection, and ends its session.
@@ -492,7 +499,8 @@ impl Shard {
         let room = open.first_room.take();
         let connection = self.hearing.connection(session).expect("it would be gone with it");
         if self.connections.get(connection).is_some() {
-            outputs.list.push(ShardOutput::Admit { connection });
+            let is_worker = self.is_worker(Some(session));
+            outputs.list.push(ShardOutput::Admit { connection, is_worker });
         }
         if let Some(room) = room {
             let mut bytes = Vec::new();

@@ -214,6 +214,8 @@ impl Shard {
         (token, missed_count): (Token, usize),
         outputs: &mut ShardOutputs,
     ) {
+        let session = self.connections.get(connection).and_then(|known| known.session);
+        let is_worker = self.is_worker(session);
         let mut effects = core::mem::take(&mut self.effects);
         effects.start(request.method());
         effects.reply(|reply| {
@@ -225,7 +227,7 @@ impl Shard {
         let start = outputs.bytes.len();
         write_reply(&mut outputs.bytes, request, echoes, effects.reply_message());
         let message = Span::since(start, &outputs.bytes);
-        outputs.list.push(ShardOutput::Admit { connection });
+        outputs.list.push(ShardOutput::Admit { connection, is_worker });
         outputs.list.push(ShardOutput::Send { connection, message });
         self.effects = effects;
     }

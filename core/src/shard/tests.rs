@@ -55,6 +55,8 @@ struct World {
     takes_snapshots: bool,
     /// By client, the tokens that it heard.
     tokens: BTreeMap<u32, Vec<String>>,
+    /// Clients that were let in, and whether as workers.
+    admitted: Vec<(u32, bool)>,
 }
 
 impl World {
@@ -68,8 +70,17 @@ impl World {
         let (outputs, deltas) = (ShardOutputs::new(1), Vec::new());
         let store = snapshots::Store::default();
         let tokens = BTreeMap::new();
-        let durable_count = 0;
-        Self { shard, outputs, now, deltas, durable_count, store, takes_snapshots: true, tokens }
+        Self {
+            shard,
+            outputs,
+            now,
+            deltas,
+            durable_count: 0,
+            store,
+            takes_snapshots: true,
+            tokens,
+            admitted: Vec::new(),
+        }
     }
 
     fn run(&mut self, line: &str) -> String {
@@ -197,7 +208,9 @@ impl World {
                 ShardOutput::Close { connection, reason } => {
                     lines += &format!("{}: CLOSE {}\n", connection.index, reason.word());
                 }
-                ShardOutput::Admit { .. } => {}
+                ShardOutput::Admit { connection, is_worker } => {
+                    self.admitted.push((connection.index, is_worker));
+                }
                 ShardOutput::Frame { recipients, frame } => {
                     for connection in recipients.of(&self.outputs.recipients) {
                         let frame = worlds::frame_text(self.outputs.frame(frame));

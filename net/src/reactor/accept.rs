@@ -7,6 +7,7 @@ use std::sync::Arc;
 use warren_core::bans::Bans;
 use warren_core::ids::ConnectionId;
 use warren_core::peer::PeerAddress;
+use warren_core::rate::Meter;
 use warren_core::reason::Reason;
 use warren_core::turn::{Now, ShardInput};
 
@@ -203,15 +204,23 @@ impl Reactor {
         if is_of_size && is_stranger && has_less {
             return Some("limits.unauthenticated_frame_bytes_max");
         }
-        reason.limit()
+        reason.limit_of(self.connections[index as usize].is_worker)
     }
 
     /// The connection's client has logged in: the limits for strangers are not for it any more.
-    pub(super) fn admit(&mut self, id: ConnectionId) {
+    /// A worker has limits of its own from here on.
+    pub(super) fn admit(&mut self, id: ConnectionId, is_worker: bool, now: Now) {
         let Some(connection) = self.connection(id) else { return };
         if connection.is_alive() && !connection.is_admitted() {
             connection.login_due_ns = NEVER;
+            connection.is_worker = is_worker;
             self.counters.connections_unauthenticated -= 1;
+            if is_worker {
+                // What came before was counted at another rate.
+                let connection = &mut self.connections[id.index as usize];
+                (connection.messages, connection.bytes) = (Meter::default(), Meter::default());
+                self.resume(id.index, now);
+            }
         }
     }
 

@@ -101,7 +101,8 @@ impl Reactor {
             let index = self.leaving[position];
             if let Some(reason) = self.connections[index as usize].leave_reason {
                 if is_told_last(reason) {
-                    write_notice(&mut self.notice, "closed", reason, reason.limit());
+                    let limit = self.limit_of(index, reason);
+                    write_notice(&mut self.notice, "closed", reason, limit);
                     if let Some(bytes) = self.encode_notice(index) {
                         let connection = &mut self.connections[index as usize];
                         self.egress.push_last_words(index, connection, bytes);

@@ -45,8 +45,9 @@ impl Reactor {
 
     /// Stops receiving for as long as the bytes that have come take.
     pub(super) fn pause_if_over(&mut self, index: u32, now: Now) {
-        let rate = self.settings.rates.bytes;
-        let bytes = &self.connections[index as usize].bytes;
+        let connection = &self.connections[index as usize];
+        let rate = self.settings.rates_of(connection.is_worker).bytes;
+        let bytes = &connection.bytes;
         if bytes.is_over(rate, now.monotonic_ns) {
             self.pause_until(index, bytes.within_ns(rate));
         }

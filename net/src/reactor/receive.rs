@@ -161,7 +161,7 @@ impl Reactor {
                 self.counters.receives += 1;
                 self.counters.received_bytes += u64::from(length);
                 let buffer = completion.buffer.expect("received bytes stand in a buffer");
-                let rate = self.settings.rates.bytes;
+                let rate = self.settings.rates_of(connection.is_worker).bytes;
                 connection.bytes.charge(rate, u64::from(length), intake.now.monotonic_ns);
                 self.take_bytes(id, buffer, length, intake);
                 self.pause_if_over(index, intake.now);
@@ -346,7 +346,7 @@ impl Reactor {
             upgrade: &self.settings.upgrade,
             inputs: intake.inputs,
             spare: &mut self.spare,
-            rates: &self.settings.rates,
+            rates: self.settings.rates_of(connection.is_worker),
             now_ns: intake.now.monotonic_ns,
             refused: &mut self.refused,
             messages: 0,

@@ -68,7 +68,9 @@ impl Reactor {
                         self.close_for_shard(connection.index, reason);
                     }
                 }
-                ShardOutput::Admit { connection } => self.admit(connection),
+                ShardOutput::Admit { connection, is_worker } => {
+                    self.admit(connection, is_worker, now);
+                }
                 ShardOutput::HandOver { connection, to, message, refused } => {
                     let message = outputs.message(message).as_bytes();
                     self.hand_over(connection, to, (message, refused), now);

@@ -57,6 +57,8 @@ struct Node {
     accepting_input: bool,
     /// Clients are logged in as soon as they speak.
     admits: bool,
+    /// Whether those it lets in are workers.
+    admits_workers: bool,
     answer_turns: u64,
     turn_count: u64,
     /// Messages that are not answered yet, with the turn in which they will be.
@@ -111,6 +113,7 @@ impl Node {
             now: Now { monotonic_ns: 1_000_000_000_000_000, wall_ms: 0 },
             accepting_input: true,
             admits: true,
+            admits_workers: false,
             answer_turns: ANSWER_TURNS,
             turn_count: 0,
             requests: VecDeque::new(),
@@ -198,7 +201,8 @@ impl Node {
                     let new = self.open.insert(key(connection));
                     assert!(new, "opened once: {connection:?}");
                     if self.admits {
-                        self.outputs.list.push(ShardOutput::Admit { connection });
+                        let is_worker = self.admits_workers;
+                        self.outputs.list.push(ShardOutput::Admit { connection, is_worker });
                     }
                 }
                 ShardInput::Message { connection, message } => {

@@ -30,8 +30,11 @@ fn world() -> World {
     let authentication = Authentication::Tickets(verifier);
     let mut task_methods = TaskMethods::default();
     task_methods.add("hit").unwrap();
+    task_methods.add("heal").unwrap();
+    let mut policy = Policy::default();
+    policy.set_rule("heal", ["admin"]).unwrap();
     let settings = settings(Limits::PRODUCTION);
-    world.shard = Shard::new(ShardSettings { authentication, task_methods, ..settings });
+    world.shard = Shard::new(ShardSettings { authentication, task_methods, policy, ..settings });
     world.run("0 open");
     for (connection, user, roles) in [
         (1, "ann", None),
@@ -117,6 +120,8 @@ fn every_request_of_everybody_is_answered_as_in_the_table() {
             "hit token=1",
             "not-logged-in reserved-field reserved-field reserved-field reserved-field forbidden",
         ),
+        // For this one the configuration has a rule.
+        ("heal token=1", "not-logged-in forbidden forbidden forbidden reserved-field forbidden"),
         // bob has asked for a task.
         ("get object=9.2", "not-logged-in unknown-object + unknown-object + forbidden"),
         (
@@ -215,6 +220,28 @@ fn watchers_are_asked_for_anew_when_owner_or_secrecy_changes_and_never_else() {
     assert!(!is_asked());
     world.run("2 set object=9.1 owner=carl");
     assert!(is_asked());
+}
+
+#[test]
+fn the_gateway_is_told_who_is_a_worker_also_of_a_resumed_session() {
+    let mut world = world();
+    world.admitted.clear();
+    world.run(&login(7, "dwarf", Some(&["worker"])));
+    world.run(&login(8, "gnome", Some(&["user", "worker"])));
+    world.run(&login(9, "elf", None));
+    assert_eq!(world.admitted, [(7, true), (8, true), (9, false)]);
+    let heard = world.run(&login(10, "troll", Some(&["worker"])));
+    let session = &heard.split("session=").nth(1).unwrap()[..16];
+    world.run("10 close");
+    let resume = format!("11 resume session={session} token=@10 received=0");
+    let heard = world.run(&format!("11 open ; {resume}"));
+    assert!(heard.contains("resume status=0"), "{heard}");
+    assert_eq!(world.admitted[3..], [(10, true), (11, true)]);
+    // What came too often is refused by the limit that holds.
+    for (connection, limit) in [(7, "worker_messages_per_s"), (9, "messages_per_s")] {
+        let heard = world.run(&format!("{connection} !time"));
+        assert!(heard.trim_end().ends_with(&format!("limit=limits.{limit}")), "{heard}");
+    }
 }
 
 #[test]

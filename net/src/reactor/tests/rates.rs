@@ -57,6 +57,49 @@ fn whoever_goes_on_over_the_rate_is_closed_and_the_neighbour_notices_nothing() {
 }
 
 #[test]
+fn a_worker_has_rates_of_its_own_from_its_login_on() {
+    let workers = |messages, bytes| ReactorSettings {
+        worker_rates: RateLimits::of_workers(messages, bytes, 100),
+        ..rates((1, 1), (1, 1), 100)
+    };
+    let lines = |ids: core::ops::Range<usize>| ids.map(json_echo).collect::<String>();
+    let mut node = Node::start(workers(8, 1 << 20));
+    node.admits_workers = true;
+    // Its first message lets it in. What came by then counts for it no more.
+    let mut worker = node.client();
+    worker.send(lines(0..1).as_bytes());
+    node.until("the answer", |_| worker.poll().received == lines(0..1).as_bytes());
+    worker.received.clear();
+    worker.send(lines(1..11).as_bytes());
+    let expected = [(9..11).map(json_refusal).collect::<String>(), lines(1..9)].concat();
+    node.until("the answers", |_| worker.poll().received.len() >= expected.len());
+    assert_eq!(String::from_utf8_lossy(&worker.received), expected);
+    worker.send(lines(11..200).as_bytes());
+    node.until("the end", |_| worker.poll().ended.is_some());
+    let heard = String::from_utf8_lossy(&worker.received);
+    assert!(heard.ends_with("\"limit\":\"limits.worker_messages_per_s\"}\n"), "{heard}");
+    // A user has those of users.
+    node.admits_workers = false;
+    let mut user = node.client();
+    user.send(lines(0..1).as_bytes());
+    node.until("the answer", |_| user.poll().received == lines(0..1).as_bytes());
+    user.received.clear();
+    user.send(lines(1..2).as_bytes());
+    pass(&mut node, 20, 10);
+    assert_eq!(user.poll().received, b"", "the bytes wait for their time");
+    // Bytes wait for a worker too.
+    let mut node = Node::start(workers(1000, 512));
+    node.admits_workers = true;
+    let mut worker = node.client();
+    worker.send(lines(0..1).as_bytes());
+    node.until("the answer", |_| worker.poll().received == lines(0..1).as_bytes());
+    worker.received.clear();
+    worker.send(lines(1..100).as_bytes());
+    node.until("a pause", |node| node.reactor.counters().connections_paused > 0);
+    assert!(node.reactor.counters().receive_pauses > 0);
+}
+
+#[test]
 fn a_refused_message_goes_along_to_another_shard_and_is_answered_there() {
     let mut pair = Pair::start([rates((10, 3), (0, 0), 20), rates((10, 3), (0, 0), 20)]);
     let mut client = pair.nodes[0].client();
