@@ -44,7 +44,9 @@ impl fmt::Display for AckFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::MethodUnknown => "there is no such method",
-            Self::NothingStored => "allowed: for `create`, `set` and `delete`",
+            Self::NothingStored => {
+                "allowed: for `create`, `set`, `delete`, `new-event` and `cancel-event`"
+            }
         })
     }
 }
@@ -104,14 +106,25 @@ impl AckDefaults {
 
 /// Whether the method changes objects, which outlive the server.
 fn changes_stored(method: Method) -> bool {
-    matches!(method, Method::Create | Method::Set | Method::Delete)
+    matches!(
+        method,
+        Method::Create | Method::Set | Method::Delete | Method::NewEvent | Method::CancelEvent
+    )
 }
 
 /// Whether it changes what no restart brings back: who is here, and who hears what. That is never
 /// durable. It could not wait either: what a room says in the meantime has its order to joins and
 /// leaves, and their replies come before it or behind it.
 fn changes_volatile(method: Method) -> bool {
-    matches!(method, Method::Login | Method::Join | Method::Leave | Method::Watch | Method::Unwatch)
+    matches!(
+        method,
+        Method::Login
+            | Method::Join
+            | Method::RegisterWatcher
+            | Method::Leave
+            | Method::Watch
+            | Method::Unwatch
+    )
 }
 
 #[cfg(test)]

@@ -128,9 +128,9 @@ enum Rule {
 /// forbidden.
 const BUILT_IN: &[(Method, Rule)] = &{
     use Method::{
-        Begin, Chat, Create, Delete, Done, Effect, Emit, Extend, Fail, Find, Get, Hello, Join,
-        Leave, Login, Move, Ping, Quit, Release, Resume, Rooms, Set, Time, Unwatch, Watch, Who,
-        Work,
+        Begin, CancelEvent, Chat, Create, Delete, Done, Effect, Emit, Extend, Fail, Find, Get,
+        Hello, Join, Leave, Login, Move, NewEvent, Pending, Ping, Quit, RegisterWatcher, Release,
+        Resume, Rooms, Set, Time, Unwatch, Watch, Who, Work,
     };
     const WORKERS: Rule = Rule::Roles(Roles::WORKER);
     const USERS: Rule = Rule::Roles(Roles::USER.with(Roles::ADMIN));
@@ -162,6 +162,10 @@ const BUILT_IN: &[(Method, Rule)] = &{
         (Done, WORKERS),
         (Fail, WORKERS),
         (Release, WORKERS),
+        (NewEvent, USERS),
+        (CancelEvent, USERS),
+        (Pending, USERS),
+        (RegisterWatcher, Rule::Roles(Roles::WORKER.with(Roles::ADMIN))),
     ]
 };
 
@@ -344,11 +348,15 @@ impl Policy {
 /// A task changes by what its worker says of it: nobody writes it, and nobody watches it.
 fn with_task(subject: Subject<'_>, verb: Verb, owner: &str) -> Result<(), Reason> {
     match verb {
-        Verb::Call(Method::Get | Method::Find) if owns(subject, owner) => Ok(()),
-        // As if it were not there.
-        Verb::Call(Method::Get | Method::Find | Method::Watch) if !owns(subject, owner) => {
-            Err(Reason::UnknownObject)
+        Verb::Call(Method::Get | Method::Find | Method::Pending | Method::CancelEvent)
+            if owns(subject, owner) =>
+        {
+            Ok(())
         }
+        // As if it were not there.
+        Verb::Call(
+            Method::Get | Method::Find | Method::Pending | Method::CancelEvent | Method::Watch,
+        ) if !owns(subject, owner) => Err(Reason::UnknownObject),
         _ => Err(Reason::Forbidden),
     }
 }

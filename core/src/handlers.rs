@@ -11,8 +11,9 @@ use crate::message::{Message, MessageBuilder, Value};
 use crate::object::{Object, is_room_kind};
 use crate::partition::Partition;
 use crate::reason::Reason;
-use crate::room::{LOBBY, Room};
+use crate::room::{LOBBY, Room, WATCHTOWER};
 use crate::shard::WorkerStep;
+use crate::tasks::methods::TaskMethods;
 use crate::tasks::record::KIND_TASK;
 use crate::watch::Watchers;
 use crate::world::Worlds;
@@ -21,6 +22,7 @@ mod find;
 mod objects;
 mod presence;
 mod rooms;
+mod schedule;
 mod talk;
 mod tasks;
 mod watches;
@@ -55,6 +57,10 @@ pub(crate) enum Method {
     Done,
     Fail,
     Release,
+    NewEvent,
+    CancelEvent,
+    Pending,
+    RegisterWatcher,
 }
 
 /// Where a request is answered.
@@ -70,7 +76,7 @@ pub(crate) enum Route {
 
 impl Method {
     /// How many there are.
-    pub(crate) const COUNT: usize = Self::Release as usize + 1;
+    pub(crate) const COUNT: usize = Self::RegisterWatcher as usize + 1;
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -101,6 +107,10 @@ impl Method {
             "done" => Self::Done,
             "fail" => Self::Fail,
             "release" => Self::Release,
+            "new-event" => Self::NewEvent,
+            "cancel-event" => Self::CancelEvent,
+            "pending" => Self::Pending,
+            "register-watcher" => Self::RegisterWatcher,
             _ => return None,
         })
     }
@@ -148,6 +158,10 @@ impl Method {
             Self::Done => "done",
             Self::Fail => "fail",
             Self::Release => "release",
+            Self::NewEvent => "new-event",
+            Self::CancelEvent => "cancel-event",
+            Self::Pending => "pending",
+            Self::RegisterWatcher => "register-watcher",
         }
     }
 
@@ -166,10 +180,21 @@ impl Method {
             | Self::Quit
             | Self::Move
             | Self::Work => Route::Here,
-            Self::Begin | Self::Effect | Self::Extend | Self::Done | Self::Fail | Self::Release => {
+            Self::Begin
+            | Self::Effect
+            | Self::Extend
+            | Self::Done
+            | Self::Fail
+            | Self::Release
+            | Self::CancelEvent => {
                 let task = message.get("task").ok_or(Reason::FieldMissing)?;
                 Route::Partition(task.as_object().ok_or(Reason::FieldInvalid)?.partition())
             }
+            Self::NewEvent => {
+                let target = target_of_task(message)?;
+                Route::Partition(target.map_or(user_partition, ObjectId::partition))
+            }
+            Self::RegisterWatcher => Route::Partition(PartitionId::of_name(WATCHTOWER)),
             Self::Rooms => Route::EveryShard,
             Self::Join | Self::Leave | Self::Who => named(message, "room")?,
             Self::Chat | Self::Emit => named(message, "to")?,
@@ -183,13 +208,15 @@ impl Method {
             {
                 named(message, "room")?
             }
-            Self::Create | Self::Find => Route::Partition(match message.get("partition") {
-                None => user_partition,
-                Some(value) => {
-                    let number = value.as_integer().ok_or(Reason::FieldInvalid)?;
-                    PartitionId(u16::try_from(number).map_err(|_| Reason::FieldInvalid)?)
-                }
-            }),
+            Self::Create | Self::Find | Self::Pending => {
+                Route::Partition(match message.get("partition") {
+                    None => user_partition,
+                    Some(value) => {
+                        let number = value.as_integer().ok_or(Reason::FieldInvalid)?;
+                        PartitionId(u16::try_from(number).map_err(|_| Reason::FieldInvalid)?)
+                    }
+                })
+            }
         })
     }
 }
@@ -303,6 +330,7 @@ pub(crate) struct Request<'a> {
     pub(crate) state_bytes: u64,
     pub(crate) join_creates_rooms: bool,
     pub(crate) bans: &'a Bans,
+    pub(crate) task_methods: &'a TaskMethods,
     pub(crate) worlds: &'a Worlds,
     /// The shard's time, in nanoseconds.
     pub(crate) now_ns: u64,
@@ -338,6 +366,10 @@ pub(crate) fn handle(
         Method::Who => rooms::who(request, effects),
         Method::Chat => talk::chat(request, effects),
         Method::Emit => talk::emit(request, effects),
+        Method::NewEvent => schedule::new_event(request, effects),
+        Method::CancelEvent => schedule::cancel_event(request, effects),
+        Method::Pending => schedule::pending(request, effects),
+        Method::RegisterWatcher => rooms::register_watcher(request, effects),
         Method::Hello
         | Method::Resume
         | Method::Ping
@@ -362,6 +394,7 @@ pub(crate) fn handle(
 }
 
 pub(crate) use rooms::session_left;
+pub(crate) use schedule::build_start_event;
 pub(crate) use tasks::{check_effect, count_effects, new_task, run_effects, target_of_task};
 pub(crate) use watches::{build_deleted, hear_notice};
 

@@ -12,6 +12,8 @@ use crate::world::WorldSettings;
 
 /// The lobby is where everyone is after login. It is no room.
 pub const LOBBY: &str = "lobby";
+/// The room whose members hear of scheduled events ahead of their time.
+pub const WATCHTOWER: &str = "watchtower";
 
 /// A user in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use core::hash::BuildHasher;
 
 use self::ready::{Place, Ready};
 use self::record::{
-    FIELD_DEADLINE, FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT, FIELD_ORDERED,
+    FIELD_AT, FIELD_DEADLINE, FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT, FIELD_ORDERED,
     FIELD_PRIORITY, FIELD_UNTIL, TaskRecord, TaskState,
 };
 use self::resources::{Resource, Resources};
@@ -43,6 +43,9 @@ pub(crate) mod workers;
 pub(crate) const LEVELS: usize = 8;
 /// How long a task waits on a level before it rises.
 pub(crate) const AGE_STEP_NS: u64 = 5_000_000_000;
+
+/// How long before a scheduled event its watchers are told of it, in milliseconds: as in the ConnServer.
+const HEAD_START_MS: u64 = 180_000;
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,8 @@ struct Task {
     /// Since when it could have been leased.
     since_ns: u64,
     deadline_ns: u64,
+    /// When watchers are told of it, if it is an event of which they were not; `u64::MAX`: never.
+    announce_ns: u64,
     /// When something is due of it; `u64::MAX`: never.
     due_ns: u64,
     /// Its lease, and how often that was extended.
@@ -85,6 +90,8 @@ pub(crate) enum Due {
     LeaseOver,
     /// It was remembered for as long as was promised.
     Forgotten,
+    /// It begins soon.
+    Ahead,
 }
 
 /// How many tasks stand where.
@@ -185,6 +192,11 @@ impl TaskIndex {
         self.dead.range(from..).next().copied().filter(|id| id.partition() == partition)
     }
 
+    /// Since when the task could have been leased.
+    pub(crate) fn since_ns(&self, id: ObjectId) -> u64 {
+        self.tasks[&id].since_ns
+    }
+
     /// Whether something became ready since this was asked last.
     pub(crate) fn take_woken(&mut self) -> bool {
         core::mem::take(&mut self.has_woken)
@@ -235,6 +247,13 @@ impl TaskIndex {
             deadline_ms => at(deadline_ms),
         };
         let until_ns = at(record.number(FIELD_UNTIL));
+        let announce_ns = match before {
+            Some(before) => before.announce_ns,
+            None if record.waits_for_event() => {
+                at(record.number(FIELD_AT).saturating_sub(HEAD_START_MS))
+            }
+            None => u64::MAX,
+        };
         let level_max = LEVELS as u64 - 1;
         let priority = record.number(FIELD_PRIORITY).min(level_max) as u8;
         let line = (id.partition(), method, user);
@@ -250,6 +269,7 @@ impl TaskIndex {
             priority,
             since_ns: leased_before.map_or(until_ns, |task| task.since_ns),
             deadline_ns,
+            announce_ns,
             due_ns: u64::MAX,
             lease,
             resources: [record.target().map(Resource::Target), head],
@@ -265,8 +285,9 @@ impl TaskIndex {
             self.resources.enter(id, task.resources, state == TaskState::Leased);
         }
         match state {
-            TaskState::Ready if until_ns > now_ns => {
-                (task.standing, task.due_ns) = (Standing::Delayed, until_ns.min(deadline_ns));
+            TaskState::Ready if until_ns > now_ns || announce_ns != u64::MAX => {
+                let due_ns = until_ns.min(deadline_ns).min(announce_ns);
+                (task.standing, task.due_ns) = (Standing::Delayed, due_ns);
             }
             TaskState::Ready => self.make_ready(id, &mut task, now_ns),
             TaskState::Leased => {
@@ -411,6 +432,12 @@ impl TaskIndex {
                 task.due_ns = u64::MAX;
                 self.stand_again(id, task);
                 return Some((id, due));
+            }
+            if task.standing == Standing::Delayed && task.announce_ns <= now_ns {
+                task.announce_ns = u64::MAX;
+                task.due_ns = task.since_ns.min(task.deadline_ns);
+                self.settle(id, task);
+                return Some((id, Due::Ahead));
             }
             self.make_ready(id, &mut task, now_ns);
             self.settle(id, task);

@@ -322,7 +322,7 @@ const METHOD_ACK: Key = Key {
     path: METHOD_ACK_PATH,
     default: "",
     allowed: Allowed::Words(AckLevel::WORDS),
-    description: "When requests of that method without `ack` are answered: for `create`, `set` and `delete`. \
+    description: "When requests of that method without `ack` are answered: for `create`, `set`, `delete`, `new-event` and `cancel-event`. \
                   Default: `applied`. `durable` needs `server.data`.",
 };
 /// Their paths.

@@ -157,6 +157,11 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("task_leases_lost", "Leases that ended before their tasks were done", |turn| {
         turn.shard.tasks_lost
     }),
+    counter(
+        "events_late",
+        "Scheduled events that a worker got more than a second after their time",
+        |turn| turn.shard.events_late,
+    ),
     counter("tasks_expired", "Tasks that no worker took in time", |turn| turn.shard.tasks_expired),
     counter("tasks_died", "Tasks that were given up after their last attempt", |turn| {
         turn.shard.tasks_dead_total

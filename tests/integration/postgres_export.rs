@@ -495,14 +495,14 @@ fn rows_of_a_later_past_are_found_where_a_full_copy_had_them_and_the_cursor_was_
 #[test]
 fn what_postgres_does_not_do_in_time_is_done_in_smaller_parts() {
     let postgres = PostgresServer::start();
-    let world = World::new(&postgres, "interval_ms = 1\ntimeout_ms = 500");
+    let world = World::new(&postgres, "interval_ms = 1\ntimeout_ms = 1500");
     let server = world.start();
     let mut ann = Client::log_in(server.listen, "ann");
     assert_equal(&world, &server, &postgres);
-    // 25 new objects take all of its time.
+    // 30 new objects take all of its time.
     postgres.sql(
         "CREATE FUNCTION warren.slow() RETURNS trigger LANGUAGE plpgsql
-         AS 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END';
+         AS 'BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END';
          CREATE TRIGGER slow BEFORE INSERT ON warren.objects
          FOR EACH ROW EXECUTE FUNCTION warren.slow()",
     );

@@ -10,39 +10,43 @@ use crate::ids::ShardId;
 /// `+` allowed, `F` forbidden, `O` not-owner, `M` not-a-member, `U` unknown-object. Whoever owns a
 /// room or is an admin is no member of it here.
 const TABLE: &str = "
-           | server user method | object of       | public room of        | secret room of  | task of
-           |                    | others own admin| others mine own admin | others mine own admin | others own admin
-    hello  | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    login  | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    resume | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    ping   | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    quit   | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
-    time   | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
-    create | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
-    get    | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
-    set    | +      F    F      | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
-    delete | +      F    F      | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
-    find   | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
-    watch  | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | U      F   F
-    unwatch| +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
-    join   | +      F    F      | F      F   F    | +      +    +   +     | +      +    +   +         | F      F   F
-    leave  | +      F    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    rooms  | +      F    F      | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
-    who    | +      F    F      | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
-    chat   | +      +    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    emit   | +      +    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    move   | +      F    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    work   | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    begin  | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    effect | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    extend | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    done   | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    fail   | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    release| F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
-    HEAR   | F      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
-    NOTIFY | F      F    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
-    LOCATE | F      F    F      | F      +   +    | F      F    F   F     | U      F    F   F         | F      F   F
-    ASK    | F      F    +      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
+                    | server user method | object of       | public room of        | secret room of  | task of
+                    |                    | others own admin| others mine own admin | others mine own admin | others own admin
+    hello           | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    login           | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    resume          | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    ping            | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    quit            | +      +    +      | +      +   +    | +      +    +   +     | +      +    +   +         | +      +   +
+    time            | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
+    create          | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
+    get             | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    set             | +      F    F      | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
+    delete          | +      F    F      | O      +   +    | O      O    +   +     | U      O    +   +         | F      F   F
+    find            | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | U      +   +
+    watch           | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | U      F   F
+    unwatch         | +      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
+    join            | +      F    F      | F      F   F    | +      +    +   +     | +      +    +   +         | F      F   F
+    leave           | +      F    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    rooms           | +      F    F      | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
+    who             | +      F    F      | F      F   F    | +      +    +   +     | U      +    +   +         | F      F   F
+    chat            | +      +    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    emit            | +      +    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    move            | +      F    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    work            | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    begin           | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    effect          | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    extend          | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    done            | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    fail            | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    release         | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    new-event       | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
+    cancel-event    | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | U      +   +
+    pending         | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | U      +   +
+    register-watcher| F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    HEAR            | F      F    F      | +      +   +    | +      +    +   +     | U      +    +   +         | F      F   F
+    NOTIFY          | F      F    F      | F      F   F    | M      +    M   M     | U      +    M   M         | F      F   F
+    LOCATE          | F      F    F      | F      +   +    | F      F    F   F     | U      F    F   F         | F      F   F
+    ASK             | F      F    +      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
 ";
 
 /// Roles that the rules of methods name, and that of tasks, for which there is no rule.
@@ -301,7 +305,8 @@ fn a_worker_does_tasks_and_nothing_else() {
     let worker = subject("dwarf", Roles::WORKER);
     for (name, verb, _) in rows() {
         let decided = policy.authorize(worker, verb, Target::Server);
-        let is_worker_s = ["work", "begin", "effect", "extend", "done", "fail", "release"];
+        let is_worker_s =
+            ["work", "begin", "effect", "extend", "done", "fail", "release", "register-watcher"];
         let may = EVERYONE.contains(&name) || is_worker_s.contains(&name);
         assert_eq!(decided.is_ok(), may, "{name}");
     }

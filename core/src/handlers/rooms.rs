@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Method, Request, authorize_room, page_after, page_count, write_page};
-use crate::authorize::Verb;
+use crate::authorize::{Target, Verb};
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects};
 use crate::ids::{ObjectId, SessionId};
@@ -12,7 +12,7 @@ use crate::message::Value;
 use crate::object::{KIND_ROOM, start_record};
 use crate::partition::Partition;
 use crate::reason::Reason;
-use crate::room::Room;
+use crate::room::{Room, WATCHTOWER};
 use crate::world::motion::position_of;
 use crate::world::{World, WorldSettings, npcs};
 
@@ -25,8 +25,26 @@ pub(super) fn check_free(partition: &Partition, name: &str) -> Result<(), Reason
 }
 
 pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
-    let Request { header, user, partition, message, limits, .. } = *request;
-    let name = message.name("room")?;
+    let name = request.message.name("room")?;
+    if name == WATCHTOWER {
+        let watch = Verb::Call(Method::RegisterWatcher);
+        request.policy.authorize(request.subject(), watch, Target::Server)?;
+    }
+    join_named(request, name, request.join_creates_rooms, effects)
+}
+
+/// Joins the room whose members hear of scheduled events. Whoever comes first makes it.
+pub(super) fn register_watcher(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    join_named(request, WATCHTOWER, true, effects)
+}
+
+fn join_named(
+    request: &Request<'_>,
+    name: &str,
+    creates_room: bool,
+    effects: &mut Effects,
+) -> Result<(), Reason> {
+    let Request { header, user, partition, limits, .. } = *request;
     let session = header.origin.session;
     let (room, entity) = match partition.room_named(name) {
         Some((id, room)) => {
@@ -36,7 +54,7 @@ pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), R
         }
         None => {
             check_free(partition, name)?;
-            if !request.join_creates_rooms {
+            if !creates_room {
                 return Err(Reason::RoomCreationDisabled);
             }
             let mut record = Vec::new();

@@ -15,8 +15,9 @@ use crate::reason::Reason;
 use crate::room::LOBBY;
 use crate::tasks::methods::TaskMethod;
 use crate::tasks::record::{
-    FIELD_ATTEMPTS_MAX, FIELD_DEADLINE, FIELD_DURABLE, FIELD_KEY, FIELD_LIMIT, FIELD_METHOD,
-    FIELD_ORDERED, FIELD_PRIORITY, FIELD_REQUEST, FIELD_STATE, FIELD_TARGET, KIND_TASK, TaskState,
+    FIELD_AT, FIELD_ATTEMPTS_MAX, FIELD_DEADLINE, FIELD_DURABLE, FIELD_KEY, FIELD_LIMIT,
+    FIELD_METHOD, FIELD_ORDERED, FIELD_PRIORITY, FIELD_REQUEST, FIELD_STATE, FIELD_TARGET,
+    FIELD_UNTIL, KIND_TASK, TaskState,
 };
 
 /// What a worker is told of a task beside the request's own fields, and so no request of a worker's method
@@ -24,16 +25,21 @@ use crate::tasks::record::{
 const TOLD: [&str; 8] =
     ["task", "token", "method", "user", "attempt", "limit_ms", "target_version", "target_record"];
 
+/// How late a scheduled event may begin at least: nobody may be there for a while who does it.
+const EVENT_LATE_MS_MAX: u64 = 3_600_000;
+
 /// The object that a request is about: in its partition it becomes a task.
 pub(crate) fn target_of_task(message: Message<'_>) -> Result<Option<ObjectId>, Reason> {
     let named = message.get("target").or_else(|| message.get("object"));
     named.map(|target| target.as_object().ok_or(Reason::FieldInvalid)).transpose()
 }
 
-/// Makes the task that the request asks for, and says which it is.
+/// Makes the task that the request asks for, and says which it is. With a time it is a scheduled event, which
+/// nobody takes before.
 pub(crate) fn new_task(
     request: &Request<'_>,
     (method, level): (TaskMethod, AckLevel),
+    at_ms: Option<u64>,
     effects: &mut Effects,
 ) -> Result<ObjectId, Reason> {
     let message = request.message;
@@ -47,8 +53,15 @@ pub(crate) fn new_task(
     fields.field(FIELD_PRIORITY, Value::Integer(method.priority.into()));
     fields.field(FIELD_LIMIT, Value::Integer(method.limit_ms as i64));
     fields.field(FIELD_ATTEMPTS_MAX, Value::Integer(method.attempts_max as i64));
+    if let Some(at_ms) = at_ms {
+        fields.field(FIELD_UNTIL, Value::Integer(at_ms as i64));
+        fields.field(FIELD_AT, Value::Integer(at_ms as i64));
+    }
     if method.deadline_ms > 0 {
-        let deadline_ms = request.wall_ms.saturating_add(method.deadline_ms);
+        let deadline_ms = match at_ms {
+            None => request.wall_ms.saturating_add(method.deadline_ms),
+            Some(at_ms) => at_ms + method.deadline_ms.max(EVENT_LATE_MS_MAX),
+        };
         fields.field(FIELD_DEADLINE, Value::Integer(deadline_ms as i64));
     }
     if let Some(target) = target_of_task(message)? {

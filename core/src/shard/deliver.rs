@@ -252,7 +252,9 @@ impl Shard {
             "login" => {
                 self.post(origin.shard(), outputs, MeshMessage::LoginRefused { origin, reason });
             }
-            "join" => self.post(origin.shard(), outputs, MeshMessage::JoinRefused { session }),
+            "join" | "register-watcher" => {
+                self.post(origin.shard(), outputs, MeshMessage::JoinRefused { session });
+            }
             "watch" => self.post(origin.shard(), outputs, MeshMessage::WatchRefused { session }),
             _ => {}
         }

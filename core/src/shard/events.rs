@@ -71,7 +71,12 @@ impl Shard {
         }
         effects.start(message.method());
         self.partition_mut(header.partition);
-        let mut result = handle(method, &self.handler_request(event, outputs), effects);
+        let may_begin = match method {
+            Method::NewEvent => self.check_room_for_task(event),
+            _ => Ok(()),
+        };
+        let request = self.handler_request(event, outputs);
+        let mut result = may_begin.and_then(|()| handle(method, &request, effects));
         let is_behind = self.is_storage_behind() && effects.changes_objects();
         if is_behind || self.is_log_behind && effects.changes_state() {
             result = result.and(Err(Reason::Busy));
@@ -115,6 +120,7 @@ impl Shard {
             state_bytes: self.counters.state_bytes,
             join_creates_rooms: self.settings.join_creates_rooms,
             bans: &self.bans,
+            task_methods: &self.tasks.methods,
             worlds: &self.worlds,
             now_ns: self.now.monotonic_ns,
             wall_ms: self.now.wall_ms,

@@ -155,7 +155,7 @@ impl Shard {
                 }
                 let level = self.settings.ack_defaults.level_of(method, message)?;
                 match method {
-                    Method::Join => self.count_join(session)?,
+                    Method::Join | Method::RegisterWatcher => self.count_join(session)?,
                     Method::Watch => self.count_watch(session)?,
                     _ => {}
                 }

@@ -4,18 +4,21 @@
 use alloc::vec::Vec;
 
 use super::Shard;
+use super::sessions::NO_CONNECTION;
 use crate::acknowledgement::AckLevel;
+use crate::authorize::Roles;
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
-use crate::handlers::new_task;
+use crate::handlers::{build_start_event, new_task};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{ObjectId, PartitionId, SessionId};
 use crate::limits::TURN_OUTPUT_BYTES_MAX;
-use crate::mesh::{MeshMessage, Origin};
+use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, MessageBuilder, Value};
 use crate::object::Object;
 use crate::reason::Reason;
+use crate::room::WATCHTOWER;
 use crate::tasks::methods::TaskMethods;
 use crate::tasks::record::{
     FIELD_ATTEMPT, FIELD_ATTEMPTS_MAX, FIELD_BEGUN, FIELD_DEADLINE, FIELD_ERROR, FIELD_EXTENDED,
@@ -35,6 +38,8 @@ const BACKOFF_MS_MAX: u64 = 60_000;
 /// Of the tasks that a partition may have one user may have this part, but so many at least.
 const USERS_SHARE: u64 = 8;
 const USER_TASKS_MIN: u64 = 64;
+/// A scheduled event that a worker gets later than so is counted.
+const LATE_NS: u64 = 1_000_000_000;
 /// Dead tasks that a partition keeps; with one more the oldest goes.
 const DEAD_MAX: u64 = 1024;
 
@@ -215,17 +220,34 @@ impl Shard {
                 return Ok(Taken::Done(first));
             }
         }
-        let open = self.tasks.index.counts_of(partition).open();
-        let most = self.settings.limits.tasks_per_partition_max as u64;
-        let of_user = self.tasks.index.count_of_user(partition, event.user());
-        if open >= most || of_user >= (most / USERS_SHARE).max(USER_TASKS_MIN) {
-            return Err(Reason::QueueFull);
-        }
+        self.check_share(event)?;
         if self.is_storage_behind() || self.is_log_behind {
             return Err(Reason::Busy);
         }
         let request = self.handler_request(event, outputs);
-        new_task(&request, (method, level), effects).map(Taken::New)
+        new_task(&request, (method, level), None, effects).map(Taken::New)
+    }
+
+    /// Whether the partition takes one more task of the user.
+    fn check_share(&self, event: &QueuedEvent) -> Result<(), Reason> {
+        let partition = event.header.partition;
+        let open = self.tasks.index.counts_of(partition).open();
+        let most = self.settings.limits.tasks_per_partition_max as u64;
+        let of_user = self.tasks.index.count_of_user(partition, event.user());
+        let is_full = open >= most || of_user >= (most / USERS_SHARE).max(USER_TASKS_MIN);
+        if is_full { Err(Reason::QueueFull) } else { Ok(()) }
+    }
+
+    /// Whether a scheduled event may be made: one of the same key may be there.
+    pub(super) fn check_room_for_task(&self, event: &QueuedEvent) -> Result<(), Reason> {
+        let (message, partition) = (event.message(), event.header.partition);
+        if let Some(key) = message.get("key") {
+            let key = key.as_text().filter(|key| key.len() <= 64).ok_or(Reason::FieldInvalid)?;
+            if self.tasks.index.by_key(partition, event.user(), key).is_some() {
+                return Err(Reason::TaskPending);
+            }
+        }
+        self.check_share(event)
     }
 
     pub(super) fn task(&self, id: ObjectId) -> (&Object, TaskRecord<'_>) {
@@ -346,6 +368,7 @@ impl Shard {
                 Due::Forgotten => {
                     self.change_task(id, Delta::ObjectDeleted { object: id.0 }, outputs);
                 }
+                Due::Ahead => self.announce_event(id, outputs),
                 Due::Expired => {
                     self.counters.tasks_expired += 1;
                     self.answer_failed(id, Reason::TaskExpired, outputs);
@@ -414,10 +437,33 @@ impl Shard {
             (FIELD_DEADLINE, Value::Null),
         ];
         let delta = self.task_delta(id, &fields);
+        let waited_ns = now_ns.saturating_sub(self.tasks.index.since_ns(id));
+        let is_late = record.waits_for_event() && waited_ns > LATE_NS;
+        self.counters.events_late += u64::from(is_late);
         self.counters.tasks_leased += 1;
         let bytes = self.send_task(id, token, session, outputs);
         self.tasks.workers.leased(session, id, bytes);
         self.change_task(id, delta, outputs);
+    }
+
+    /// Members of the watchtower hear that an event begins soon.
+    fn announce_event(&mut self, id: ObjectId, outputs: &mut ShardOutputs) {
+        let home = PartitionId::of_name(WATCHTOWER);
+        let nobody = SessionId { shard: self.id(), generation: 0, index: u32::MAX };
+        let header = EventHeader {
+            partition: home,
+            epoch: self.settings.routing.epoch_of(home.group()),
+            kind: EventKind::ObjectNotice,
+            origin: Origin { session: nobody, connection: NO_CONNECTION, echoes_request: false },
+            user_partition: home,
+            login: 0,
+            roles: Roles::TASK,
+        };
+        let (object, event) = self.task(id);
+        let user = Vec::from(object.owner().as_bytes());
+        let mut message = Vec::new();
+        build_start_event(id, event, &mut message);
+        self.post_notice_event(header, &user, &message, outputs);
     }
 
     /// Tells a worker of the task that it is about to have: the request's own fields, and what is about it.

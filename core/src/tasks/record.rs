@@ -34,6 +34,8 @@ pub(crate) const FIELD_EXTENDED: &str = "extended";
 /// Of a task that is ready: not before; of a leased one: the end of the lease; of a done one: for how long
 /// it is remembered. Milliseconds since 1970.
 pub(crate) const FIELD_UNTIL: &str = "until_ms";
+/// Of a scheduled event: when it is to begin, in milliseconds since 1970.
+pub(crate) const FIELD_AT: &str = "at_ms";
 /// Until when it has to be leased, in milliseconds since 1970.
 pub(crate) const FIELD_DEADLINE: &str = "deadline_ms";
 /// How long a lease lasts, in milliseconds.
@@ -142,6 +144,17 @@ impl<'a> TaskRecord<'a> {
 
     pub(crate) fn is_set(self, field: &str) -> bool {
         self.0.get(field) == Some(Value::Boolean(true))
+    }
+
+    /// Whether it is a scheduled event.
+    pub(crate) fn is_event(self) -> bool {
+        self.0.get(FIELD_AT).is_some()
+    }
+
+    /// Whether it is an event with which nobody has begun yet.
+    pub(crate) fn waits_for_event(self) -> bool {
+        let is_first = self.number(FIELD_UNTIL) == self.number(FIELD_AT);
+        self.is_event() && self.state() == TaskState::Ready && is_first
     }
 
     pub(crate) fn target(self) -> Option<ObjectId> {

@@ -53,6 +53,7 @@ fn world() -> World {
         "2 create kind=lamp partition=9 room=hidden",
         "2 leave room=hidden",
         "2 hit target=9.1",
+        "2 new-event event=hit delay_ms=60000 target=9.1",
     ] {
         assert!(!world.run(line).contains("error"), "{line}");
     }
@@ -132,6 +133,15 @@ fn every_request_of_everybody_is_answered_as_in_the_table() {
         ("delete object=9.2", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),
         ("work methods=hit", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),
         ("done task=9.2", "not-logged-in forbidden forbidden forbidden forbidden forbidden"),
+        ("cancel-event task=9.3", "not-logged-in unknown-object + unknown-object + forbidden"),
+        ("pending", "not-logged-in + + + + forbidden"),
+        ("new-event event=hit delay_ms=9", "not-logged-in + + + + forbidden"),
+        (
+            "new-event event=heal delay_ms=9",
+            "not-logged-in forbidden forbidden forbidden + forbidden",
+        ),
+        ("register-watcher", "not-logged-in forbidden forbidden forbidden + forbidden"),
+        ("join room=watchtower", "not-logged-in forbidden forbidden forbidden + forbidden"),
         // The name of a secret room is what opens it.
         ("join room=hidden", "not-logged-in + + already-member + forbidden"),
     ];
@@ -258,6 +268,14 @@ fn no_reply_repeats_a_ticket() {
     assert!(reply.contains("status=0") && !reply.contains(ticket), "{reply}");
 }
 
+#[test]
+fn scheduled_events_are_listed_to_whoever_made_them() {
+    for (connection, tasks) in [(1, ""), (2, "9.3"), (3, ""), (4, "9.3")] {
+        let heard = world().run(&format!("{connection} pending partition=9"));
+        assert!(heard.contains(&format!(" tasks={tasks} ")), "{heard}");
+    }
+}
+
 /// The entrance asks first, for every method. What has an object asks once more where the object is,
 /// and refuses by itself whoever has no role.
 fn check_homes_decide_by_themselves() {
@@ -318,11 +336,12 @@ fn calls_in_source() -> usize {
 
 #[test]
 fn without_any_one_call_of_authorize_something_fails() {
-    let checks: [fn(); 5] = [
+    let checks: [fn(); 6] = [
         every_request_of_everybody_is_answered_as_in_the_table,
         secret_rooms_are_listed_found_and_named_to_nobody_who_may_not_know,
         a_room_that_becomes_secret_is_still_heard_of_by_those_who_may,
         check_homes_decide_by_themselves,
+        scheduled_events_are_listed_to_whoever_made_them,
         super::worlds::who_has_no_role_for_it_does_not_move,
     ];
     checks.iter().for_each(|check| check());

@@ -10,6 +10,7 @@ mod effects;
 mod leases;
 mod model;
 mod order;
+mod schedule;
 
 const WORKER_METHODS: [&str; 7] = ["work", "begin", "effect", "extend", "done", "fail", "release"];
 

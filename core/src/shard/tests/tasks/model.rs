@@ -33,6 +33,9 @@ struct Ledger {
     answered: BTreeSet<String>,
     done: u64,
     expired: u64,
+    /// Scheduled events that were made, by their tasks, and how many were called off.
+    events: Vec<String>,
+    called_off: u64,
     hits: [i64; WOLVES.len()],
     told: Vec<Told>,
 }
@@ -132,7 +135,9 @@ impl Run {
 
     fn step(&mut self) {
         match self.random.below(100) {
-            0..30 => self.ask(),
+            0..26 => self.ask(),
+            26..29 => self.schedule(),
+            29 => self.call_off(),
             30..75 => self.work(),
             75..92 => {
                 let ms = [1, 7, 40, 300, 6000, 700_000][self.random.below(6)];
@@ -161,6 +166,32 @@ impl Run {
             write!(line, " key=k{}", self.random.below(3)).unwrap();
         }
         self.say(&line);
+    }
+
+    fn schedule(&mut self) {
+        let asker = self.random.of(&ASKERS).unwrap();
+        let delay_ms = [0, 30, 500][self.random.below(3)];
+        let mut line = format!("{asker} new-event event=hit delay_ms={delay_ms}");
+        if let Some(wolf) = WOLVES.get(self.random.below(3)) {
+            write!(line, " target={wolf}").unwrap();
+        }
+        if self.random.below(4) == 0 {
+            write!(line, " key=k{}", self.random.below(3)).unwrap();
+        }
+        let heard = self.say(&line);
+        if let Some(made) = heard.lines().find(|line| line.contains("new-event status=0")) {
+            self.ledger.taken += 1;
+            self.ledger.events.push(field(made, "task").unwrap().to_string());
+        }
+    }
+
+    /// Calls off an event, perhaps one that is done or that a worker has.
+    fn call_off(&mut self) {
+        let made: Vec<&str> = self.ledger.events.iter().map(String::as_str).collect();
+        let Some(event) = self.random.of(&made) else { return };
+        let asker = self.random.of(&ASKERS).unwrap();
+        let heard = self.say(&format!("{asker} cancel-event task={event}"));
+        self.ledger.called_off += u64::from(heard.contains("cancel-event status=0"));
     }
 
     fn work(&mut self) {
@@ -294,7 +325,7 @@ impl Run {
         assert_eq!(counted, (out, waiting, dead, kept), "what is derived is what is there");
         // Each is somewhere, or was done or given up. Those that are kept were done.
         let expired = self.ledger.expired + shard.counters().tasks_expired;
-        let ended = self.ledger.done + expired;
+        let ended = self.ledger.done + expired + self.ledger.called_off;
         assert_eq!(self.ledger.taken, ended + out + waiting + dead, "none is lost");
         for (wolf, hits) in self.ledger.hits.iter().enumerate() {
             assert_eq!(self.wolf(wolf).1, *hits, "each task that was done has hit once");
@@ -319,14 +350,20 @@ fn run(seed: u64) -> Run {
 #[test]
 fn no_sequence_loses_a_task_or_does_one_twice() {
     let count = std::env::var("WARREN_TASK_SEQUENCES").ok().and_then(|count| count.parse().ok());
-    let (mut asked, mut done, mut expired, mut dead) = (0, 0, 0, 0);
+    let (mut asked, mut done, mut expired, mut dead, mut called_off) = (0, 0, 0, 0, 0);
     for seed in 0..count.unwrap_or(10_000) {
         let run = run(seed);
         asked += run.ledger.asked;
         done += run.ledger.done;
         expired += run.ledger.expired;
+        called_off += run.ledger.called_off;
         dead += run.world.shard.counters().tasks_dead_total;
     }
-    std::println!("{asked} asked, {done} done, {expired} expired, {dead} dead");
-    assert!(done > 0 && expired > 0 && dead > 0, "the sequences come to all ends");
+    std::println!(
+        "{asked} asked, {done} done, {expired} expired, {called_off} called off, {dead} dead"
+    );
+    assert!(
+        done > 0 && expired > 0 && dead > 0 && called_off > 0,
+        "the sequences come to all ends"
+    );
 }

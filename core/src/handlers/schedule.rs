@@ -1,0 +1,127 @@
+//! Scheduled events: tasks that nobody takes before their time, and the ConnServer's methods about them.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::tasks::new_task;
+use super::{Request, authorize, page_count};
+use crate::acknowledgement::AckLevel;
+use crate::authorize::{Target, Verb};
+use crate::delta::Delta;
+use crate::effects::Effects;
+use crate::handlers::Method;
+use crate::ids::{Address, ObjectId};
+use crate::limits::FIND_SCAN_MAX;
+use crate::message::{Message, MessageBuilder, Value};
+use crate::reason::Reason;
+use crate::room::WATCHTOWER;
+use crate::tasks::methods::TaskMethod;
+use crate::tasks::record::{FIELD_AT, KIND_TASK, TaskRecord, TaskState};
+
+/// How far ahead an event may be, in milliseconds: a leap year.
+const AHEAD_MS_MAX: u64 = 366 * 24 * 3_600_000;
+/// Fields of a `new-event` that are not the event's own.
+const PASSED: [&str; 6] = ["id", "ack", "event", "time", "at_ms", "delay_ms"];
+
+/// Makes the event, and says which task it is.
+pub(super) fn new_event(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let message = request.message;
+    let name = message.name("event")?;
+    request.task_methods.check(name).map_err(|_| Reason::FieldInvalid)?;
+    // Whoever may schedule it may ask for it.
+    let asked = Target::Method { name };
+    request.policy.authorize(request.subject(), Verb::Ask, asked)?;
+    let method = request.task_methods.get(name).unwrap_or(TaskMethod::DEFAULT);
+    let at_ms = time_of(message, request.wall_ms)?;
+    let mut packed = Vec::with_capacity(message.as_bytes().len() + name.len());
+    let mut fields = MessageBuilder::new(&mut packed, name);
+    for (name, value) in message.fields().filter(|(name, _)| !PASSED.contains(name)) {
+        fields.field(name, value);
+    }
+    let event = Request { message: Message::from_checked(&packed), ..*request };
+    // Nobody waits for an answer that could be durable.
+    let task = new_task(&event, (method, AckLevel::Applied), Some(at_ms), effects)?;
+    effects.reply(|reply| {
+        reply.field("task", Value::Object(task));
+        reply.field("at_ms", Value::Integer(at_ms as i64));
+    });
+    Ok(())
+}
+
+/// When the event is to begin, in milliseconds since 1970: one of three fields says so.
+fn time_of(message: Message<'_>, wall_ms: u64) -> Result<u64, Reason> {
+    let number = |name: &str, unit_ms: u64| {
+        let Some(value) = message.get(name) else { return Ok(None) };
+        let value = value.as_integer().and_then(|value| u64::try_from(value).ok());
+        let ms = value.and_then(|value| value.checked_mul(unit_ms));
+        ms.map(Some).ok_or(Reason::FieldInvalid)
+    };
+    let at_ms = match (number("time", 1000)?, number("at_ms", 1)?, number("delay_ms", 1)?) {
+        (Some(at_ms), None, None) | (None, Some(at_ms), None) => at_ms,
+        (None, None, Some(delay_ms)) => wall_ms.saturating_add(delay_ms),
+        (None, None, None) => return Err(Reason::FieldMissing),
+        _ => return Err(Reason::FieldInvalid),
+    };
+    if at_ms > wall_ms.saturating_add(AHEAD_MS_MAX) { Err(Reason::FieldInvalid) } else { Ok(at_ms) }
+}
+
+/// The event never happens: a worker that has begun with it has lost its lease.
+pub(super) fn cancel_event(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let id = request.message.get("task").and_then(Value::as_object);
+    let id = id.expect("the request was routed by its task");
+    let object = request.partition.object(id).ok_or(Reason::UnknownObject)?;
+    let is_open =
+        |task: &TaskRecord<'_>| matches!(task.state(), TaskState::Ready | TaskState::Leased);
+    let event = TaskRecord::of(object).filter(|task| task.is_event() && is_open(task));
+    event.ok_or(Reason::UnknownObject)?;
+    authorize(request, id, object, Verb::Call(Method::CancelEvent))?;
+    effects.change(Delta::ObjectDeleted { object: id.0 });
+    Ok(())
+}
+
+/// Events that have not begun: the user's own, or everybody's for an admin. Looks at a bounded number of
+/// tasks, like `find`.
+pub(super) fn pending(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let count = page_count(request.message)?;
+    let after = match request.message.get("after") {
+        None => Address::new(0).expect("zero is an address"),
+        Some(value) => value.as_object().ok_or(Reason::FieldInvalid)?.address(),
+    };
+    let (mut found, mut last, mut more) = (Vec::new(), None, false);
+    for (id, object) in request.partition.objects_of_kind_after(KIND_TASK, after) {
+        more = effects.scanned >= FIND_SCAN_MAX || found.len() == count;
+        if more {
+            break;
+        }
+        last = Some(id);
+        effects.scanned += 1;
+        let task = TaskRecord::of(object).expect("it is of the kind");
+        if task.is_event()
+            && task.state() == TaskState::Ready
+            && authorize(request, id, object, Verb::Call(Method::Pending)).is_ok()
+        {
+            found.push((id.to_string(), task.method(), task.number(FIELD_AT).to_string()));
+        }
+    }
+    effects.reply(|reply| {
+        reply.list("tasks", found.iter().map(|(id, _, _)| id.as_str()));
+        reply.list("events", found.iter().map(|(_, name, _)| *name));
+        reply.list("times_ms", found.iter().map(|(_, _, at_ms)| at_ms.as_str()));
+        if let (true, Some(last)) = (more, last) {
+            reply.field("after", Value::Object(last));
+        }
+    });
+    Ok(())
+}
+
+/// What the members of the watchtower hear of an event ahead of its time, but for the room's number.
+pub(crate) fn build_start_event(id: ObjectId, event: TaskRecord<'_>, message: &mut Vec<u8>) {
+    let at_ms = event.number(FIELD_AT);
+    let mut fields = MessageBuilder::new(message, "start-event");
+    fields.field("room", Value::Text(WATCHTOWER));
+    fields.field("from", Value::Text(event.owner()));
+    fields.field("event", Value::Text(event.method()));
+    fields.field("task", Value::Object(id));
+    fields.field("time", Value::Integer((at_ms / 1000) as i64));
+    fields.field("at_ms", Value::Integer(at_ms as i64));
+}
