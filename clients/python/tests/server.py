@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from warren_client import Client
 BINARIES = Path(os.environ["WARREN_BINARIES"])
 # Nothing takes so long: a test that waits longer has failed.
 PATIENCE = 60.0
+SHARDS = 2
 
 
 class Server:
     """A running ``warren serve`` with two shards."""
 
-    def __init__(self, process: asyncio.subprocess.Process, game: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, game: str, admin: str) -> None:
         self._process = process
+        self._admin = admin
         self.game = game
         self.url = f"tcp://{game}"
         self.port = int(game.rpartition(":")[2])
@@ -34,25 +37,47 @@ class Server:
         self._process.send_signal(signal.SIGTERM)
         await self._process.wait()
 
+    async def until(self, metric: str, least: int) -> None:
+        """Waits until one of its metrics is so much."""
+
+        async def reached() -> None:
+            while await asyncio.to_thread(self._metric, metric) < least:
+                await asyncio.sleep(0.02)
+
+        await asyncio.wait_for(reached(), PATIENCE)
+
+    def _metric(self, metric: str) -> float:
+        with urllib.request.urlopen(f"http://{self._admin}/metrics") as response:
+            lines = response.read().decode().splitlines()
+        # Each is a name, with or without labels, and its value.
+        told = [line.rpartition(" ") for line in lines]
+        values = [value for name, _, value in told if name.partition("{")[0] == metric]
+        assert values, f"there is no {metric}"
+        return sum(float(value) for value in values)
+
 
 @contextlib.asynccontextmanager
-async def server(config: str = "") -> AsyncIterator[Server]:
-    """Starts a server on free ports."""
+async def server(config: str = "", listen: str = "127.0.0.1:0") -> AsyncIterator[Server]:
+    """Starts a server, on free ports."""
     with tempfile.TemporaryDirectory(prefix="warren-client-") as folder:
         file = Path(folder) / "warren.toml"
         file.write_text(config + '[log]\nlevel = "warn"\n')
         process = await asyncio.create_subprocess_exec(
             BINARIES / "warren",
-            *("serve", "--config", file, "--shards", "2"),
-            *("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+            *("serve", "--config", file, "--shards", str(SHARDS)),
+            *("--listen", listen, "--admin", "127.0.0.1:0"),
             stdout=asyncio.subprocess.PIPE,
         )
         try:
             assert process.stdout is not None
             line = (await process.stdout.readline()).decode().strip()
             assert line.startswith("listening on "), line
-            await process.stdout.readline()
-            yield Server(process, line.removeprefix("listening on "))
+            admin = (await process.stdout.readline()).decode().strip()
+            yield Server(
+                process,
+                line.removeprefix("listening on "),
+                admin.removeprefix("admin on "),
+            )
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

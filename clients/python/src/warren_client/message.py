@@ -33,13 +33,14 @@ def encode(method: str, fields: Mapping[str, Value]) -> str:
         raise WarrenError("duplicate-field")
     if len(fields) > _FIELDS_MAX:
         raise WarrenError("too-many-fields")
-    written: dict[str, object] = {"msg": _name(method)}
+    written: dict[str, object] = {"msg": check_name(method)}
     for name, value in fields.items():
-        written[_name(name)] = _writable(value)
-    return json.dumps(written, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        written[check_name(name)] = _writable(value)
+    return _encode(written)
 
 
-def _name(name: str) -> str:
+def check_name(name: str) -> str:
+    """The name. Raises ``WarrenError`` when it is none of a method or a field."""
     if not _NAME.fullmatch(name):
         raise WarrenError("bad-name")
     return name
@@ -69,7 +70,7 @@ def _writable(value: Value) -> object:
 
 def decode(frame: str) -> Message:
     """The message of a frame that a server sent. Raises ``ValueError`` when it is none."""
-    message = json.loads(frame, parse_int=_number)
+    message = _decode(frame)
     if not isinstance(message, dict) or not isinstance(message.get("msg"), str):
         raise ValueError("the frame is no message")
     for name, value in message.items():
@@ -86,3 +87,10 @@ def _number(digits: str) -> int | float:
     """An integer of 64 bits; beyond them it is a float."""
     integer = int(digits)
     return integer if -(2**63) <= integer < 2**63 else float(digits)
+
+
+# Made once: `json.dumps` and `json.loads` make one each time.
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
+_decode = json.JSONDecoder(parse_int=_number).decode

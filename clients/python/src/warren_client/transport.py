@@ -8,9 +8,9 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
-_PORT_DEFAULT = 7171
+PORT_DEFAULT = 7171
 # No server sends a longer frame, whatever its limits are: see `docs/protocol.md`.
-_FRAME_BYTES_MAX = 16 * 1024 * 1024
+FRAME_BYTES_MAX = 16 * 1024 * 1024
 _SUBPROTOCOL = "warren.json"
 
 
@@ -73,9 +73,9 @@ class _Socket:
 async def _open_socket(url: SplitResult, tls: ssl.SSLContext | None) -> Transport:
     reader, writer = await asyncio.open_connection(
         url.hostname,
-        url.port or _PORT_DEFAULT,
+        url.port or PORT_DEFAULT,
         ssl=_context(url.scheme, tls),
-        limit=_FRAME_BYTES_MAX,
+        limit=FRAME_BYTES_MAX,
     )
     return _Socket(reader, writer)
 
@@ -127,7 +127,7 @@ async def _open_websocket(url: str, tls: ssl.SSLContext | None) -> Transport:
             # The client has a heartbeat of its own, and the server compresses nothing.
             compression=None,
             ping_interval=None,
-            max_size=_FRAME_BYTES_MAX,
+            max_size=FRAME_BYTES_MAX,
             ssl=_context(url, tls),
         )
     except WebSocketException as error:

@@ -1,0 +1,382 @@
+"""A worker's session with a server: one connection, from the login to its end.
+
+Nothing is waited for while there are tasks: what is said of one leaves together with the ``begin`` of
+the next, and what the server answers is looked at when it comes. Refusals are told by their ``id``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from warren_client.errors import WarrenError, error_of
+from warren_client.message import Message, Value, decode, encode
+
+from .connection import Connection, Lost
+from .context import EFFECTS_MAX, Context, Object, fits
+from .methods import Fail, Method
+from .signals import OutOfTime, Stop, TimeLimit
+
+log = logging.getLogger("warren.worker")
+
+PROTOCOL_VERSION = 1
+CREDITS = 16
+# Names that one `work` may have.
+_METHODS_PER_WORK = 64
+# Longest wait for the answer to what is asked and waited for.
+_ANSWER_S = 10.0
+# What a server that is heard of less often than this part of its heartbeats is gone by.
+_HEARTBEATS_MISSED = 2.5
+# Part of an attempt's time after which the method is told to end, so that it can still be said why.
+_TIME_SHARE = 0.9
+# A refusal for want of room is answered after so long.
+_PAUSE_S = 0.05
+_RELEASE_MS = 1000
+_ERROR_TEXT_MAX = 300
+# How the most of what is heard begins and ends as the server writes it: not all of it has to be read.
+_TASK = b'{"msg":"task",'
+_DONE = b'{"msg":"done","id":'
+_NOTED = (b'{"msg":"begin",', b'{"msg":"effect",')
+_OK = b',"status":0}'
+_DONE_HEAD = '{"msg":"done",'
+# What a task is told with beside the request's own fields.
+_TOLD = frozenset(
+    {
+        *("msg", "task", "token", "method", "user", "attempt", "limit_ms"),
+        *("target_version", "target_record"),
+    }
+)
+# What belongs to the message that says `done`, and so is no field of an answer.
+_OF_DONE = frozenset({"msg", "id", "ack", "task", "token", "effects"})
+_ANSWER_FIELDS_MAX = 44
+# An id is a number of the attempt, and which step of it: the last, `begin`, `extend`, effects.
+_STEP_BITS = 12
+_LAST, _BEGIN, _EXTEND, _EFFECT = range(4)
+assert _EFFECT + EFFECTS_MAX <= 1 << _STEP_BITS
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who the worker is."""
+
+    user: str | None = None
+    ticket: str | None = None
+
+
+class Refused(Exception):
+    """The server does not let the worker in, or not work."""
+
+    def __init__(self, said: str, error: WarrenError) -> None:
+        super().__init__(f"{said}: {error.reason}")
+        self.reason = error.reason
+
+
+class Lease:
+    """A task that the worker has begun, until the server has taken its end."""
+
+    __slots__ = ("about", "name", "refusal")
+
+    def __init__(self, task: Message) -> None:
+        self.about = f'"task":"{task["task"]}","token":{task["token"]}'
+        self.name = f"{task['method']} {task['task']} of {task['user']}"
+        # Why an effect was refused.
+        self.refusal: WarrenError | None = None
+
+
+class Session:
+    """See the module."""
+
+    def __init__(self, connection: Connection, methods: Sequence[Method], stop: Stop) -> None:
+        self._connection = connection
+        self._methods = {each.name: each for each in methods}
+        self._stop = stop
+        self._limit = TimeLimit()
+        self._process = os.getpid()
+        self.frame_bytes_max: float = 64 * 1024
+        self._silence = 30.0
+        # What has come and was not begun, with its time.
+        self._tasks: deque[tuple[Message, float]] = deque()
+        self._leases: dict[int, Lease] = {}
+        self._serial = 0
+        self._out: list[str] = []
+        self._asked = 0
+        self._answers: dict[int, Message] = {}
+        self._is_leaving = False
+        self.outcomes: Counter[str] = Counter()
+        """How often what came of a task."""
+
+    def begin(self, login: Login, credits: int, plugins: Mapping[str, str]) -> None:
+        """Logs in, and says what it does. ``plugins``: by method, which name and version does it.
+
+        Raises ``Refused`` and ``Lost``.
+        """
+        hello = self._ask("hello", protocol=PROTOCOL_VERSION)
+        self.frame_bytes_max = hello["frame_bytes_max"]
+        if hello["heartbeat_ms"]:
+            self._silence = hello["heartbeat_ms"] / 1000 * _HEARTBEATS_MISSED
+        who = {"user": login.user, "ticket": login.ticket}
+        self._ask("login", **{name: value for name, value in who.items() if value})
+        for names, options in self._groups(plugins):
+            self._ask("work", methods=names, credits=credits, **options)
+
+    def _groups(
+        self, plugins: Mapping[str, str]
+    ) -> list[tuple[list[str], dict[str, Value]]]:
+        """The methods that are alike, so that one ``work`` tells of them."""
+        groups: dict[str, tuple[list[str], dict[str, Value]]] = {}
+        for name, method in self._methods.items():
+            options: dict[str, Value] = dict(method.options)
+            if name in plugins:
+                options["plugin"] = plugins[name]
+            names, _ = groups.setdefault(json.dumps(options), ([], options))
+            names.append(name)
+        return [
+            (names[at : at + _METHODS_PER_WORK], options)
+            for names, options in groups.values()
+            for at in range(0, len(names), _METHODS_PER_WORK)
+        ]
+
+    def serve(self) -> None:
+        """Does tasks until the process is told to end. Raises ``Lost``."""
+        while not self._stop.is_asked:
+            if self._tasks:
+                self._run(*self._tasks.popleft())
+                continue
+            self._flush()
+            self._limit.end()
+            self._hear(self._silence)
+        self._leave()
+
+    def last_reason(self, lines: Sequence[bytes]) -> str | None:
+        """Why the server has closed the connection, if it has said so in these lines."""
+        for line in lines:
+            if line.startswith(b'{"msg":"closed",'):
+                return str(decode(line.decode())["error"])
+        return None
+
+    def _leave(self) -> None:
+        """Takes no more, gives back what was not begun, and waits for the answers to the rest."""
+        self._is_leaving = True
+        self._ask("work", methods=[], credits=0)
+        while self._tasks:
+            self._release(self._tasks.popleft()[0])
+        self._flush()
+        until = time.monotonic() + _ANSWER_S
+        while self._leases and (left := until - time.monotonic()) > 0:
+            self._hear(left)
+            self._flush()
+        if self._leases:
+            log.warning("%d tasks without an answer to their end", len(self._leases))
+        self._out.append('{"msg":"quit"}')
+        self._flush()
+
+    # What is said.
+
+    def _say(self, msg: str, serial: int, step: int, rest: str) -> None:
+        self._out.append(f'{{"msg":"{msg}","id":{serial << _STEP_BITS | step},{rest}}}')
+
+    def _flush(self) -> None:
+        if self._out:
+            self._out.append("")
+            data = "\n".join(self._out).encode()
+            self._out.clear()
+            self._connection.send(data)
+
+    def _ask(self, method: str, **fields: Value) -> Message:
+        """Asks, and waits for the answer; tasks that come meanwhile are kept. Raises ``WarrenError``."""
+        self._asked -= 1
+        asked = self._asked
+        self._out.append(encode(method, {"id": asked, **fields}))
+        self._flush()
+        until = time.monotonic() + _ANSWER_S
+        while asked not in self._answers:
+            if (left := until - time.monotonic()) <= 0:
+                raise Lost("timeout")
+            self._hear(left)
+        answer = self._answers.pop(asked)
+        if answer.get("status") != 0:
+            raise error_of(answer)
+        return answer
+
+    # What is heard.
+
+    def _hear(self, timeout: float) -> None:
+        lines = self._connection.receive(timeout)
+        now = time.monotonic()
+        if not lines:
+            is_woken = self._stop.drain()
+            if not is_woken and timeout >= self._silence:
+                raise Lost("timeout")
+        for line in lines:
+            if line.startswith(_TASK):
+                self._told(decode(line.decode()), now)
+            elif line.startswith(_DONE) and line.endswith(_OK):
+                serial = int(line[len(_DONE) : -len(_OK)]) >> _STEP_BITS
+                del self._leases[serial]
+            elif not (line.startswith(_NOTED) and line.endswith(_OK)):
+                self._heard(decode(line.decode()), now)
+
+    def _told(self, task: Message, now: float) -> None:
+        if self._is_leaving:
+            self._release(task)
+        else:
+            self._tasks.append((task, now))
+
+    def _heard(self, message: Message, now: float) -> None:
+        msg, number = message["msg"], message.get("id")
+        if msg == "task":
+            self._told(message, now)
+            return
+        if msg == "closed":
+            raise Lost(message["error"])
+        if not isinstance(number, int):
+            if msg == "error":
+                log.error("the server did not understand the worker: %s", message["error"])
+            return
+        if number < 0:
+            self._answers[number] = message
+            return
+        serial, step = number >> _STEP_BITS, number & (1 << _STEP_BITS) - 1
+        lease = self._leases.get(serial)
+        if lease is None:
+            return
+        if step != _LAST:
+            if message["status"] != 0 and lease.refusal is None:
+                lease.refusal = error_of(message)
+        elif message["status"] == 0:
+            del self._leases[serial]
+        else:
+            self._end_refused(serial, lease, error_of(message))
+
+    def _end_refused(self, serial: int, lease: Lease, error: WarrenError) -> None:
+        """The server did not take the end of a task: what becomes of it."""
+        if error.reason == "effects-missing" and lease.refusal is not None:
+            error = lease.refusal
+        if error.reason in ("lease-lost", "version-conflict"):
+            # Another attempt is on its way, of the server's accord.
+            del self._leases[serial]
+            self.outcomes[error.reason] += 1
+            log.warning("%s: %s: nothing has changed", lease.name, error.reason)
+        elif may_retry(error):
+            self.outcomes[error.reason] += 1
+            self._stop.wait(_PAUSE_S)
+            self._say("release", serial, _LAST, f'{lease.about},"delay_ms":{_RELEASE_MS}')
+        else:
+            log.error("%s: refused: %s", lease.name, error)
+            self._fail(serial, lease, f"refused: {error}", False)
+
+    # What is done.
+
+    def _run(self, task: Message, arrived: float) -> None:
+        """One attempt: nothing that it does ends the worker but what ends the process."""
+        limit, now = task["limit_ms"] / 1000, time.monotonic()
+        if now - arrived >= limit:
+            self.outcomes["lease-lost"] += 1
+            return
+        self._serial += 1
+        serial, lease = self._serial, Lease(task)
+        self._leases[serial] = lease
+        self._say("begin", serial, _BEGIN, lease.about)
+        if now - arrived >= limit / 2:
+            # It has waited here for others.
+            self._say("extend", serial, _EXTEND, lease.about)
+            arrived = now
+        # Whatever the method does to this process: that it has begun is known.
+        self._flush()
+        context = Context(task, self)
+        try:
+            method = self._methods[task["method"]]
+            own = {name: value for name, value in task.items() if name not in _TOLD}
+            self._limit.begin(arrived + limit * _TIME_SHARE - now)
+            try:
+                answer = self._limit.call(method.function, context, own)
+            finally:
+                if os.getpid() != self._process:
+                    # A method has forked: the worker is the other process.
+                    os._exit(0)
+            self._done(serial, lease, context, answer)
+            self.outcomes["done"] += 1
+        except Lost:
+            raise
+        except OutOfTime:
+            log.error("%s: took longer than limit_ms (%s)", lease.name, task["limit_ms"])
+            self._fail(serial, lease, f"took longer than limit_ms ({task['limit_ms']})", True)
+        except Fail as fail:
+            log.info("%s: failed: %s", lease.name, fail)
+            self._fail(serial, lease, str(fail), fail.retry)
+        except BaseException as error:
+            log.exception("%s: failed", lease.name)
+            retries = may_retry(error) and method.retries
+            self._fail(serial, lease, f"{type(error).__name__}: {error}", retries)
+
+    def _done(
+        self, serial: int, lease: Lease, context: Context, answer: Mapping[str, Value] | None
+    ) -> None:
+        if answer is None:
+            fields = ""
+        else:
+            fields = _answer_fields(answer)
+            if not fits(fields, self.frame_bytes_max):
+                raise WarrenError("frame-too-large", 413, "protocol.frame_bytes_max")
+        about, effects = lease.about, context.effects
+        for step, effect in enumerate(effects, _EFFECT):
+            self._say("effect", serial, step, f"{about},{effect[:-1]}")
+        count = f',"effects":{len(effects)}' if effects else ""
+        self._say("done", serial, _LAST, f"{about}{count}{fields}")
+
+    def _fail(self, serial: int, lease: Lease, text: str, retry: bool) -> None:
+        self.outcomes["failed"] += 1
+        text = text[:_ERROR_TEXT_MAX].encode("utf-8", "replace").decode()
+        said = json.dumps(_CONTROL.sub("?", text), ensure_ascii=False)
+        again = "true" if retry else "false"
+        self._say("fail", serial, _LAST, f'{lease.about},"error_text":{said},"retry":{again}')
+
+    def _release(self, task: Message) -> None:
+        self._serial += 1
+        self._leases[self._serial] = lease = Lease(task)
+        self.outcomes["released"] += 1
+        self._say("release", self._serial, _LAST, lease.about)
+
+    # What methods ask for while they run.
+
+    def get(self, object: str) -> Object:
+        return self._limit.without(self._get, object)
+
+    def _get(self, object: str) -> Object:
+        answer = self._ask("get", object=object)
+        known = {"msg", "id", "status", "kind", "version", "owner"}
+        fields = {name: value for name, value in answer.items() if name not in known}
+        return Object(object, answer["kind"], answer["version"], answer["owner"], fields)
+
+    def extend(self, task: Message) -> None:
+        self._limit.without(self._extend, task)
+
+    def _extend(self, task: Message) -> None:
+        self._ask("extend", task=task["task"], token=task["token"])
+        self._limit.begin(task["limit_ms"] / 1000 * _TIME_SHARE)
+
+
+def _answer_fields(answer: Mapping[str, Value]) -> str:
+    if not isinstance(answer, Mapping):
+        raise TypeError(f"a method returns a dict or None, not {type(answer).__name__}")
+    for name in answer:
+        if name in _OF_DONE:
+            raise WarrenError("reserved-field", 400)
+    if len(answer) > _ANSWER_FIELDS_MAX:
+        raise WarrenError("too-many-fields", 400)
+    own = encode("done", answer)[len(_DONE_HEAD) : -1]
+    return f",{own}" if own else ""
+
+
+def may_retry(error: BaseException) -> bool:
+    """Whether another attempt may go better: not where the same refusal would come again."""
+    if isinstance(error, WarrenError):
+        return error.status in (409, 429) or error.status >= 500
+    return True
