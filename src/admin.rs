@@ -7,7 +7,7 @@
 //!
 //! Files: `admin/access.rs` who may ask, `admin/token.rs` the token, `admin/listener.rs` where it
 //! listens, `admin/connections.rs` connections and their bounds, `admin/api.rs` the routes of `/api`,
-//! `admin/ban_book.rs` the list of bans, `admin/pages.rs` other lists, `admin/requests.rs` what comes in, `admin/answers.rs` what goes out,
+//! `admin/workers.rs` those of workers, `admin/ban_book.rs` the list of bans, `admin/pages.rs` other lists, `admin/requests.rs` what comes in, `admin/answers.rs` what goes out,
 //! `admin/desk.rs` all that they need.
 
 mod access;
@@ -20,6 +20,7 @@ pub(crate) mod listener;
 mod pages;
 mod requests;
 pub mod token;
+mod workers;
 
 use std::future::Future;
 use std::path::Path;
@@ -174,6 +175,7 @@ fn router(desk: Arc<Desk>, access: Arc<Access>) -> Router {
         .route("/readyz", only("GET, HEAD", get(readyz)))
         .route("/metrics", only("GET, HEAD", get(metrics_text)))
         .merge(api::routes())
+        .merge(workers::routes())
         .merge(demo_page::routes(desk.listen))
         .fallback(|| async { ApiError::new(ErrorWord::UnknownPath, "there is nothing here") })
         .layer(check)

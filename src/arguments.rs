@@ -12,6 +12,7 @@ use crate::export::ExportArguments;
 use crate::import::ImportArguments;
 use crate::log_reader::LogArguments;
 use crate::ticket::TicketArguments;
+use crate::worker::WorkerArguments;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +24,7 @@ Examples:
   warren check-config --config warren.toml
   warren ticket issue --key ticket.key --user ann
   warren ctl status                             what does the server do?
+  warren worker --ticket-file worker.ticket game.py     do tasks for a server
   warren log verify /var/lib/warren/log
   warren backup /var/backups/warren/today
   warren restore /var/backups/warren/today --data /var/lib/warren
@@ -109,6 +111,8 @@ pub enum Command {
     Ticket(TicketArguments),
     /// Ask a running server, or order it: status, sessions, rooms, kicks, bans, drain, reload
     Ctl(CtlArguments),
+    /// Become a process that does tasks, by a file of Python or any program
+    Worker(WorkerArguments),
     /// Read the files of a delta log: what is in them, and whether they hold
     Log(LogArguments),
     /// Have a running server make a backup of its data folder
@@ -130,6 +134,7 @@ impl Command {
             Self::Doctor(report) | Self::CheckConfig(report) => Some(&report.server),
             Self::Ticket(_)
             | Self::Ctl(_)
+            | Self::Worker(_)
             | Self::Log(_)
             | Self::Backup(_)
             | Self::Restore(_)
@@ -248,6 +253,10 @@ mod tests {
             "warren check-config here.toml",
             "warren ctl",
             "warren ctl dance",
+            "warren worker",
+            "warren worker --nice 5",
+            "warren worker game.py -- true",
+            "warren worker --cores x game.py",
             "warren log",
             "warren log verify",
             "warren backup",

@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod keys;
 mod tasks;
+mod workers;
 
 use core::fmt::Write as _;
 use std::net::SocketAddr;
@@ -25,17 +26,20 @@ use warren_net::gateway::{GatewaySettings, Protocol, QUEUE_FRAMES_MIN};
 use warren_net::reactor::RateLimits;
 
 pub use auth::AuthConfig;
+pub(crate) use auth::OWN_KEY_ID;
 pub use effective::{EffectiveConfig, EffectiveKey, Source};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigProblem, Position};
 pub use export::ExportConfig;
 pub use keys::{Allowed, KEYS, Key};
+pub use workers::WorkersConfig;
 
 use auth::{ack_defaults, auth_config};
 use error::Located;
 use export::export_config;
 use keys::{ConfigFile, LOG_FORMATS, LOG_LEVELS};
 use tasks::task_methods;
+use workers::{Surroundings, workers_config};
 
 /// How many of the longest frames may wait for another shard, at least. There the message is in
 /// packed form, which escapes nothing.
@@ -196,6 +200,8 @@ pub struct ServerConfig {
     pub ack_defaults: AckDefaults,
     /// Methods that workers do.
     pub task_methods: TaskMethods,
+    /// Processes that the server starts to do tasks.
+    pub workers: Vec<WorkersConfig>,
     /// Where the admin endpoint is.
     pub admin_listen: Endpoint,
     /// The file of its token, if the operator has made one.
@@ -295,7 +301,11 @@ impl ServerConfig {
     fn from_text(text: &str, overrides: &Overrides, cores: usize) -> Result<Self, Located> {
         let file: ConfigFile = toml::from_str(text)?;
         let data = overrides.data.clone().or_else(|| file.server.data().given());
+        let listen = overrides.listen.unwrap_or_else(|| file.server.listen().get());
+        let proxies = file.protocol.proxies().addresses()?;
+        let surroundings = Surroundings { listen, proxies: &proxies };
         let config = Self {
+            workers: workers_config(&file.workers, &surroundings)?,
             ack_defaults: ack_defaults(&file.methods, data.is_some())?,
             task_methods: task_methods(&file.tasks)?,
             export: export_config(
@@ -303,7 +313,7 @@ impl ServerConfig {
                 data.is_some(),
                 file.storage.segment_bytes().number()?,
             )?,
-            listen: overrides.listen.unwrap_or_else(|| file.server.listen().get()),
+            listen,
             shards: file
                 .server
                 .shards()
@@ -321,7 +331,7 @@ impl ServerConfig {
                 .unwrap_or_else(|| file.admin.listen().get()),
             admin_token_file: file.admin.token_file().given(),
             protocol_fixed: file.protocol.fixed().word_index()?.map(|index| Protocol::ALL[index]),
-            proxies: file.protocol.proxies().addresses()?,
+            proxies,
             flash_policy: file.protocol.flash_policy().document()?,
             gateway: gateway_settings(&file)?,
             upgrade: UpgradeSettings {

@@ -59,6 +59,8 @@ Examples:
   warren ctl ban 192.0.2.0/24 --for 1h
   warren ctl ban mallory --for 30days --reason \"steals\"
   warren ctl unban mallory
+  warren ctl workers
+  warren ctl workers reload combat
   warren ctl --config /etc/warren/warren.toml drain --wait
   warren ctl --admin unix:/run/warren/admin.sock status --json
 
@@ -168,6 +170,30 @@ pub enum Order {
     },
     /// Read the configuration file again, as SIGHUP does
     Reload,
+    /// Who does tasks, and the processes that the server has started for that
+    Workers {
+        /// How many to tell
+        #[command(flatten)]
+        count: Count,
+        /// What to order
+        #[command(subcommand)]
+        order: Option<WorkersOrder>,
+    },
+}
+
+/// What to order the processes of a section `workers.NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum WorkersOrder {
+    /// End each, and start it anew
+    Restart {
+        /// The section's name
+        name: String,
+    },
+    /// Start as many of what is there now, and end those before once the new ones work
+    Reload {
+        /// The section's name
+        name: String,
+    },
 }
 
 /// How many rows of a list to tell.
@@ -311,6 +337,18 @@ async fn carry_out(
                 }
             }
         }
+        Order::Workers { count, order: None } => {
+            let answer = list(client, "workers", None, count.count, console).await?;
+            console.tell(&answer, tables::workers);
+        }
+        Order::Workers { order: Some(order), .. } => {
+            let (name, order) = match order {
+                WorkersOrder::Restart { name } => (name, "restart"),
+                WorkersOrder::Reload { name } => (name, "reload"),
+            };
+            let answer = order_workers(client, name, order).await?;
+            console.tell(&answer, tables::workers_ordered);
+        }
         Order::Reload => {
             let answer = client.ask(Method::POST, "/api/reload", None).await?.done()?;
             console.tell(&answer, tables::reloaded);
@@ -324,6 +362,18 @@ fn subject_body(subject: &str) -> Value {
         Subject::User(user) => json!({ "user": user }),
         Subject::Addresses(range) => json!({ "address": range.to_string() }),
     }
+}
+
+/// Gives an order to workers, and waits until it is carried out.
+async fn order_workers(client: &AdminClient, name: &str, order: &str) -> Result<Value, Failure> {
+    let body = json!({ "workers": name, "order": order });
+    let mut answer = client.ask(Method::POST, "/api/workers", Some(body)).await?.done()?;
+    // The server bounds how long its processes may take.
+    while answer["phase"] == "running" {
+        let body = json!({ "workers": name, "number": answer["number"] });
+        answer = client.ask(Method::POST, "/api/workers/order", Some(body)).await?.done()?;
+    }
+    Ok(answer)
 }
 
 /// A list of at most so many rows, page after page: an answer as that to one page.

@@ -39,3 +39,5 @@ mod storage;
 pub mod ticket;
 pub mod tls;
 pub mod topology;
+pub mod worker;
+mod workers;

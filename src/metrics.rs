@@ -8,7 +8,7 @@ mod exposition;
 mod summary;
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use warren_core::counters::ShardCounters;
 use warren_core::reason::Reason;
@@ -18,6 +18,7 @@ use warren_storage::log_executor::LogProgress;
 
 use crate::export::ExportProgress;
 use crate::snapshots::SnapshotProgress;
+use crate::workers::Board;
 
 pub use exposition::CONTENT_TYPE;
 use exposition::SCALARS;
@@ -206,6 +207,7 @@ pub struct ServerState {
     export: Arc<ExportProgress>,
     admin_refusals: AtomicU64,
     admin_cuts: AtomicU64,
+    workers: OnceLock<Arc<Board>>,
     monotonic_ns: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -222,6 +224,7 @@ impl ServerState {
             export: Arc::default(),
             admin_refusals: AtomicU64::default(),
             admin_cuts: AtomicU64::default(),
+            workers: OnceLock::new(),
             monotonic_ns: Box::new(monotonic_ns),
         }
     }
@@ -251,6 +254,11 @@ impl ServerState {
     #[must_use]
     pub fn export(&self) -> Arc<ExportProgress> {
         Arc::clone(&self.export)
+    }
+
+    /// What the workers that the server starts publish to, said once.
+    pub(crate) fn set_workers(&self, workers: &Arc<Board>) {
+        let _ = self.workers.set(Arc::clone(workers));
     }
 
     /// The time by the clock of the shards' turns, in nanoseconds.

@@ -53,6 +53,7 @@ use crate::stop_signals::{StopSignal, StopSignals};
 use crate::storage::{Storage, Writers};
 use crate::tls::{self, TlsWatch};
 use crate::topology::{Topology, inherited_cores, pin_current_thread};
+use crate::workers::{Crews, OwnKey};
 
 use ending::{EndReport, ShardEnd, all_stored, await_end, shard_failed};
 
@@ -68,6 +69,7 @@ pub struct Server {
     shards: Shards,
     storage: Option<Storage>,
     office: Office,
+    workers: Crews,
     data: Option<DataFolder>,
 }
 
@@ -154,7 +156,10 @@ impl Server {
         reload: Option<Reload>,
     ) -> Result<Option<Self>, Fatal> {
         let mut store_life = Weak::new();
-        let started = Self::start_all(config, log, reload, &mut store_life);
+        let key = Arc::new(OwnKey::make()?);
+        let mut config = config.clone();
+        config.auth.authentication = key.beside(config.auth.authentication);
+        let started = Self::start_all(&config, &key, (log, reload), &mut store_life);
         if started.is_err() {
             await_end(&store_life);
         }
@@ -163,8 +168,8 @@ impl Server {
 
     fn start_all(
         config: &ServerConfig,
-        log: &LogGuard,
-        reload: Option<Reload>,
+        key: &Arc<OwnKey>,
+        (log, reload): (&LogGuard, Option<Reload>),
         store_life: &mut Weak<()>,
     ) -> Result<Option<Self>, Fatal> {
         let renewals = reload.as_ref().map(Reload::renewals).unwrap_or_default();
@@ -223,22 +228,23 @@ impl Server {
         start_turning(&peers, &starts);
         state.set_phase(Phase::Serving);
         tracing::info!(%listen, admin = %admin.endpoint(), shards = shard_count, cores = topology.cores_text(), "serving");
-        let reloads = office.attendant.reloads();
+        let workers = Crews::of(config, key, (listen, &topology), &state);
         let desk = Arc::new(Desk {
             state: Arc::clone(&state),
             clock,
             controls: controls(lines, &wake_handles),
             routing: RoutingTable::even(shard_count, Epoch(1)),
             bans: BanBook::new(bans, config.limits.bans_max),
-            orders: ServerOrders::new(reloads),
+            orders: ServerOrders::new(office.attendant.reloads()),
             backups: Backups::new(backup_source(config, stored.as_ref(), &state)),
+            workers: Arc::clone(&workers.board),
             listen,
         });
         let storage = stored.zip(writer).zip(delta_log);
         let storage =
             storage.map(|((stored, writer), log)| Storage { stored, writer, log, export });
         let shards = Shards { peers, wake_handles, ends: shard_ends };
-        Ok(Some(Self { listen, admin, desk, state, shards, storage, office, data }))
+        Ok(Some(Self { listen, admin, desk, state, shards, storage, office, workers, data }))
     }
 
     /// Where clients connect.
@@ -265,7 +271,7 @@ impl Server {
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fatal> {
         let (listen, endpoint) = (self.listen, self.admin.endpoint().clone());
-        let Self { mut admin, desk, state, shards, mut storage, .. } = self;
+        let Self { mut admin, desk, state, shards, mut storage, workers, .. } = self;
         let Shards { peers, wake_handles, ends: mut shard_ends } = shards;
         let Office { runtime, mut signals, attendant, manager } = self.office;
         let mut result = Ok(());
@@ -283,6 +289,7 @@ impl Server {
             // It ends with the runtime.
             tokio::spawn(attendant.attend(attended));
             let beside = tokio::spawn(beside);
+            let workers = workers.start(&desk);
             let log_thread = storage.as_mut().map(|storage| &mut storage.log);
             tokio::select! {
                 signal = signals.next() => tracing::info!(signal = signal.name(), "draining"),
@@ -296,6 +303,8 @@ impl Server {
             beside.abort();
             state.set_phase(Phase::Draining);
             manager.stopping();
+            // What they have begun they may finish while there are shards.
+            workers.end(&mut signals, log).await;
             // Where one shard has failed, the others still tell their clients and store what is theirs.
             peers.drain();
             for handle in &wake_handles {

@@ -170,7 +170,8 @@ fn verifier(arguments: &InspectArguments) -> Result<Option<TicketVerifier>, Fata
         let config = ServerConfig::load(Some(file), &Overrides::default(), 1)?;
         return match config.auth.authentication {
             Authentication::Tickets(verifier) => Ok(Some(verifier)),
-            Authentication::Open => {
+            // A configuration never says what is a server's own.
+            Authentication::Open | Authentication::OwnWorkersOr(..) => {
                 let detail = format!("{}: `auth.mode` is \"open\": no keys", file.display());
                 Err(Fatal::new(FatalReason::ConfigInvalid, detail))
             }

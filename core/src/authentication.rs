@@ -3,11 +3,15 @@
 use alloc::boxed::Box;
 
 use crate::authorize::{Policy, Roles};
-use crate::message::Message;
+use crate::message::{Message, Value};
 use crate::name::check_name;
 use crate::reason::Reason;
 use crate::room::LOBBY;
 use crate::ticket::{Ticket, TicketFault, TicketVerifier};
+
+/// What the names of workers begin with that the server starts itself. Where nobody proves who they are,
+/// nobody else has such a name.
+pub const OWN_WORKER_PREFIX: &str = "worker.";
 
 /// How clients prove who they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub enum Authentication {
     Open,
     /// By a ticket.
     Tickets(TicketVerifier),
+    /// The server's own workers by the server's own tickets, all others as it says there.
+    OwnWorkersOr(TicketVerifier, Box<Self>),
 }
 
 /// Who logs in.
@@ -30,8 +36,14 @@ pub(crate) struct Identity<'a> {
 
 impl Authentication {
     /// Whether it takes a signature's time to know who a `login` is from.
-    pub(crate) fn checks_tickets(&self) -> bool {
-        matches!(self, Self::Tickets(_))
+    pub(crate) fn checks_ticket(&self, login: Message<'_>) -> bool {
+        match self {
+            Self::Open => false,
+            Self::Tickets(_) => true,
+            Self::OwnWorkersOr(_, others) => {
+                login.get("ticket").is_some() || others.checks_ticket(login)
+            }
+        }
     }
 
     /// Who a `login` is from, at this time in milliseconds since 1970.
@@ -45,28 +57,52 @@ impl Authentication {
         wall_ms: u64,
     ) -> Result<Identity<'a>, Reason> {
         let (said, room) = login_names(login)?;
-        let (user, roles) = match self {
+        let (user, roles) = self.user_of(login, said, policy, wall_ms)?;
+        if said.is_some_and(|said| *said != *user) {
+            return Err(Reason::TicketInvalid);
+        }
+        if &*user == LOBBY {
+            return Err(Reason::Lobby);
+        }
+        Ok(Identity { user, roles, room })
+    }
+
+    fn user_of(
+        &self,
+        login: Message<'_>,
+        said: Option<&str>,
+        policy: &Policy,
+        wall_ms: u64,
+    ) -> Result<(Box<str>, Roles), Reason> {
+        match self {
             // A client that means to prove who it is must not believe that it did.
-            Self::Open if login.get("ticket").is_some() => return Err(Reason::TicketInvalid),
-            Self::Open => (said.ok_or(Reason::FieldMissing)?.into(), Roles::USER),
+            Self::Open if login.get("ticket").is_some() => Err(Reason::TicketInvalid),
+            Self::Open => Ok((said.ok_or(Reason::FieldMissing)?.into(), Roles::USER)),
             Self::Tickets(verifier) => {
                 // ConnServer clients have a field for a password.
                 let ticket = login.get("ticket").or_else(|| login.get("pw"));
                 let ticket = ticket.filter(|ticket| !ticket.removes());
                 let ticket = ticket.ok_or(Reason::TicketMissing)?.as_text();
                 let ticket = ticket.ok_or(Reason::TicketInvalid)?;
-                let verified = verify(verifier, ticket, policy, wall_ms);
-                let (user, roles) = verified.map_err(TicketFault::reason)?;
-                if said.is_some_and(|said| *said != *user) {
-                    return Err(Reason::TicketInvalid);
-                }
-                (user, roles)
+                verify(verifier, ticket, policy, wall_ms).map_err(TicketFault::reason)
             }
-        };
-        if &*user == LOBBY {
-            return Err(Reason::Lobby);
+            Self::OwnWorkersOr(own, others) => {
+                let ticket = login.get("ticket").and_then(Value::as_text);
+                let is_own = |text: &&str| own.knows_key_of(text);
+                if let Some(ticket) = ticket.filter(is_own) {
+                    let (user, _) =
+                        verify(own, ticket, policy, wall_ms).map_err(TicketFault::reason)?;
+                    let is_worker = user.starts_with(OWN_WORKER_PREFIX);
+                    let roles = Roles::USER.with(Roles::WORKER);
+                    return if is_worker { Ok((user, roles)) } else { Err(Reason::TicketInvalid) };
+                }
+                let (user, roles) = others.user_of(login, said, policy, wall_ms)?;
+                if **others == Self::Open && user.starts_with(OWN_WORKER_PREFIX) {
+                    return Err(Reason::TicketMissing);
+                }
+                Ok((user, roles))
+            }
         }
-        Ok(Identity { user, roles, room })
     }
 }
 

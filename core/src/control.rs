@@ -27,6 +27,18 @@ pub enum Command {
         /// At most [`ROWS_MAX`] are told.
         count: usize,
     },
+    /// Tell of sessions of this shard that do tasks, by their index from `from` on, at most `count`.
+    ListWorkers {
+        /// The first index.
+        from: u32,
+        /// At most [`ROWS_MAX`] are told.
+        count: usize,
+    },
+    /// Tell how many tasks of this shard these sessions have, which may be of any.
+    CountLeases {
+        /// At most [`ROWS_MAX`].
+        sessions: Arc<[SessionId]>,
+    },
     /// Tell of rooms whose home is here, by their ids from `from` on, at most `count`.
     ListRooms {
         /// The first id.
@@ -62,6 +74,10 @@ pub enum Command {
 pub enum Answer {
     /// To `ListSessions`.
     Sessions(Page<SessionRow, u32>),
+    /// To `ListWorkers`.
+    Workers(Page<WorkerRow, u32>),
+    /// To `CountLeases`: of each, in order.
+    Leases(Vec<Leases>),
     /// To `ListRooms`.
     Rooms(Page<RoomRow, ObjectId>),
     /// To `DigestObjects`.
@@ -96,6 +112,30 @@ pub struct SessionRow {
     pub rooms: usize,
     /// Objects that it watches.
     pub watches: usize,
+}
+
+/// What is told of a session that does tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRow {
+    /// Its id.
+    pub session: SessionId,
+    /// Its user's name.
+    pub user: Box<str>,
+    /// What it is, as it says itself.
+    pub plugin: Option<Box<str>>,
+    /// What it does.
+    pub methods: Vec<Box<str>>,
+    /// Tasks that it takes at a time from each shard.
+    pub credits: usize,
+}
+
+/// What a session has of the tasks of a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leases {
+    /// Number of tasks.
+    pub count: usize,
+    /// For how long it has had the oldest, in milliseconds.
+    pub oldest_ms: u64,
 }
 
 /// What is told of a group's objects, or of some of them: a page may end within a group.

@@ -32,6 +32,7 @@ pub mod object;
 mod parked;
 pub mod partition;
 pub mod peer;
+pub mod plugin_name;
 pub mod rate;
 pub mod reason;
 mod relay;

@@ -249,6 +249,12 @@ impl TicketVerifier {
         Self { keys, audience: audience.into(), leeway_ms }
     }
 
+    /// Whether the ticket says that it is of one of these keys.
+    pub(crate) fn knows_key_of(&self, text: &str) -> bool {
+        let key_id = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.'));
+        key_id.is_some_and(|(id, _)| self.keys.iter().any(|key| *key.id == *id))
+    }
+
     /// The claims of a ticket that holds at this time, in milliseconds since 1970.
     ///
     /// # Errors

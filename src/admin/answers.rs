@@ -24,6 +24,8 @@ pub(crate) enum ErrorWord {
     UnknownUser,
     /// No such ban.
     UnknownBan,
+    /// No section of the configuration has these workers.
+    UnknownWorkers,
     /// There was no such backup since the server started, or it is forgotten.
     UnknownBackup,
     /// The path is there, the method is not.
@@ -42,6 +44,8 @@ pub(crate) enum ErrorWord {
     NotStored,
     /// The server stores nothing that could be backed up.
     NothingStored,
+    /// The order was not carried out.
+    OrderFailed,
     /// The backup was not finished.
     BackupFailed,
     /// A shard has too much to do.
@@ -60,6 +64,7 @@ impl ErrorWord {
         Self::UnknownPath,
         Self::UnknownUser,
         Self::UnknownBan,
+        Self::UnknownWorkers,
         Self::UnknownBackup,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
@@ -69,6 +74,7 @@ impl ErrorWord {
         Self::TooManyBans,
         Self::NotStored,
         Self::NothingStored,
+        Self::OrderFailed,
         Self::BackupFailed,
         Self::Busy,
         Self::ShardSilent,
@@ -83,6 +89,7 @@ impl ErrorWord {
             Self::UnknownPath => "unknown-path",
             Self::UnknownUser => "unknown-user",
             Self::UnknownBan => "unknown-ban",
+            Self::UnknownWorkers => "unknown-workers",
             Self::UnknownBackup => "unknown-backup",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::RequestTimeout => "request-timeout",
@@ -92,6 +99,7 @@ impl ErrorWord {
             Self::TooManyBans => "too-many-bans",
             Self::NotStored => "not-stored",
             Self::NothingStored => "nothing-stored",
+            Self::OrderFailed => "order-failed",
             Self::BackupFailed => "backup-failed",
             Self::Busy => "busy",
             Self::ShardSilent => "shard-silent",
@@ -103,12 +111,14 @@ impl ErrorWord {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::HostRefused | Self::OriginRefused => StatusCode::FORBIDDEN,
-            Self::UnknownPath | Self::UnknownUser | Self::UnknownBan | Self::UnknownBackup => {
-                StatusCode::NOT_FOUND
-            }
+            Self::UnknownPath
+            | Self::UnknownUser
+            | Self::UnknownBan
+            | Self::UnknownWorkers
+            | Self::UnknownBackup => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NothingToReload | Self::NothingStored => StatusCode::CONFLICT,
+            Self::NothingToReload | Self::NothingStored | Self::OrderFailed => StatusCode::CONFLICT,
             Self::ConfigInvalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyBans => StatusCode::TOO_MANY_REQUESTS,

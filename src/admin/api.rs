@@ -25,9 +25,9 @@ use crate::bans::{Ban, Subject};
 use crate::metrics::Phase;
 use crate::reload::ReloadReport;
 
-/// Who waits for the end of a drain or a backup is answered after this, and may ask again. Less than a
+/// Who waits for the end of a drain, a backup or another order is answered after this, and may ask again. Less than a
 /// request may take.
-const END_WAIT: Duration = Duration::from_secs(10);
+pub(super) const END_WAIT: Duration = Duration::from_secs(10);
 
 type Desked = State<Arc<Desk>>;
 type Answered = Result<Response, ApiError>;

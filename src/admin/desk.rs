@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use warren_core::control::{Answer, Command};
+use warren_core::control::{Answer, Command, WorkerRow};
 use warren_core::ids::{PartitionId, SessionId, ShardId};
 use warren_core::reason::Reason;
 use warren_core::routing::RoutingTable;
@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::control::Controls;
 use crate::metrics::ServerState;
 use crate::reload::ReloadReport;
+use crate::workers::Board;
 
 /// Reloads that wait for one that is under way; the next is refused.
 pub(crate) const RELOADS_MAX: usize = 4;
@@ -66,6 +67,8 @@ pub(crate) struct Desk {
     pub(crate) bans: BanBook,
     pub(crate) orders: ServerOrders,
     pub(crate) backups: Backups,
+    /// Of the workers that the configuration names.
+    pub(crate) workers: Arc<Board>,
     /// Where clients connect.
     pub(crate) listen: SocketAddr,
 }
@@ -79,6 +82,16 @@ impl Desk {
     pub(crate) async fn find_user(&self, user: &str) -> Result<Option<SessionId>, ApiError> {
         let command = Command::FindUser { user: user.into() };
         self.ask_session(user, command).await
+    }
+
+    /// The user's session, if it does tasks.
+    pub(crate) async fn find_worker(&self, user: &str) -> Result<Option<WorkerRow>, ApiError> {
+        let Some(session) = self.find_user(user).await? else { return Ok(None) };
+        let command = Command::ListWorkers { from: session.index, count: 1 };
+        match self.controls.ask(session.shard, command).await?.answer {
+            Answer::Workers(page) => Ok(page.rows.into_iter().find(|row| row.session == session)),
+            other => panic!("a shard answers what it was asked: {other:?}"),
+        }
     }
 
     /// Ends the user's session, if there is one.

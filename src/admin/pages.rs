@@ -22,7 +22,7 @@ pub(super) fn session_text(session: SessionId) -> String {
 
 /// Where a page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cursor<Place> {
+pub(super) struct Cursor<Place> {
     shard: ShardId,
     place: Place,
 }
@@ -34,23 +34,23 @@ impl<Place: core::str::FromStr + core::fmt::Display> Cursor<Place> {
         Some(Self { shard: ShardId(shard), place: place.parse().ok()? })
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!("{}-{}", self.shard.0, self.place)
     }
 }
 
 /// Rows of one shard, and where its next ones begin.
-type Part<Place> = (Vec<Value>, Option<Place>);
+type Part<Row, Place> = (Vec<Row>, Option<Place>);
 
 /// Gathers a page of at most so many rows, beginning there, and says where the next one begins.
-async fn gather<Place: Copy>(
+pub(super) async fn gather<Row, Place: Copy>(
     desk: &Desk,
     mut at: Cursor<Place>,
     first: Place,
     count: usize,
     command: impl Fn(Place, usize) -> Command,
-    part_of: impl Fn(Reply) -> Part<Place>,
-) -> Result<(Vec<Value>, Option<Cursor<Place>>), ApiError> {
+    part_of: impl Fn(Reply) -> Part<Row, Place>,
+) -> Result<(Vec<Row>, Option<Cursor<Place>>), ApiError> {
     let mut rows = Vec::new();
     for _ in 0..COMMANDS_MAX {
         let left = count - rows.len();
@@ -69,7 +69,7 @@ async fn gather<Place: Copy>(
     Ok((rows, Some(at)))
 }
 
-fn begin<Place: core::str::FromStr + core::fmt::Display>(
+pub(super) fn begin<Place: core::str::FromStr + core::fmt::Display>(
     desk: &Desk,
     query: &PageQuery,
     first: Place,

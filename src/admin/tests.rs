@@ -159,6 +159,7 @@ fn running_with(Setup { list, bans_max, life, has_lost_shard }: Setup) -> Runnin
         .then(|| -> (_, Box<dyn Fn() + Send + Sync>) { (control_line().0, Box::new(|| {})) });
     let clock = Clock::start();
     let desk = Arc::new(Desk {
+        workers: Arc::default(),
         state: Arc::clone(&state),
         clock,
         controls: Controls::new([(line, wake)].into_iter().chain(lost)),

@@ -12,6 +12,9 @@ use warren_core::ticket::{TicketKey, TicketVerifier};
 use super::error::Located;
 use super::keys::{AuthSection, METHOD_ACK_PATH, Setting};
 
+/// The id of the key that a server makes for its own workers.
+pub(crate) const OWN_KEY_ID: &str = "server-own";
+
 /// The words of `auth.mode`.
 pub(super) const AUTH_MODES: &[&str] = &["open", "ticket"];
 
@@ -71,6 +74,10 @@ fn ticket_keys(setting: &Setting<'_, Vec<String>>) -> Result<Vec<TicketKey>, Loc
             let number = index + 1;
             return Err(setting.out_of_range(&format_args!("a list whose key {number} is none")));
         };
+        if key.id() == OWN_KEY_ID {
+            let why = "allowed: another id, since the server's own key has this one".to_owned();
+            return Err(setting.conflict(&format_args!("a list with `{OWN_KEY_ID}`"), why));
+        }
         if keys.iter().any(|earlier| earlier.id() == key.id()) {
             let why = "allowed: one key of each id".to_owned();
             return Err(setting.conflict(&format_args!("a list with `{}` twice", key.id()), why));

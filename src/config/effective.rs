@@ -5,8 +5,10 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::keys::{METHOD_ACK_PATH, METHOD_ROLES_PATH};
 use super::{ConfigError, KEYS, Overrides, ServerConfig, read_file};
+
+/// What the path of a key ends with before its name that stands in sections of any name.
+const NAMED: &str = ".NAME";
 
 /// Who said a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +127,9 @@ fn default_value(path: &str, default: &str, cores: usize) -> Option<Value> {
     if path == "server.shards" {
         return Some(count_value(cores));
     }
-    if default.is_empty() {
+    // What a section of any name has by default nobody says as long as there is none.
+    let is_named = path.rsplit_once('.').is_some_and(|(section, _)| section.ends_with(NAMED));
+    if default.is_empty() || is_named {
         return None;
     }
     let mut table: Table = format!("value = {default}").parse().expect("defaults are values");
@@ -138,9 +142,9 @@ fn count_value(count: usize) -> Value {
 
 fn value_at(table: &Table, path: &str) -> Option<Value> {
     let (section, name) = path.rsplit_once('.').expect("a key is in a section");
-    if matches!(path, METHOD_ROLES_PATH | METHOD_ACK_PATH) {
-        // What the sections of all methods say is told as one value.
-        return of_methods(table.get("methods")?.as_table()?, name);
+    if let Some(kind) = section.strip_suffix(NAMED) {
+        // What the sections of all names say is told as one value.
+        return of_names(table.get(kind)?.as_table()?, name);
     }
     let mut found = table;
     for part in section.split('.') {
@@ -149,12 +153,12 @@ fn value_at(table: &Table, path: &str) -> Option<Value> {
     found.get(name).cloned()
 }
 
-/// The sections of methods that have this key, with it alone.
-fn of_methods(methods: &Table, name: &str) -> Option<Value> {
-    let said = methods.iter().filter_map(|(method, keys)| {
+/// The sections that have this key, with it alone.
+fn of_names(sections: &Table, name: &str) -> Option<Value> {
+    let said = sections.iter().filter_map(|(section, keys)| {
         let value = keys.get(name)?.clone();
-        let section = Table::from_iter([(name.to_owned(), value)]);
-        Some((method.clone(), Value::Table(section)))
+        let keys = Table::from_iter([(name.to_owned(), value)]);
+        Some((section.clone(), Value::Table(keys)))
     });
     let said: Table = said.collect();
     (!said.is_empty()).then_some(Value::Table(said))
@@ -162,11 +166,17 @@ fn of_methods(methods: &Table, name: &str) -> Option<Value> {
 
 impl fmt::Display for EffectiveConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut current, mut methods) = ("", Table::new());
+        let mut current = "";
+        let mut named: Vec<NamedSections> = Vec::new();
         for EffectiveKey { path, value, source } in &self.keys {
             let (section, name) = path.rsplit_once('.').expect("a key is in a section");
-            if matches!(*path, METHOD_ROLES_PATH | METHOD_ACK_PATH) {
-                merge_methods(&mut methods, value.as_ref());
+            if let Some(kind) = section.strip_suffix(NAMED) {
+                if named.last().is_none_or(|last| last.kind != kind) {
+                    named.push(NamedSections { kind, keys: Vec::new(), sections: Table::new() });
+                }
+                let last = named.last_mut().expect("it was added");
+                last.keys.push(name);
+                merge(&mut last.sections, value.as_ref());
                 continue;
             }
             if section != current {
@@ -182,35 +192,45 @@ impl fmt::Display for EffectiveConfig {
                 None => writeln!(f, "{:<40} # not set", format!("# {name}"))?,
             }
         }
-        write_methods(f, &methods)
+        named.iter().try_for_each(|sections| sections.write(f))
     }
 }
 
-/// Puts what one key says of methods into their sections.
-fn merge_methods(methods: &mut Table, said: Option<&Value>) {
-    for (method, keys) in said.and_then(Value::as_table).into_iter().flatten() {
-        let section = methods.entry(method).or_insert_with(|| Value::Table(Table::new()));
+/// Puts what one key says of names into their sections.
+fn merge(sections: &mut Table, said: Option<&Value>) {
+    for (name, keys) in said.and_then(Value::as_table).into_iter().flatten() {
+        let section = sections.entry(name).or_insert_with(|| Value::Table(Table::new()));
         let section = section.as_table_mut().expect("a section is a table");
         section.extend(keys.as_table().cloned().into_iter().flatten());
     }
 }
 
-/// The sections of methods, as they stand in a file.
-fn write_methods(f: &mut fmt::Formatter<'_>, methods: &Table) -> fmt::Result {
-    if methods.is_empty() {
-        writeln!(f, "\n# [methods.NAME]")?;
-        for name in ["# roles", "# ack"] {
-            writeln!(f, "{name:<40} # not set")?;
+/// Sections whose names are the operator's to choose.
+struct NamedSections {
+    kind: &'static str,
+    keys: Vec<&'static str>,
+    sections: Table,
+}
+
+impl NamedSections {
+    /// As they stand in a file.
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, keys, sections } = self;
+        if sections.is_empty() {
+            writeln!(f, "\n# [{kind}.NAME]")?;
+            for name in keys {
+                writeln!(f, "{:<40} # not set", format!("# {name}"))?;
+            }
         }
-    }
-    for (method, keys) in methods {
-        // A dot would begin a section within it.
-        let quote = if method.contains('.') { "\"" } else { "" };
-        writeln!(f, "\n[methods.{quote}{method}{quote}]")?;
-        for (name, value) in keys.as_table().into_iter().flatten() {
-            let line = format!("{name} = {value}");
-            writeln!(f, "{line:<40} # {}", Source::File.words())?;
+        for (section, keys) in sections {
+            // A dot would begin a section within it.
+            let quote = if section.contains('.') { "\"" } else { "" };
+            writeln!(f, "\n[{kind}.{quote}{section}{quote}]")?;
+            for (name, value) in keys.as_table().into_iter().flatten() {
+                let line = format!("{name} = {value}");
+                writeln!(f, "{line:<40} # {}", Source::File.words())?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }

@@ -21,6 +21,7 @@ use warren_storage::delta_log::{BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MI
 use super::auth::{AUTH_MODES, MethodSections};
 use super::endpoint::Endpoint;
 use super::error::{ConfigProblem, Located};
+use super::workers::{self, WorkersSections};
 
 /// What a key may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +54,12 @@ pub enum Allowed {
     Connection,
     /// A schema's name that needs no quotes.
     Schema,
+    /// `"tcp://host:port"` or `"tls://host:port"`.
+    Url,
     /// A list of at most so many of what the words say.
     List(u32, &'static str),
+    /// A table of at most so many variables.
+    Variables(u32),
 }
 
 impl Allowed {
@@ -93,6 +98,10 @@ impl fmt::Display for Allowed {
             Self::Name => f.write_str("a name: letters, digits, `_`, `.` and `-`"),
             Self::Connection => f.write_str("a connection string with a host and no password"),
             Self::Schema => f.write_str("a name: `a` to `z`, digits and `_`, not `pg_` at first"),
+            Self::Variables(most) => {
+                write!(f, "a table `{{ NAME = \"value\" }}` of at most {most}")
+            }
+            Self::Url => f.write_str("tcp://host:port or tls://host:port"),
             Self::List(count_max, what) => write!(f, "a list of at most {count_max} {what}"),
         }
     }
@@ -297,7 +306,10 @@ macro_rules! sections {
 
         /// Every key, in the order of the table in `docs/configuration.md`.
         pub const KEYS: &[Key] =
-            &[$($(sections!(@key $header $key $default $allowed, $($doc)+),)+)+ METHOD_ROLES, METHOD_ACK];
+            &[$($(sections!(@key $header $key $default $allowed, $($doc)+),)+)+ METHOD_ROLES, METHOD_ACK,
+            workers::FILE, workers::COMMAND, workers::COUNT, workers::FOLDER, workers::ENVIRONMENT,
+            workers::URL, workers::MEMORY_BYTES_MAX, workers::NICE, workers::CORES,
+            workers::START_MS, workers::RESTART_MS_MAX, workers::STOP_MS];
     };
     (@key $header:literal $key:ident $default:literal $allowed:expr, $($doc:literal)+) => {
         Key {
@@ -652,6 +664,7 @@ pub(super) struct ConfigFile {
     pub(super) session: SessionSection,
     pub(super) worlds: WorldsSection,
     pub(super) tasks: TasksSection,
+    pub(super) workers: WorkersSections,
     pub(super) reactor: ReactorSection,
     pub(super) storage: StorageSection,
     pub(super) export: ExportSection,

@@ -141,6 +141,20 @@ fn every_key_can_be_set() {
         npc_turn_us = 34
         [tasks]
         methods = ["combat.attack"]
+        [workers.combat]
+        command = ["python3", "combat.py"]
+        count = 3
+        folder = "/srv/game"
+        environment = { MODE = "fast" }
+        url = "tls://game.example.org:7171"
+        memory_bytes_max = 16777217
+        nice = 6
+        cores = [2, 3]
+        start_ms = 101
+        restart_ms_max = 102
+        stop_ms = 103
+        [workers.quests]
+        file = "quests.py"
         [reactor]
         turn_interval_us = 21
         receive_buffers = 32
@@ -189,6 +203,36 @@ fn every_key_can_be_set() {
             methods.add("combat.attack").unwrap();
             methods
         },
+        workers: vec![
+            WorkersConfig {
+                name: "combat".to_owned(),
+                command: ["python3", "combat.py"].map(str::to_owned).into(),
+                count: 3,
+                folder: Some(PathBuf::from("/srv/game")),
+                environment: [("MODE".to_owned(), "fast".to_owned())].into(),
+                url: Some("tls://game.example.org:7171".to_owned()),
+                memory_bytes_max: Some(16_777_217),
+                nice: 6,
+                cores: Some(vec![2, 3]),
+                start_ms: 101,
+                restart_ms_max: 102,
+                stop_ms: 103,
+            },
+            WorkersConfig {
+                name: "quests".to_owned(),
+                command: ["python3", "-m", "warren.worker", "quests.py"].map(str::to_owned).into(),
+                count: 1,
+                folder: None,
+                environment: [].into(),
+                url: None,
+                memory_bytes_max: None,
+                nice: 5,
+                cores: None,
+                start_ms: 30_000,
+                restart_ms_max: 30_000,
+                stop_ms: 5_000,
+            },
+        ],
         admin_listen: "127.0.0.2:1001".parse().unwrap(),
         admin_token_file: Some(PathBuf::from("/etc/warren/token")),
         protocol_fixed: Some(Protocol::Json),
@@ -569,8 +613,8 @@ fn rules_for_roles_and_methods_that_are_not_there_are_refused() {
         ),
         (
             "[methods.join]\nack = \"applied\"".to_owned(),
-            "1:10: `methods.NAME.ack` is \"applied\" for `join`; allowed: for `create`, `set` and \
-             `delete`",
+            "1:10: `methods.NAME.ack` is \"applied\" for `join`; allowed: for `create`, `set`, \
+             `delete`, `new-event` and `cancel-event`",
         ),
         (
             "[methods.dance]\nack = \"applied\"".to_owned(),
@@ -771,10 +815,17 @@ fn every_key_of_the_table_is_known_to_the_file() {
             Allowed::Name | Allowed::Schema => "\"name\"".to_owned(),
             Allowed::Connection => "\"host=db\"".to_owned(),
             Allowed::List(..) => "[]".to_owned(),
+            Allowed::Variables(_) => "{}".to_owned(),
+            Allowed::Url => "\"tcp://a:1\"".to_owned(),
         };
         // A minimum may be too small beside the other defaults, but it is no unknown key.
         if let Err(error) = load(&format!("{} = {value}", key.path.replace("NAME", "create"))) {
-            let of_others = ["`protocol.frame_bytes_max`", "with `tls.", "with `server.data`"];
+            let of_others = [
+                "`protocol.frame_bytes_max`",
+                "with `tls.",
+                "with `server.data`",
+                "`workers.NAME.",
+            ];
             assert!(of_others.iter().any(|word| error.contains(word)), "{error}");
         }
     }
@@ -790,7 +841,61 @@ fn effective(text: &str, overrides: &Overrides) -> (ServerConfig, EffectiveConfi
     loaded.unwrap()
 }
 
-const SOME_KEYS: &str = "methods.create.roles = [\"admin\"]\nmethods.create.ack = \"applied\"\nmethods.say.roles = []\nserver.listen = \"127.0.0.1:1\"\nserver.data = \"/a\"\n\
+#[test]
+fn workers_that_could_not_run_are_refused() {
+    for (text, expected) in [
+        (
+            "[workers.a]\ncount = 2",
+            "1:10: `workers.NAME.command` is of `a`; allowed: either `file` or `command`",
+        ),
+        (
+            "[workers.a]\nfile = \"a.py\"\ncommand = [\"x\"]",
+            "1:10: `workers.NAME.command` is of `a`; allowed: either `file` or `command`",
+        ),
+        (
+            "[workers.a]\nfile = \"a.rb\"",
+            "2:8: `workers.NAME.file` is \"a.rb\"; allowed: a file of Python (`.py`)",
+        ),
+        (
+            "[workers.a]\ncommand = []",
+            "2:11: `workers.NAME.command` is []; allowed: a list of at most 64 words",
+        ),
+        (
+            "[workers.\"a b\"]\nfile = \"a.py\"",
+            "1:10: `workers.NAME.command` is of `a b`; allowed: names of at most 48 bytes",
+        ),
+        (
+            "[workers.a]\nfile = \"a.py\"\ncount = 65",
+            "3:9: `workers.NAME.count` is 65; allowed: 1 to 64",
+        ),
+        (
+            "[workers.a]\nfile = \"a.py\"\nurl = \"http://a:1\"",
+            "3:7: `workers.NAME.url` is \"http://a:1\"; allowed: tcp://host:port or tls://host:port",
+        ),
+        (
+            "[workers.a]\nfile = \"a.py\"\nenvironment = { \"a=b\" = \"secret\" }",
+            "3:15: `workers.NAME.environment` is a table with \"a=b\"; allowed: a table \
+             `{ NAME = \"value\" }` of at most 64",
+        ),
+        (
+            "[workers.a]\nfile = \"a.py\"\n[protocol]\nproxies = [\"127.0.0.0/8\"]",
+            "1:10: `workers.NAME.url` is not there for `a`; allowed: with `url`, since \
+             `protocol.proxies` has 127.0.0.1, where they would be",
+        ),
+        (
+            "[auth]\nkeys = [\"server-own:gTl3Dqh9F19Wo1Rmw0x-zMuNipG07jeiXfYPW4_Js5Q\"]",
+            "2:8: `auth.keys` is a list with `server-own`; allowed: another id, since the server's \
+             own key has this one",
+        ),
+    ] {
+        check_refused(text, expected);
+    }
+    let elsewhere = "[workers.a]\nfile = \"a.py\"\nurl = \"tcp://127.0.0.2:1\"\n\
+                     [protocol]\nproxies = [\"127.0.0.1\"]";
+    assert!(load(elsewhere).is_ok());
+}
+
+const SOME_KEYS: &str = "workers.a.file = \"a.py\"\nworkers.a.nice = 6\nmethods.create.roles = [\"admin\"]\nmethods.create.ack = \"applied\"\nmethods.say.roles = []\nserver.listen = \"127.0.0.1:1\"\nserver.data = \"/a\"\n\
                          [protocol.connserver]\nlegacy = true\n[limits]\nconnections_max = 7\n";
 
 #[test]

@@ -47,6 +47,26 @@ const GROUP_COLUMNS: &[Column] =
 const BAN_COLUMNS: &[Column] =
     &[("who", "who"), ("since", "since"), ("until", "until"), ("reason", "reason")];
 
+const WORKER_COLUMNS: &[Column] = &[
+    ("user", "user"),
+    ("plugin", "plugin"),
+    ("methods", "methods"),
+    ("credits", "credits"),
+    ("leased", "leased"),
+    ("oldest, ms", "oldest_ms"),
+    ("shard", "shard"),
+    ("session", "session"),
+];
+
+const PROCESS_COLUMNS: &[Column] = &[
+    ("workers", "workers"),
+    ("user", "user"),
+    ("pid", "pid"),
+    ("state", "state"),
+    ("restarts", "restarts"),
+    ("last exit", "last_exit"),
+];
+
 /// What stands where there is nothing.
 const NOTHING: &str = "-";
 
@@ -137,6 +157,24 @@ pub(super) fn sessions(answer: &Value) -> String {
 
 pub(super) fn rooms(answer: &Value) -> String {
     list(answer, "rooms", ROOM_COLUMNS)
+}
+
+pub(super) fn workers(answer: &Value) -> String {
+    let mut answer = answer.clone();
+    for row in answer["workers"].as_array_mut().into_iter().flatten() {
+        let methods = row["methods"].as_array().map(Vec::as_slice).unwrap_or_default();
+        row["methods"] = methods.iter().map(cell).collect::<Vec<_>>().join(", ").into();
+    }
+    let mut text = list(&answer, "workers", WORKER_COLUMNS);
+    if answer["processes"].as_array().is_some_and(|processes| !processes.is_empty()) {
+        text.push('\n');
+        text.push_str(&list(&answer, "processes", PROCESS_COLUMNS));
+    }
+    text
+}
+
+pub(super) fn workers_ordered(answer: &Value) -> String {
+    format!("the workers {} work anew\n", cell(&answer["workers"]))
 }
 
 pub(super) fn digest(answer: &Value) -> String {

@@ -293,6 +293,7 @@ impl Collector for StateCollector {
         encode_snapshots(&mut encoder, &self.0.snapshots)?;
         encode_log(&mut encoder, &self.0.log)?;
         encode_export(&mut encoder, &self.0)?;
+        encode_workers(&mut encoder, &self.0)?;
         encode_admin(&mut encoder, &self.0)
     }
 }
@@ -339,6 +340,25 @@ fn encode_export(
     let name = "export_lag_seconds";
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     metric.encode_gauge(&(export.lag_ns(state.monotonic_ns(), durable) as f64 / 1e9))
+}
+
+/// Of the workers that the server starts, by section.
+fn encode_workers(
+    encoder: &mut DescriptorEncoder<'_>,
+    state: &ServerState,
+) -> Result<(), fmt::Error> {
+    let mut restarts =
+        state.workers.get().into_iter().flat_map(|board| board.restarts()).peekable();
+    if restarts.peek().is_none() {
+        return Ok(());
+    }
+    let help = "Times that the server started a worker again";
+    let name = "worker_restarts";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (worker, count) in restarts {
+        encode_number(family.encode_family(&[("worker", worker)])?, MetricType::Counter, count)?;
+    }
+    Ok(())
 }
 
 /// The admin endpoint's numbers.

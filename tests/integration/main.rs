@@ -48,5 +48,6 @@ mod token_theft;
 mod websocket;
 #[path = "../vectors/wire.rs"]
 mod wire;
+mod workers;
 mod worlds;
 mod xml;

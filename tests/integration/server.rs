@@ -128,7 +128,12 @@ impl TestServer {
     /// The next line of the JSON log that has this message; those before it are JSON too.
     pub(crate) fn logged(&mut self, message: &str) -> Value {
         let log = self.log.as_ref().expect("standard error is piped");
+        #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
+        let end = std::time::Instant::now() + 4 * PATIENCE;
         loop {
+            #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
+            let now = std::time::Instant::now();
+            assert!(now < end, "{message:?} is not logged, but much else");
             let line = log.next().unwrap_or_else(|| panic!("the log ended without {message:?}"));
             let line = log_line(&line);
             if line["message"] == message {

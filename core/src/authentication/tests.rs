@@ -122,3 +122,52 @@ fn a_ticket_says_what_its_bearer_may_do() {
         check(&tickets, &[("ticket", &ticket(&claims))], Ok(("ann", expected, None)));
     }
 }
+
+fn with_own_workers(others: Authentication) -> (Authentication, TicketIssuer) {
+    let own = TicketIssuer::new("own", &[9; 32]).unwrap();
+    let verifier = TicketVerifier::new(vec![TicketKey::of(&own)], "workers", 0);
+    (Authentication::OwnWorkersOr(verifier, others.into()), own)
+}
+
+#[test]
+fn the_server_s_own_workers_come_by_its_own_tickets_alone() {
+    let worker = Roles::USER.with(Roles::WORKER);
+    let others = Claims { roles: Some(vec!["admin"]), audience: "workers", ..claims("worker.a.1") };
+    for other in [Authentication::Open, by_tickets()] {
+        let (authentication, own) = with_own_workers(other);
+        let good = own.issue(&others).unwrap();
+        // Whatever roles it says, it has these two.
+        check(&authentication, &[("ticket", &good)], Ok(("worker.a.1", worker, None)));
+        let both = [("user", "worker.a.1"), ("ticket", &*good)];
+        check(&authentication, &both, Ok(("worker.a.1", worker, None)));
+        let another = [("user", "worker.a.2"), ("ticket", &*good)];
+        check(&authentication, &another, Err(Reason::TicketInvalid));
+        // Not even the server's own key makes somebody else of a worker.
+        let ann = own.issue(&Claims { audience: "workers", ..claims("ann") }).unwrap();
+        check(&authentication, &[("ticket", &ann)], Err(Reason::TicketInvalid));
+        // A key of the same name that is not the server's.
+        let false_own = TicketIssuer::new("own", &[8; 32]).unwrap().issue(&others).unwrap();
+        check(&authentication, &[("ticket", &false_own)], Err(Reason::TicketInvalid));
+    }
+    let (open, _) = with_own_workers(Authentication::Open);
+    check(&open, &[("user", "ann")], Ok(("ann", Roles::USER, None)));
+    check(&open, &[("user", "worker.a.1")], Err(Reason::TicketMissing));
+    check(&open, &[("player", "worker.a@r")], Err(Reason::TicketMissing));
+    check(&open, &[("user", "worker")], Ok(("worker", Roles::USER, None)));
+    check(&open, &[("ticket", &ticket(&claims("ann")))], Err(Reason::TicketInvalid));
+    let (tickets, _) = with_own_workers(by_tickets());
+    check(&tickets, &[("user", "ann")], Err(Reason::TicketMissing));
+    check(&tickets, &[("ticket", &ticket(&claims("ann")))], Ok(("ann", Roles::USER, None)));
+}
+
+#[test]
+fn only_a_ticket_takes_a_signature_s_time() {
+    let login = |fields: &[(&str, Value<'_>)]| packed("login", fields);
+    let (bare, shown) =
+        (login(&[("user", Value::Text("ann"))]), login(&[("ticket", Value::Text("w1.own.x.y"))]));
+    let (open, _) = with_own_workers(Authentication::Open);
+    assert!(!open.checks_ticket(Message::from_checked(&bare)));
+    assert!(open.checks_ticket(Message::from_checked(&shown)));
+    let (tickets, _) = with_own_workers(by_tickets());
+    assert!(tickets.checks_ticket(Message::from_checked(&bare)));
+}

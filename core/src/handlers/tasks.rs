@@ -46,6 +46,9 @@ pub(crate) fn new_task(
     if message.fields().any(|(name, _)| TOLD.contains(&name)) {
         return Err(Reason::ReservedField);
     }
+    if message.get("plugin").is_some_and(|asks| asks.as_boolean().is_none()) {
+        return Err(Reason::FieldInvalid);
+    }
     let mut record = Vec::new();
     let mut fields = start_record(&mut record, KIND_TASK, request.user);
     fields.field(FIELD_METHOD, Value::Text(message.method()));

@@ -4,14 +4,15 @@ use alloc::vec::Vec;
 
 use super::Shard;
 use crate::control::{
-    Answer, Command, DIGEST_BYTES_MAX, DigestRow, PLACES_MAX, Page, ROWS_MAX, RoomRow, SessionRow,
+    Answer, Command, DIGEST_BYTES_MAX, DigestRow, Leases, PLACES_MAX, Page, ROWS_MAX, RoomRow,
+    SessionRow, WorkerRow,
 };
 use crate::ids::{Address, ObjectId, PARTITION_COUNT, PartitionId, SessionId, ShardId};
 use crate::mesh::MeshMessage;
 use crate::object::is_room_kind;
 use crate::partition::object_digest;
 use crate::reason::Reason;
-use crate::session::Phase;
+use crate::session::{Phase, Session};
 use crate::turn::ShardOutputs;
 
 impl Shard {
@@ -20,6 +21,12 @@ impl Shard {
             Command::ListSessions { from, count } => {
                 Answer::Sessions(self.list_sessions(*from, *count))
             }
+            Command::ListWorkers { from, count } => {
+                Answer::Workers(self.list_workers(*from, *count))
+            }
+            Command::CountLeases { sessions } => Answer::Leases(
+                sessions.iter().take(ROWS_MAX).map(|session| self.leases_of(*session)).collect(),
+            ),
             Command::ListRooms { from, count } => Answer::Rooms(self.list_rooms(*from, *count)),
             Command::DigestObjects { from, count } => {
                 Answer::Digests(self.digest_objects(*from, *count))
@@ -37,21 +44,51 @@ impl Shard {
     }
 
     fn list_sessions(&self, from: u32, count: usize) -> Page<SessionRow, u32> {
-        let most = count.min(ROWS_MAX);
-        let mut rows = Vec::new();
-        let mut places = self.sessions.places_from(from).take(PLACES_MAX);
-        let places_count = places.len();
-        while rows.len() < most {
-            let Some((id, session)) = places.next() else { break };
-            let Some(session) = session else { continue };
-            rows.push(SessionRow {
+        self.page_of_sessions((from, count), |id, session| {
+            Some(SessionRow {
                 session: id,
                 user: session.user.clone(),
                 connection: self.hearing.connection(id),
                 is_logging_in: matches!(session.phase, Phase::LoggingIn { .. }),
                 rooms: session.rooms.len(),
                 watches: session.watches.len(),
-            });
+            })
+        })
+    }
+
+    fn list_workers(&self, from: u32, count: usize) -> Page<WorkerRow, u32> {
+        self.page_of_sessions((from, count), |id, session| {
+            // One that has only just begun is not known here yet.
+            let worker = self.tasks.workers.get(id).filter(|_| session.is_worker)?;
+            Some(WorkerRow {
+                session: id,
+                user: session.user.clone(),
+                plugin: worker.plugin.clone(),
+                methods: worker.method_names.clone(),
+                credits: worker.credits,
+            })
+        })
+    }
+
+    fn leases_of(&self, session: SessionId) -> Leases {
+        let Some(worker) = self.tasks.workers.get(session) else { return Leases::default() };
+        let age_ns = worker.oldest_lease_ns().map_or(0, |since| self.now.monotonic_ns - since);
+        Leases { count: worker.leased_count(), oldest_ms: age_ns / 1_000_000 }
+    }
+
+    /// Rows of those sessions that have one, from that index on.
+    fn page_of_sessions<Row>(
+        &self,
+        (from, count): (u32, usize),
+        row_of: impl Fn(SessionId, &Session) -> Option<Row>,
+    ) -> Page<Row, u32> {
+        let most = count.min(ROWS_MAX);
+        let mut rows = Vec::new();
+        let mut places = self.sessions.places_from(from).take(PLACES_MAX);
+        let places_count = places.len();
+        while rows.len() < most {
+            let Some((id, session)) = places.next() else { break };
+            rows.extend(session.and_then(|session| row_of(id, session)));
         }
         let looked_at = places_count - places.len();
         let next = from.saturating_add(u32::try_from(looked_at).expect("a few thousand"));

@@ -283,7 +283,7 @@ impl Shard {
         message: Message<'_>,
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
-        if self.settings.authentication.checks_tickets() {
+        if self.settings.authentication.checks_ticket(message) {
             if self.tickets_left == 0 {
                 return self.let_wait(connection, message);
             }

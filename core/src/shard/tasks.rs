@@ -442,7 +442,7 @@ impl Shard {
         self.counters.events_late += u64::from(is_late);
         self.counters.tasks_leased += 1;
         let bytes = self.send_task(id, token, session, outputs);
-        self.tasks.workers.leased(session, id, bytes);
+        self.tasks.workers.leased(session, id, (bytes, now_ns));
         self.change_task(id, delta, outputs);
     }
 
@@ -491,7 +491,7 @@ impl Shard {
         message.field("attempt", Value::Integer(record.number(FIELD_ATTEMPT) as i64 + 1));
         message.field("limit_ms", Value::Integer(record.number(FIELD_LIMIT) as i64));
         for (name, value) in record.request().fields() {
-            if !matches!(name, "id" | "ack") {
+            if !matches!(name, "id" | "ack" | "plugin") {
                 message.field(name, value);
             }
         }

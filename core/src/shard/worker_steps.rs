@@ -181,6 +181,14 @@ impl Shard {
         Ok(())
     }
 
+    fn answer_of_task(&self, id: ObjectId, done: Message<'_>) -> Result<Vec<u8>, Reason> {
+        let record = self.task(id).1;
+        let is_asked = record.request().get("plugin") == Some(Value::Boolean(true));
+        let worker = self.tasks.workers.holder(id).and_then(|who| self.tasks.workers.get(who));
+        let plugin = worker.and_then(|worker| worker.plugin.as_deref()).filter(|_| is_asked);
+        answer_of(done, record.method(), plugin)
+    }
+
     /// Effects and end of a task are one delta batch.
     fn finish_task(
         &mut self,
@@ -199,7 +207,7 @@ impl Shard {
         if waits {
             self.check_log_wait()?;
         }
-        let own = answer_of(message, self.task(id).1.method())?;
+        let own = self.answer_of_task(id, message)?;
         if own.len() > self.settings.limits.object_bytes_max {
             return Err(Reason::ObjectTooLarge);
         }
@@ -249,8 +257,8 @@ impl Shard {
     }
 }
 
-/// The fields of an answer that a worker gives, packed.
-fn answer_of(done: Message<'_>, method: &str) -> Result<Vec<u8>, Reason> {
+/// The fields of an answer that a worker gives, packed, and what it is if that is asked for.
+fn answer_of(done: Message<'_>, method: &str, plugin: Option<&str>) -> Result<Vec<u8>, Reason> {
     let mut own = Vec::with_capacity(done.as_bytes().len() + method.len());
     let mut builder = MessageBuilder::new(&mut own, method);
     for (name, value) in done.fields() {
@@ -259,6 +267,9 @@ fn answer_of(done: Message<'_>, method: &str) -> Result<Vec<u8>, Reason> {
             "status" | "error" | "limit" | "plugin" => return Err(Reason::ReservedField),
             _ => builder.field(name, value),
         }
+    }
+    if let Some(plugin) = plugin {
+        builder.field("plugin", Value::Text(plugin));
     }
     Ok(own)
 }

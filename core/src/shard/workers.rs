@@ -7,6 +7,7 @@ use crate::authorize::Roles;
 use crate::ids::{ObjectId, SessionId, ShardId};
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, Value};
+use crate::plugin_name::check_plugin_name;
 use crate::reason::Reason;
 use crate::tasks::methods::TaskMethod;
 use crate::tasks::workers::CREDITS_MAX;
@@ -24,6 +25,7 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
         credits_of(message)?;
+        plugin_of(message)?;
         let mut count = 0;
         for name in method_names(message)? {
             self.tasks.methods.check(name).map_err(|_| Reason::FieldInvalid)?;
@@ -58,9 +60,10 @@ impl Shard {
         let Tasks { index, methods, workers, .. } = &mut self.tasks;
         // Others may have come to be known meanwhile, and there may be too many now.
         let names = method_names(work).expect("it was checked");
-        let numbers = names.filter(|name| methods.register(name, work));
-        let numbers = numbers.map(|name| index.number_of(name));
-        workers.set(session, numbers, credits);
+        let names = names.filter(|name| methods.register(name, work));
+        let numbered = names.map(|name| (index.number_of(name), name));
+        let plugin = plugin_of(work).expect("it was checked");
+        workers.set(session, numbered, (credits, plugin));
         self.tasks.may_lease = true;
     }
 
@@ -99,6 +102,12 @@ fn credits_of(work: Message<'_>) -> Result<Option<usize>, Reason> {
     let Some(credits) = work.get("credits") else { return Ok(None) };
     let credits = credits.as_integer().and_then(|count| usize::try_from(count).ok());
     credits.filter(|count| *count <= CREDITS_MAX).ok_or(Reason::FieldInvalid).map(Some)
+}
+
+/// What the worker is.
+fn plugin_of(work: Message<'_>) -> Result<Option<&str>, Reason> {
+    let plugin = work.get("plugin").map(|plugin| plugin.as_text().ok_or(Reason::FieldInvalid));
+    plugin.transpose()?.map(check_plugin_name).transpose()
 }
 
 /// The methods that a worker does: a list, or one name.

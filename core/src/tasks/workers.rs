@@ -1,6 +1,7 @@
 //! Workers: sessions that take tasks of some methods. A worker says how many it takes at a time from each
 //! shard, and gets the next one when it has let go of one: nobody asks for work again and again.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -14,10 +15,20 @@ pub(crate) const CREDITS_MAX: usize = 1024;
 pub(crate) struct Worker {
     /// Numbers of methods on this shard.
     pub(crate) methods: Vec<u32>,
-    credits: usize,
-    /// Each with its bytes.
-    leased: BTreeMap<ObjectId, usize>,
+    /// Their names.
+    pub(crate) method_names: Vec<Box<str>>,
+    /// What it is, as it says itself.
+    pub(crate) plugin: Option<Box<str>>,
+    pub(crate) credits: usize,
+    leased: BTreeMap<ObjectId, Lease>,
     leased_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    /// Of what the worker was told.
+    bytes: usize,
+    since_ns: u64,
 }
 
 impl Worker {
@@ -25,6 +36,16 @@ impl Worker {
     fn has_room(&self, bytes_max: usize) -> bool {
         let fits = self.leased.is_empty() || self.leased_bytes < bytes_max;
         fits && self.leased.len() < self.credits
+    }
+
+    /// How many tasks it has.
+    pub(crate) fn leased_count(&self) -> usize {
+        self.leased.len()
+    }
+
+    /// Since when it has the one that it has had for longest.
+    pub(crate) fn oldest_lease_ns(&self) -> Option<u64> {
+        self.leased.values().map(|lease| lease.since_ns).min()
     }
 }
 
@@ -54,22 +75,37 @@ impl Workers {
     }
 
     /// From here on the session takes tasks of these methods too, and so many at a time.
-    pub(crate) fn set(
+    pub(crate) fn set<'a>(
         &mut self,
         session: SessionId,
-        methods: impl Iterator<Item = u32>,
-        credits: Option<usize>,
+        methods: impl Iterator<Item = (u32, &'a str)>,
+        (credits, plugin): (Option<usize>, Option<&str>),
     ) {
         let worker = self.workers.entry(session).or_insert_with(|| {
             self.order.push(session);
-            Worker { methods: Vec::new(), credits: 1, leased: BTreeMap::new(), leased_bytes: 0 }
+            Worker {
+                methods: Vec::new(),
+                method_names: Vec::new(),
+                plugin: None,
+                credits: 1,
+                leased: BTreeMap::new(),
+                leased_bytes: 0,
+            }
         });
         worker.credits = credits.unwrap_or(worker.credits);
-        for method in methods {
+        if let Some(plugin) = plugin {
+            worker.plugin = Some(plugin.into());
+        }
+        for (method, name) in methods {
             if !worker.methods.contains(&method) {
                 worker.methods.push(method);
+                worker.method_names.push(name.into());
             }
         }
+    }
+
+    pub(crate) fn get(&self, session: SessionId) -> Option<&Worker> {
+        self.workers.get(&session)
     }
 
     /// The session takes none any more; these it has until they are returned.
@@ -105,10 +141,15 @@ impl Workers {
         None
     }
 
-    /// The session has the task, of which it was told in so many bytes.
-    pub(crate) fn leased(&mut self, session: SessionId, task: ObjectId, bytes: usize) {
+    /// The session has the task from now on, and was told of it in so many bytes.
+    pub(crate) fn leased(
+        &mut self,
+        session: SessionId,
+        task: ObjectId,
+        (bytes, since_ns): (usize, u64),
+    ) {
         let worker = self.workers.get_mut(&session).expect("it was found");
-        worker.leased.insert(task, bytes);
+        worker.leased.insert(task, Lease { bytes, since_ns });
         worker.leased_bytes += bytes;
         self.holders.insert(task, session);
     }
@@ -117,8 +158,8 @@ impl Workers {
     pub(crate) fn returned(&mut self, task: ObjectId) {
         let Some(session) = self.holders.remove(&task) else { return };
         let Some(worker) = self.workers.get_mut(&session) else { return };
-        if let Some(bytes) = worker.leased.remove(&task) {
-            worker.leased_bytes -= bytes;
+        if let Some(lease) = worker.leased.remove(&task) {
+            worker.leased_bytes -= lease.bytes;
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The process's limit on descriptors: read, and raised as far as the hard limit lets it.
+//! The process's descriptors: the limit on them, read and raised as far as the hard limit lets it, and which
+//! another program does not get.
 
 /// The soft limit on descriptors, which also bounds a ring's file table.
 #[must_use]
@@ -20,4 +21,15 @@ pub fn descriptors_raise(needed: u32) {
         // size is asked for.
         unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     }
+}
+
+/// Descriptors from this one on are closed when the process becomes another program.
+///
+/// # Errors
+/// That of `close_range`.
+pub fn descriptors_close_at_exec(first: u32) -> std::io::Result<()> {
+    // SAFETY: the call takes no pointers, and closes nothing now.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -1,0 +1,368 @@
+//! The processes of one section: as many as it says, each started again when it ends, and replaced together
+//! when an operator says so.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::board::{Board, OrderEnd, ProcessRow, WorkerOrder};
+use super::launch::Launch;
+use super::output;
+use super::process::{Part, Process, Stage};
+use crate::admin::Desk;
+
+const MS_NS: u64 = 1_000_000;
+/// How long a seat stays empty after an end; twice as long after each other.
+const BACKOFF_MS: u64 = 100;
+/// A process that has lived so long has its ends before forgotten.
+const FORGET_NS: u64 = 30_000 * MS_NS;
+/// How often it is looked whether a process that starts has said `work`.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the lines of a process are waited for that has ended: another may hold its pipes.
+const OUTPUT_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// A place for one process.
+#[derive(Debug, Default)]
+struct Seat {
+    /// It stays empty until then.
+    due_ns: u64,
+    /// How long it stays empty after the next end.
+    delay_ms: u64,
+    starts: u64,
+    last_exit: Option<String>,
+}
+
+/// An order that is being carried out.
+struct Task {
+    number: u64,
+    order: WorkerOrder,
+    begun_ns: u64,
+    outcome: OrderEnd,
+}
+
+pub(super) struct Crew {
+    launch: Launch,
+    desk: Arc<Desk>,
+    board: Arc<Board>,
+    orders: mpsc::Receiver<(u64, WorkerOrder)>,
+    seats: Vec<Seat>,
+    /// By number: the lowest that is free.
+    processes: BTreeMap<u32, Process>,
+    ends: JoinSet<(u32, io::Result<ExitStatus>)>,
+    task: Option<Task>,
+    is_ending: bool,
+}
+
+impl Crew {
+    pub(super) fn new(launch: Launch, desk: Arc<Desk>, board: Arc<Board>) -> Self {
+        Self {
+            orders: board.take_orders(&launch.section.name),
+            seats: (0..launch.section.count).map(|_| Seat::default()).collect(),
+            launch,
+            desk,
+            board,
+            processes: BTreeMap::new(),
+            ends: JoinSet::new(),
+            task: None,
+            is_ending: false,
+        }
+    }
+
+    /// Keeps the seats taken until the server ends, and then until all processes have ended.
+    pub(super) async fn run(mut self, mut ending: watch::Receiver<bool>) {
+        while !self.is_ending || !self.processes.is_empty() {
+            self.do_what_is_due();
+            self.settle_task();
+            self.board.set_rows(&self.launch.section.name, self.rows());
+            let takes_orders = self.task.is_none() && !self.is_ending;
+            let wait = self.wait();
+            tokio::select! {
+                Some(Ok((number, status))) = self.ends.join_next() => self.ended(number, status),
+                Some((number, order)) = self.orders.recv(), if takes_orders => {
+                    self.begin(number, order);
+                }
+                _ = ending.changed(), if !self.is_ending => self.begin_end(),
+                () = tokio::time::sleep(wait) => self.look().await,
+            }
+        }
+        self.board.set_rows(&self.launch.section.name, Vec::new());
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.desk.clock.monotonic_ns()
+    }
+
+    fn stop_until_ns(&self) -> u64 {
+        self.now_ns() + self.launch.section.stop_ms * MS_NS
+    }
+
+    /// Starts what is missing, and kills what has had its time.
+    fn do_what_is_due(&mut self) {
+        let now_ns = self.now_ns();
+        for (number, process) in &mut self.processes {
+            if process.stage.until_ns().is_some_and(|until_ns| until_ns <= now_ns) {
+                let what = match process.stage {
+                    Stage::Starting { .. } => "a worker did not say `work` in time, and is killed",
+                    _ => "a worker did not end in time, and is killed",
+                };
+                tracing::warn!(worker = self.launch.user(*number), pid = process.pid, "{what}");
+                process.kill();
+            }
+        }
+        for seat in 0..self.seats.len() {
+            if !self.is_ending && self.is_empty(seat) && self.seats[seat].due_ns <= now_ns {
+                self.start_seat(seat);
+            }
+        }
+    }
+
+    fn is_empty(&self, seat: usize) -> bool {
+        !self.processes.values().any(|process| process.part == Part::Seated(seat))
+    }
+
+    fn start_seat(&mut self, seat: usize) {
+        if self.seats[seat].starts > 0 {
+            self.board.count_restart(&self.launch.section.name);
+        }
+        self.seats[seat].starts += 1;
+        if let Err(error) = self.start(Part::Seated(seat)) {
+            let worker = &self.launch.section.name;
+            tracing::error!(worker, %error, "a worker cannot be started");
+            self.seats[seat].last_exit = Some(error.to_string());
+            self.back_off(seat, 0);
+        }
+    }
+
+    fn start(&mut self, part: Part) -> io::Result<()> {
+        let number = (1..).find(|number| !self.processes.contains_key(number));
+        let number = number.expect("there are few processes");
+        let mut child = self.launch.start(number)?;
+        let started_ns = self.now_ns();
+        let until_ns = started_ns + self.launch.section.start_ms * MS_NS;
+        let outputs = self.tell_outputs(&mut child, number);
+        let (process, ended) =
+            Process::of(child, (Stage::Starting { until_ns }, part, started_ns))?;
+        tracing::info!(worker = self.launch.user(number), pid = process.pid, "started a worker");
+        self.processes.insert(number, process);
+        self.ends.spawn(async move {
+            let status = ended.await;
+            // What it wrote is told before its end.
+            let _ = tokio::time::timeout(OUTPUT_WAIT, outputs.join_all()).await;
+            (number, status)
+        });
+        Ok(())
+    }
+
+    fn tell_outputs(&self, child: &mut Child, number: u32) -> JoinSet<()> {
+        let stdout = child.stdout.take().map(|pipe| (OwnedFd::from(pipe), "stdout"));
+        let stderr = child.stderr.take().map(|pipe| (OwnedFd::from(pipe), "stderr"));
+        let mut outputs = JoinSet::new();
+        for (pipe, stream) in stdout.into_iter().chain(stderr) {
+            outputs.spawn(output::tell(pipe, self.launch.user(number), stream, self.desk.clock));
+        }
+        outputs
+    }
+
+    /// A process is no more.
+    fn ended(&mut self, number: u32, status: io::Result<ExitStatus>) {
+        let Some(process) = self.processes.remove(&number) else { return };
+        let exit = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let (worker, pid) = (self.launch.user(number), process.pid);
+        if process.was_asked {
+            tracing::info!(worker, pid, exit, "a worker has ended");
+        } else {
+            tracing::warn!(worker, pid, exit, "a worker has ended by itself");
+        }
+        match process.part {
+            Part::Seated(seat) => {
+                self.seats[seat].last_exit = Some(exit.clone());
+                if process.was_asked {
+                    self.seats[seat].due_ns = 0;
+                } else {
+                    self.back_off(seat, self.now_ns() - process.started_ns);
+                    self.fail_restart(&format!("{worker} has ended: {exit}"));
+                }
+            }
+            Part::Candidate(_) => {
+                self.give_up_candidates(&format!("{worker} has ended before all worked: {exit}"));
+            }
+            Part::Leaving => {}
+        }
+    }
+
+    /// The seat stays empty for a while, after a process that has lived so long.
+    fn back_off(&mut self, seat: usize, life_ns: u64) {
+        let now_ns = self.now_ns();
+        let seat = &mut self.seats[seat];
+        if life_ns >= FORGET_NS {
+            seat.delay_ms = 0;
+        }
+        let most_ms = self.launch.section.restart_ms_max;
+        let delay_ms = seat.delay_ms.clamp(BACKOFF_MS, most_ms);
+        seat.due_ns = now_ns + delay_ms * MS_NS;
+        seat.delay_ms = (delay_ms * 2).min(most_ms);
+    }
+
+    fn begin(&mut self, number: u64, order: WorkerOrder) {
+        let begun_ns = self.now_ns();
+        let name = &self.launch.section.name;
+        tracing::info!(workers = name, order = order.word(), "an order for workers");
+        self.task = Some(Task { number, order, begun_ns, outcome: Ok(()) });
+        match order {
+            WorkerOrder::Restart => {
+                let until_ns = self.stop_until_ns();
+                self.processes.values_mut().for_each(|process| process.ask_to_end(until_ns));
+                for seat in &mut self.seats {
+                    (seat.due_ns, seat.delay_ms) = (0, 0);
+                }
+            }
+            WorkerOrder::Reload => {
+                for seat in 0..self.seats.len() {
+                    if let Err(error) = self.start(Part::Candidate(seat)) {
+                        self.give_up_candidates(&format!("a worker cannot be started: {error}"));
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Those that were started to take the seats do not get them.
+    fn give_up_candidates(&mut self, why: &str) {
+        let until_ns = self.stop_until_ns();
+        for process in self.processes.values_mut() {
+            if matches!(process.part, Part::Candidate(_)) {
+                process.part = Part::Leaving;
+                process.ask_to_end(until_ns);
+            }
+        }
+        if let Some(task) = &mut self.task
+            && task.outcome.is_ok()
+        {
+            tracing::error!(workers = self.launch.section.name, why, "the workers before stay");
+            task.outcome = Err(why.to_owned());
+        }
+    }
+
+    fn fail_restart(&mut self, why: &str) {
+        if let Some(task) = self.task.as_mut().filter(|task| task.order == WorkerOrder::Restart) {
+            task.outcome = Err(why.to_owned());
+        }
+    }
+
+    /// All candidates work: they get the seats.
+    fn give_seats(&mut self) {
+        let until_ns = self.stop_until_ns();
+        for process in self.processes.values_mut() {
+            match process.part {
+                Part::Seated(_) => {
+                    process.part = Part::Leaving;
+                    process.ask_to_end(until_ns);
+                }
+                Part::Candidate(seat) => {
+                    process.part = Part::Seated(seat);
+                    self.seats[seat] = Seat { starts: self.seats[seat].starts, ..Seat::default() };
+                }
+                Part::Leaving => {}
+            }
+        }
+    }
+
+    /// Looks how far the order is.
+    fn settle_task(&mut self) {
+        let Some(task) = &self.task else { return };
+        let all = || self.processes.values();
+        let is_candidate = |process: &&Process| matches!(process.part, Part::Candidate(_));
+        let has_ended = match task.order {
+            WorkerOrder::Restart => {
+                let is_new = |process: &Process| {
+                    process.stage == Stage::Working && process.started_ns >= task.begun_ns
+                };
+                task.outcome.is_err() || all().count() == self.seats.len() && all().all(is_new)
+            }
+            WorkerOrder::Reload if all().any(|process| is_candidate(&process)) => {
+                if all().filter(is_candidate).all(|process| process.stage == Stage::Working) {
+                    self.give_seats();
+                }
+                false
+            }
+            WorkerOrder::Reload => !all().any(|process| process.part == Part::Leaving),
+        };
+        if has_ended && let Some(Task { number, outcome, .. }) = self.task.take() {
+            self.board.tell_end(&self.launch.section.name, number, outcome);
+        }
+    }
+
+    /// The server ends.
+    fn begin_end(&mut self) {
+        self.is_ending = true;
+        let until_ns = self.stop_until_ns();
+        self.processes.values_mut().for_each(|process| process.ask_to_end(until_ns));
+        if let Some(Task { number, .. }) = self.task.take() {
+            let why = "the server ends".to_owned();
+            self.board.tell_end(&self.launch.section.name, number, Err(why));
+        }
+    }
+
+    /// Until something is due.
+    fn wait(&self) -> Duration {
+        let empty = (0..self.seats.len()).filter(|seat| !self.is_ending && self.is_empty(*seat));
+        let dues = empty.map(|seat| self.seats[seat].due_ns);
+        let until = self.processes.values().filter_map(|process| process.stage.until_ns());
+        let due = dues.chain(until).min();
+        let wait = due.map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(self.now_ns())));
+        let is_starting = |process: &Process| matches!(process.stage, Stage::Starting { .. });
+        if self.processes.values().any(is_starting) { wait.min(LOOK) } else { wait }
+    }
+
+    /// Looks which of those that start have said `work`.
+    async fn look(&mut self) {
+        for (number, process) in &mut self.processes {
+            if !matches!(process.stage, Stage::Starting { .. }) {
+                continue;
+            }
+            let user = self.launch.user(*number);
+            // A shard that does not answer now is asked again.
+            if self.desk.find_worker(&user).await.is_ok_and(|found| found.is_some()) {
+                tracing::info!(worker = user, pid = process.pid, "a worker works");
+                process.stage = Stage::Working;
+            }
+        }
+    }
+
+    fn rows(&self) -> Vec<ProcessRow> {
+        let name = &self.launch.section.name;
+        let of_process = |(number, process): (&u32, &Process)| {
+            let seat = match process.part {
+                Part::Seated(seat) => Some(&self.seats[seat]),
+                Part::Candidate(_) | Part::Leaving => None,
+            };
+            ProcessRow {
+                workers: name.clone(),
+                user: Some(self.launch.user(*number)),
+                pid: Some(process.pid),
+                state: process.stage.word(),
+                restarts: seat.map_or(0, |seat| seat.starts.saturating_sub(1)),
+                last_exit: seat.and_then(|seat| seat.last_exit.clone()),
+            }
+        };
+        let empty = (0..self.seats.len()).filter(|seat| self.is_empty(*seat));
+        let of_empty = |seat: usize| ProcessRow {
+            workers: name.clone(),
+            user: None,
+            pid: None,
+            state: "backing-off",
+            restarts: self.seats[seat].starts.saturating_sub(1),
+            last_exit: self.seats[seat].last_exit.clone(),
+        };
+        self.processes.iter().map(of_process).chain(empty.map(of_empty)).collect()
+    }
+}

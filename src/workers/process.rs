@@ -1,0 +1,117 @@
+//! One process of a section: where it is in its life, and how it ends.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has not said `work` yet, and has until then to do so.
+    Starting { until_ns: u64 },
+    /// It has said `work`.
+    Working,
+    /// It was asked to end, and has until then to do so.
+    Draining { until_ns: u64 },
+    /// It was killed.
+    Killed,
+}
+
+impl Stage {
+    /// When something is due of it.
+    pub(super) fn until_ns(self) -> Option<u64> {
+        match self {
+            Self::Starting { until_ns } | Self::Draining { until_ns } => Some(until_ns),
+            Self::Working | Self::Killed => None,
+        }
+    }
+
+    /// The word that is told.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Starting { .. } => "starting",
+            Self::Working => "working",
+            Self::Draining { .. } | Self::Killed => "draining",
+        }
+    }
+}
+
+/// Whose place a process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It has this seat.
+    Seated(usize),
+    /// It gets this seat when all that were started with it work.
+    Candidate(usize),
+    /// Another has its seat.
+    Leaving,
+}
+
+/// A process that runs.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    pub(super) stage: Stage,
+    pub(super) part: Part,
+    pub(super) started_ns: u64,
+    /// It was asked to end.
+    pub(super) was_asked: bool,
+    /// By which it is meant also when its number is another's.
+    handle: Arc<OwnedFd>,
+}
+
+impl Process {
+    /// Of a child that was just started, and what waits for its end.
+    pub(super) fn of(
+        child: Child,
+        (stage, part, started_ns): (Stage, Part, u64),
+    ) -> io::Result<(Self, impl Future<Output = io::Result<ExitStatus>> + Send + use<>)> {
+        let pid = child.id();
+        let handle = Arc::new(pidfd_open(id_of(pid), PidfdFlags::NONBLOCK)?);
+        let ended = ended(child, watch(&handle)?);
+        Ok((Self { pid, stage, part, started_ns, was_asked: false, handle }, ended))
+    }
+
+    /// Asks it to end until then.
+    pub(super) fn ask_to_end(&mut self, until_ns: u64) {
+        if !core::mem::replace(&mut self.was_asked, true) && self.stage != Stage::Killed {
+            self.stage = Stage::Draining { until_ns };
+            self.send(Signal::TERM);
+        }
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.stage = Stage::Killed;
+        self.send(Signal::KILL);
+    }
+
+    fn send(&self, signal: Signal) {
+        // It may have ended just now, and that is heard of.
+        let _ = pidfd_send_signal(&self.handle, signal);
+    }
+}
+
+fn id_of(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed()).expect("a process has a number above 0")
+}
+
+#[expect(
+    deprecated,
+    reason = "who has the descriptor keeps it, which that function does not ask for"
+)]
+fn watch(handle: &Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    AsyncFd::with_interest(Arc::clone(handle), Interest::READABLE)
+}
+
+/// Waits for the end of a process. What it has started and not ended goes with it: its group is the process's
+/// until nobody has its number any more.
+async fn ended(mut child: Child, handle: AsyncFd<Arc<OwnedFd>>) -> io::Result<ExitStatus> {
+    let _readable = handle.readable().await?;
+    let _ = kill_process_group(id_of(child.id()), Signal::KILL);
+    child.wait()
+}
