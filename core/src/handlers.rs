@@ -395,7 +395,9 @@ pub(crate) fn handle(
 
 pub(crate) use rooms::session_left;
 pub(crate) use schedule::build_start_event;
-pub(crate) use tasks::{check_effect, count_effects, new_task, run_effects, target_of_task};
+pub(crate) use tasks::{
+    check_effect, check_room_for_answer, count_effects, new_task, run_effects, target_of_task,
+};
 pub(crate) use watches::{build_deleted, hear_notice};
 
 /// `count` of a paged request: the default when it is missing, the most when it asks for more.

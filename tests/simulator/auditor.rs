@@ -4,7 +4,7 @@
 //!
 //! Files: `auditor/replies.rs` what a granted request promises, `auditor/refusals.rs` which
 //! refusals are just, `auditor/talk.rs` what is heard, `auditor/objects.rs` what is heard of objects, `auditor/durable.rs` what is promised of them,
-//! `auditor/worlds.rs` what is seen of worlds, `auditor/resume.rs` how conversations that are cut go on, `auditor/rest.rs` what holds when all is
+//! `auditor/worlds.rs` what is seen of worlds, `auditor/tasks.rs` what is promised of tasks, `auditor/resume.rs` how conversations that are cut go on, `auditor/rest.rs` what holds when all is
 //! quiet.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,8 @@ use warren_core::turn::ConnectionTraits;
 use crate::log::Synced;
 use crate::oracle::Oracle;
 use crate::workload::Draft;
+pub(crate) use tasks::Lease;
+
 use resume::Bond;
 
 mod durable;
@@ -26,6 +28,7 @@ mod replies;
 mod rest;
 mod resume;
 mod talk;
+mod tasks;
 mod worlds;
 
 /// What a client knows of a room in which it is.
@@ -70,6 +73,8 @@ pub(crate) struct View {
     /// By room and object, the last version of which the room heard.
     noticed: BTreeMap<(String, u64), u64>,
     pending: BTreeMap<i64, Pending>,
+    /// Tasks of which it was told of late.
+    pub(crate) leases: Vec<Lease>,
     /// The room that its login asked for and of which it has not heard.
     first_room: Option<String>,
     has_quit: bool,
@@ -125,6 +130,7 @@ pub(crate) struct Auditor {
     /// Conversations that were resumed in this turn.
     pub(crate) resumed_now: Vec<usize>,
     pub(crate) now_ns: u64,
+    tasks: tasks::Heard,
     /// What the logs have synced.
     pub(crate) synced: Synced,
     /// Versions of objects, of which some room heard before they were synced.
@@ -154,6 +160,7 @@ impl Auditor {
         durable_methods: Vec<&'static str>,
     ) -> Self {
         Self {
+            tasks: tasks::Heard::default(),
             synced: Synced::new(),
             early_notices: BTreeSet::new(),
             durable_methods,
@@ -190,6 +197,7 @@ impl Auditor {
             watches: BTreeMap::new(),
             noticed: BTreeMap::new(),
             pending: BTreeMap::new(),
+            leases: vec![],
             first_room: None,
             has_quit: false,
             was_refused_unknown: false,
@@ -349,6 +357,7 @@ impl Auditor {
         view.is_over = true;
         view.bond.is_attached = false;
         view.pending.clear();
+        view.leases.clear();
         view.watches.clear();
         let stays = std::mem::take(&mut view.stays);
         self.cut_stays.extend(stays.into_values());

@@ -29,6 +29,7 @@ use crate::plan::Plan;
 use crate::planted::PlantedBug;
 use crate::prng::Prng;
 use crate::store::ModelStore;
+use crate::tasks::{TaskPlan, Toil};
 use crate::trace::Trace;
 use crate::workload::Workload;
 
@@ -38,6 +39,8 @@ mod acts;
 const LONGEST_TICK_NS: u64 = 8 * 1_000_000_000 / 60;
 /// Rounds in which every shard turns once until all must be quiet. More is a deadlock.
 const DRAIN_ROUNDS_MAX: usize = 4000;
+/// How long a task with a key is remembered, and some more.
+const TASK_REMEMBERED_NS: u64 = 700_000_000_000;
 
 /// What a simulation amounted to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +73,9 @@ pub(crate) struct Cluster {
     current: Vec<Option<usize>>,
     auditor: Auditor,
     workload: Workload,
+    toil: Toil,
+    /// How often tasks were waited for since all were to be done.
+    late_steps: u64,
     trace: Trace,
     planted: Option<PlantedBug>,
     /// A shard that gets no turn, and for how many more steps.
@@ -98,11 +104,14 @@ impl Cluster {
         let mut plan = Plan::draw(&mut prng);
         let mut log_prng = Prng::new(!seed);
         let log_plan = LogPlan::draw(&mut log_prng, &mut plan);
+        let mut task_prng = Prng::new(seed.rotate_left(32) ^ !seed);
+        let task_plan = TaskPlan::draw(&mut task_prng, &mut plan);
         let trace = Trace::new(is_printed);
         trace.line(format_args!("{plan:#?}"));
         trace.line(format_args!("{log_plan:?}"));
+        trace.line(format_args!("{task_plan:?}"));
         let seed = HashSeed(prng.next(), prng.next());
-        let new_shard = |shard: u16| new_shard((&plan, log_plan), seed, shard);
+        let new_shard = |shard: u16| new_shard((&plan, log_plan, task_plan), seed, shard);
         let (links, ports) = Links::new(plan.shard_count, plan.slots, planted, prng.fork());
         let shards = (0..plan.shard_count)
             .zip(ports)
@@ -130,6 +139,8 @@ impl Cluster {
                 log_plan.durable_methods(),
             ),
             workload: Workload::new(&plan, prng.fork()),
+            toil: Toil::new(task_plan, task_prng),
+            late_steps: 0,
             trace,
             planted,
             starved: None,
@@ -173,6 +184,8 @@ impl Cluster {
         let wait_ns = wait_ns.max(WORLD_GRACE_NS);
         // And what was changed then is logged before the next turn.
         self.clients.is_draining = true;
+        // Tasks that are done are remembered for some minutes.
+        let wait_ns = if self.toil.plan.has_tasks { TASK_REMEMBERED_NS } else { wait_ns };
         for wait_ns in [wait_ns, wait_ns, 0] {
             self.clock.advance_ns(wait_ns);
             for shard in 0..self.shards.len() {
@@ -185,7 +198,8 @@ impl Cluster {
         }
         let now = self.clock.now();
         for (index, (shard, store)) in self.shards.iter_mut().zip(&mut self.stores).enumerate() {
-            let fresh = new_shard((&self.plan, self.log_plan), self.hash_seed, index as u16);
+            let plans = (&self.plan, self.log_plan, self.toil.plan);
+            let fresh = new_shard(plans, self.hash_seed, index as u16);
             store.check_complete(shard, fresh, now);
         }
         self.trace.line(format_args!("all is well after {} turns", self.turns));
@@ -395,6 +409,7 @@ impl Cluster {
         self.trace.line(format_args!("draining"));
         self.starved = None;
         self.clients.is_draining = true;
+        self.late_steps = 0;
         self.clients.end_silence();
         for _ in 0..DRAIN_ROUNDS_MAX {
             self.clock.advance_ns(self.prng.below(self.plan.step_ns_max));
@@ -406,7 +421,8 @@ impl Cluster {
             if !self.is_quiet() {
                 continue;
             }
-            if !self.settle() && !self.await_crowds() && !self.await_frames() {
+            let is_waiting = self.settle() || self.finish_tasks();
+            if !is_waiting && !self.await_crowds() && !self.await_frames() {
                 self.clients.is_draining = false;
                 return;
             }
@@ -455,7 +471,8 @@ impl Cluster {
         invariants::check_addresses(&self.shards, &self.clients.addresses());
         // A crash at this moment.
         for (index, (store, log)) in self.stores.iter().zip(&self.logs).enumerate() {
-            let fresh = new_shard((&self.plan, self.log_plan), self.hash_seed, index as u16);
+            let plans = (&self.plan, self.log_plan, self.toil.plan);
+            let fresh = new_shard(plans, self.hash_seed, index as u16);
             let restored = store.check_restores(fresh, log.durable(), self.clock.now());
             if self.log_plan.has_log {
                 let live = self.shards[index].shard().objects_digest();
@@ -468,20 +485,20 @@ impl Cluster {
     }
 }
 
-fn new_shard((plan, log): (&Plan, LogPlan), seed: HashSeed, shard: u16) -> Shard {
+fn new_shard((plan, log, tasks): (&Plan, LogPlan, TaskPlan), seed: HashSeed, shard: u16) -> Shard {
     Shard::new(ShardSettings {
         shard: ShardId(shard),
         routing: RoutingTable::even(plan.shard_count, Epoch(1)),
         limits: plan.limits.clone(),
         seed,
         authentication: warren_core::authentication::Authentication::Open,
-        policy: warren_core::authorize::Policy::default(),
+        policy: tasks.policy(),
         token_seed: TokenSeed([shard as u8; 32]),
         join_creates_rooms: plan.join_creates_rooms,
         snapshot_interval_ns: Some(plan.step_ns_max),
         has_log: log.has_log,
         ack_defaults: log.defaults,
-        task_methods: warren_core::tasks::methods::TaskMethods::default(),
+        task_methods: tasks.methods(),
         frame_bytes_max: 1 << 16,
         heartbeat_ms: 10_000,
         messages_per_s: 200,

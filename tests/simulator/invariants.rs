@@ -98,7 +98,7 @@ fn staged_bytes(batch: &MeshBatch) -> (usize, usize) {
                 talk += size(*request) + gathered.length as usize;
             }
             MeshMessage::Event { header, user, message }
-                if matches!(header.kind, EventKind::Request { .. }) =>
+                if matches!(header.kind, EventKind::Request { .. } | EventKind::Task { .. }) =>
             {
                 asked += size(*message) + user.length as usize;
             }

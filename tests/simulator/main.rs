@@ -8,7 +8,7 @@
 //! ```
 //!
 //! It runs the real `ShardTurn` over real mesh rings. Who does what: `plan` draws the conditions,
-//! `cluster` schedules, `store` and `log` keep what was stored, `links` moves batches, `clients` holds connections, `workload` asks,
+//! `cluster` schedules, `store` and `log` keep what was stored, `links` moves batches, `clients` holds connections, `workload` asks, `tasks` asks and works,
 //! `oracle` knows what is true, `auditor` judges what clients hear, `invariants` judges shards,
 //! `planted` breaks things on purpose.
 
@@ -33,6 +33,7 @@ mod plan;
 mod planted;
 mod prng;
 mod store;
+mod tasks;
 mod trace;
 mod workload;
 
@@ -116,6 +117,15 @@ const REACHED: &[(&str, &[&str])] = &[
     ("theft", &["session-unknown", "already-logged-in"]),
     ("close", &["taken-over", "third-refusal", "too-many-connections"]),
     ("line", &["moved"]),
+    ("toil", &["granted", "queue-full", "task-expired", "task-failed", "task-pending"]),
+    ("task", &["told"]),
+    ("work", &["granted"]),
+    ("begin", &["granted", "lease-lost"]),
+    ("effect", &["granted", "lease-lost"]),
+    ("extend", &["granted"]),
+    ("fail", &["granted"]),
+    ("release", &["granted"]),
+    ("done", &["granted", "lease-lost", "effects-missing"]),
 ];
 
 /// A test: says what it saw, or what went wrong.

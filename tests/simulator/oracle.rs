@@ -12,6 +12,11 @@ use warren_core::object::is_room_kind;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 
+use crate::tasks::DEED;
+
+/// By how much the record of a task grows while it is worked at, at most.
+const TASK_GROWTH_BYTES: u64 = 160;
+
 /// What is known of an object.
 #[derive(Debug)]
 pub(crate) struct ObjectFacts {
@@ -52,6 +57,17 @@ pub(crate) struct RoomFacts {
     pub(crate) counts: BTreeMap<u64, i64>,
 }
 
+/// What is known of a task.
+#[derive(Debug, Default)]
+pub(crate) struct TaskFacts {
+    /// Those of all of its leases.
+    pub(crate) tokens: Vec<i64>,
+    /// Objects that its effects have made.
+    pub(crate) deeds: i64,
+    /// It is gone, or kept with its answer.
+    pub(crate) is_over: bool,
+}
+
 /// One session's time in a room. It hears what is numbered between its two moments; each moment
 /// is known to lie between the numbers before and after a turn of the room's home.
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +97,13 @@ pub(crate) struct Oracle {
     /// Versions at which watches began and ended of which their clients have not heard yet.
     watch_begins: BTreeMap<(u64, u64), VecDeque<u64>>,
     watch_ends: BTreeMap<(u64, u64), VecDeque<u64>>,
+    pub(crate) tasks: BTreeMap<u64, TaskFacts>,
+    /// How often a task was leased.
+    pub(crate) lease_count: u64,
     /// How often an object's room was to hear of it.
     pub(crate) notices_made: u64,
     pub(crate) objects: BTreeMap<u64, ObjectFacts>,
-    /// Ids of all objects, in order of creation.
+    /// Ids of all objects but tasks, in order of creation.
     pub(crate) object_list: Vec<u64>,
     populations: BTreeMap<u16, Population>,
     /// The session of every user that was ever here.
@@ -111,6 +130,8 @@ impl Oracle {
             watches: BTreeSet::new(),
             watch_begins: BTreeMap::new(),
             watch_ends: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            lease_count: 0,
             notices_made: 0,
             objects: BTreeMap::new(),
             object_list: vec![],
@@ -132,9 +153,11 @@ impl Oracle {
             let decoded = DeltaBatch::decode(&batch.encode()).expect("an encoded batch decodes");
             assert!(decoded == *batch, "a batch changed on its way through its encoding");
             self.replicas[index].replay(&decoded);
+            let open = self.open_before(batch);
             for delta in &batch.deltas {
                 self.note(index, delta);
             }
+            self.check_deeds(batch, &open);
             self.check_bytes(index, batch);
         }
         for (id, room) in &mut self.rooms {
@@ -160,11 +183,30 @@ impl Oracle {
         }
     }
 
+    /// The tasks of this batch's deeds that are not over before it.
+    fn open_before(&self, batch: &DeltaBatch) -> Vec<u64> {
+        let is_open = |task: &u64| self.tasks.get(task).is_some_and(|facts| !facts.is_over);
+        batch.deltas.iter().filter_map(deed_of).filter(is_open).collect()
+    }
+
+    /// What a task does happens with its end, in one batch, and so once.
+    fn check_deeds(&mut self, batch: &DeltaBatch, open: &[u64]) {
+        for task in batch.deltas.iter().filter_map(deed_of) {
+            let facts = self.tasks.get_mut(&task).expect("a deed is of a task");
+            facts.deeds += 1;
+            let is_end = facts.is_over && open.contains(&task);
+            assert!(is_end, "what {task} does is not one with its end");
+        }
+    }
+
     /// What a batch made of its partitions stays within their bounds.
     fn check_bytes(&mut self, index: usize, batch: &DeltaBatch) {
         let bytes = self.replicas[index].counters().state_bytes;
         self.state_bytes_peaks[index] = self.state_bytes_peaks[index].max(bytes);
-        assert!(bytes <= self.limits.state_bytes_max as u64, "{bytes} bytes on shard {index}");
+        // Tasks become larger when they are leased, whatever there is.
+        let tasks = self.tasks.values().filter(|task| !task.is_over).count() as u64;
+        let most = self.limits.state_bytes_max as u64 + tasks * TASK_GROWTH_BYTES;
+        assert!(bytes <= most, "{bytes} bytes on shard {index}");
         for delta in &batch.deltas {
             let (Delta::ObjectCreated { object, .. }
             | Delta::ObjectChanged { object, .. }
@@ -175,7 +217,8 @@ impl Oracle {
             let id = ObjectId(*object).partition();
             let partition = self.replicas[index].partition(id).expect("it has objects");
             let bytes = partition.memory_bytes() as u64;
-            assert!(bytes <= self.limits.partition_bytes_max as u64, "{bytes} bytes in {id:?}");
+            let most = self.limits.partition_bytes_max as u64 + tasks * TASK_GROWTH_BYTES;
+            assert!(bytes <= most, "{bytes} bytes in {id:?}");
             let population = self.populations.entry(id.0).or_default();
             population.bytes_peak = population.bytes_peak.max(bytes);
         }
@@ -196,6 +239,9 @@ impl Oracle {
                 let facts = self.objects.get_mut(object).expect("a deleted object exists");
                 assert!(!facts.is_deleted, "an object is deleted once");
                 facts.is_deleted = true;
+                if let Some(task) = self.tasks.get_mut(object) {
+                    task.is_over = true;
+                }
                 self.notices_made += u64::from(facts.room().is_some());
                 let watched = self.watches.iter().filter(|(_, watched)| watched == object);
                 let sessions: Vec<u64> = watched.map(|(session, _)| *session).collect();
@@ -239,6 +285,12 @@ impl Oracle {
         let facts = self.objects.get_mut(&object).expect("a changed object exists");
         assert!(version == facts.version + 1 && !facts.is_deleted, "versions are dense");
         facts.version = version;
+        if let Some(task) = self.tasks.get_mut(&object) {
+            let token = changes.get("lease").and_then(Value::as_integer);
+            self.lease_count += u64::from(token.is_some());
+            task.tokens.extend(token);
+            task.is_over |= changes.get("state") == Some(Value::Text("done"));
+        }
         let before = facts.room().cloned();
         let mut fields = facts.history.last().cloned().expect("it has a first version");
         for (name, value) in changes.fields() {
@@ -289,7 +341,10 @@ impl Oracle {
         let facts = ObjectFacts { kind, owners, version: 1, is_deleted: false, history, changed };
         self.notices_made += u64::from(facts.room().is_some());
         assert!(self.objects.insert(object, facts).is_none(), "an id is used once");
-        self.object_list.push(object);
+        match record.method() {
+            "task" => _ = self.tasks.insert(object, TaskFacts::default()),
+            _ => self.object_list.push(object),
+        }
     }
 
     fn note_joined(&mut self, room: u64, user: &str, session: u64) {
@@ -426,4 +481,12 @@ impl Oracle {
             }
         }
     }
+}
+
+/// The task that has made the object, if the delta makes one of a task.
+fn deed_of(delta: &Delta) -> Option<u64> {
+    let Delta::ObjectCreated { record, .. } = delta else { return None };
+    let record = Message::parse(record).expect("a record is a message");
+    let of = record.get("of").and_then(Value::as_integer);
+    of.filter(|_| record.method() == DEED).map(|task| task as u64)
 }

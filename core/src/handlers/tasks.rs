@@ -156,6 +156,11 @@ fn effects_of(staged: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
+/// Whether the partition may keep an answer of so many bytes with its task.
+pub(crate) fn check_room_for_answer(request: &Request<'_>, bytes: usize) -> Result<(), Reason> {
+    objects::check_memory(request, objects::Share::Other, bytes)
+}
+
 /// Carries out what was staged for a task, with the rights that the request has for that.
 pub(crate) fn run_effects(
     request: &Request<'_>,

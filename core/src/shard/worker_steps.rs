@@ -8,7 +8,7 @@ use crate::acknowledgement::AckLevel;
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
-use crate::handlers::{check_effect, count_effects, run_effects};
+use crate::handlers::{check_effect, check_room_for_answer, count_effects, run_effects};
 use crate::ids::ObjectId;
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
@@ -215,7 +215,12 @@ impl Shard {
         if count_effects(staged) != effect_count(message)? {
             return Err(Reason::EffectsMissing);
         }
+        let has_key = self.task(id).1.text(FIELD_KEY).is_some();
         let request = self.handler_request(event, outputs);
+        if has_key {
+            // It is kept with its answer.
+            check_room_for_answer(&request, own.len())?;
+        }
         let result = run_effects(&request, staged, effects);
         if result == Err(Reason::VersionConflict) {
             // That it comes again is what whoever asked wants; the worker hears why.
@@ -226,7 +231,6 @@ impl Shard {
         }
         result?;
         let record = self.task(id).1;
-        let has_key = record.text(FIELD_KEY).is_some();
         let request = record.request().as_bytes().to_vec();
         let end = if has_key {
             let until_ms = (self.now.wall_ms + REMEMBERED_MS) as i64;

@@ -7,9 +7,11 @@ use warren_core::message::{Message, Value};
 use warren_core::object::is_room_kind;
 use warren_core::reason::Reason;
 
+use super::tasks::is_step;
 use super::worlds::npc_count;
 use super::{Auditor, Fate, Pending, integer_of, text_of};
 use crate::oracle::ObjectFacts;
+use crate::tasks::TOIL;
 
 /// No object or watch of the workload adds more to its partition's bytes.
 const OBJECT_BYTES_MAX: u64 = 2800;
@@ -45,6 +47,9 @@ impl Auditor {
             && self.views[conversation].traits.closes_on_unknown_method
         {
             self.views[conversation].was_refused_unknown = true;
+        }
+        if is_step(method) {
+            self.step_refused(conversation, request, reason);
         }
         let is_just = match reason {
             Reason::Busy | Reason::MessageRate => true,
@@ -139,11 +144,13 @@ impl Auditor {
             }
             Reason::EffectsTooLarge => self.limits.effects_bytes_max < 4096,
             Reason::LevelUnavailable | Reason::LogBehind => self.is_durable(request),
-            Reason::ObjectTooLarge => matches!(method, "create" | "set"),
+            Reason::ObjectTooLarge => matches!(method, "create" | "set" | TOIL | "done"),
             Reason::VersionConflict => method == "set" && request.get("version").is_some(),
             Reason::UnknownObject | Reason::NotOwner | Reason::RoomOccupied => {
                 self.is_object_refused(conversation, request, reason)
             }
+            _ if method == TOIL => self.is_toil_refused(request, reason),
+            _ if is_step(method) => self.is_step_refused(request, reason),
             _ => false,
         }
     }
@@ -219,6 +226,11 @@ impl Auditor {
             "set" | "watch" => {
                 request.get("object").and_then(Value::as_object).map(ObjectId::partition)
             }
+            TOIL => match request.get("target").and_then(Value::as_object) {
+                Some(target) => Some(target.partition()),
+                None => self.views[conversation].user.as_deref().map(PartitionId::of_name),
+            },
+            "done" => request.get("task").and_then(Value::as_object).map(ObjectId::partition),
             "create" if text_of(request, "kind").is_some_and(is_room_kind) => {
                 text_of(request, "room").map(PartitionId::of_name)
             }

@@ -2,7 +2,9 @@
 
 use warren_core::message::{Message, Value};
 
+use super::tasks::is_step;
 use super::{Auditor, Fate, Pending, integer_of, text_of};
+use crate::tasks::TOIL;
 
 impl Auditor {
     pub(super) fn granted(
@@ -60,6 +62,9 @@ impl Auditor {
                 assert!(facts.is_deleted, "{request:?} was granted");
             }
             "find" => self.found(request, reply),
+            "work" => {}
+            TOIL => self.toil_granted(request, reply),
+            step if is_step(step) => self.step_granted(conversation, request),
             other => panic!("{other} was granted"),
         }
     }

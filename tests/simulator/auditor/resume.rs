@@ -287,7 +287,8 @@ impl Auditor {
     /// Remembers a granted request, to ask it again some time.
     pub(super) fn remember(&mut self, conversation: usize, pending: &Pending) {
         let method = Message::from_checked(&pending.bytes).method();
-        let is_here = matches!(method, "hello" | "ping" | "time" | "quit" | "login" | "resume");
+        let is_here =
+            matches!(method, "hello" | "ping" | "time" | "quit" | "login" | "resume" | "work");
         if is_here || method == "rooms" || self.limits.session_grace_ns == 0 {
             return;
         }
@@ -460,7 +461,8 @@ impl Auditor {
         let replies = view.pending.len() + rerun as usize + 1;
         let unclaimed = self.oracle.unclaimed_by(session);
         let heard: u64 = stays.chain(watches).sum();
-        heard + unclaimed + (talk.filter(is_for_user).count() + replies) as u64
+        let tasks = self.oracle.lease_count - self.tasks.told_count();
+        heard + unclaimed + tasks + (talk.filter(is_for_user).count() + replies) as u64
     }
 }
 

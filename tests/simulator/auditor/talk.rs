@@ -15,6 +15,7 @@ impl Auditor {
             None if matches!(message.method(), "changed" | "deleted") => {
                 self.object_message(conversation, message);
             }
+            None if message.method() == "task" => self.told_of_task(conversation, message),
             None => self.direct_message(conversation, message),
         }
     }

@@ -6,8 +6,16 @@ use warren_core::shard::Shard;
 use warren_core::turn::ConnectionTraits;
 
 use super::Cluster;
+use crate::auditor::View;
 use crate::clients::Step;
+use crate::tasks::{done, give_up};
 use crate::workload::Draft;
+
+/// How much time passes at once while tasks are waited for.
+const TASK_STEP_NS: u64 = 1_000_000_000;
+
+/// After so many of these somebody says again that it works: it may have been refused.
+const WORKER_STEPS: u64 = 20;
 
 /// Where a client is: two share each address.
 fn peer_of(client: usize) -> PeerAddress {
@@ -137,7 +145,11 @@ impl Cluster {
             return;
         }
         let view = &self.auditor.views[conversation];
-        let draft = self.workload.draft(self.last_id, view, &self.auditor.oracle);
+        let oracle = &self.auditor.oracle;
+        let draft = match self.toil.draft(self.last_id, view, oracle) {
+            Some(bytes) => Draft { bytes, is_malformed: false },
+            None => self.workload.draft(self.last_id, view, oracle),
+        };
         // Who asks to go on does not ask for another session before it is refused.
         let is_login = Message::from_checked(&draft.bytes).method() == "login";
         if is_login && self.auditor.is_resuming(conversation) {
@@ -164,6 +176,50 @@ impl Cluster {
                 self.clients.lines[line].outbox.push_back(Step::Message(bytes));
             }
         }
+    }
+
+    /// Clients do what tasks are left, and time passes until none is. Says whether there was anything to do.
+    pub(super) fn finish_tasks(&mut self) -> bool {
+        let counters = self.shards.iter().map(|shard| shard.shard().counters());
+        let left: u64 = counters.map(|shard| shard.tasks_waiting + shard.tasks_out).sum();
+        if left == 0 {
+            return false;
+        }
+        let here: Vec<usize> = (0..self.plan.client_count)
+            .filter_map(|client| self.open_line(client))
+            .filter(|line| self.conversation(*line).user().is_some())
+            .collect();
+        self.late_steps += 1;
+        let mut has_said = false;
+        for line in &here {
+            let lease = self.conversation(*line).leases.first().cloned();
+            if let Some(lease) = lease {
+                self.last_id += 1;
+                // What cannot be done, since its partition is full, is given up.
+                let bytes = match self.late_steps % 4 {
+                    0 => give_up(self.last_id, &lease),
+                    _ => done(self.last_id, &lease, self.conversation(*line)),
+                };
+                self.ask(*line, Draft { bytes, is_malformed: false });
+                has_said = true;
+            }
+        }
+        if has_said {
+            return true;
+        }
+        let is_worker_due = self.late_steps % WORKER_STEPS == 1;
+        if let Some(line) = here.first().filter(|_| is_worker_due) {
+            self.last_id += 1;
+            let bytes = self.toil.work(self.last_id, 4);
+            self.ask(*line, Draft { bytes, is_malformed: false });
+            return true;
+        }
+        self.clock.advance_ns(TASK_STEP_NS);
+        !here.is_empty()
+    }
+
+    fn conversation(&self, line: usize) -> &View {
+        &self.auditor.views[self.clients.lines[line].conversation]
     }
 
     /// Every client that was cut goes on or gives up; and then the grace time of those passes who

@@ -95,3 +95,31 @@ fn two_effects_on_one_object_are_refused_however_it_is_written() {
     let heard = world.turn(&inputs);
     assert_eq!(heard, "3: effect status=0\n3: effect status=400 error=field-invalid\n");
 }
+
+/// A task with a key is kept with its answer, so the partition has to have room for that.
+#[test]
+fn an_answer_that_is_kept_finds_room_or_is_refused() {
+    let long = "x".repeat(3000);
+    check_tasks(
+        Limits { partition_bytes_max: 4000, ..Limits::PRODUCTION },
+        TaskMethod::DEFAULT,
+        &format!(
+            "
+        1 hit key=k id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 key=k
+        3 done task=12626.2 token=@3 text={long}
+            3: done status=507 error=partition-memory-full limit=limits.partition_bytes_max
+        3 done task=12626.2 token=@3 text=short
+            1: hit id=a status=0 text=short
+            3: done status=0
+        1 hit id=b
+            3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000
+        3 done task=12626.3 token=@3 text={long}
+            1: hit id=b status=0 text={long}
+            3: done status=0
+        "
+        ),
+    );
+}

@@ -93,6 +93,37 @@ fn an_event_that_nobody_does_for_an_hour_is_given_up() {
 }
 
 #[test]
+fn what_is_no_event_is_not_late() {
+    let world = check_default(
+        "
+        1 hit n=1
+        +2000
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1
+        ",
+    );
+    assert_eq!(world.shard.counters().events_late, 0);
+}
+
+#[test]
+fn an_event_that_is_over_cannot_be_called_off() {
+    check_default(
+        "
+        3 work methods=hit
+            3: work status=0
+        1 new-event event=hit delay_ms=0
+            1: new-event status=0 task=12626.2 at_ms=1700000000000
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        3 fail task=12626.2 token=@3 retry=false
+            3: fail status=0
+        1 cancel-event task=12626.2
+            1: cancel-event status=404 error=unknown-object
+        ",
+    );
+}
+
+#[test]
 fn an_event_in_time_is_not_late() {
     let world = check_default(
         "
@@ -246,7 +277,7 @@ fn the_watchtower_is_for_those_who_may_register() {
     );
 }
 
-/// Who is refused has not used up one of the session's rooms.
+/// Who is refused has not used up one of the session's rooms, wherever that was.
 #[test]
 fn a_watcher_counts_as_a_member_of_a_room() {
     let limits = Limits { rooms_per_session_max: 1, ..Limits::PRODUCTION };
@@ -268,6 +299,46 @@ fn a_watcher_counts_as_a_member_of_a_room() {
             1: leave status=0
         1 join room=plaza
             1: join status=0 room=plaza members=1
+        ",
+    );
+    let limits = Limits { rooms_per_session_max: 2, ..Limits::PRODUCTION };
+    let mut settings = task_settings(limits);
+    settings.policy.set_rule("register-watcher", ["user"]).unwrap();
+    let mut world = World::with_settings(settings);
+    world.run("1 open ; 1 login user=ann");
+    check_in(
+        &mut world,
+        "
+        1 register-watcher
+            1: register-watcher status=0 room=watchtower members=1
+        1 register-watcher
+            1: register-watcher status=409 error=already-member
+        1 join room=plaza
+            1: join status=0 room=plaza members=1
+        ",
+    );
+}
+
+#[test]
+fn an_event_is_answered_when_it_is_durable_if_that_is_asked_for() {
+    let mut settings = task_settings(Limits::PRODUCTION);
+    settings.has_log = true;
+    settings.policy.set_rule("register-watcher", ["user"]).unwrap();
+    let mut world = World::with_settings(settings);
+    world.run("1 open ; 1 login user=ann");
+    let logged = world.deltas.len();
+    world.run(&format!("log {logged}"));
+    check_in(
+        &mut world,
+        "
+        1 new-event event=hit delay_ms=9 ack=durable
+        log 1
+            1: new-event status=0 task=12626.2 at_ms=1700000000009
+        1 cancel-event task=12626.2 ack=durable
+        log 1
+            1: cancel-event status=0
+        1 register-watcher ack=durable
+            1: register-watcher status=501 error=level-unavailable
         ",
     );
 }
