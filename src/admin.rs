@@ -7,7 +7,8 @@
 //!
 //! Files: `admin/access.rs` who may ask, `admin/token.rs` the token, `admin/listener.rs` where it
 //! listens, `admin/connections.rs` connections and their bounds, `admin/api.rs` the routes of `/api`,
-//! `admin/workers.rs` those of workers, `admin/ban_book.rs` the list of bans, `admin/pages.rs` other lists, `admin/requests.rs` what comes in, `admin/answers.rs` what goes out,
+//! `admin/workers.rs` those of workers, `admin/ban_book.rs` the list of bans, `admin/pages.rs` other lists,
+//! `admin/queues.rs` tasks, `admin/requests.rs` what comes in, `admin/answers.rs` what goes out,
 //! `admin/desk.rs` all that they need.
 
 mod access;
@@ -18,6 +19,7 @@ mod connections;
 mod desk;
 pub(crate) mod listener;
 mod pages;
+mod queues;
 mod requests;
 pub mod token;
 mod workers;

@@ -2,11 +2,12 @@
 //! it answers. One order, then it ends.
 //!
 //! Files: `ctl/place.rs` where the endpoint and its token are, `ctl/client.rs` requests,
-//! `ctl/digest.rs` one digest of many, `ctl/tables.rs` answers for people.
+//! `ctl/digest.rs` one digest of many, `ctl/queues.rs` tasks, `ctl/tables.rs` answers for people.
 
 mod client;
 mod digest;
 mod place;
+mod queues;
 mod tables;
 
 use std::io::Write;
@@ -26,6 +27,7 @@ use crate::fatal::{Fatal, FatalReason};
 
 use client::{AdminClient, Life};
 pub(crate) use place::find as find_endpoint;
+pub use queues::{DeadOrder, QueuesArguments, Which};
 
 /// Asks a running server for a number of its metrics. Where others reach it, that takes the token.
 pub(crate) async fn read_metric(
@@ -55,6 +57,8 @@ Examples:
   warren ctl status
   warren ctl sessions --user ann
   warren ctl digest --groups
+  warren ctl queues --partitions 10
+  warren ctl dead retry --all --method craft
   warren ctl kick ann --reason \"shouts\"
   warren ctl ban 192.0.2.0/24 --for 1h
   warren ctl ban mallory --for 30days --reason \"steals\"
@@ -129,6 +133,14 @@ pub enum Order {
         /// Also of each group that has objects
         #[arg(long)]
         groups: bool,
+    },
+    /// How tasks stand, by method
+    Queues(QueuesArguments),
+    /// Tasks that nobody could do
+    Dead {
+        /// What to do with them
+        #[command(subcommand)]
+        order: DeadOrder,
     },
     /// End a user's session; the user may log in again
     Kick {
@@ -308,6 +320,8 @@ async fn carry_out(
             let answer = list(client, "bans", None, count.count, console).await?;
             console.tell(&answer, tables::bans);
         }
+        Order::Queues(arguments) => queues::queues(client, arguments, console).await?,
+        Order::Dead { order } => queues::dead(client, order, console).await?,
         Order::Kick { user, reason } => {
             let body = json!({ "user": user, "reason": reason });
             let answer = client.ask(Method::POST, "/api/kick", Some(body)).await?.done()?;

@@ -6,8 +6,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::bans::Bans;
-use crate::ids::{ConnectionId, GroupId, ObjectId, SessionId};
+use crate::ids::{ConnectionId, GroupId, ObjectId, PartitionId, SessionId};
 use crate::reason::Reason;
+
+mod queues;
+
+pub use queues::{
+    DeadOrder, DeadRow, DeadTasks, PartitionRow, QueueRow, SettledRow, TaskCounts, TaskTotals,
+};
 
 /// Most rows of one answer.
 pub const ROWS_MAX: usize = 250;
@@ -67,6 +73,39 @@ pub enum Command {
     },
     /// From now on these are not let in.
     SetBans(Arc<Bans>),
+    /// Tell how the tasks of each method stand here, by the methods' numbers from `from` on, of at most
+    /// `count` methods.
+    ListQueues {
+        /// The first number.
+        from: u32,
+        /// At most [`ROWS_MAX`] are told.
+        count: usize,
+    },
+    /// Tell which partitions have most tasks, of at most [`PLACES_MAX`] from `from` on.
+    DeepestPartitions {
+        /// The first partition.
+        from: PartitionId,
+        /// At most [`ROWS_MAX`] are told.
+        count: usize,
+    },
+    /// Tell of dead tasks of this shard, by their ids from `from` on, at most `count`.
+    ListDead {
+        /// The first id.
+        from: ObjectId,
+        /// At most [`ROWS_MAX`] are told.
+        count: usize,
+        /// Those of this method alone.
+        method: Option<Box<str>>,
+    },
+    /// Tell all of a dead task.
+    ShowDead(ObjectId),
+    /// Try dead tasks again, or remove them.
+    SettleDead {
+        /// Which of the two.
+        order: DeadOrder,
+        /// Which tasks.
+        tasks: DeadTasks,
+    },
 }
 
 /// What comes of a command.
@@ -86,6 +125,16 @@ pub enum Answer {
     Session(Option<SessionId>),
     /// To `SetBans`.
     BansSet,
+    /// To `ListQueues`.
+    Queues(Page<QueueRow, u32>),
+    /// To `DeepestPartitions`: the deepest first.
+    Partitions(Page<PartitionRow, PartitionId>),
+    /// To `ListDead`.
+    Dead(Page<DeadRow, ObjectId>),
+    /// To `ShowDead`: the task, if it is dead.
+    DeadTask(Option<Box<DeadRow>>),
+    /// To `SettleDead`.
+    DeadSettled(Page<SettledRow, ObjectId>),
 }
 
 /// Some rows, and where the next ones begin, if there may be more.

@@ -61,6 +61,8 @@ pub struct ShardCounters {
     pub tasks_leased: u64,
     /// Tasks that were done.
     pub tasks_done: u64,
+    /// Attempts that workers gave up.
+    pub tasks_failed: u64,
     /// Leases that ended before their tasks were done.
     pub tasks_lost: u64,
     /// Tasks that nobody took in time.
@@ -162,6 +164,7 @@ impl Default for ShardCounters {
             tasks_taken: 0,
             tasks_leased: 0,
             tasks_done: 0,
+            tasks_failed: 0,
             tasks_lost: 0,
             tasks_expired: 0,
             events_late: 0,

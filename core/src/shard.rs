@@ -62,6 +62,7 @@ mod events;
 mod frames;
 mod npcs;
 mod pages;
+mod queues;
 mod reply;
 mod requests;
 mod restore;

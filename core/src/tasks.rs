@@ -21,12 +21,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
+use self::queues::Queue;
+pub(crate) use self::queues::TaskEvent;
 use self::ready::{Place, Ready};
 use self::record::{
     FIELD_AT, FIELD_DEADLINE, FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT, FIELD_ORDERED,
     FIELD_PRIORITY, FIELD_UNTIL, TaskRecord, TaskState,
 };
 use self::resources::{Resource, Resources};
+use crate::control::{QueueRow, TaskCounts};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{ObjectId, PartitionId};
 use crate::object::Object;
@@ -34,6 +37,7 @@ use crate::partition::FIRST_ADDRESS;
 use crate::turn::Now;
 
 pub mod methods;
+mod queues;
 mod ready;
 pub(crate) mod record;
 mod resources;
@@ -94,34 +98,6 @@ pub(crate) enum Due {
     Ahead,
 }
 
-/// How many tasks stand where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) delayed: u64,
-    /// Ready ones and blocked ones.
-    pub(crate) ready: u64,
-    pub(crate) leased: u64,
-    pub(crate) done: u64,
-    pub(crate) dead: u64,
-}
-
-impl Counts {
-    fn of(&mut self, standing: Standing) -> &mut u64 {
-        match standing {
-            Standing::Delayed => &mut self.delayed,
-            Standing::Ready(_) | Standing::Blocked(_) => &mut self.ready,
-            Standing::Leased => &mut self.leased,
-            Standing::Done => &mut self.done,
-            Standing::Dead => &mut self.dead,
-        }
-    }
-
-    /// All that a partition's bound counts: dead ones have one of their own.
-    pub(crate) fn open(self) -> u64 {
-        self.delayed + self.ready + self.leased + self.done
-    }
-}
-
 /// Those of a shard.
 #[derive(Debug)]
 pub(crate) struct TaskIndex {
@@ -129,15 +105,19 @@ pub(crate) struct TaskIndex {
     tasks: HashMap<ObjectId, Task>,
     /// By method, those of its tasks that are ready.
     ready: Vec<Ready>,
+    /// What is told of each method.
+    queues: Vec<Queue>,
     numbers: HashMap<Box<str>, u32>,
+    /// How many stand in `ready`.
+    ready_count: usize,
     resources: Resources,
     /// Something became ready since that was asked last.
     has_woken: bool,
     due: BTreeSet<(u64, ObjectId)>,
     /// By partition, user and key.
     keys: HashMap<String, ObjectId>,
-    counts: Counts,
-    partitions: HashMap<PartitionId, Counts>,
+    counts: TaskCounts,
+    partitions: HashMap<PartitionId, TaskCounts>,
     /// By partition and user, how many are not dead.
     users: HashMap<(PartitionId, u64), u64>,
     dead: BTreeSet<ObjectId>,
@@ -149,12 +129,14 @@ impl TaskIndex {
             seed,
             tasks: HashMap::with_hasher(seed),
             ready: Vec::new(),
+            queues: Vec::new(),
             numbers: HashMap::with_hasher(seed),
             resources: Resources::new(seed),
+            ready_count: 0,
             has_woken: false,
             due: BTreeSet::new(),
             keys: HashMap::with_hasher(seed),
-            counts: Counts::default(),
+            counts: TaskCounts::default(),
             partitions: HashMap::with_hasher(seed),
             users: HashMap::with_hasher(seed),
             dead: BTreeSet::new(),
@@ -168,15 +150,16 @@ impl TaskIndex {
         }
         let number = u32::try_from(self.ready.len()).expect("methods are few");
         self.ready.push(Ready::new(self.seed));
+        self.queues.push(Queue::new(method));
         self.numbers.insert(method.into(), number);
         number
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> TaskCounts {
         self.counts
     }
 
-    pub(crate) fn counts_of(&self, partition: PartitionId) -> Counts {
+    pub(crate) fn counts_of(&self, partition: PartitionId) -> TaskCounts {
         self.partitions.get(&partition).copied().unwrap_or_default()
     }
 
@@ -195,6 +178,32 @@ impl TaskIndex {
     /// Since when the task could have been leased.
     pub(crate) fn since_ns(&self, id: ObjectId) -> u64 {
         self.tasks[&id].since_ns
+    }
+
+    /// What is told of the methods from this number on.
+    pub(crate) fn queues_from(&self, from: u32, now_ns: u64) -> impl Iterator<Item = QueueRow> {
+        let queues = self.queues.get(from as usize..).unwrap_or_default();
+        queues.iter().map(move |queue| queue.row(now_ns))
+    }
+
+    /// Something has happened to a task that is there.
+    pub(crate) fn count(&mut self, id: ObjectId, event: TaskEvent) {
+        self.queues[self.tasks[&id].method as usize].totals.count(event);
+    }
+
+    pub(crate) fn is_dead(&self, id: ObjectId) -> bool {
+        self.dead.contains(&id)
+    }
+
+    /// Dead tasks from that one on, each with its method.
+    pub(crate) fn dead_from(&self, from: ObjectId) -> impl Iterator<Item = (ObjectId, &str)> {
+        let of = |id: &ObjectId| self.queues[self.tasks[id].method as usize].method();
+        self.dead.range(from..).map(move |id| (*id, of(id)))
+    }
+
+    /// Whether a task is ready that nothing is known to block.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.ready_count > 0
     }
 
     /// Whether something became ready since this was asked last.
@@ -322,7 +331,9 @@ impl TaskIndex {
         if task.due_ns != u64::MAX {
             self.due.insert((task.due_ns, id));
         }
+        self.ready_count += usize::from(matches!(task.standing, Standing::Ready(_)));
         *self.counts.of(task.standing) += 1;
+        self.queues[task.method as usize].enter(id, &task);
         *self.partitions.entry(id.partition()).or_default().of(task.standing) += 1;
         if let Some(key) = &task.key {
             self.keys.insert(key.clone(), id);
@@ -342,10 +353,12 @@ impl TaskIndex {
             self.keys.remove(key);
         }
         self.due.remove(&(task.due_ns, id));
+        self.ready_count -= usize::from(matches!(task.standing, Standing::Ready(_)));
         *self.counts.of(task.standing) -= 1;
+        self.queues[task.method as usize].leave(id, &task);
         let counts = self.partitions.get_mut(&id.partition()).expect("it was counted");
         *counts.of(task.standing) -= 1;
-        if *counts == Counts::default() {
+        if *counts == TaskCounts::default() {
             self.partitions.remove(&id.partition());
         }
         match task.standing {

@@ -28,6 +28,8 @@ pub(crate) enum ErrorWord {
     UnknownWorkers,
     /// There was no such backup since the server started, or it is forgotten.
     UnknownBackup,
+    /// No such dead task.
+    UnknownTask,
     /// The path is there, the method is not.
     MethodNotAllowed,
     /// The request did not come to its end in time.
@@ -48,6 +50,10 @@ pub(crate) enum ErrorWord {
     OrderFailed,
     /// The backup was not finished.
     BackupFailed,
+    /// The task's key was used anew.
+    KeyTaken,
+    /// The task's partition has as many as it may have.
+    QueueFull,
     /// A shard has too much to do.
     Busy,
     /// A shard does not answer.
@@ -66,6 +72,7 @@ impl ErrorWord {
         Self::UnknownBan,
         Self::UnknownWorkers,
         Self::UnknownBackup,
+        Self::UnknownTask,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::NothingToReload,
@@ -76,6 +83,8 @@ impl ErrorWord {
         Self::NothingStored,
         Self::OrderFailed,
         Self::BackupFailed,
+        Self::KeyTaken,
+        Self::QueueFull,
         Self::Busy,
         Self::ShardSilent,
     ];
@@ -91,6 +100,7 @@ impl ErrorWord {
             Self::UnknownBan => "unknown-ban",
             Self::UnknownWorkers => "unknown-workers",
             Self::UnknownBackup => "unknown-backup",
+            Self::UnknownTask => "unknown-task",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::RequestTimeout => "request-timeout",
             Self::NothingToReload => "nothing-to-reload",
@@ -101,6 +111,8 @@ impl ErrorWord {
             Self::NothingStored => "nothing-stored",
             Self::OrderFailed => "order-failed",
             Self::BackupFailed => "backup-failed",
+            Self::KeyTaken => "key-taken",
+            Self::QueueFull => "queue-full",
             Self::Busy => "busy",
             Self::ShardSilent => "shard-silent",
         }
@@ -115,15 +127,18 @@ impl ErrorWord {
             | Self::UnknownUser
             | Self::UnknownBan
             | Self::UnknownWorkers
-            | Self::UnknownBackup => StatusCode::NOT_FOUND,
+            | Self::UnknownBackup
+            | Self::UnknownTask => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NothingToReload | Self::NothingStored | Self::OrderFailed => StatusCode::CONFLICT,
+            Self::NothingToReload | Self::NothingStored | Self::OrderFailed | Self::KeyTaken => {
+                StatusCode::CONFLICT
+            }
             Self::ConfigInvalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyBans => StatusCode::TOO_MANY_REQUESTS,
             Self::NotStored | Self::BackupFailed => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::ShardSilent => StatusCode::GATEWAY_TIMEOUT,
         }
     }

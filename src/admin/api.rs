@@ -17,6 +17,7 @@ use warren_core::reason::Reason;
 use super::answers::{ApiError, ErrorWord, json as json_answer, ok};
 use super::desk::Desk;
 use super::pages::{digests_page, rooms_page, sessions_page};
+use super::queues::{dead, queues, settle_dead};
 use super::requests::{
     BackupBody, BanBody, KickBody, PageQuery, body_of, checked_reason, checked_user, number_of,
 };
@@ -37,6 +38,8 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/api/status", only("GET, HEAD", get(status)))
         .route("/api/sessions", only("GET, HEAD", get(sessions)))
         .route("/api/rooms", only("GET, HEAD", get(rooms)))
+        .route("/api/queues", only("GET, HEAD", get(queues)))
+        .route("/api/dead", only("GET, HEAD, POST", post(settle_dead).get(dead)))
         .route("/api/digests", only("GET, HEAD", get(digests)))
         .route("/api/kick", only("POST", post(kick)))
         .route("/api/ban", only("POST, DELETE", post(ban).delete(unban)))

@@ -71,10 +71,10 @@ pub(super) async fn gather<Row, Place: Copy>(
 
 pub(super) fn begin<Place: core::str::FromStr + core::fmt::Display>(
     desk: &Desk,
-    query: &PageQuery,
+    after: Option<&str>,
     first: Place,
 ) -> Result<Cursor<Place>, ApiError> {
-    let Some(after) = &query.after else { return Ok(Cursor { shard: ShardId(0), place: first }) };
+    let Some(after) = after else { return Ok(Cursor { shard: ShardId(0), place: first }) };
     let told = || ApiError::malformed("`after` is none of a page before");
     Cursor::read(after, desk.controls.shard_count()).ok_or_else(told)
 }
@@ -98,7 +98,7 @@ pub(super) async fn sessions_page(desk: &Desk, query: &PageQuery) -> Result<Resp
         }
         return Ok(ok(&json!({ "sessions": rows, "after": null })));
     }
-    let at = begin(desk, query, 0)?;
+    let at = begin(desk, query.after.as_deref(), 0)?;
     let (rows, next) = gather(desk, at, 0, query.count, command, part_of).await?;
     Ok(ok(&json!({ "sessions": rows, "after": next.map(|next| next.text()) })))
 }
@@ -131,7 +131,7 @@ pub(super) async fn rooms_page(desk: &Desk, query: &PageQuery) -> Result<Respons
         other => panic!("a shard answers what it was asked: {other:?}"),
     };
     let first = ObjectId(0);
-    let at = begin(desk, query, first)?;
+    let at = begin(desk, query.after.as_deref(), first)?;
     let (rows, next) = gather(desk, at, first, query.count, command, part_of).await?;
     Ok(ok(&json!({ "rooms": rows, "after": next.map(|next| next.text()) })))
 }
@@ -144,7 +144,7 @@ pub(super) async fn digests_page(desk: &Desk, query: &PageQuery) -> Result<Respo
         other => panic!("a shard answers what it was asked: {other:?}"),
     };
     let first = ObjectId(0);
-    let at = begin(desk, query, first)?;
+    let at = begin(desk, query.after.as_deref(), first)?;
     let (rows, next) = gather(desk, at, first, query.count, command, part_of).await?;
     Ok(ok(&json!({ "digests": rows, "after": next.map(|next| next.text()) })))
 }

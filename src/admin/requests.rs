@@ -29,27 +29,49 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
+    /// When nobody says anything.
+    pub(super) const DEFAULT: Self = Self { after: None, count: COUNT_DEFAULT, user: None };
+
     /// Reads the parameters; `user` only where `has_user`.
     pub(super) fn of(uri: &Uri, has_user: bool) -> Result<Self, ApiError> {
-        let mut query = Self { after: None, count: COUNT_DEFAULT, user: None };
-        for pair in uri.query().unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decoded(value)
-                .ok_or_else(|| ApiError::malformed(format!("`{name}` is not UTF-8")))?;
-            match name {
-                "after" => query.after = Some(value),
-                "user" if has_user => query.user = Some(checked_user(&value)?.to_owned()),
-                "count" => {
-                    let count = value.parse().ok().filter(|count| *count > 0);
-                    let told = || ApiError::malformed("`count` is a number above 0");
-                    query.count =
-                        count.map(|count: usize| count.min(COUNT_MAX)).ok_or_else(told)?;
-                }
-                _ => return Err(ApiError::malformed("a parameter that is not known here")),
-            }
+        let mut query = Self::DEFAULT;
+        for (name, value) in parameters(uri)? {
+            query.take(&name, value, has_user)?;
         }
         Ok(query)
     }
+
+    /// Takes one parameter.
+    pub(super) fn take(
+        &mut self,
+        name: &str,
+        value: String,
+        has_user: bool,
+    ) -> Result<(), ApiError> {
+        match name {
+            "after" => self.after = Some(value),
+            "user" if has_user => self.user = Some(checked_user(&value)?.to_owned()),
+            "count" => {
+                let count = value.parse().ok().filter(|count| *count > 0);
+                let told = || ApiError::malformed("`count` is a number above 0");
+                self.count = count.map(|count: usize| count.min(COUNT_MAX)).ok_or_else(told)?;
+            }
+            _ => return Err(ApiError::malformed("a parameter that is not known here")),
+        }
+        Ok(())
+    }
+}
+
+/// The parameters behind the path, by name.
+pub(super) fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, ApiError> {
+    let pairs = uri.query().unwrap_or("").split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let told = || ApiError::malformed(format!("`{name}` is not UTF-8"));
+            Ok((name.to_owned(), percent_decoded(value).ok_or_else(told)?))
+        })
+        .collect()
 }
 
 /// `?number=…` of a backup.

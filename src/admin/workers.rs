@@ -36,7 +36,7 @@ async fn workers(State(desk): State<Arc<Desk>>, uri: Uri) -> Result<Response, Ap
         Answer::Workers(page) => (page.rows, page.next),
         other => panic!("a shard answers what it was asked: {other:?}"),
     };
-    let at = begin(&desk, &query, 0)?;
+    let at = begin(&desk, query.after.as_deref(), 0)?;
     let (rows, next) = gather(&desk, at, 0, query.count, command, part_of).await?;
     let leases = leases_of(&desk, rows.iter().map(|row| row.session).collect()).await?;
     let rows: Vec<Value> =

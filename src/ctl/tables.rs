@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// A column: its title, and the field that it shows.
-type Column = (&'static str, &'static str);
+pub(super) type Column = (&'static str, &'static str);
 
 const SHARD_COLUMNS: &[Column] = &[
     ("shard", "shard"),
@@ -79,7 +79,7 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => NOTHING.to_owned(),
         Value::Bool(true) => "yes".to_owned(),
@@ -91,7 +91,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// Numbers stand to the right, all else to the left.
-fn table(columns: &[Column], rows: &[Value]) -> String {
+pub(super) fn table(columns: &[Column], rows: &[Value]) -> String {
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| columns.iter().map(|(_, field)| cell(&row[*field])).collect())

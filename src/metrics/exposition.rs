@@ -154,6 +154,7 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("tasks_taken", "Requests that became tasks", |turn| turn.shard.tasks_taken),
     counter("task_leases", "Times that a worker got a task", |turn| turn.shard.tasks_leased),
     counter("tasks_done", "Tasks that were done", |turn| turn.shard.tasks_done),
+    counter("task_failures", "Attempts that workers gave up", |turn| turn.shard.tasks_failed),
     counter("task_leases_lost", "Leases that ended before their tasks were done", |turn| {
         turn.shard.tasks_lost
     }),

@@ -9,13 +9,13 @@ use crate::client::Client;
 use crate::server::{TestServer, command, unique};
 
 /// A key in a file of its own.
-struct Key {
+pub(crate) struct Key {
     file: PathBuf,
-    public: String,
+    pub(crate) public: String,
 }
 
 impl Key {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("warren-key-{}-{}", std::process::id(), unique());
         let file = std::env::temp_dir().join(name);
         let mut keygen = command(&["ticket", "keygen", "--key"]);
@@ -25,7 +25,7 @@ impl Key {
         Self { file, public }
     }
 
-    fn ticket(&self, user: &str, more: &[&str]) -> String {
+    pub(crate) fn ticket(&self, user: &str, more: &[&str]) -> String {
         let mut issue = command(&["ticket", "issue", "--user", user, "--key"]);
         let output = issue.arg(&self.file).args(more).output().unwrap();
         assert!(output.status.success(), "{output:?}");

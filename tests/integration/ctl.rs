@@ -12,12 +12,12 @@ use crate::client::Client;
 use crate::server::{TestServer, command};
 
 /// Where the server is, and which token is for it.
-struct Ctl {
+pub(crate) struct Ctl {
     flags: Vec<String>,
 }
 
 impl Ctl {
-    fn of(admin: &Endpoint, token: Option<&Path>) -> Self {
+    pub(crate) fn of(admin: &Endpoint, token: Option<&Path>) -> Self {
         let mut flags = vec!["--admin".to_owned(), admin.to_string()];
         if let Some(token) = token {
             flags.extend(["--token-file".to_owned(), token.display().to_string()]);
@@ -25,7 +25,7 @@ impl Ctl {
         Self { flags }
     }
 
-    fn run(&self, order: &str) -> Output {
+    pub(crate) fn run(&self, order: &str) -> Output {
         let mut command = command(&["ctl"]);
         command.args(order.split(' ')).args(&self.flags);
         command.output().unwrap()
@@ -33,7 +33,7 @@ impl Ctl {
 
     /// What it prints for people.
     #[track_caller]
-    fn text(&self, order: &str) -> String {
+    pub(crate) fn text(&self, order: &str) -> String {
         let output = self.run(order);
         assert_eq!(output.status.code(), Some(0), "{order}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
@@ -41,14 +41,14 @@ impl Ctl {
 
     /// What it prints for programs.
     #[track_caller]
-    fn json(&self, order: &str) -> Value {
+    pub(crate) fn json(&self, order: &str) -> Value {
         let text = self.text(&format!("{order} --json"));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
     /// The status and the line of an order that comes to nothing.
     #[track_caller]
-    fn refused(&self, order: &str) -> (Option<i32>, String) {
+    pub(crate) fn refused(&self, order: &str) -> (Option<i32>, String) {
         let output = self.run(order);
         let told = String::from_utf8(output.stderr).unwrap();
         assert!(told.starts_with("warren: "), "{told}");

@@ -34,6 +34,7 @@ mod postgres_proxy;
 mod postgres_server;
 mod postgres_world;
 mod protocols;
+mod queues;
 mod refused;
 mod reports;
 mod restart;

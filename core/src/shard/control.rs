@@ -1,5 +1,6 @@
 //! The operator's commands, carried out where they come in.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Shard;
@@ -38,6 +39,17 @@ impl Shard {
             Command::SetBans(bans) => {
                 self.bans.clone_from(bans);
                 Answer::BansSet
+            }
+            Command::ListQueues { from, count } => Answer::Queues(self.list_queues(*from, *count)),
+            Command::DeepestPartitions { from, count } => {
+                Answer::Partitions(self.deepest_partitions(*from, *count))
+            }
+            Command::ListDead { from, count, method } => {
+                Answer::Dead(self.list_dead(*from, *count, method.as_deref()))
+            }
+            Command::ShowDead(task) => Answer::DeadTask(self.show_dead(*task).map(Box::new)),
+            Command::SettleDead { order, tasks } => {
+                Answer::DeadSettled(self.settle_dead(*order, tasks, outputs))
             }
         };
         outputs.answers.push(answer);

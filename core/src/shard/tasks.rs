@@ -25,7 +25,7 @@ use crate::tasks::record::{
     FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL, KIND_TASK, TaskRecord, TaskState,
 };
 use crate::tasks::workers::Workers;
-use crate::tasks::{Due, TaskIndex};
+use crate::tasks::{Due, TaskEvent, TaskIndex};
 use crate::turn::{ShardOutputs, Span};
 
 /// When a lease is tried again for which the way to the worker was full, in nanoseconds.
@@ -133,7 +133,11 @@ impl Shard {
         let object = partition.and_then(|partition| partition.object(id));
         let record = object.and_then(TaskRecord::of);
         let is_leased = record.is_some_and(|record| record.state() == TaskState::Leased);
+        let is_new = object.is_some() && !self.tasks.index.has(id);
         self.tasks.index.note(id, object, self.now);
+        if is_new {
+            self.count_task(id, TaskEvent::Taken);
+        }
         if !is_leased {
             self.tasks.workers.returned(id);
             self.tasks.unstage(id);
@@ -169,7 +173,6 @@ impl Shard {
         self.partition_mut(event.header.partition);
         match self.take_task(event, level, effects, outputs) {
             Ok(Taken::New(task)) => {
-                self.counters.tasks_taken += 1;
                 self.tasks.askers.insert(task, event.header.origin);
                 self.commit(event, effects, outputs);
             }
@@ -268,7 +271,7 @@ impl Shard {
     }
 
     /// Changes a task without anybody's request.
-    fn change_task(&mut self, id: ObjectId, delta: Delta, outputs: &mut ShardOutputs) {
+    pub(super) fn change_task(&mut self, id: ObjectId, delta: Delta, outputs: &mut ShardOutputs) {
         self.apply(id.partition(), &delta);
         self.record(id.partition(), alloc::vec![delta], outputs);
     }
@@ -370,7 +373,7 @@ impl Shard {
                 }
                 Due::Ahead => self.announce_event(id, outputs),
                 Due::Expired => {
-                    self.counters.tasks_expired += 1;
+                    self.count_task(id, TaskEvent::Expired);
                     self.answer_failed(id, Reason::TaskExpired, outputs);
                     self.change_task(id, Delta::ObjectDeleted { object: id.0 }, outputs);
                 }
@@ -393,7 +396,7 @@ impl Shard {
     pub(super) fn lose_lease(&mut self, id: ObjectId, outputs: &mut ShardOutputs) {
         let record = self.task(id).1;
         let (attempt, has_begun) = (record.number(FIELD_ATTEMPT), record.is_set(FIELD_BEGUN));
-        self.counters.tasks_lost += 1;
+        self.count_task(id, TaskEvent::Lost);
         let (delta, dies) = if has_begun {
             self.failed_delta(id, (attempt, true), "the worker was lost")
         } else {
@@ -410,18 +413,34 @@ impl Shard {
 
     fn lease_next(&mut self, outputs: &mut ShardOutputs) {
         let now_ns = self.now.monotonic_ns;
+        let staging = self.staging(outputs);
         let Tasks { index, workers, .. } = &mut self.tasks;
         let bytes_max = self.settings.limits.resume_bytes_max / 2;
         let bytes_max = bytes_max / usize::from(self.settings.routing.shard_count());
         index.take_woken();
-        let found = workers.find(bytes_max, |worker| index.next(&worker.methods, now_ns));
+        // Nobody asks worker after worker when nothing is ready.
+        let mut is_way_full = false;
+        let found = if index.has_ready() {
+            workers.find(bytes_max, |session, worker| {
+                let id = index.next(&worker.methods, now_ns)?;
+                let way = staging.check_shard(session.shard);
+                is_way_full |= way.is_err();
+                way.is_ok().then_some(id)
+            })
+        } else {
+            None
+        };
         let Some((session, id)) = found else {
+            if is_way_full {
+                // The others have what they can take.
+                self.tasks.retry_ns = Some(now_ns + LEASE_RETRY_NS);
+                return;
+            }
             // One may have become ready for a worker that was asked before.
             self.tasks.may_lease = index.take_woken();
             return;
         };
-        let way = self.staging(outputs).check_shard(session.shard);
-        if way.is_err() || self.is_storage_behind() || self.is_log_behind {
+        if self.is_storage_behind() || self.is_log_behind {
             self.tasks.retry_ns = Some(now_ns + LEASE_RETRY_NS);
             return;
         }
@@ -440,7 +459,7 @@ impl Shard {
         let waited_ns = now_ns.saturating_sub(self.tasks.index.since_ns(id));
         let is_late = record.waits_for_event() && waited_ns > LATE_NS;
         self.counters.events_late += u64::from(is_late);
-        self.counters.tasks_leased += 1;
+        self.count_task(id, TaskEvent::Leased);
         let bytes = self.send_task(id, token, session, outputs);
         self.tasks.workers.leased(session, id, (bytes, now_ns));
         self.change_task(id, delta, outputs);

@@ -12,6 +12,7 @@ use crate::handlers::{check_effect, check_room_for_answer, count_effects, run_ef
 use crate::ids::ObjectId;
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
+use crate::tasks::TaskEvent;
 use crate::tasks::record::{
     FIELD_ATTEMPT, FIELD_BEGUN, FIELD_DURABLE, FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT,
     FIELD_REPLY, FIELD_STATE, FIELD_UNTIL, TaskRecord, TaskState,
@@ -146,6 +147,7 @@ impl Shard {
         let attempt = record.number(FIELD_ATTEMPT) + 1 - begun;
         let (delta, dies) = self.failed_delta(id, (attempt, retries), &text);
         effects.change(delta);
+        self.count_task(id, TaskEvent::Failed);
         if dies {
             self.answer_failed(id, Reason::TaskFailed, outputs);
         }
@@ -255,7 +257,7 @@ impl Shard {
                 self.post_reply(asker, request, own, outputs);
             }
         }
-        self.counters.tasks_done += 1;
+        self.count_task(id, TaskEvent::Done);
         self.commit(event, effects, outputs);
         Ok(())
     }

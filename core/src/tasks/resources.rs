@@ -20,8 +20,8 @@ pub(crate) enum Resource {
 
 #[derive(Debug)]
 pub(crate) struct Resources {
-    /// By target, the task that is out.
-    busy: HashMap<ObjectId, ObjectId>,
+    /// The task that is out and has it.
+    busy: HashMap<Resource, ObjectId>,
     /// All that are neither done nor dead, in the order in which they were made.
     lines: HashMap<Line, BTreeSet<ObjectId>>,
     /// Who waits: by method, since when, the longest first.
@@ -38,8 +38,11 @@ impl Resources {
     }
 
     pub(crate) fn is_free(&self, resource: Resource, task: ObjectId) -> bool {
+        if self.busy.get(&resource).is_some_and(|has| *has != task) {
+            return false;
+        }
         match resource {
-            Resource::Target(target) => self.busy.get(&target).is_none_or(|has| *has == task),
+            Resource::Target(_) => true,
             Resource::Head(line) => {
                 let first = self.lines.get(&line).and_then(BTreeSet::first);
                 first.is_none_or(|first| *first == task)
@@ -50,15 +53,12 @@ impl Resources {
     /// The task is neither done nor dead, and is out if it is leased.
     pub(crate) fn enter(&mut self, task: ObjectId, all: [Option<Resource>; 2], is_leased: bool) {
         for resource in all.into_iter().flatten() {
-            match resource {
-                Resource::Target(target) if is_leased => {
-                    // Elsewhere two may have been leased in another order than they are told here.
-                    self.busy.entry(target).or_insert(task);
-                }
-                Resource::Target(_) => {}
-                Resource::Head(line) => {
-                    self.lines.entry(line).or_default().insert(task);
-                }
+            if is_leased {
+                // Elsewhere two may have been leased in another order than they are told here.
+                self.busy.entry(resource).or_insert(task);
+            }
+            if let Resource::Head(line) = resource {
+                self.lines.entry(line).or_default().insert(task);
             }
         }
     }
@@ -66,18 +66,15 @@ impl Resources {
     /// The task leaves where it was.
     pub(crate) fn leave(&mut self, task: ObjectId, all: [Option<Resource>; 2]) {
         for resource in all.into_iter().flatten() {
-            match resource {
-                Resource::Target(target) => {
-                    if self.busy.get(&target) == Some(&task) {
-                        self.busy.remove(&target);
-                    }
-                }
-                Resource::Head(line) => {
-                    let Some(tasks) = self.lines.get_mut(&line) else { continue };
-                    tasks.remove(&task);
-                    if tasks.is_empty() {
-                        self.lines.remove(&line);
-                    }
+            if self.busy.get(&resource) == Some(&task) {
+                self.busy.remove(&resource);
+            }
+            if let Resource::Head(line) = resource
+                && let Some(tasks) = self.lines.get_mut(&line)
+            {
+                tasks.remove(&task);
+                if tasks.is_empty() {
+                    self.lines.remove(&line);
                 }
             }
         }
@@ -104,8 +101,10 @@ impl Resources {
     /// worker.
     pub(crate) fn to_wake(&self, resource: Resource) -> Vec<ObjectId> {
         let Some(methods) = self.blocked.get(&resource) else { return Vec::new() };
+        if self.busy.contains_key(&resource) {
+            return Vec::new();
+        }
         match resource {
-            Resource::Target(target) if self.busy.contains_key(&target) => Vec::new(),
             Resource::Target(_) => {
                 methods.values().filter_map(|tasks| Some(tasks.first()?.1)).collect()
             }

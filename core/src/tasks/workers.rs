@@ -125,14 +125,14 @@ impl Workers {
     pub(crate) fn find<T>(
         &mut self,
         bytes_max: usize,
-        mut take: impl FnMut(&Worker) -> Option<T>,
+        mut take: impl FnMut(SessionId, &Worker) -> Option<T>,
     ) -> Option<(SessionId, T)> {
         for offset in 0..self.order.len() {
             let at = (self.next + offset) % self.order.len();
             let session = self.order[at];
             let worker = &self.workers[&session];
             if worker.has_room(bytes_max)
-                && let Some(taken) = take(worker)
+                && let Some(taken) = take(session, worker)
             {
                 self.next = at + 1;
                 return Some((session, taken));

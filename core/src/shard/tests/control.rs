@@ -8,7 +8,7 @@ use crate::reason::Reason;
 
 impl World {
     /// A turn with nothing but this command: its answer, and what clients hear.
-    fn command(&mut self, command: Command) -> (Answer, String) {
+    pub(super) fn command(&mut self, command: Command) -> (Answer, String) {
         let mut inputs = ShardInputs::default();
         inputs.commands.push(command);
         let heard = self.turn(&inputs);

@@ -9,6 +9,7 @@ use crate::tasks::methods::TaskMethod;
 mod effects;
 mod leases;
 mod model;
+mod operator;
 mod order;
 mod schedule;
 

@@ -1,6 +1,7 @@
 //! Leases by scripts: tokens, attempts, time, and workers that are gone.
 
 use super::*;
+use crate::ids::SessionId;
 
 #[test]
 fn whoever_shows_an_old_token_changes_nothing() {
@@ -223,4 +224,37 @@ fn a_task_that_was_taken_in_time_is_tried_to_the_end() {
             3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 key=k
         ",
     );
+}
+
+/// A worker of another shard, to which the way is full, keeps no other one from its tasks.
+#[test]
+fn a_full_way_to_one_worker_holds_up_no_other() {
+    let limits = Limits { mesh_staging_bytes_max: 1024, ..Limits::PRODUCTION };
+    let routing = RoutingTable::even(2, Epoch(1));
+    let mut world =
+        World::with_settings(ShardSettings { routing, ..task_settings(limits.clone()) });
+    world.outputs = ShardOutputs::new(2);
+    world.run("1 open ; 1 login user=bob");
+    let far = SessionId { shard: ShardId(1), generation: 0, index: 7 };
+    let fields = [("methods", Value::Text("hit")), ("credits", Value::Integer(8))];
+    world.shard.set_worker(far, &crate::message::packed("work", &fields));
+    world.run("1 work methods=hit credits=2");
+    world.outputs.mesh[1].clear();
+    world.outputs.mesh[1].bytes.resize(1024, 0);
+    let heard = world.run("1 hit n=1 ; 1 hit n=2 ; 1 hit n=3");
+    let told: Vec<_> = heard.lines().filter(|line| line.starts_with("1: task ")).collect();
+    assert_eq!(told.len(), 2, "{heard}");
+    assert!(world.outputs.mesh[1].list.is_empty());
+    // The third is tried again until the way is free.
+    let retry_ns = world.now.monotonic_ns + 1_000_000;
+    assert_eq!(world.shard.next_deadline_ns(), Some(retry_ns));
+    world.run("+1");
+    assert!(world.outputs.mesh[1].list.is_empty());
+    world.outputs.mesh[1].clear();
+    world.run("+1");
+    assert!(matches!(
+        world.outputs.mesh[1].list[..],
+        [MeshMessage::Direct { session, .. }] if session == far
+    ));
+    assert_eq!(world.shard.counters().tasks_leased, 3);
 }

@@ -6,7 +6,10 @@ use core::fmt::Write;
 
 use super::super::crashes::Random;
 use super::*;
-use crate::tasks::record::{FIELD_ATTEMPT, FIELD_LEASE, KIND_TASK, TaskRecord, TaskState};
+use crate::control::{Answer, Command, DeadOrder, DeadTasks};
+use crate::tasks::record::{
+    FIELD_ATTEMPT, FIELD_LEASE, FIELD_ORDERED, KIND_TASK, TaskRecord, TaskState,
+};
 
 const STEPS: usize = 60;
 const ATTEMPTS_MAX: u64 = 3;
@@ -36,6 +39,9 @@ struct Ledger {
     /// Scheduled events that were made, by their tasks, and how many were called off.
     events: Vec<String>,
     called_off: u64,
+    /// Dead tasks that the operator has had tried again, and those that he has removed.
+    retried: u64,
+    dropped: u64,
     hits: [i64; WOLVES.len()],
     told: Vec<Told>,
 }
@@ -82,9 +88,13 @@ impl Run {
 
     /// Lets the shard run, and notes what is heard.
     fn say(&mut self, line: &str) -> String {
+        self.hear(|world| world.run(line))
+    }
+
+    fn hear(&mut self, act: impl FnOnce(&mut World) -> String) -> String {
         let known: BTreeMap<u32, usize> =
             self.world.tokens.iter().map(|(client, tokens)| (*client, tokens.len())).collect();
-        let mut heard = self.world.run(line);
+        let mut heard = act(&mut self.world);
         while self.world.shard.has_work() {
             heard += &self.world.run("+0");
         }
@@ -144,7 +154,8 @@ impl Run {
                 self.say(&format!("+{ms}"));
             }
             92..97 => self.lose_worker(),
-            97..99 => self.restart(),
+            97 => self.restart(),
+            98 => self.settle_dead(),
             _ => {
                 let worker = self.random.of(&WORKERS).unwrap();
                 let credits = self.random.below(3);
@@ -273,6 +284,26 @@ impl Run {
         self.say(&format!("{worker} work methods=hit credits=2"));
     }
 
+    /// The operator has one dead task, or all, tried again or removed.
+    fn settle_dead(&mut self) {
+        let dead: Vec<_> = self.world.shard.tasks.index.dead_from(ObjectId(0)).collect();
+        let one = dead.get(self.random.below(4)).map(|(id, _)| DeadTasks::One(*id));
+        let from = ObjectId(0);
+        let tasks = one.unwrap_or(DeadTasks::From { from, count: 3, method: None });
+        let order = self.random.of(&[DeadOrder::Retry, DeadOrder::Retry, DeadOrder::Drop]).unwrap();
+        let mut settled = 0;
+        self.hear(|world| {
+            let (answer, heard) = world.command(Command::SettleDead { order, tasks });
+            let Answer::DeadSettled(page) = answer else { panic!("{answer:?}") };
+            settled = page.rows.iter().filter(|row| row.refused.is_none()).count() as u64;
+            heard
+        });
+        match order {
+            DeadOrder::Retry => self.ledger.retried += settled,
+            DeadOrder::Drop => self.ledger.dropped += settled,
+        }
+    }
+
     /// Everything is stored, and comes back without sessions.
     fn restart(&mut self) {
         while self.world.store_next_batch() {}
@@ -301,6 +332,7 @@ impl Run {
         let shard = &self.world.shard;
         let (mut out, mut waiting, mut dead, mut kept) = (0, 0, 0, 0);
         let (mut targets, mut leases) = (BTreeSet::new(), BTreeSet::new());
+        let mut lines = BTreeSet::new();
         for partition in shard.partitions.iter().flatten() {
             for (id, object) in partition.tasks() {
                 assert_eq!(object.kind(), KIND_TASK);
@@ -314,6 +346,9 @@ impl Run {
                         assert!(leases.insert((id, record.number(FIELD_LEASE))));
                         let is_alone = record.target().is_none_or(|target| targets.insert(target));
                         assert!(is_alone, "two tasks with one target are out");
+                        let line = (id.partition(), object.owner());
+                        let leads = !record.is_set(FIELD_ORDERED) || lines.insert(line);
+                        assert!(leads, "two tasks of one line are out");
                     }
                     TaskState::Dead => dead += 1,
                     TaskState::Done => kept += 1,
@@ -325,7 +360,7 @@ impl Run {
         assert_eq!(counted, (out, waiting, dead, kept), "what is derived is what is there");
         // Each is somewhere, or was done or given up. Those that are kept were done.
         let expired = self.ledger.expired + shard.counters().tasks_expired;
-        let ended = self.ledger.done + expired + self.ledger.called_off;
+        let ended = self.ledger.done + expired + self.ledger.called_off + self.ledger.dropped;
         assert_eq!(self.ledger.taken, ended + out + waiting + dead, "none is lost");
         for (wolf, hits) in self.ledger.hits.iter().enumerate() {
             assert_eq!(self.wolf(wolf).1, *hits, "each task that was done has hit once");
@@ -351,6 +386,7 @@ fn run(seed: u64) -> Run {
 fn no_sequence_loses_a_task_or_does_one_twice() {
     let count = std::env::var("WARREN_TASK_SEQUENCES").ok().and_then(|count| count.parse().ok());
     let (mut asked, mut done, mut expired, mut dead, mut called_off) = (0, 0, 0, 0, 0);
+    let (mut retried, mut dropped) = (0, 0);
     for seed in 0..count.unwrap_or(10_000) {
         let run = run(seed);
         asked += run.ledger.asked;
@@ -358,12 +394,13 @@ fn no_sequence_loses_a_task_or_does_one_twice() {
         expired += run.ledger.expired;
         called_off += run.ledger.called_off;
         dead += run.world.shard.counters().tasks_dead_total;
+        retried += run.ledger.retried;
+        dropped += run.ledger.dropped;
     }
     std::println!(
-        "{asked} asked, {done} done, {expired} expired, {called_off} called off, {dead} dead"
+        "{asked} asked, {done} done, {expired} expired, {called_off} called off, {dead} dead, \
+         {retried} retried, {dropped} dropped"
     );
-    assert!(
-        done > 0 && expired > 0 && dead > 0 && called_off > 0,
-        "the sequences come to all ends"
-    );
+    let ends = [done, expired, dead, called_off, retried, dropped];
+    assert!(ends.iter().all(|count| *count > 0), "the sequences come to all ends");
 }
