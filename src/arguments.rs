@@ -11,6 +11,7 @@ use crate::ctl::CtlArguments;
 use crate::export::ExportArguments;
 use crate::import::ImportArguments;
 use crate::log_reader::LogArguments;
+use crate::new::NewArguments;
 use crate::ticket::TicketArguments;
 use crate::worker::WorkerArguments;
 
@@ -25,6 +26,7 @@ Examples:
   warren ticket issue --key ticket.key --user ann
   warren ctl status                             what does the server do?
   warren worker --ticket-file worker.ticket game.py     do tasks for a server
+  warren new python game                        a project with a method in Python
   warren log verify /var/lib/warren/log
   warren backup /var/backups/warren/today
   warren restore /var/backups/warren/today --data /var/lib/warren
@@ -113,6 +115,8 @@ pub enum Command {
     Ctl(CtlArguments),
     /// Become a process that does tasks, by a file of Python or any program
     Worker(WorkerArguments),
+    /// Make the folder of a project with methods of one's own
+    New(NewArguments),
     /// Read the files of a delta log: what is in them, and whether they hold
     Log(LogArguments),
     /// Have a running server make a backup of its data folder
@@ -135,6 +139,7 @@ impl Command {
             Self::Ticket(_)
             | Self::Ctl(_)
             | Self::Worker(_)
+            | Self::New(_)
             | Self::Log(_)
             | Self::Backup(_)
             | Self::Restore(_)
@@ -257,6 +262,9 @@ mod tests {
             "warren worker --nice 5",
             "warren worker game.py -- true",
             "warren worker --cores x game.py",
+            "warren new",
+            "warren new python",
+            "warren new fortran game",
             "warren log",
             "warren log verify",
             "warren backup",

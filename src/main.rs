@@ -14,7 +14,7 @@ use warren::reload::Reload;
 use warren::server::Server;
 use warren::tls::read_identity;
 use warren::topology::inherited_cores;
-use warren::{backup, ctl, demo, export, import, log_reader, logging, ticket, worker};
+use warren::{backup, ctl, demo, export, import, log_reader, logging, new, ticket, worker};
 
 #[global_allocator]
 static ALLOCATOR: AllocationCounter = AllocationCounter;
@@ -35,6 +35,9 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
     }
     if let Command::Worker(arguments) = command {
         return Err(worker::run(arguments));
+    }
+    if let Command::New(arguments) = command {
+        return new::run(arguments, &mut std::io::stdout().lock());
     }
     if let Command::Log(arguments) = command {
         return log_reader::run(arguments, &mut std::io::stdout().lock());
@@ -68,6 +71,7 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
         Command::Ticket(_)
         | Command::Ctl(_)
         | Command::Worker(_)
+        | Command::New(_)
         | Command::Log(_)
         | Command::Backup(_)
         | Command::Restore(_)

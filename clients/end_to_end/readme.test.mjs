@@ -3,23 +3,30 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "node:test";
 
 import { connect } from "../typescript/dist/index.js";
-import { next, startServer } from "../typescript/test/server.js";
+import { binary, next, startServer } from "../typescript/test/server.js";
 import { startChromium } from "./chromium.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
+/** The blocks of a chapter, in order. */
+function chapter(/** @type {string} */ name) {
+  const readme = readFileSync(`${root}README.md`, "utf8");
+  const [, text = ""] = new RegExp(`\n## ${name}\n(.*?)\n## `, "s").exec(readme) ?? [];
+  return [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language, block = ""]) => ({ language, block }));
+}
+
 /** The blocks of the quick start, in order, with the addresses of a server that runs. */
 function blocks(/** @type {{game: string, admin: string, port: number}} */ server) {
-  const readme = readFileSync(`${root}README.md`, "utf8");
-  const [, quickStart = ""] = /\n## In a minute\n(.*?)\n## /s.exec(readme) ?? [];
-  return [...quickStart.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language, text = ""]) => ({
+  return chapter("In a minute").map(({ language, block }) => ({
     language,
-    text: text
+    text: block
       .replaceAll("127.0.0.1:7171", server.game)
       .replaceAll("127.0.0.1 7171", `127.0.0.1 ${server.port}`)
       .replaceAll("127.0.0.1:7172", server.admin),
@@ -31,11 +38,12 @@ function blocks(/** @type {{game: string, admin: string, port: number}} */ serve
  *
  * @param {import("node:test").TestContext} context
  * @param {string} text
+ * @param {string} cwd
  */
-function paste(context, text) {
+function paste(context, text, cwd = root) {
   const [, command = text, typed = ""] = /^\$ (nc .*?)\n(.*)/s.exec(text) ?? [];
   // A group of its own, which is ended as a whole.
-  const shell = spawn("bash", ["-c", command], { cwd: root, detached: true });
+  const shell = spawn("bash", ["-c", command], { cwd, detached: true });
   const exited = once(shell, "exit");
   context.after(async () => {
     if (shell.pid !== undefined && shell.exitCode === null) process.kill(-shell.pid, "SIGKILL");
@@ -45,17 +53,17 @@ function paste(context, text) {
   else shell.stdin.write(typed);
   let output = "";
   return {
-    /** Resolves when this stands in what the block printed. */
+    /** Resolves to all that the block printed when this stands in it. */
     printed: (/** @type {string} */ wanted) =>
-      new Promise((resolve, reject) => {
+      /** @type {Promise<string>} */ (new Promise((resolve, reject) => {
         const take = (/** @type {Buffer | string} */ data) => {
           output += data;
-          if (output.includes(wanted)) resolve(undefined);
+          if (output.includes(wanted)) resolve(output);
         };
         shell.stdout.on("data", take);
         shell.stderr.on("data", take);
         void exited.then(() => reject(new Error(`it ended, and had printed: ${output}`)));
-      }),
+      })),
   };
 }
 
@@ -100,6 +108,31 @@ test("everyone whom the README sends meets in the plaza", { timeout: 120_000 }, 
   // Others talk on until the end, and the server ends before hooks: what the host has begun to say is said here.
   off();
   await Promise.all(welcomes);
+});
+
+test("whoever does what the README says has a method of their own", { timeout: 120_000 }, async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), "warren-readme-"));
+  context.after(() => rmSync(folder, { recursive: true }));
+  const [serve = "", ask = "", reload = ""] = chapter("Your own methods").map(({ block }) => block);
+  // As in the clone, but for the folder and the ports.
+  const binaries = (/** @type {string} */ text) => text.replaceAll(/\.\.?\/run\b/g, binary("warren"));
+  const ports = "serve --listen 127.0.0.1:0 --admin 127.0.0.1:0";
+  const made = binaries(serve).replace("../clients", `${root}clients`).replace("serve", ports);
+  const told = await paste(context, made, folder).printed("working for");
+  assert.match(told, /Ran \d+ tests in .*\n\nOK/);
+  const [, port = ""] = /listening on \S+:(\d+)/.exec(told) ?? [];
+  const [, admin = ""] = /admin on (\S+)/.exec(told) ?? [];
+  const hit = (/** @type {number} */ hp) => {
+    const asked = paste(context, ask.replace("7171", port), folder);
+    const answer = `"msg":"combat.attack","status":0,"hp":${hp}`;
+    return Promise.all(['"event":"combat.hit"', answer].map(asked.printed));
+  };
+  await hit(13);
+  const game = join(folder, "game", "game.py");
+  writeFileSync(game, readFileSync(game, "utf8").replace("DAMAGE = 7", "DAMAGE = 9"));
+  const order = binaries(reload).replace("ctl", `ctl --admin ${admin}`);
+  await paste(context, `${order}echo "it is $?"`, folder).printed("it is 0");
+  await hit(4);
 });
 
 /** The block in a client's README that has to do with a world. */

@@ -41,6 +41,11 @@ class Connection:
         self.write(reply | ({"id": request["id"]} if "id" in request else {}), *messages)
         return request
 
+    async def end(self) -> None:
+        """Closes it, when all that was written has left."""
+        self._writer.close()
+        await self._writer.wait_closed()
+
     def cut(self) -> None:
         self._writer.transport.abort()
 

@@ -20,6 +20,7 @@ BINARIES = Path(os.environ["WARREN_BINARIES"])
 # Nothing takes so long: a test that waits longer has failed.
 PATIENCE = 60.0
 SHARDS = 2
+SOURCES = Path(__file__).parent.parent / "src"
 
 
 class Server:
@@ -57,8 +58,10 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def server(config: str = "", listen: str = "127.0.0.1:0") -> AsyncIterator[Server]:
-    """Starts a server, on free ports."""
+async def server(
+    config: str = "", listen: str = "127.0.0.1:0", project: Path | None = None
+) -> AsyncIterator[Server]:
+    """Starts a server, on free ports; in a project's folder, if one is named."""
     with tempfile.TemporaryDirectory(prefix="warren-client-") as folder:
         file = Path(folder) / "warren.toml"
         file.write_text(config + '[log]\nlevel = "warn"\n')
@@ -66,6 +69,9 @@ async def server(config: str = "", listen: str = "127.0.0.1:0") -> AsyncIterator
             BINARIES / "warren",
             *("serve", "--config", file, "--shards", str(SHARDS)),
             *("--listen", listen, "--admin", "127.0.0.1:0"),
+            *(("--data", Path(folder) / "data") if project else ()),
+            cwd=project,
+            env=os.environ | {"PYTHONPATH": str(SOURCES), "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=asyncio.subprocess.PIPE,
         )
         try:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
+import tempfile
+import textwrap
 import unittest
+from pathlib import Path
 
-from server import following, server
+from server import SOURCES, following, server
 from workers import OPEN, worker
 
 from warren_client import Client, WarrenError, connect
@@ -33,7 +38,7 @@ BAD = """
     @warren.method("raise", **once)
     def fails(ctx, msg):
         ctx.set(msg["target"], hp=0)
-        raise KeyError("no such spell \\x07")
+        raise ValueError("no such spell \\x07")
 
     @warren.method("refuse")
     def refuse(ctx, msg):
@@ -110,7 +115,7 @@ BAD = """
 
 # By method, what stands in the log; what becomes of the task is that nobody tries it again.
 OUTCOMES = {
-    "raise": "KeyError: 'no such spell",
+    "raise": "ValueError: no such spell",
     "refuse": "too far away",
     "exit": "SystemExit: 3",
     "loop": "took longer than limit_ms (400)",
@@ -129,6 +134,19 @@ OUTCOMES = {
 
 async def wolf(client: Client, hp: int = 20) -> str:
     return (await client.call("create", kind="wolf", partition=171, hp=hp))["object"]
+
+
+async def check(folder: Path, *arguments: str) -> tuple[int | None, str]:
+    """The exit status of a self-check, and what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "warren.worker", "--check", *arguments),
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(SOURCES), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await process.communicate()
+    return process.returncode, told.decode()
 
 
 class WorkerTest(unittest.IsolatedAsyncioTestCase):
@@ -202,6 +220,33 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual((await crash)["attempt"], 2)
                 self.assertEqual((await hit)["attempt"], 1)
 
+    async def test_a_child_that_stays_does_not_keep_the_tasks_of_its_parent(self) -> None:
+        source = """
+            import os, time, warren
+
+            @warren.method("fork")
+            def fork(ctx, msg):
+                if ctx.attempt == 1:
+                    if os.fork():
+                        os._exit(9)
+                    while not os.path.exists(msg["go"]):
+                        time.sleep(0.01)
+                return {"attempt": ctx.attempt}
+        """
+        async with server(OPEN) as running, connect(running.url, user="ann") as ann:
+            with tempfile.TemporaryDirectory() as folder:
+                go = Path(folder) / "go"
+                try:
+                    async with worker(source, of=running) as first:
+                        call = asyncio.create_task(ann.call("fork", target="171.1", go=str(go)))
+                        await running.until("warren_task_leases_lost_total", 1)
+                        async with worker(source, of=running):
+                            self.assertEqual((await call)["attempt"], 2)
+                        go.touch()
+                        self.assertEqual(await first.ended(), 9)
+                finally:
+                    go.touch()
+
     async def test_what_a_method_says_after_its_time_changes_nothing(self) -> None:
         source = """
             import os, signal, time, warren
@@ -271,11 +316,7 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
             target, friend = await wolf(ann, 1), await wolf(ann, 10)
             call = asyncio.create_task(ann.call("heal", target=target, friend=friend))
 
-            async def is_read() -> None:
-                while not (working.folder / "read").exists():
-                    await asyncio.sleep(0.01)
-
-            await asyncio.wait_for(is_read(), 60)
+            await working.made("read")
             await ann.call("set", object=target, hp=5)
             (working.folder / "go").touch()
             self.assertEqual((await call)["hp"], 15)
@@ -290,6 +331,7 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
 
             @warren.method("slow")
             def slow(ctx, msg):
+                open("begun", "w").close()
                 while not os.path.exists("go"):
                     time.sleep(0.01)
                 return {"attempt": ctx.attempt, "pid": os.getpid()}
@@ -301,6 +343,7 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
                     for number in range(3)
                 ]
                 await running.until("warren_tasks_leased", 3)
+                await first.made("begun")
                 first.signal(signal.SIGTERM)
                 (first.folder / "go").touch()
                 self.assertEqual(await first.ended(), 0)
@@ -345,6 +388,7 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
             "raise SystemExit(0)": "SystemExit",
             COMBAT + COMBAT.replace("def attack", "def other"): "two methods combat.attack",
             COMBAT + "\n    def self_check():\n        assert False, 'no map'": "no map",
+            COMBAT + "\n    __version__ = 'seven of nine'": "is no version",
             COMBAT.replace("priority=2", "priority=8"): "priority is 0 to 7, not 8",
             COMBAT.replace("combat.attack", "combat attack"): "bad-name",
             COMBAT.replace("def attack", "async def attack"): "plain function",
@@ -355,3 +399,16 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
                     self.assertIn(told, working.log)
         async with worker(COMBAT, "--check", waits=False) as working:
             self.assertEqual(await working.ended(), 0)
+            (working.folder / "other.py").write_text(textwrap.dedent(COMBAT))
+            for arguments, told in {
+                ("game.py", "other.py"): "combat.attack is in game and in other",
+                ("game", "other"): "combat.attack is in game and in other",
+                ("nowhere.py",): "there is no file nowhere.py",
+            }.items():
+                with self.subTest(arguments):
+                    code, log = await check(working.folder, *arguments)
+                    self.assertEqual(code, 65)
+                    self.assertIn(told, log)
+            (working.folder / "game.py").write_text(f"__version__ = '7'{textwrap.dedent(COMBAT)}")
+            code, told = await check(working.folder, "game")
+            self.assertEqual((code, told), (0, "combat.attack game@7 priority=2\n"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import unittest
 from collections.abc import AsyncIterator
 from typing import Any
@@ -134,6 +135,14 @@ class WorkerSessionTest(unittest.IsolatedAsyncioTestCase):
             second = await let_work(served, task(3))
             await self.step(second, "begin", 3)
 
+    async def test_why_the_server_has_closed_is_heard_also_when_a_method_was_at_work(self) -> None:
+        async with working(task(1, "nap"), task(2), task(3)) as (_, connection, running):
+            await self.step(connection, "begin", 1)
+            connection.write({"msg": "closed", "status": 410, "error": "banned"})
+            await connection.end()
+            self.assertEqual(await running.ended(), 77)
+            self.assertIn("banned", running.log)
+
     async def test_it_comes_back_unless_the_server_says_that_it_shall_not(self) -> None:
         async with working() as (served, connection, running):
             connection.cut()
@@ -151,6 +160,21 @@ class WorkerSessionTest(unittest.IsolatedAsyncioTestCase):
             await self.step(connection, "begin", 3)
             await self.step(connection, "extend", 3)
             await self.step(connection, "done", 3)
+
+    async def test_sigterm_gives_back_what_was_heard_of_and_not_begun(self) -> None:
+        async with working(task(1, "ask", of="171.5")) as (_, connection, running):
+            await self.step(connection, "begin", 1)
+            get = await connection.read()
+            running.signal(signal.SIGTERM)
+            state = {"kind": "wolf", "version": 3, "owner": "ann", "hp": 7}
+            answer = {"msg": "get", "id": get["id"], "status": 0}
+            connection.write(task(2), task(3), answer | state)
+            done = await self.step(connection, "done", 1)
+            await connection.answer("work")
+            for said in (done, *[await self.step(connection, "release", n) for n in (2, 3)]):
+                connection.write({"msg": said["msg"], "id": said["id"], "status": 0})
+            self.assertEqual((await connection.read())["msg"], "quit")
+            self.assertEqual(await running.ended(), 0)
 
     async def test_sigterm_waits_for_the_answers(self) -> None:
         async with working(task(1)) as (_, connection, running):

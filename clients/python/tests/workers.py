@@ -12,9 +12,8 @@ import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from server import PATIENCE, SHARDS, Server
+from server import PATIENCE, SHARDS, SOURCES, Server
 
-SOURCES = Path(__file__).parent.parent / "src"
 _STEPS = ("work", "begin", "effect", "extend", "done", "fail", "release")
 # In the mode `open` nobody has the role `worker`.
 OPEN = "[limits]\nmessages_per_s = 0\n" + "".join(
@@ -39,6 +38,15 @@ class Worker:
             self.log += line.decode()
             if text in line.decode():
                 return line.decode().strip()
+
+    async def made(self, name: str) -> None:
+        """Waits until there is a file of this name in its folder."""
+
+        async def is_there() -> None:
+            while not (self.folder / name).exists():
+                await asyncio.sleep(0.01)
+
+        await asyncio.wait_for(is_there(), PATIENCE)
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)

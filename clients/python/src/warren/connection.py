@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -58,6 +59,10 @@ class Connection:
                 poll.poll()
                 self._fill()
             except OSError as error:
+                # Why may be among what has come.
+                with contextlib.suppress(Lost):
+                    while self._fill():
+                        pass
                 raise Lost(f"socket-error: {error}") from error
 
     def receive(self, timeout: float | None) -> list[bytes]:

@@ -50,7 +50,8 @@ class Object(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"<{self.kind} {self.id} at version {self.version}: {self._fields}>"
 
-    def _change(self, fields: Mapping[str, Value]) -> None:
+    def change(self, fields: Mapping[str, Value]) -> None:
+        """The fields become these, here alone: ``ctx.set`` is what changes the object."""
         for name, value in fields.items():
             if value is None or value == "" and name == "room":
                 self._fields.pop(name, None)
@@ -163,7 +164,7 @@ class Context:
         self._effect("set", said, known | fields, at)
         self._changed[id] = (at, known | fields)
         if not isinstance(object, str):
-            object._change(fields)
+            object.change(fields)
 
     def create(self, kind: str, /, **fields: Value) -> None:
         """An object is made in the task's partition, in a ``room`` if that is named."""

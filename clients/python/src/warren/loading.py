@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from warren_client.message import check_name
+
 from . import connserver
 from .methods import Method, methods_of
 
 _HASH_DIGITS = 12
+_VERSION = re.compile(r"[A-Za-z0-9_.+-]{1,64}", re.ASCII)
 
 
 class LoadError(Exception):
@@ -45,6 +49,7 @@ def load(source: str) -> Plugin:
     try:
         module = _import(source)
         methods = connserver.methods_of(module) or methods_of(module)
+        name = check_name(module.__name__.rpartition(".")[2])
         check = getattr(module, "self_check", None)
         if check is not None:
             check()
@@ -52,8 +57,10 @@ def load(source: str) -> Plugin:
         raise LoadError(f"{source}: {type(error).__name__}: {error}") from error
     if not methods:
         raise LoadError(f"{source}: there is no @warren.method in it, and no ConnServer module")
-    name = module.__name__
-    return Plugin(name.rpartition(".")[2], _version(module), methods)
+    version = _version(module)
+    if not _VERSION.fullmatch(version):
+        raise LoadError(f"{source}: {version!r} is no version: letters, digits and _ . + -, at most 64")
+    return Plugin(name, version, methods)
 
 
 def load_all(sources: Sequence[str]) -> list[Plugin]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct
+from struct import error as StructError
 
 from warren_client.message import Value
 
@@ -24,10 +25,10 @@ def decode(record: bytes) -> tuple[str, dict[str, Value]]:
             value_at = at + 2 + record[at]
             name = record[at + 1 : value_at - 1].decode("ascii")
             fields[name], at = _value(record, record[value_at - 1], value_at)
-    except (IndexError, UnicodeDecodeError) as error:
-        raise ValueError("the record is none") from error
-    except Exception as error:
+    except (IndexError, StructError) as error:
         raise ValueError("the record ends too early") from error
+    if at != len(record):
+        raise ValueError("the record ends too early")
     return kind, fields
 
 
@@ -61,6 +62,4 @@ def _value(record: bytes, kind: int, at: int) -> tuple[Value, int]:
 
 def _text(record: bytes, at: int) -> tuple[str, int]:
     end = at + 4 + _LENGTH.unpack_from(record, at)[0]
-    if end > len(record):
-        raise ValueError("a text ends behind its record")
     return record[at + 4 : end].decode(), end

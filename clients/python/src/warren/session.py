@@ -157,8 +157,9 @@ class Session:
     def last_reason(self, lines: Sequence[bytes]) -> str | None:
         """Why the server has closed the connection, if it has said so in these lines."""
         for line in lines:
-            if line.startswith(b'{"msg":"closed",'):
-                return str(decode(line.decode())["error"])
+            message = decode(line.decode())
+            if message["msg"] == "closed":
+                return str(message["error"])
         return None
 
     def _leave(self) -> None:
@@ -319,12 +320,9 @@ class Session:
     def _done(
         self, serial: int, lease: Lease, context: Context, answer: Mapping[str, Value] | None
     ) -> None:
-        if answer is None:
-            fields = ""
-        else:
-            fields = _answer_fields(answer)
-            if not fits(fields, self.frame_bytes_max):
-                raise WarrenError("frame-too-large", 413, "protocol.frame_bytes_max")
+        fields = answer_fields(answer)
+        if not fits(fields, self.frame_bytes_max):
+            raise WarrenError("frame-too-large", 413, "protocol.frame_bytes_max")
         about, effects = lease.about, context.effects
         for step, effect in enumerate(effects, _EFFECT):
             self._say("effect", serial, step, f"{about},{effect[:-1]}")
@@ -363,7 +361,10 @@ class Session:
         self._limit.begin(task["limit_ms"] / 1000 * _TIME_SHARE)
 
 
-def _answer_fields(answer: Mapping[str, Value]) -> str:
+def answer_fields(answer: Mapping[str, Value] | None) -> str:
+    """The rest of ``done``, with a comma before it. Raises ``WarrenError`` for what is no answer."""
+    if answer is None:
+        return ""
     if not isinstance(answer, Mapping):
         raise TypeError(f"a method returns a dict or None, not {type(answer).__name__}")
     for name in answer:

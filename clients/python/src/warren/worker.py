@@ -157,7 +157,8 @@ def arguments_of(line: Sequence[str]) -> argparse.Namespace:
     add("--url", default=environment("WARREN_URL") or _URL, help=f"default: WARREN_URL, or {_URL}")
     add("--user", default=environment("WARREN_USER"), help="default: WARREN_USER, or worker-PID")
     add("--ticket-file", metavar="FILE", help="its ticket, read at each login; else WARREN_TICKET")
-    add("--cafile", metavar="FILE", help="for tls: whom else to trust than the system's")
+    add("--cafile", default=environment("WARREN_CA_FILE"), metavar="FILE",
+        help="for tls: whom to trust in place of the system's; default: WARREN_CA_FILE")  # fmt: skip
     add("--credits", type=_credits, default=CREDITS, metavar="N",
         help=f"tasks that it takes at a time from each shard (default: {CREDITS})")  # fmt: skip
     add("--check", action="store_true", help="only load the modules, and tell their methods")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
 import re
@@ -39,6 +40,7 @@ def encode(method: str, fields: Mapping[str, Value]) -> str:
     return _encode(written)
 
 
+@functools.lru_cache(maxsize=1024)
 def check_name(name: str) -> str:
     """The name. Raises ``WarrenError`` when it is none of a method or a field."""
     if not _NAME.fullmatch(name):

@@ -1,0 +1,147 @@
+"""Calls methods without a server: for tests of game code.
+
+::
+
+    from warren.testing import World
+    import game
+
+    def test_an_attack_takes_seven():
+        world = World()
+        wolf = world.create("wolf", hp=20)
+        outcome = world.call(game.attack, target=wolf, room="arena")
+        assert outcome.reply == {"hp": 13}
+        assert world[wolf]["hp"] == 13
+        assert outcome.events("arena") == [("combat.hit", {"target": wolf, "hp": 13})]
+
+It checks names, values and sizes as a worker does. What only the server knows, such as who may read an
+object or what is full, it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from warren_client.errors import WarrenError
+from warren_client.message import Message, Value, decode
+
+from .context import Context, Object
+from .methods import Method
+from .session import answer_fields
+
+__all__ = ["Outcome", "World"]
+
+# Fields of effects that are none of the object's or the event's own.
+_SAID = frozenset({"msg", "do", "object", "version", "kind", "to", "event", "owner"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call came to."""
+
+    reply: dict[str, Value]
+    """The fields of the answer."""
+    sent: list[tuple[str, str, dict[str, Value]]] = field(default_factory=list)
+    """What rooms hear: room, event, fields."""
+    created: list[str] = field(default_factory=list)
+    """The numbers of objects that were made."""
+
+    def events(self, room: str) -> list[tuple[str, dict[str, Value]]]:
+        """What one room hears."""
+        return [(event, fields) for name, event, fields in self.sent if name == room]
+
+
+class World:
+    """Objects of one partition, and what methods do with them."""
+
+    frame_bytes_max: float = 64 * 1024
+
+    def __init__(self, partition: int = 171) -> None:
+        self._partition = partition
+        self._objects: dict[str, Object] = {}
+        self._last = 0
+
+    def create(self, kind: str, /, owner: str = "", **fields: Value) -> str:
+        """Makes an object, and tells its number."""
+        self._last += 1
+        id = f"{self._partition}.{self._last}"
+        self._objects[id] = Object(id, kind, 1, owner, fields)
+        return id
+
+    def __getitem__(self, id: str) -> Object:
+        """The object as it is now. ``KeyError`` when it is not there."""
+        return self._objects[id]
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._objects
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._objects))
+
+    def call(
+        self,
+        function: Method | Callable[..., Any],
+        /,
+        *,
+        user: str = "ann",
+        attempt: int = 1,
+        **fields: Value,
+    ) -> Outcome:
+        """Does a task: what the method says happens, all of it or, when it raises, nothing.
+
+        ``function`` is a method, or what was made of a ConnServer module.
+        """
+        called = function.function if isinstance(function, Method) else function
+        method = getattr(function, "name", getattr(function, "__name__", "method"))
+        task: Message = {"task": f"{self._partition}.0", "token": 1, "method": method}
+        task |= {"user": user, "attempt": attempt, "limit_ms": 30_000}
+        # The target is read as all other objects are.
+        context = Context(task, self)
+        answer = called(context, dict(fields))
+        reply = decode('{"msg":"done"' + answer_fields(answer) + "}")
+        del reply["msg"]
+        effects = [decode('{"msg":"effect",' + effect) for effect in context.effects]
+        for effect in effects:
+            self._check(effect)
+        outcome = Outcome(reply)
+        for effect in effects:
+            self._carry_out(effect, outcome)
+        return outcome
+
+    # What a context needs.
+
+    def get(self, object: str) -> Object:
+        found = self._objects.get(object)
+        if found is None:
+            raise WarrenError("unknown-object", 404)
+        return Object(object, found.kind, found.version, found.owner, dict(found))
+
+    def extend(self, task: Message) -> None:
+        pass
+
+    # What becomes of effects.
+
+    def _check(self, effect: Message) -> None:
+        if effect["do"] in ("set", "delete"):
+            if effect["object"].partition(".")[0] != str(self._partition):
+                raise WarrenError("other-partition", 400)
+            found = self.get(effect["object"])
+            if effect.get("version", found.version) != found.version:
+                raise WarrenError("version-conflict", 409)
+
+    def _carry_out(self, effect: Message, outcome: Outcome) -> None:
+        do, id = effect["do"], effect.get("object", "")
+        own = {name: value for name, value in effect.items() if name not in _SAID}
+        if do == "create":
+            outcome.created.append(self.create(effect["kind"], owner="worker", **own))
+        elif do == "emit":
+            outcome.sent.append((effect["to"], effect["event"], own))
+        elif do == "delete":
+            del self._objects[id]
+        else:
+            found = self._objects[id]
+            owner = effect.get("owner", found.owner)
+            changed = Object(id, found.kind, found.version + 1, owner, dict(found))
+            changed.change(own)
+            self._objects[id] = changed

@@ -1,0 +1,87 @@
+//! `warren new`: makes the folder of a project, with a small game in it, its test, and how to run it.
+//! What is written is in `templates`.
+
+use std::fs::{File, create_dir_all, read_dir};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::fatal::{Fatal, FatalReason};
+
+const NEW_EXAMPLES: &str = "\
+Examples:
+  warren new python game      then: game/README.md
+
+The folder must be empty or not there.
+
+Exit status: 0 when the project is there; 71 when the folder is not empty or cannot be written.";
+
+/// `warren new …`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = NEW_EXAMPLES)]
+pub struct NewArguments {
+    /// In which language.
+    #[command(subcommand)]
+    language: Language,
+}
+
+/// In which language a project is.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+enum Language {
+    /// Methods that a worker does, in Python
+    Python(Folder),
+}
+
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+struct Folder {
+    /// The folder to be made
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// A file of a project: its name there, and what is in it.
+type TemplateFile = (&'static str, &'static str);
+
+const PYTHON: &[TemplateFile] = &[
+    ("README.md", include_str!("../templates/python/README.md")),
+    ("game.py", include_str!("../templates/python/game.py")),
+    ("test_game.py", include_str!("../templates/python/test_game.py")),
+    ("warren.toml", include_str!("../templates/python/warren.toml")),
+    ("pyproject.toml", include_str!("../templates/python/pyproject.toml")),
+    // Under its own name it would hold for the template too.
+    (".gitignore", include_str!("../templates/python/gitignore")),
+];
+
+/// Makes the project, and writes to `out` what is there.
+///
+/// # Errors
+/// The named reason why it is not made.
+pub fn run(arguments: &NewArguments, out: &mut dyn Write) -> Result<ExitCode, Fatal> {
+    let (files, folder) = match &arguments.language {
+        Language::Python(Folder { folder }) => (PYTHON, folder),
+    };
+    make(files, folder)?;
+    let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+    let _ = writeln!(out, "made {}: {}", folder.display(), names.join(", "));
+    let _ = writeln!(out, "next: {}", folder.join("README.md").display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make(files: &[TemplateFile], folder: &Path) -> Result<(), Fatal> {
+    let unusable = |path: &Path, why: &dyn std::fmt::Display| {
+        Fatal::new(FatalReason::SystemRefused, format!("{}: {why}", path.display()))
+    };
+    create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
+    let mut there = read_dir(folder).map_err(|error| unusable(folder, &error))?;
+    if there.next().is_some() {
+        return Err(unusable(folder, &"it is not empty; a project is made in an empty folder"));
+    }
+    for (name, text) in files {
+        let path = folder.join(name);
+        let made = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        made.map_err(|error| unusable(&path, &error))?;
+    }
+    Ok(())
+}
