@@ -170,8 +170,8 @@ pub struct WorkerRow {
     pub session: SessionId,
     /// Its user's name.
     pub user: Box<str>,
-    /// What it is, as it says itself.
-    pub plugin: Option<Box<str>>,
+    /// What does its methods, as it says itself.
+    pub plugins: Vec<Box<str>>,
     /// What it does.
     pub methods: Vec<Box<str>>,
     /// Tasks that it takes at a time from each shard.

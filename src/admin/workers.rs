@@ -67,7 +67,7 @@ fn row_of(row: &WorkerRow, leases: Leases) -> Value {
         "session": session_text(row.session),
         "user": row.user,
         "shard": row.session.shard.0,
-        "plugin": row.plugin,
+        "plugins": row.plugins,
         "methods": row.methods,
         "credits": row.credits,
         "leased": leases.count,

@@ -49,7 +49,7 @@ const BAN_COLUMNS: &[Column] =
 
 const WORKER_COLUMNS: &[Column] = &[
     ("user", "user"),
-    ("plugin", "plugin"),
+    ("plugin", "plugins"),
     ("methods", "methods"),
     ("credits", "credits"),
     ("leased", "leased"),
@@ -162,8 +162,10 @@ pub(super) fn rooms(answer: &Value) -> String {
 pub(super) fn workers(answer: &Value) -> String {
     let mut answer = answer.clone();
     for row in answer["workers"].as_array_mut().into_iter().flatten() {
-        let methods = row["methods"].as_array().map(Vec::as_slice).unwrap_or_default();
-        row["methods"] = methods.iter().map(cell).collect::<Vec<_>>().join(", ").into();
+        for list in ["methods", "plugins"] {
+            let items = row[list].as_array().map(Vec::as_slice).unwrap_or_default();
+            row[list] = items.iter().map(cell).collect::<Vec<_>>().join(", ").into();
+        }
     }
     let mut text = list(&answer, "workers", WORKER_COLUMNS);
     if answer["processes"].as_array().is_some_and(|processes| !processes.is_empty()) {

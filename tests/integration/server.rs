@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use serde_json::Value;
@@ -23,7 +24,7 @@ pub(crate) struct TestServer {
 
 /// What a process writes, line by line. A thread reads it at once, so that nobody who does not want it
 /// holds up the process.
-struct Lines(Receiver<String>);
+struct Lines(Mutex<Receiver<String>>);
 
 impl Lines {
     fn of(pipe: impl Read + Send + 'static) -> Self {
@@ -35,12 +36,12 @@ impl Lines {
             }
         };
         std::thread::Builder::new().name("lines".to_owned()).spawn(read).unwrap();
-        Self(lines)
+        Self(Mutex::new(lines))
     }
 
     /// The next line; none when the process has ended.
     fn next(&self) -> Option<String> {
-        match self.0.recv_timeout(PATIENCE) {
+        match self.0.lock().unwrap().recv_timeout(PATIENCE) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("the server says nothing, and does not end"),

@@ -123,8 +123,30 @@ fn work_once(server: SocketAddr, number: u64, breaks_off: &mut u64, ledger: &Led
     }
 }
 
+/// Objects that tasks are about, of which none was hit.
+pub(crate) fn make_targets(server: &TestServer) -> Vec<Value> {
+    let mut client = Client::log_in(server.listen, "owner");
+    let make = |target: usize| {
+        let create = json!({"msg": "create", "kind": "wolf", "partition": target * 16_000,
+                            "hits": 0, "ack": "durable"});
+        client.send(format!("{create}\n"));
+        client.reply("create")["object"].clone()
+    };
+    (0..TARGETS).map(make).collect()
+}
+
+/// How often all targets were hit.
+pub(crate) fn hits_of(server: &TestServer, targets: &[Value]) -> u64 {
+    let mut client = Client::log_in(server.listen, "reader");
+    let hits = targets.iter().map(|target| {
+        client.send(format!("{}\n", json!({"msg": "get", "object": target})));
+        client.reply("get")["hits"].as_u64().unwrap()
+    });
+    hits.sum()
+}
+
 /// Asks for what is not answered yet, until it is or so many more were answered; true when all is.
-fn ask_for_all(
+pub(crate) fn ask_for_all(
     server: &TestServer,
     targets: &[Value],
     open: &mut BTreeSet<u64>,
@@ -176,13 +198,7 @@ fn no_task_is_lost_or_has_effects_twice_whoever_is_killed() {
     for life in 0..=kills {
         let server = place.start();
         if life == 0 {
-            let mut client = Client::log_in(server.listen, "owner");
-            for target in 0..TARGETS {
-                let create = json!({"msg": "create", "kind": "wolf", "partition": target * 16_000,
-                                    "hits": 0, "ack": "durable"});
-                client.send(format!("{create}\n"));
-                targets.push(client.reply("create")["object"].clone());
-            }
+            targets = make_targets(&server);
         }
         std::thread::scope(|scope| {
             for number in 0..WORKERS {
@@ -196,12 +212,7 @@ fn no_task_is_lost_or_has_effects_twice_whoever_is_killed() {
             let all = ask_for_all(&server, &targets, &mut open, answers_max);
             assert!(all || !is_last, "{open:?}");
             if is_last {
-                let mut client = Client::log_in(server.listen, "reader");
-                let hits = targets.iter().map(|target| {
-                    client.send(format!("{}\n", json!({"msg": "get", "object": target})));
-                    client.reply("get")["hits"].as_u64().unwrap()
-                });
-                assert_eq!(hits.sum::<u64>(), tasks, "each has its effects once");
+                assert_eq!(hits_of(&server, &targets), tasks, "each has its effects once");
                 assert_eq!(server.metric("warren_tasks_dead", ""), 0);
             }
         });

@@ -1,6 +1,10 @@
 //! Workers that the server starts itself, or that are started by hand: real processes, which crash, hang, grow
 //! and are killed.
 
+mod kills;
+mod misdeeds;
+mod reload;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -43,6 +47,28 @@ impl Place {
     fn with_workers(config: &str) -> Self {
         let script = script();
         Self::new(&format!("[workers.game]\ncommand = [\"python3\", {script:?}]\n{config}"))
+    }
+
+    /// Where the workers of the section write what they begin.
+    fn ledger(&self) -> PathBuf {
+        self.folder.0.join("ledger")
+    }
+
+    /// What was begun: numbers of requests, and processes.
+    fn begun(&self) -> Vec<(u64, u32)> {
+        let text = std::fs::read_to_string(self.ledger()).unwrap_or_default();
+        let read = |line: &str| {
+            let (number, pid) = line.split_once(' ').unwrap();
+            (number.parse().unwrap(), pid.parse().unwrap())
+        };
+        text.lines().map(read).collect()
+    }
+
+    /// With a data folder.
+    fn start_with_data(&self) -> TestServer {
+        let mut command = self.command();
+        command.arg("--data").arg(self.folder.0.join("data"));
+        TestServer::spawn(command)
     }
 
     fn command(&self) -> Command {
@@ -181,7 +207,7 @@ impl ByHand {
     fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut worker = command(&["worker"]);
         worker.args(arguments).args(["--", "python3"]).arg(script());
-        worker.envs(environment.iter().copied()).stdout(Stdio::null());
+        worker.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(worker.spawn().unwrap())
     }
 

@@ -14,6 +14,7 @@ use crate::object::is_room_kind;
 use crate::partition::object_digest;
 use crate::reason::Reason;
 use crate::session::{Phase, Session};
+use crate::tasks::workers::Worker;
 use crate::turn::ShardOutputs;
 
 impl Shard {
@@ -75,8 +76,8 @@ impl Shard {
             Some(WorkerRow {
                 session: id,
                 user: session.user.clone(),
-                plugin: worker.plugin.clone(),
-                methods: worker.method_names.clone(),
+                plugins: plugins_of(worker),
+                methods: worker.method_names().map(Box::from).collect(),
                 credits: worker.credits,
             })
         })
@@ -197,6 +198,17 @@ impl Shard {
         self.post(to, outputs, MeshMessage::Displace { session, reason });
         Some(session)
     }
+}
+
+/// What the worker's methods are done by, each once.
+fn plugins_of(worker: &Worker) -> Vec<Box<str>> {
+    let mut plugins: Vec<Box<str>> = Vec::new();
+    for plugin in worker.method_names().filter_map(|method| worker.plugin_of(method)) {
+        if !plugins.iter().any(|known| **known == *plugin) {
+            plugins.push(plugin.into());
+        }
+    }
+    plugins
 }
 
 fn object_at(partition: PartitionId, address: u64) -> ObjectId {

@@ -187,8 +187,8 @@ impl Shard {
         let record = self.task(id).1;
         let is_asked = record.request().get("plugin") == Some(Value::Boolean(true));
         let worker = self.tasks.workers.holder(id).and_then(|who| self.tasks.workers.get(who));
-        let plugin = worker.and_then(|worker| worker.plugin.as_deref()).filter(|_| is_asked);
-        answer_of(done, record.method(), plugin)
+        let plugin = worker.and_then(|worker| worker.plugin_of(record.method()));
+        answer_of(done, record.method(), plugin.filter(|_| is_asked))
     }
 
     /// Effects and end of a task are one delta batch.

@@ -15,10 +15,8 @@ pub(crate) const CREDITS_MAX: usize = 1024;
 pub(crate) struct Worker {
     /// Numbers of methods on this shard.
     pub(crate) methods: Vec<u32>,
-    /// Their names.
-    pub(crate) method_names: Vec<Box<str>>,
-    /// What it is, as it says itself.
-    pub(crate) plugin: Option<Box<str>>,
+    /// Their names, each with what does it, as the worker says itself.
+    names: Vec<(Box<str>, Option<Box<str>>)>,
     pub(crate) credits: usize,
     leased: BTreeMap<ObjectId, Lease>,
     leased_bytes: usize,
@@ -36,6 +34,15 @@ impl Worker {
     fn has_room(&self, bytes_max: usize) -> bool {
         let fits = self.leased.is_empty() || self.leased_bytes < bytes_max;
         fits && self.leased.len() < self.credits
+    }
+
+    pub(crate) fn method_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|(name, _)| &**name)
+    }
+
+    /// What does the method.
+    pub(crate) fn plugin_of(&self, method: &str) -> Option<&str> {
+        self.names.iter().find(|(name, _)| **name == *method)?.1.as_deref()
     }
 
     /// How many tasks it has.
@@ -85,21 +92,22 @@ impl Workers {
             self.order.push(session);
             Worker {
                 methods: Vec::new(),
-                method_names: Vec::new(),
-                plugin: None,
+                names: Vec::new(),
                 credits: 1,
                 leased: BTreeMap::new(),
                 leased_bytes: 0,
             }
         });
         worker.credits = credits.unwrap_or(worker.credits);
-        if let Some(plugin) = plugin {
-            worker.plugin = Some(plugin.into());
-        }
         for (method, name) in methods {
-            if !worker.methods.contains(&method) {
+            let known = worker.methods.iter().position(|known| *known == method);
+            let place = known.unwrap_or_else(|| {
                 worker.methods.push(method);
-                worker.method_names.push(name.into());
+                worker.names.push((name.into(), None));
+                worker.methods.len() - 1
+            });
+            if let Some(plugin) = plugin {
+                worker.names[place].1 = Some(plugin.into());
             }
         }
     }

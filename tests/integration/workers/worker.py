@@ -66,8 +66,10 @@ class Worker:
         return self.ask(msg, task=task["task"], token=task["token"], **fields)
 
     def run(self):
-        login = self.ask("login", ticket=os.environ["WARREN_TICKET"])
-        assert login["status"] == 0 and os.environ["WARREN_USER"], login
+        ticket = os.environ.get("WARREN_TICKET")
+        proof = {"ticket": ticket} if ticket else {}
+        login = self.ask("login", user=os.environ["WARREN_USER"], **proof)
+        assert login["status"] == 0, login
         work = self.ask("work", **{"methods": ["hit"], "credits": 2, **WORK})
         assert work["status"] == 0, work
         while True:
@@ -84,7 +86,7 @@ class Worker:
     def do(self, task):
         if LEDGER:
             with open(LEDGER, "a", encoding="ascii") as ledger:
-                ledger.write(f"{task['number']}\n")
+                ledger.write(f"{task['number']} {os.getpid()}\n")
         if self.about("begin", task)["status"] != 0:
             return
         misdeed = task.get("misdeed") if task["attempt"] == 1 or task.get("always") else None
@@ -95,7 +97,7 @@ class Worker:
             hits = {"version": target["version"], "hits": target["hits"] + 1}
             self.about("effect", task, do="set", object=task["target"], **hits)
             own, effects = {**own, "hits": hits["hits"]}, 1
-        done = self.about("done", task, effects=effects, pid=os.getpid(), **own)
+        done = self.about("done", task, effects=effects, pid=os.getpid(), tries=task["attempt"], **own)
         late = done.get("error") in ("lease-lost", "version-conflict", "effects-missing")
         assert done["status"] == 0 or late, done
 
