@@ -155,6 +155,26 @@ fn a_backup_is_made_and_restored_under_the_container_s_profile() {
     server.stop();
 }
 
+#[test]
+fn workers_live_under_the_container_s_profile() {
+    let folder = TestFolder::new();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/workers/worker.py");
+    let config = format!(
+        "[workers.game]\ncommand = [\"python3\", {script:?}]\nmemory_bytes_max = 268435456\n\
+         [tasks]\nmethods = [\"hit\"]\n"
+    );
+    let config = folder.file("warren.toml", &config);
+    let server = under(&profile(), || {
+        let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        serve.args(["--shards", "2", "--config"]).arg(config);
+        TestServer::spawn(serve)
+    });
+    let mut client = Client::log_in(server.listen, "ann");
+    client.send("{\"msg\":\"hit\",\"number\":1}\n");
+    assert_eq!(client.reply("hit")["status"], 0);
+    server.stop();
+}
+
 /// The values of a setting of the unit, in order.
 fn unit_values<'a>(unit: &'a str, setting: &str) -> Vec<&'a str> {
     let values = unit.lines().filter_map(|line| line.strip_prefix(setting)?.strip_prefix('='));

@@ -177,6 +177,20 @@ fn workers_die_with_a_server_that_is_killed() {
 }
 
 #[test]
+fn where_tls_is_required_workers_trust_the_server_s_certificate() {
+    let place = Place::with_workers("");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let certificate = place.folder.file("certificate", &made.cert.pem());
+    let key = place.folder.file("key", &made.signing_key.serialize_pem());
+    let config = std::fs::read_to_string(place.folder.0.join("warren.toml")).unwrap();
+    let tls = format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\nrequired = true\n");
+    place.folder.file("warren.toml", &(config + &tls));
+    let mut server = place.start();
+    server.working(1);
+    server.stop();
+}
+
+#[test]
 fn what_a_worker_writes_is_in_the_log() {
     let place = Place::with_workers("");
     let mut server = place.start();

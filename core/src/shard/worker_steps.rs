@@ -185,7 +185,7 @@ impl Shard {
 
     fn answer_of_task(&self, id: ObjectId, done: Message<'_>) -> Result<Vec<u8>, Reason> {
         let record = self.task(id).1;
-        let is_asked = record.request().get("plugin") == Some(Value::Boolean(true));
+        let is_asked = record.request().get("plugin").and_then(Value::as_boolean) == Some(true);
         let worker = self.tasks.workers.holder(id).and_then(|who| self.tasks.workers.get(who));
         let plugin = worker.and_then(|worker| worker.plugin_of(record.method()));
         answer_of(done, record.method(), plugin.filter(|_| is_asked))

@@ -20,8 +20,10 @@ fn place(count: usize) -> Place {
     let (script, ledger) = (script(), place.ledger());
     let config = std::fs::read_to_string(place.folder.0.join("warren.toml")).unwrap();
     let config = config.split("[workers.game]").next().unwrap();
+    // What is done is remembered for ten minutes.
     let config = format!(
-        "{config}[storage]\nsnapshot_interval_ms = 20\nsegment_bytes = 32768\n\
+        "{config}tasks_per_partition_max = 1048576\n\
+         [storage]\nsnapshot_interval_ms = 20\nsegment_bytes = 32768\n\
          [workers.game]\ncommand = [\"python3\", {script:?}]\ncount = {count}\n\
          restart_ms_max = 100\nstop_ms = 1000\n\
          environment = {{ TEST_LEDGER = {ledger:?}, TEST_WORK = '{{\"deadline_ms\": 0}}' }}\n\

@@ -4,6 +4,7 @@
 use alloc::string::ToString;
 
 use super::*;
+use crate::control::{Answer, Command, Leases, Page, WorkerRow};
 use crate::tasks::methods::TaskMethod;
 
 mod effects;
@@ -87,6 +88,71 @@ fn a_request_waits_for_a_worker_and_is_answered_when_it_is_done() {
             3: done status=409 error=lease-lost
         ",
     );
+}
+
+#[test]
+fn whoever_asks_hears_what_has_done_the_task() {
+    check_default(
+        "
+        3 work methods=hit plugin=combat
+            3: work status=400 error=field-invalid
+        3 work methods=hit plugin=combat@1.2
+            3: work status=0
+        3 work methods=bite plugin=teeth@7
+            3: work status=0
+        1 hit plugin=7 n=1
+            1: hit status=400 error=field-invalid
+        1 hit plugin=true n=1
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1
+        3 done task=12626.2 token=@3 plugin=liar@1
+            3: done status=400 error=reserved-field
+        3 done task=12626.2 token=@3 hp=2
+            1: hit status=0 hp=2 plugin=combat@1.2
+            3: done status=0
+        1 bite plugin=true
+            3: task task=12626.3 method=bite user=ann attempt=1 limit_ms=30000
+        3 done task=12626.3 token=@3
+            1: bite status=0 plugin=teeth@7
+            3: done status=0
+        1 hit n=2
+            3: task task=12626.4 method=hit user=ann attempt=1 limit_ms=30000 n=2
+        3 done task=12626.4 token=@3
+            1: hit status=0
+            3: done status=0
+        ",
+    );
+}
+
+#[test]
+fn who_works_is_told_with_what_they_have() {
+    let mut world = check_default(
+        "
+        3 work methods=hit credits=3 plugin=combat@1.2
+            3: work status=0
+        1 hit n=1
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1
+        +70
+        ",
+    );
+    let rows =
+        |world: &mut World, from| match world.command(Command::ListWorkers { from, count: 1 }).0 {
+            Answer::Workers(Page { rows, next }) => (rows, next),
+            other => panic!("{other:?}"),
+        };
+    let (first, next) = rows(&mut world, 0);
+    let [WorkerRow { user, plugins, methods, credits, session }] = &first[..] else { panic!() };
+    assert_eq!((&**user, *credits), ("dwarf", 3));
+    assert_eq!((&*plugins[0], &*methods[0], plugins.len()), ("combat@1.2", "hit", 1));
+    // The elf works too, but takes nothing.
+    let (second, _) = rows(&mut world, next.unwrap());
+    assert_eq!((&*second[0].user, second[0].credits), ("elf", 0));
+    let sessions = [*session, second[0].session].into();
+    let Answer::Leases(leases) = world.command(Command::CountLeases { sessions }).0 else {
+        panic!()
+    };
+    assert_eq!(leases[0].count, 1);
+    assert!(leases[0].oldest_ms >= 70, "{leases:?}");
+    assert_eq!(leases[1], Leases::default());
 }
 
 #[test]
