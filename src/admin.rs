@@ -7,7 +7,8 @@
 //!
 //! Files: `admin/access.rs` who may ask, `admin/token.rs` the token, `admin/listener.rs` where it
 //! listens, `admin/connections.rs` connections and their bounds, `admin/api.rs` the routes of `/api`,
-//! `admin/workers.rs` those of workers, `admin/ban_book.rs` the list of bans, `admin/pages.rs` other lists,
+//! `admin/workers.rs` those of workers, `admin/ban_book.rs` the list of bans,
+//! `admin/plugin_book.rs` plugins, `admin/pages.rs` other lists,
 //! `admin/queues.rs` tasks, `admin/requests.rs` what comes in, `admin/answers.rs` what goes out,
 //! `admin/desk.rs` all that they need.
 
@@ -19,6 +20,7 @@ mod connections;
 mod desk;
 pub(crate) mod listener;
 mod pages;
+mod plugin_book;
 mod queues;
 mod requests;
 pub mod token;
@@ -51,6 +53,7 @@ pub(crate) use ban_book::BanBook;
 use connections::{Answering, Caller, LIFE};
 pub(crate) use desk::{Desk, RELOADS_MAX, ReloadAsker, ServerOrders};
 use listener::AdminListener;
+pub(crate) use plugin_book::PluginBook;
 pub(crate) use requests::COUNT_MAX as ROWS_PER_PAGE_MAX;
 use token::{Token, TokenFiles, runtime_file, token_file_of_data};
 
@@ -227,7 +230,7 @@ async fn readyz(State(desk): State<Arc<Desk>>) -> (StatusCode, String) {
 }
 
 async fn metrics_text(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&desk.state))
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&desk.state, desk.plugins.rows()))
 }
 
 #[cfg(test)]

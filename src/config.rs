@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod export;
 mod keys;
+mod plugins;
 mod tasks;
 mod workers;
 
@@ -32,12 +33,14 @@ pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigProblem, Position};
 pub use export::ExportConfig;
 pub use keys::{Allowed, KEYS, Key};
+pub use plugins::PluginsConfig;
 pub use workers::WorkersConfig;
 
 use auth::{ack_defaults, auth_config};
 use error::Located;
 use export::export_config;
 use keys::{ConfigFile, LOG_FORMATS, LOG_LEVELS};
+use plugins::plugins_config;
 use tasks::task_methods;
 use workers::{Surroundings, workers_config};
 
@@ -202,6 +205,8 @@ pub struct ServerConfig {
     pub task_methods: TaskMethods,
     /// Processes that the server starts to do tasks.
     pub workers: Vec<WorkersConfig>,
+    /// Game code that the server runs inline.
+    pub plugins: PluginsConfig,
     /// Where the admin endpoint is.
     pub admin_listen: Endpoint,
     /// The file of its token, if the operator has made one.
@@ -308,6 +313,7 @@ impl ServerConfig {
             workers: workers_config(&file.workers, &surroundings)?,
             ack_defaults: ack_defaults(&file.methods, data.is_some())?,
             task_methods: task_methods(&file.tasks)?,
+            plugins: plugins_config(&file.plugins)?,
             export: export_config(
                 &file.export,
                 data.is_some(),

@@ -65,6 +65,7 @@ Examples:
   warren ctl unban mallory
   warren ctl workers
   warren ctl workers reload combat
+  warren ctl plugins load ./combat.so
   warren ctl --config /etc/warren/warren.toml drain --wait
   warren ctl --admin unix:/run/warren/admin.sock status --json
 
@@ -191,6 +192,9 @@ pub enum Order {
         #[command(subcommand)]
         order: Option<WorkersOrder>,
     },
+    /// Native libraries whose methods the server does inline
+    #[command(subcommand)]
+    Plugins(PluginOrder),
 }
 
 /// What to order the processes of a section `workers.NAME`.
@@ -205,6 +209,23 @@ pub enum WorkersOrder {
     Reload {
         /// The section's name
         name: String,
+    },
+}
+
+/// What to ask or to order of plugins.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum PluginOrder {
+    /// Which are there, in which version, and what they did
+    List,
+    /// Load a library beside what is there, and have all shards change to it
+    Load {
+        /// The library, where the server finds it
+        file: PathBuf,
+    },
+    /// Have all shards change to the version before
+    Rollback {
+        /// The plugin's name
+        plugin: String,
     },
 }
 
@@ -341,16 +362,7 @@ async fn carry_out(
             let answer = client.ask(Method::DELETE, "/api/ban", body).await?.done()?;
             console.tell(&answer, tables::unbanned);
         }
-        Order::Drain { wait } => {
-            let answer = client.ask(Method::POST, "/api/drain", None).await?.done()?;
-            console.tell(&answer, |_| "draining\n".to_owned());
-            if *wait {
-                wait_for_end(client).await?;
-                if !console.is_json {
-                    console.tell(&Value::Null, |_| "the server has ended\n".to_owned());
-                }
-            }
-        }
+        Order::Drain { wait } => drain(client, *wait, console).await?,
         Order::Workers { count, order: None } => {
             let answer = list(client, "workers", None, count.count, console).await?;
             console.tell(&answer, tables::workers);
@@ -367,7 +379,47 @@ async fn carry_out(
             let answer = client.ask(Method::POST, "/api/reload", None).await?.done()?;
             console.tell(&answer, tables::reloaded);
         }
+        Order::Plugins(order) => carry_out_plugins(client, order, console).await?,
     }
+    Ok(())
+}
+
+async fn drain(
+    client: &AdminClient,
+    waits: bool,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let answer = client.ask(Method::POST, "/api/drain", None).await?.done()?;
+    console.tell(&answer, |_| "draining\n".to_owned());
+    if waits {
+        wait_for_end(client).await?;
+        if !console.is_json {
+            console.tell(&Value::Null, |_| "the server has ended\n".to_owned());
+        }
+    }
+    Ok(())
+}
+
+async fn carry_out_plugins(
+    client: &AdminClient,
+    order: &PluginOrder,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let (path, body) = match order {
+        PluginOrder::List => {
+            let answer = client.ask(Method::GET, "/api/plugins", None).await?.done()?;
+            console.tell(&answer, tables::plugins);
+            return Ok(());
+        }
+        PluginOrder::Load { file } => {
+            let file = std::path::absolute(file);
+            let file = file.map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
+            ("/api/plugins/load", json!({ "file": file }))
+        }
+        PluginOrder::Rollback { plugin } => ("/api/plugins/rollback", json!({ "plugin": plugin })),
+    };
+    let answer = client.ask(Method::POST, path, Some(body)).await?.done()?;
+    console.tell(&answer, tables::plugin_changed);
     Ok(())
 }
 

@@ -28,7 +28,7 @@ use warren_net::tls::TlsIdentity;
 use warren_storage::delta_log::LogEnd;
 use warren_storage::log_executor::LogPort;
 
-use crate::admin::{AdminServer, BanBook, Desk, ServerOrders, make_runtime};
+use crate::admin::{AdminServer, BanBook, Desk, PluginBook, ServerOrders, make_runtime};
 use crate::attendant::{Attendant, Attended};
 use crate::backup::{BackupSource, Backups};
 use crate::bans::BanList;
@@ -188,6 +188,7 @@ impl Server {
         let state = Arc::new(ServerState::new(config.shards, move || clock.monotonic_ns()));
         let admin = AdminServer::bind(config)?;
         let bans = BanList::load(config.data.as_deref())?;
+        let plugins = PluginBook::load(config, clock)?;
         let Writers { writer, delta_log, export, mut log_ports } =
             Writers::prepare(stored.as_ref(), config, &state)?;
         let log_end = delta_log.as_ref().map(|log| Arc::clone(log.end()));
@@ -206,8 +207,8 @@ impl Server {
             control,
             log: log_ports.next(),
         };
-        let started = start_shards(listeners, &bans, parts)?;
-        let StartedShards { starts, lines, readies, shard_ends } = started;
+        let StartedShards { starts, lines, readies, shard_ends } =
+            start_shards(listeners, &first_commands(&bans, &plugins), parts)?;
         let (all, stop) = office.await_shards(readies, shard_count, log)?;
         if let Some(signal) = stop {
             drop(starts);
@@ -217,8 +218,7 @@ impl Server {
         if stored.is_some() {
             all.iter().map(|one| one.loaded).sum::<StateSummary>().log("state loaded");
         }
-        let peers = Arc::new(Peers::new(all.iter().map(|one| one.ring_fd).collect()));
-        let wake_handles: Vec<_> = all.into_iter().map(|one| one.wake_handle).collect();
+        let (peers, wake_handles) = peers_of(all);
         let delta_log = delta_log.map(|log| log.start(&peers, &wake_handles)).transpose()?;
         // All that can fail at a start has not failed.
         if let Some((stored, log_end)) = stored.as_ref().zip(log_end) {
@@ -235,14 +235,14 @@ impl Server {
             controls: controls(lines, &wake_handles),
             routing: RoutingTable::even(shard_count, Epoch(1)),
             bans: BanBook::new(bans, config.limits.bans_max),
+            plugins,
             orders: ServerOrders::new(office.attendant.reloads()),
             backups: Backups::new(backup_source(config, stored.as_ref(), &state)),
             workers: Arc::clone(&workers.board),
             listen,
         });
-        let storage = stored.zip(writer).zip(delta_log);
-        let storage =
-            storage.map(|((stored, writer), log)| Storage { stored, writer, log, export });
+        let parts = stored.zip(writer).zip(delta_log);
+        let storage = parts.map(|((stored, writer), log)| Storage { stored, writer, log, export });
         let shards = Shards { peers, wake_handles, ends: shard_ends };
         Ok(Some(Self { listen, admin, desk, state, shards, storage, office, workers, data }))
     }
@@ -368,16 +368,20 @@ struct StartedShards {
 /// its end of the operator's line.
 type ShardWays = (ShardId, MeshPorts, HandOverPorts, Listener, ControlPort);
 
-/// Starts a shard for each listener.
+/// What shards are told before anyone can connect.
+fn first_commands(bans: &BanList, plugins: &PluginBook) -> [Command; 2] {
+    [Command::SetBans(Arc::new(bans.for_shards())), Command::SetInline(plugins.methods())]
+}
+
+/// Starts a shard for each listener, with these commands in its first turn.
 fn start_shards(
     listeners: Vec<Listener>,
-    bans: &BanList,
+    first: &[Command],
     mut parts: impl FnMut(ShardWays) -> ShardParts,
 ) -> Result<StartedShards, Fatal> {
     let (ready, readies) = unbounded_channel();
     let (end, shard_ends) = unbounded_channel();
     let (mut starts, mut lines) = (Vec::new(), Vec::new());
-    let bans = Arc::new(bans.for_shards());
     let shard_count = u16::try_from(listeners.len()).expect("the configuration was checked");
     let ways =
         mesh::connect(shard_count, MESH_SLOTS).into_iter().zip(hand_over::connect(shard_count));
@@ -385,13 +389,21 @@ fn start_shards(
         let (start, started) = mpsc::channel();
         let (line, control) = control_line();
         // Before anyone can connect.
-        line.begin_with(Command::SetBans(Arc::clone(&bans)));
+        for command in first {
+            line.begin_with(command.clone());
+        }
         starts.push(start);
         lines.push(line);
         let parts = parts((ShardId(index), mesh, hand_over, listener, control));
         start_shard(parts, ready.clone(), started, end.clone())?;
     }
     Ok(StartedShards { starts, lines, readies, shard_ends })
+}
+
+/// What shards know of each other, and what wakes each.
+fn peers_of(all: Vec<Ready>) -> (Arc<Peers>, Vec<WakeHandle>) {
+    let peers = Peers::new(all.iter().map(|one| one.ring_fd).collect());
+    (Arc::new(peers), all.into_iter().map(|one| one.wake_handle).collect())
 }
 
 /// Tells the shards of each other, and that they may turn.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::bans::Bans;
 use crate::ids::{ConnectionId, GroupId, ObjectId, PartitionId, SessionId};
+use crate::inline::InlineMethods;
 use crate::reason::Reason;
 
 mod queues;
@@ -106,6 +107,8 @@ pub enum Command {
         /// Which tasks.
         tasks: DeadTasks,
     },
+    /// From this turn on these methods are done inline, and no others.
+    SetInline(Arc<InlineMethods>),
 }
 
 /// What comes of a command.
@@ -135,6 +138,8 @@ pub enum Answer {
     DeadTask(Option<Box<DeadRow>>),
     /// To `SettleDead`.
     DeadSettled(Page<SettledRow, ObjectId>),
+    /// To `SetInline`.
+    InlineSet,
 }
 
 /// Some rows, and where the next ones begin, if there may be more.

@@ -22,6 +22,7 @@ mod handlers;
 pub mod hashing;
 mod hearing;
 pub mod ids;
+pub mod inline;
 mod kinds;
 pub mod limits;
 mod log_wait;

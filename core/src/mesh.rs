@@ -41,7 +41,7 @@ pub enum EventKind {
         /// When, if it changes something.
         level: AckLevel,
     },
-    /// Make the message a task. The reply comes when that is done.
+    /// Have the message's method done inline, or make it a task. The reply comes when it is done.
     Task {
         /// When, once it is done.
         level: AckLevel,

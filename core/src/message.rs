@@ -122,6 +122,18 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Bytes of what it holds.
+    pub(crate) fn size_bytes(self) -> usize {
+        match self {
+            Self::Null => 0,
+            Self::Boolean(_) => 1,
+            Self::Integer(_) | Self::Float(_) | Self::Object(_) => 8,
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(list) => list.bytes.len(),
+        }
+    }
+
     /// Whether the field is to be removed: null, or empty text.
     #[must_use]
     pub fn removes(self) -> bool {
@@ -159,6 +171,25 @@ pub struct TextList<'a> {
 }
 
 impl<'a> TextList<'a> {
+    /// The list of so many texts, packed as in a message.
+    ///
+    /// # Errors
+    /// When there are fewer or more, or a text is none.
+    pub fn parse(count: usize, bytes: &'a [u8]) -> Result<Self, Reason> {
+        let count = u16::try_from(count).map_err(|_| Reason::FieldInvalid)?;
+        let mut reader = Reader::new(bytes);
+        for _ in 0..count {
+            check_text(reader.text()?)?;
+        }
+        if reader.is_empty() { Ok(Self { count, bytes }) } else { Err(Reason::FieldInvalid) }
+    }
+
+    /// The texts as they are packed in a message: each behind its length in four bytes.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The texts in order.
     pub fn iter(self) -> impl Iterator<Item = &'a str> {
         let mut reader = Reader::new(self.bytes);

@@ -262,6 +262,11 @@ reasons! {
     /// The task was tried as often as it may be, or its worker says that trying again is no use. It waits
     /// for the operator.
     TaskFailed = "task-failed", 500, "tell the operator";
+    /// The plugin that does the method says that it cannot; nothing has changed.
+    PluginFailed = "plugin-failed", 500, "tell the operator";
+    /// The plugin that does the method took too long too often, and is called no more until the operator
+    /// loads it anew.
+    PluginDisabled = "plugin-disabled", 503, "try again later";
     /// A queue on the way is full; try again.
     Busy = "busy", 503, "try again, later each time";
     /// So many replies wait until their changes are durable that no more may; nothing has changed.

@@ -16,8 +16,8 @@
 //! `shard/watches.rs` what of these concerns watched objects and objects in rooms,
 //! `shard/worlds.rs` worlds at their home, `shard/frames.rs` worlds where their members are,
 //! `shard/snapshots.rs` from changes to what is stored, `shard/restore.rs` the way back,
-//! `shard/durability.rs` what the log has and what waits for it, `shard/tasks.rs` what workers do, `shard/crowds.rs` rooms with many
-//! members, `shard/npcs.rs` when NPCs are moved, `shard/pages.rs` pages of `rooms`,
+//! `shard/durability.rs` what the log has and what waits for it, `shard/tasks.rs` what workers do, `shard/inline.rs` what is
+//! done inline by code beside the server's, `shard/crowds.rs` rooms with many members, `shard/npcs.rs` when NPCs are moved, `shard/pages.rs` pages of `rooms`,
 //! `shard/control.rs` the operator's commands.
 
 use alloc::boxed::Box;
@@ -60,6 +60,7 @@ mod deliver;
 mod durability;
 mod events;
 mod frames;
+mod inline;
 mod npcs;
 mod pages;
 mod queues;
@@ -75,6 +76,7 @@ mod workers;
 mod worlds;
 
 use crowds::Crowds;
+use inline::Inline;
 use pages::{Pages, RoomNames};
 use restore::Restoring;
 use snapshots::ChangedObjects;
@@ -147,6 +149,7 @@ pub struct Shard {
     durable_sequences: Vec<u64>,
     log_wait: LogWait,
     tasks: Tasks,
+    inline: Inline,
     has_log_failed: bool,
     /// The log is to get nothing more from clients.
     is_log_behind: bool,
@@ -208,6 +211,7 @@ impl Shard {
             durable_sequences: vec![0; GROUP_COUNT],
             log_wait: LogWait::new(),
             tasks: Tasks::new(settings.task_methods.clone(), seed),
+            inline: Inline::default(),
             has_log_failed: false,
             is_log_behind: false,
             changed: settings.snapshot_interval_ns.map(|_| ChangedObjects::new()),

@@ -26,6 +26,12 @@ pub(crate) enum ErrorWord {
     UnknownBan,
     /// No section of the configuration has these workers.
     UnknownWorkers,
+    /// No plugin of that name was loaded.
+    UnknownPlugin,
+    /// The plugin has no version to go back to.
+    NoEarlierVersion,
+    /// The file is no plugin that can be used here: the next word says why.
+    PluginRefused,
     /// There was no such backup since the server started, or it is forgotten.
     UnknownBackup,
     /// No such dead task.
@@ -73,6 +79,9 @@ impl ErrorWord {
         Self::UnknownWorkers,
         Self::UnknownBackup,
         Self::UnknownTask,
+        Self::UnknownPlugin,
+        Self::NoEarlierVersion,
+        Self::PluginRefused,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::NothingToReload,
@@ -101,6 +110,9 @@ impl ErrorWord {
             Self::UnknownWorkers => "unknown-workers",
             Self::UnknownBackup => "unknown-backup",
             Self::UnknownTask => "unknown-task",
+            Self::UnknownPlugin => "unknown-plugin",
+            Self::NoEarlierVersion => "no-earlier-version",
+            Self::PluginRefused => "plugin-refused",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::RequestTimeout => "request-timeout",
             Self::NothingToReload => "nothing-to-reload",
@@ -128,13 +140,16 @@ impl ErrorWord {
             | Self::UnknownBan
             | Self::UnknownWorkers
             | Self::UnknownBackup
-            | Self::UnknownTask => StatusCode::NOT_FOUND,
+            | Self::UnknownTask
+            | Self::UnknownPlugin => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NothingToReload | Self::NothingStored | Self::OrderFailed | Self::KeyTaken => {
-                StatusCode::CONFLICT
-            }
-            Self::ConfigInvalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NothingToReload
+            | Self::NothingStored
+            | Self::OrderFailed
+            | Self::NoEarlierVersion
+            | Self::KeyTaken => StatusCode::CONFLICT,
+            Self::ConfigInvalid | Self::PluginRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyBans => StatusCode::TOO_MANY_REQUESTS,
             Self::NotStored | Self::BackupFailed => StatusCode::INSUFFICIENT_STORAGE,

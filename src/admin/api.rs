@@ -17,9 +17,11 @@ use warren_core::reason::Reason;
 use super::answers::{ApiError, ErrorWord, json as json_answer, ok};
 use super::desk::Desk;
 use super::pages::{digests_page, rooms_page, sessions_page};
+use super::plugin_book::plugin_row;
 use super::queues::{dead, queues, settle_dead};
 use super::requests::{
-    BackupBody, BanBody, KickBody, PageQuery, body_of, checked_reason, checked_user, number_of,
+    BackupBody, BanBody, KickBody, PageQuery, PluginBody, PluginFileBody, body_of, checked_reason,
+    checked_user, number_of,
 };
 use crate::backup::{BackupState, NotBegun};
 use crate::bans::{Ban, Subject};
@@ -44,6 +46,9 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/api/kick", only("POST", post(kick)))
         .route("/api/ban", only("POST, DELETE", post(ban).delete(unban)))
         .route("/api/bans", only("GET, HEAD", get(bans)))
+        .route("/api/plugins", only("GET, HEAD", get(plugins)))
+        .route("/api/plugins/load", only("POST", post(load_plugin)))
+        .route("/api/plugins/rollback", only("POST", post(roll_back_plugin)))
         .route("/api/drain", only("GET, HEAD, POST", post(drain).get(drain_end)))
         .route("/api/reload", only("POST", post(reload)))
         .route("/api/backup", only("GET, HEAD, POST", post(backup).get(backup_end)))
@@ -140,6 +145,21 @@ async fn bans(State(desk): Desked, uri: Uri) -> Answered {
     let next = rows.next().and_then(|_| page.last().map(|(subject, _)| subject.to_string()));
     let page: Vec<Value> = page.into_iter().map(|(subject, ban)| ban_row(subject, ban)).collect();
     Ok(ok(&json!({ "bans": page, "after": next, "stored": list.is_stored() })))
+}
+
+async fn plugins(State(desk): Desked) -> Response {
+    let rows: Vec<Value> = desk.plugins.rows().iter().map(plugin_row).collect();
+    ok(&json!({ "plugins": rows, "libraries": warren_plugins::Library::loads() }))
+}
+
+async fn load_plugin(State(desk): Desked, body: Body) -> Answered {
+    let file = body_of::<PluginFileBody>(body).await?.file()?;
+    Ok(ok(&plugin_row(&desk.load_plugin(file).await?)))
+}
+
+async fn roll_back_plugin(State(desk): Desked, body: Body) -> Answered {
+    let PluginBody { plugin } = body_of(body).await?;
+    Ok(ok(&plugin_row(&desk.roll_back_plugin(plugin).await?)))
 }
 
 async fn drain(State(desk): Desked) -> Response {

@@ -12,6 +12,7 @@ use warren_core::routing::RoutingTable;
 
 use super::answers::ApiError;
 use super::ban_book::BanBook;
+use super::plugin_book::PluginBook;
 use crate::backup::Backups;
 use crate::clock::Clock;
 use crate::control::Controls;
@@ -65,6 +66,7 @@ pub(crate) struct Desk {
     pub(crate) controls: Controls,
     pub(crate) routing: RoutingTable,
     pub(crate) bans: BanBook,
+    pub(crate) plugins: PluginBook,
     pub(crate) orders: ServerOrders,
     pub(crate) backups: Backups,
     /// Of the workers that the configuration names.

@@ -135,6 +135,29 @@ pub(super) struct KickBody {
     pub(super) reason: String,
 }
 
+/// `{"file": …}`, of a plugin.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PluginFileBody {
+    file: PathBuf,
+}
+
+impl PluginFileBody {
+    /// Where the library is.
+    pub(super) fn file(self) -> Result<PathBuf, ApiError> {
+        // The server's working folder is nobody's to know.
+        let told = || ApiError::malformed("`file` is an absolute path");
+        self.file.is_absolute().then_some(self.file).ok_or_else(told)
+    }
+}
+
+/// `{"plugin": …}`: its name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PluginBody {
+    pub(super) plugin: String,
+}
+
 /// `{"user": …}` or `{"address": …}`, and for a new ban `for` and `reason`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

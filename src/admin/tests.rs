@@ -165,6 +165,7 @@ fn running_with(Setup { list, bans_max, life, has_lost_shard }: Setup) -> Runnin
         controls: Controls::new([(line, wake)].into_iter().chain(lost)),
         routing: RoutingTable::even(1, Epoch(1)),
         bans: BanBook::new(list, bans_max),
+        plugins: PluginBook::load(&ServerConfig::default(), clock).unwrap(),
         orders: ServerOrders::new(None),
         backups: Backups::new(None),
         listen: "127.0.0.1:1".parse().unwrap(),
@@ -277,7 +278,7 @@ fn metrics_are_openmetrics() {
     let (status, headers, body) = running.get("/metrics");
     assert_eq!(status, 200);
     assert!(headers.contains(&format!("content-type: {}", metrics::CONTENT_TYPE)), "{headers}");
-    assert_eq!(body, metrics::text(&running.state));
+    assert_eq!(body, metrics::text(&running.state, Vec::new()));
 }
 
 #[test]

@@ -604,6 +604,16 @@ sections! {
         /// wait. Others are known from when a worker says that it does them.
         methods: Vec<String> = "[]", Allowed::List(METHODS_MAX as u32, "names");
     }
+    PluginsSection = "plugins" {
+        /// Native libraries whose methods are done inline, loaded at the start in this order. One that cannot
+        /// be loaded ends the start.
+        files: Vec<String> = "[]", Allowed::List(64, "paths of files");
+        /// Time that one call of a plugin may take, in microseconds. A longer one is a strike.
+        call_us_max: u64 = "1000", Allowed::Range(1, 10_000_000);
+        /// Strikes after which a version of a plugin is called no more: its methods answer
+        /// `plugin-disabled` until it is loaded again.
+        strikes_max: u64 = "100", Allowed::Range(1, 1_000_000_000);
+    }
     ReactorSection = "reactor" {
         /// Longest time between two turns of a shard that has work, in microseconds.
         turn_interval_us: u64 = "1100", Allowed::Range(10, 100_000);
@@ -665,6 +675,7 @@ pub(super) struct ConfigFile {
     pub(super) worlds: WorldsSection,
     pub(super) tasks: TasksSection,
     pub(super) workers: WorkersSections,
+    pub(super) plugins: PluginsSection,
     pub(super) reactor: ReactorSection,
     pub(super) storage: StorageSection,
     pub(super) export: ExportSection,

@@ -155,6 +155,10 @@ fn every_key_can_be_set() {
         stop_ms = 103
         [workers.quests]
         file = "quests.py"
+        [plugins]
+        files = ["/combat.so"]
+        call_us_max = 51
+        strikes_max = 52
         [reactor]
         turn_interval_us = 21
         receive_buffers = 32
@@ -233,6 +237,10 @@ fn every_key_can_be_set() {
                 stop_ms: 5_000,
             },
         ],
+        plugins: PluginsConfig {
+            files: vec![PathBuf::from("/combat.so")],
+            budget: warren_plugins::Budget { call_ns_max: 51_000, strikes_max: 52 },
+        },
         admin_listen: "127.0.0.2:1001".parse().unwrap(),
         admin_token_file: Some(PathBuf::from("/etc/warren/token")),
         protocol_fixed: Some(Protocol::Json),

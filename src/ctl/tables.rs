@@ -66,6 +66,19 @@ const PROCESS_COLUMNS: &[Column] = &[
     ("restarts", "restarts"),
     ("last exit", "last_exit"),
 ];
+const PLUGIN_COLUMNS: &[Column] = &[
+    ("plugin", "plugin"),
+    ("version", "version"),
+    ("state", "state"),
+    ("calls", "calls"),
+    ("failures", "failures"),
+    ("strikes", "strikes"),
+    ("version before", "earlier"),
+    ("hash", "hash"),
+    ("methods", "methods"),
+];
+/// Digits of a hash that are shown.
+const HASH_SHOWN: usize = 12;
 
 /// What stands where there is nothing.
 const NOTHING: &str = "-";
@@ -229,6 +242,22 @@ pub(super) fn banned(answer: &Value) -> String {
 
 pub(super) fn unbanned(answer: &Value) -> String {
     format!("{} is banned no more\n", subject(answer))
+}
+
+pub(super) fn plugins(answer: &Value) -> String {
+    let mut answer = answer.clone();
+    for row in answer["plugins"].as_array_mut().into_iter().flatten() {
+        let methods = row["methods"].as_array().into_iter().flatten();
+        let methods: Vec<&str> = methods.filter_map(Value::as_str).collect();
+        row["methods"] = methods.join(" ").into();
+        let hash = row["hash"].as_str().unwrap_or_default();
+        row["hash"] = hash.chars().take(HASH_SHOWN).collect::<String>().into();
+    }
+    list(&answer, "plugins", PLUGIN_COLUMNS)
+}
+
+pub(super) fn plugin_changed(answer: &Value) -> String {
+    format!("{}@{} is at work\n", cell(&answer["plugin"]), cell(&answer["version"]))
 }
 
 pub(super) fn reloaded(answer: &Value) -> String {

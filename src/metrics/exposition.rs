@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use warren_core::reason::Reason;
 use warren_net::gateway::Protocol;
+use warren_plugins::{Library, PluginRow};
 use warren_storage::log_executor::LogProgress;
 
 use crate::snapshots::SnapshotProgress;
@@ -254,7 +255,7 @@ pub(super) const SCALARS: &[Scalar] = &[
 ];
 
 /// The text for `/metrics`.
-pub(crate) fn text(state: &Arc<ServerState>) -> String {
+pub(crate) fn text(state: &Arc<ServerState>, plugins: Vec<PluginRow>) -> String {
     let mut registry = Registry::with_prefix("warren");
     registry.register(
         "build",
@@ -262,6 +263,7 @@ pub(crate) fn text(state: &Arc<ServerState>) -> String {
         Info::new([("version", env!("CARGO_PKG_VERSION"))]),
     );
     registry.register_collector(Box::new(StateCollector(Arc::clone(state))));
+    registry.register_collector(Box::new(PluginCollector(plugins)));
     let mut text = String::new();
     // Writing to a string fails only when a value cannot show itself; numbers and words can.
     encode(&mut text, &registry).expect("metrics are numbers and words");
@@ -296,6 +298,54 @@ impl Collector for StateCollector {
         encode_export(&mut encoder, &self.0)?;
         encode_workers(&mut encoder, &self.0)?;
         encode_admin(&mut encoder, &self.0)
+    }
+}
+
+#[derive(Debug)]
+struct PluginCollector(Vec<PluginRow>);
+
+impl Collector for PluginCollector {
+    /// By plugin, whatever its versions.
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        type Read = fn(&PluginRow) -> u64;
+        let numbers: [(&str, &str, MetricType, Read); 4] = [
+            ("plugin_calls", "Calls of plugins", MetricType::Counter, |row| row.counters.calls()),
+            ("plugin_failures", "Calls of plugins that failed", MetricType::Counter, |row| {
+                row.counters.failures()
+            }),
+            (
+                "plugin_strikes",
+                "Calls of plugins that took longer than they may",
+                MetricType::Counter,
+                |row| row.counters.strikes(),
+            ),
+            (
+                "plugin_disabled",
+                "1 while a plugin is called no more, since it was too slow",
+                MetricType::Gauge,
+                |row| u64::from(row.is_disabled),
+            ),
+        ];
+        for (name, help, kind, read) in numbers {
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for row in &self.0 {
+                let labels = [("plugin", &*row.name)];
+                encode_number(family.encode_family(&labels)?, kind, read(row))?;
+            }
+        }
+        let help = "Time in calls of plugins";
+        let counter = MetricType::Counter;
+        let mut family = encoder.encode_descriptor("plugin_call_seconds", help, None, counter)?;
+        for row in &self.0 {
+            let seconds = row.counters.busy_ns() as f64 / 1e9;
+            let labels = [("plugin", &*row.name)];
+            let mut metric = family.encode_family(&labels)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
+        }
+        let help = "Libraries that were loaded, each for as long as the process lives";
+        let metric =
+            encoder.encode_descriptor("plugin_libraries", help, None, MetricType::Gauge)?;
+        encode_number(metric, MetricType::Gauge, Library::loads() as u64)
     }
 }
 

@@ -52,7 +52,7 @@ fn a_published_turn_stands_in_the_exposition() {
     net.connections[Protocol::Json as usize] = 34;
     state.shard(1).publish(&report(1, &turn, &shard, &net));
 
-    let text = text(&state);
+    let text = text(&state, Vec::new());
     let version = env!("CARGO_PKG_VERSION");
     for line in [
         &format!("warren_build_info{{version=\"{version}\"}} 1"),
@@ -86,7 +86,7 @@ fn a_published_turn_stands_in_the_exposition() {
 
 #[test]
 fn every_metric_is_described_once() {
-    let text = text(&Arc::new(ServerState::new(1, || 0)));
+    let text = text(&Arc::new(ServerState::new(1, || 0)), Vec::new());
     let mut described: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
     let count = described.len();
     described.sort_unstable();

@@ -10,6 +10,8 @@ mod backup;
 mod bad_input;
 mod bans;
 mod client;
+#[path = "../../plugins/src/tests/compiler.rs"]
+mod compiler;
 mod connserver;
 mod crowd;
 mod ctl;
@@ -23,6 +25,7 @@ mod loop_disk;
 mod lost_log;
 mod objects;
 mod operations;
+mod plugins;
 mod postgres_addresses;
 mod postgres_commands;
 mod postgres_export;

@@ -82,7 +82,7 @@ const LAYERS: &[Layer] = &[
         folder: "plugins",
         package: "warren-plugins",
         siblings: &["warren-core"],
-        externals: Some(&["libc", "libloading", "thiserror"]),
+        externals: Some(&["libloading", "rustix", "sha2", "thiserror", "tracing"]),
     },
     Layer {
         folder: ".",

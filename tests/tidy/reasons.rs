@@ -97,6 +97,8 @@ const REASONS: &[Row] = &[
     ("queue-full", "core/src/shard/tests/tasks.rs", "what_nobody_takes_in_time_is_given_up"),
     ("task-expired", "core/src/shard/tests/tasks.rs", "what_nobody_takes_in_time_is_given_up"),
     ("task-failed", "core/src/shard/tests/tasks/leases.rs", "an_attempt_that_was_begun_counts_and_the_last_one_is_the_end"),
+    ("plugin-failed", "core/src/shard/tests/inline.rs", "whatever_cannot_be_fails_the_whole_call"),
+    ("plugin-disabled", "plugins/src/tests/bad.rs", "a_plugin_that_is_too_slow_too_often_is_called_no_more_until_it_is_loaded_again"),
     ("busy", "net/src/reactor/tests/limits.rs", "a_full_table_accepts_again_when_a_slot_is_free"),
     ("log-behind", "core/src/shard/tests/durability.rs", "what_waits_is_bounded_and_refused_before_it_changes_anything"),
     ("not-durable", "core/src/shard/tests/durability.rs", "when_the_log_fails_nothing_is_promised_until_it_works"),
@@ -175,11 +177,15 @@ const KEYS_HIT: &[Row] = &[
     ("limits.replay_bytes_per_s", "core/src/shard/tests/sessions.rs", "who_asks_for_much_takes_no_resume_from_the_others"),
     ("limits.join_creates_rooms", "core/src/shard/tests/refusals.rs", "where_joining_makes_no_rooms_they_are_created"),
     ("worlds.npc_turn_us", "core/src/shard/tests/npcs.rs", "npcs_that_do_not_fit_wait_and_nobody_waits_for_them"),
+    ("plugins.files", "tests/integration/plugins.rs", "bad_plugins_end_a_start_and_disturb_no_server"),
+    ("plugins.call_us_max", "tests/integration/plugins.rs", "a_slow_plugin_is_called_no_more_and_nothing_else_is_disturbed"),
+    ("plugins.strikes_max", "tests/integration/plugins.rs", "a_slow_plugin_is_called_no_more_and_nothing_else_is_disturbed"),
     ("session.grace_ms", "core/src/shard/tests/sessions.rs", "without_a_grace_time_sessions_end_with_their_connections"),
 ];
 
 /// Sections of the configuration that hold limits, or what a client notices.
-const SECTIONS: &[&str] = &["limits.", "protocol.", "session.", "websocket.", "tls.", "worlds."];
+const SECTIONS: &[&str] =
+    &["limits.", "protocol.", "session.", "websocket.", "tls.", "worlds.", "plugins."];
 
 fn findings(wanted: &[&str], rows: &[Row], sources: &[Source]) -> Vec<String> {
     let rowless = |word: &&&str| !rows.iter().any(|(hit, ..)| hit == *word);

@@ -88,8 +88,7 @@ pub(crate) fn new_task(
     Ok(object)
 }
 
-/// The effect that a worker's message says, packed as the request that it stands for; it has to be one
-/// that can be carried out together with those that are staged.
+/// The effect that a worker's message says, packed as the request that it stands for.
 pub(crate) fn check_effect(
     request: &Request<'_>,
     partition: PartitionId,
@@ -104,16 +103,27 @@ pub(crate) fn check_effect(
             fields.field(name, value);
         }
     }
-    let checked = Message::from_checked(&effect);
+    check_staged(Message::from_checked(&effect), partition, staged)?;
+    Ok(effect)
+}
+
+/// Whether the effect, packed as the request that it stands for, can be carried out in the partition
+/// together with those that are staged.
+pub(crate) fn check_staged(
+    effect: Message<'_>,
+    partition: PartitionId,
+    staged: &[u8],
+) -> Result<(), Reason> {
+    let method = Method::from_name(effect.method()).ok_or(Reason::FieldInvalid)?;
     match method {
         Method::Emit => {
-            if checked.name("to")? == LOBBY {
+            if effect.name("to")? == LOBBY {
                 return Err(Reason::Lobby);
             }
-            checked.name("event")?;
+            effect.name("event")?;
         }
         Method::Create | Method::Set | Method::Delete => {
-            if method.route(checked, partition)? != Route::Partition(partition) {
+            if method.route(effect, partition)? != Route::Partition(partition) {
                 return Err(Reason::OtherPartition);
             }
         }
@@ -124,15 +134,15 @@ pub(crate) fn check_effect(
         "set" | "delete" => effect.get("object").and_then(Value::as_object),
         _ => None,
     };
-    let object = object_of(checked);
+    let object = object_of(effect);
     let clashes = |other: Message<'_>| {
         let is_same = object.is_some() && object_of(other) == object;
-        is_same || makes_room(other) && makes_room(checked)
+        is_same || makes_room(other) && makes_room(effect)
     };
     if effects_of(staged).any(clashes) {
         return Err(Reason::FieldInvalid);
     }
-    Ok(effect)
+    Ok(())
 }
 
 fn makes_room(effect: Message<'_>) -> bool {

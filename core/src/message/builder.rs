@@ -71,6 +71,18 @@ impl<'b> MessageBuilder<'b> {
         Self::at(out, start, method_bytes, field_count)
     }
 
+    /// Goes on with the message that is all of the buffer, whose fields came from outside too.
+    pub(crate) fn resume_checked(out: &'b mut Vec<u8>) -> Self {
+        let mut builder = Self::resume(out, 0);
+        let mut start = 0;
+        for field in Message::from_checked(builder.out).packed_fields() {
+            builder.checked_starts[builder.checked_count] = start;
+            builder.checked_count += 1;
+            start += u32::try_from(field.len()).expect("a message is shorter than 4 GiB");
+        }
+        builder
+    }
+
     fn at(out: &'b mut Vec<u8>, start: usize, method_bytes: usize, field_count: usize) -> Self {
         let checked_starts = [0; REQUEST_FIELDS_MAX];
         Self { out, start, method_bytes, field_count, checked_starts, checked_count: 0, open: None }

@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
         self.take(length as usize)
     }
 
-    fn text(&mut self) -> Result<&'a str, Reason> {
+    pub(super) fn text(&mut self) -> Result<&'a str, Reason> {
         str::from_utf8(self.bytes()?).map_err(|_| Reason::NotUtf8)
     }
 

@@ -1,6 +1,7 @@
 //! The operator's commands, carried out where they come in.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Shard;
@@ -51,6 +52,10 @@ impl Shard {
             Command::ShowDead(task) => Answer::DeadTask(self.show_dead(*task).map(Box::new)),
             Command::SettleDead { order, tasks } => {
                 Answer::DeadSettled(self.settle_dead(*order, tasks, outputs))
+            }
+            Command::SetInline(methods) => {
+                self.inline.methods = Some(Arc::clone(methods));
+                Answer::InlineSet
             }
         };
         outputs.answers.push(answer);

@@ -98,7 +98,7 @@ impl Shard {
                 let route = method.route(message, open.user_partition);
                 matches!(route, Ok(Route::Partition(_)))
             }
-            None => self.tasks.methods.get(message.method()).is_some(),
+            None => self.is_asked_for(message.method()),
         };
         match id_of(message, self.settings.seed) {
             Some(id) if goes_to_partition => self.is_repeat(session, id),
@@ -116,7 +116,7 @@ impl Shard {
         let method = Method::from_name(message.method());
         let (verb, target) = match method {
             Some(method) => (Verb::Call(method), Target::Server),
-            None if self.tasks.methods.get(message.method()).is_some() => {
+            None if self.is_asked_for(message.method()) => {
                 (Verb::Ask, Target::Method { name: message.method() })
             }
             None => return Err(Reason::UnknownMethod),
@@ -169,7 +169,7 @@ impl Shard {
         }
     }
 
-    /// A request of a method that the server does not do itself: a worker may.
+    /// A request of a method that the server does not do itself: other code does, inline or as a worker.
     fn ask(
         &mut self,
         session: Option<SessionId>,

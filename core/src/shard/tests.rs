@@ -28,6 +28,7 @@ mod crashes;
 mod crowd;
 mod durability;
 mod fan_out;
+mod inline;
 mod logged_snapshots;
 mod logins;
 mod npcs;

@@ -1,0 +1,356 @@
+//! Methods that code beside the server's own does inline: in the turn in which a request's number is up,
+//! where its partition is. Such a call is like a task that is leased, done and answered in one: it reads what
+//! is there, and what it is to change or tell is carried out as a whole behind it, or not at all.
+//!
+//! Core neither knows where the code comes from nor what time it takes: [`InlineCode`] says the latter.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::handlers::{Method, Request, check_staged, target_of_task};
+use crate::ids::{ObjectId, ShardId};
+use crate::message::{Message, MessageBuilder, Value};
+use crate::name::is_name;
+use crate::object::Object;
+use crate::reason::Reason;
+
+/// Methods that one server does inline.
+pub const INLINE_METHODS_MAX: usize = 1024;
+/// Effects of one call: each is held against all others.
+pub const INLINE_EFFECTS_MAX: usize = 256;
+/// A buffer that grew beyond this is freed instead of kept.
+const BUFFER_BYTES_KEPT_MAX: usize = 64 << 10;
+/// Fields that an answer has besides the code's own.
+const REPLY_FIELDS_RESERVED: [&str; 6] = ["id", "ack", "status", "error", "limit", "plugin"];
+
+/// Code that does methods inline. Shards call it at the same time, each on its own thread.
+pub trait InlineCode: fmt::Debug + Send + Sync {
+    /// Does the method of this number, as its table was told.
+    ///
+    /// # Errors
+    /// What whoever asked hears; nothing has changed then.
+    fn call(&self, method: usize, call: &mut InlineCall<'_>) -> Result<(), Reason>;
+}
+
+/// A method, and which code does it.
+#[derive(Clone, Debug)]
+pub(crate) struct InlineMethod {
+    code: Arc<dyn InlineCode>,
+    number: usize,
+    /// What is told of the code to whoever asks: name and version.
+    pub(crate) label: Box<str>,
+}
+
+impl InlineMethod {
+    pub(crate) fn call(&self, call: &mut InlineCall<'_>) -> Result<(), Reason> {
+        self.code.call(self.number, call)?;
+        // Code that goes on after a refusal has not done what it meant.
+        call.refusal.map_or(Ok(()), Err)
+    }
+}
+
+/// Why a method cannot be done inline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InlineMethodFault {
+    /// It is no name.
+    NameInvalid,
+    /// The server does it itself.
+    BuiltIn,
+    /// Other code does it.
+    Taken,
+    /// There are as many as there may be.
+    TooMany,
+}
+
+/// All methods that are done inline. A shard changes from one table to the next between two turns.
+#[derive(Clone, Debug, Default)]
+pub struct InlineMethods {
+    methods: BTreeMap<Box<str>, InlineMethod>,
+}
+
+impl InlineMethods {
+    /// The code does the method from here on, which it knows by this number.
+    ///
+    /// # Errors
+    /// [`InlineMethodFault`].
+    pub fn add(
+        &mut self,
+        name: &str,
+        (code, number): (Arc<dyn InlineCode>, usize),
+        label: &str,
+    ) -> Result<(), InlineMethodFault> {
+        Self::check(name)?;
+        if self.methods.contains_key(name) {
+            return Err(InlineMethodFault::Taken);
+        }
+        if self.methods.len() >= INLINE_METHODS_MAX {
+            return Err(InlineMethodFault::TooMany);
+        }
+        self.methods.insert(name.into(), InlineMethod { code, number, label: label.into() });
+        Ok(())
+    }
+
+    /// Whether a method may be done by other code than the server's.
+    ///
+    /// # Errors
+    /// [`InlineMethodFault::NameInvalid`], [`InlineMethodFault::BuiltIn`].
+    pub fn check(name: &str) -> Result<(), InlineMethodFault> {
+        if !is_name(name.as_bytes()) {
+            return Err(InlineMethodFault::NameInvalid);
+        }
+        if Method::from_name(name).is_some() {
+            return Err(InlineMethodFault::BuiltIn);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&InlineMethod> {
+        self.methods.get(name)
+    }
+}
+
+/// What a call writes to, reused from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct InlineBuffers {
+    /// Packed messages, each behind its length, as those of a task.
+    pub(crate) staged: Vec<u8>,
+    /// The answer's own fields, packed.
+    pub(crate) reply: Vec<u8>,
+}
+
+impl InlineBuffers {
+    pub(crate) fn start(&mut self, method: &str) {
+        for buffer in [&mut self.staged, &mut self.reply] {
+            if buffer.capacity() > BUFFER_BYTES_KEPT_MAX {
+                *buffer = Vec::new();
+            }
+            buffer.clear();
+        }
+        let _ = MessageBuilder::new(&mut self.reply, method);
+    }
+}
+
+/// One request that code does inline: what it may read, and what it says that is to happen.
+pub struct InlineCall<'a> {
+    request: Request<'a>,
+    buffers: &'a mut InlineBuffers,
+    effect_count: usize,
+    /// Why the first of what the code said cannot be.
+    refusal: Option<Reason>,
+    /// Time that the call took.
+    pub(crate) busy_ns: u64,
+}
+
+impl<'a> InlineCall<'a> {
+    pub(crate) fn new(request: Request<'a>, buffers: &'a mut InlineBuffers) -> Self {
+        Self { request, buffers, effect_count: 0, refusal: None, busy_ns: 0 }
+    }
+
+    /// Name of the user who asks.
+    #[must_use]
+    pub fn user(&self) -> &'a str {
+        self.request.user
+    }
+
+    /// The request.
+    #[must_use]
+    pub fn message(&self) -> Message<'a> {
+        self.request.message
+    }
+
+    /// The object that it is about, if it names one.
+    #[must_use]
+    pub fn target(&self) -> Option<ObjectId> {
+        target_of_task(self.request.message).ok().flatten()
+    }
+
+    /// An object of the request's partition, as it was before the call.
+    #[must_use]
+    pub fn object(&self, id: ObjectId) -> Option<&'a Object> {
+        if id.partition() != self.request.header.partition {
+            return None;
+        }
+        self.request.partition.object(id)
+    }
+
+    /// The time, in milliseconds since 1970.
+    #[must_use]
+    pub fn wall_ms(&self) -> u64 {
+        self.request.wall_ms
+    }
+
+    /// The shard on which the call runs.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.request.staging.own
+    }
+
+    /// The first refusal, after which the call comes to nothing.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Reason> {
+        self.refusal
+    }
+
+    /// The call took so long: it counts against its turn's budget.
+    pub fn note_busy_ns(&mut self, busy_ns: u64) {
+        self.busy_ns = busy_ns;
+    }
+
+    /// The object changes by these fields; only from this version, if one is named.
+    ///
+    /// # Errors
+    /// Why it cannot be. The call comes to nothing then, whatever follows.
+    pub fn set(
+        &mut self,
+        object: ObjectId,
+        version: Option<u64>,
+        fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
+        self.stage(Method::Set, |fields| {
+            fields.field(b"object", Value::Object(object))?;
+            if let Some(version) = version {
+                let version = i64::try_from(version).map_err(|_| Reason::FieldInvalid)?;
+                fields.field(b"version", Value::Integer(version))?;
+            }
+            fill(fields)
+        })
+    }
+
+    /// A new object comes to be in the request's partition. It is the user's who asked.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn create(
+        &mut self,
+        kind: &str,
+        fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
+        self.stage(Method::Create, |fields| {
+            fields.field(b"kind", Value::Text(kind))?;
+            fill(fields)
+        })
+    }
+
+    /// The object goes.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn delete(&mut self, object: ObjectId) -> Result<(), Reason> {
+        self.stage(Method::Delete, |fields| fields.field(b"object", Value::Object(object)))
+    }
+
+    /// A room's members hear an event, as of the user who asked. The room may be anywhere.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn emit(
+        &mut self,
+        room: &str,
+        event: &str,
+        fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
+        self.stage(Method::Emit, |fields| {
+            fields.field(b"to", Value::Text(room))?;
+            fields.field(b"event", Value::Text(event))?;
+            fill(fields)
+        })
+    }
+
+    /// Adds fields to the answer.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn reply(
+        &mut self,
+        fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
+        let bytes_left = self.bytes_left();
+        let builder = MessageBuilder::resume_checked(&mut self.buffers.reply);
+        let mut fields = EffectFields { builder, bytes_left, reserved: &REPLY_FIELDS_RESERVED };
+        let result = fill(&mut fields);
+        self.note(result)
+    }
+
+    fn stage(
+        &mut self,
+        method: Method,
+        fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
+        if let Some(reason) = self.refusal {
+            return Err(reason);
+        }
+        let bytes_left = self.bytes_left();
+        if self.effect_count == INLINE_EFFECTS_MAX || bytes_left == 0 {
+            return self.note(Err(Reason::EffectsTooLarge));
+        }
+        let staged = &mut self.buffers.staged;
+        let start = staged.len();
+        staged.extend_from_slice(&[0; 4]);
+        let builder = MessageBuilder::new(staged, method.name());
+        let result = fill(&mut EffectFields { builder, bytes_left, reserved: &[] });
+        let result = result.and_then(|()| {
+            let (before, effect) = staged.split_at(start);
+            let effect = Message::from_checked(&effect[4..]);
+            check_staged(effect, self.request.header.partition, before)
+        });
+        match result {
+            Ok(()) => {
+                let length = u32::try_from(staged.len() - start - 4).expect("it is bounded");
+                staged[start..start + 4].copy_from_slice(&length.to_le_bytes());
+                self.effect_count += 1;
+            }
+            Err(_) => staged.truncate(start),
+        }
+        self.note(result)
+    }
+
+    /// What effects and answer may still have.
+    fn bytes_left(&self) -> usize {
+        let bytes = self.buffers.staged.len() + self.buffers.reply.len();
+        self.request.limits.effects_bytes_max.saturating_sub(bytes)
+    }
+
+    fn note(&mut self, result: Result<(), Reason>) -> Result<(), Reason> {
+        if let Err(reason) = result {
+            self.refusal.get_or_insert(reason);
+        }
+        result
+    }
+}
+
+impl fmt::Debug for InlineCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InlineCall").field("message", &self.message()).finish_non_exhaustive()
+    }
+}
+
+/// Fields of an effect or an answer, each checked as if a client had sent it.
+pub struct EffectFields<'b> {
+    builder: MessageBuilder<'b>,
+    bytes_left: usize,
+    reserved: &'static [&'static str],
+}
+
+impl EffectFields<'_> {
+    /// Adds a field.
+    ///
+    /// # Errors
+    /// Why there cannot be such a field, or not one more.
+    pub fn field(&mut self, name: &[u8], value: Value<'_>) -> Result<(), Reason> {
+        if self.reserved.iter().any(|reserved| reserved.as_bytes() == name) {
+            return Err(Reason::ReservedField);
+        }
+        let bytes = name.len() + value.size_bytes();
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(Reason::EffectsTooLarge)?;
+        self.builder.try_field(name, value)
+    }
+}
+
+impl fmt::Debug for EffectFields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EffectFields").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! One version of a plugin at work: its calls, each with a look at the clock before and behind it.
+
+use core::fmt;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+
+use warren_core::ids::ShardId;
+use warren_core::inline::{InlineCall, InlineCode};
+use warren_core::reason::Reason;
+
+use crate::host::{CallFrame, HOST};
+use crate::library::{Library, LibraryMethod};
+
+/// At least so far apart are two log lines of one kind about one version.
+const WARNING_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// What a plugin's calls may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// A call that takes longer is a strike.
+    pub call_ns_max: u64,
+    /// With so many strikes a version is called no more.
+    pub strikes_max: u64,
+}
+
+/// A clock in nanoseconds that never goes back.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Clock {
+    /// A clock that is read so.
+    pub fn new(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// What one shard counts of a plugin. Aligned to two cache lines, so that shards do not slow each other
+/// down: each writes its own alone.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct ShardCalls {
+    calls: AtomicU64,
+    failures: AtomicU64,
+    busy_ns: AtomicU64,
+    strikes: AtomicU64,
+}
+
+/// What is counted of a plugin, of all its versions.
+#[derive(Debug)]
+pub struct PluginCounters {
+    shards: Box<[ShardCalls]>,
+}
+
+impl PluginCounters {
+    pub(crate) fn new(shard_count: usize) -> Self {
+        Self { shards: (0..shard_count).map(|_| ShardCalls::default()).collect() }
+    }
+
+    fn sum(&self, read: impl Fn(&ShardCalls) -> &AtomicU64) -> u64 {
+        self.shards.iter().map(|shard| read(shard).load(Relaxed)).sum()
+    }
+
+    /// Calls that have ended.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.sum(|shard| &shard.calls)
+    }
+
+    /// Of these, those that said that they cannot.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.sum(|shard| &shard.failures)
+    }
+
+    /// Time in all calls, in nanoseconds.
+    #[must_use]
+    pub fn busy_ns(&self) -> u64 {
+        self.sum(|shard| &shard.busy_ns)
+    }
+
+    /// Calls that took longer than they may.
+    #[must_use]
+    pub fn strikes(&self) -> u64 {
+        self.sum(|shard| &shard.strikes)
+    }
+}
+
+/// More of what only one thread counts.
+fn add(count: &AtomicU64, more: u64) {
+    count.store(count.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
+/// One version of a plugin, ready to be called.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) name: Box<str>,
+    pub(crate) version: Box<str>,
+    /// `name@version`.
+    pub(crate) label: Box<str>,
+    pub(crate) hash: Box<str>,
+    pub(crate) methods: Vec<LibraryMethod>,
+    counters: Arc<PluginCounters>,
+    budget: Budget,
+    clock: Clock,
+    /// Of this version.
+    strikes: AtomicU64,
+    is_disabled: AtomicBool,
+    warned_ns: AtomicU64,
+}
+
+impl Plugin {
+    pub(crate) fn new(
+        library: Library,
+        counters: Arc<PluginCounters>,
+        budget: Budget,
+        clock: Clock,
+    ) -> Self {
+        let Library { name, version, hash, methods } = library;
+        let label = format!("{name}@{version}").into();
+        let (strikes, warned_ns) = (AtomicU64::default(), AtomicU64::default());
+        let is_disabled = AtomicBool::default();
+        Self {
+            name,
+            version,
+            label,
+            hash,
+            methods,
+            counters,
+            budget,
+            clock,
+            strikes,
+            is_disabled,
+            warned_ns,
+        }
+    }
+
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.is_disabled.load(Relaxed)
+    }
+
+    /// It may be called again.
+    pub(crate) fn forgive(&self) {
+        self.strikes.store(0, Relaxed);
+        self.is_disabled.store(false, Relaxed);
+    }
+
+    /// Whether a line may go to the log now.
+    fn may_warn(&self, now_ns: u64) -> bool {
+        let warned_ns = self.warned_ns.load(Relaxed);
+        let is_due = warned_ns == 0 || now_ns.saturating_sub(warned_ns) >= WARNING_INTERVAL_NS;
+        // Of several shards one writes it.
+        let now_ns = now_ns.max(1);
+        is_due && self.warned_ns.compare_exchange(warned_ns, now_ns, Relaxed, Relaxed).is_ok()
+    }
+
+    fn strike(&self, method: &LibraryMethod, shard: ShardId, now_ns: u64, busy_ns: u64) {
+        add(&self.counters.shards[shard.index()].strikes, 1);
+        let strikes = self.strikes.fetch_add(1, Relaxed) + 1;
+        let (plugin, method, busy_us) = (&*self.label, &*method.name, busy_ns / 1000);
+        if strikes == self.budget.strikes_max {
+            self.is_disabled.store(true, Relaxed);
+            tracing::error!(plugin, method, strikes, "a plugin is called no more: it was too slow");
+        } else if self.may_warn(now_ns) {
+            let shard = shard.0;
+            tracing::warn!(plugin, method, shard, busy_us, strikes, "a plugin was too slow");
+        }
+    }
+}
+
+impl InlineCode for Plugin {
+    fn call(&self, method: usize, call: &mut InlineCall<'_>) -> Result<(), Reason> {
+        if self.is_disabled() {
+            return Err(Reason::PluginDisabled);
+        }
+        let method = &self.methods[method];
+        let shard = call.shard();
+        let began_ns = (self.clock.0)();
+        let mut frame = CallFrame { call, failure: String::new() };
+        let frame_pointer = ptr::from_mut(&mut frame).cast();
+        // SAFETY: the header says how it is called. The frame outlives the call, and nothing else uses it
+        // meanwhile; its lifetimes are forgotten, since a library keeps nothing of it.
+        let status = unsafe { (method.call)(&HOST, frame_pointer, method.data) };
+        let now_ns = (self.clock.0)();
+        let CallFrame { call, failure } = frame;
+        let busy_ns = now_ns - began_ns;
+        call.note_busy_ns(busy_ns);
+        let counters = &self.counters.shards[shard.index()];
+        add(&counters.calls, 1);
+        add(&counters.busy_ns, busy_ns);
+        if busy_ns > self.budget.call_ns_max {
+            self.strike(method, shard, now_ns, busy_ns);
+        }
+        if status == 0 {
+            return Ok(());
+        }
+        add(&counters.failures, 1);
+        if self.may_warn(now_ns) {
+            let (plugin, method, shard) = (&*self.label, &*method.name, shard.0);
+            tracing::warn!(plugin, method, shard, status, why = failure, "a plugin failed");
+        }
+        Err(call.refusal().unwrap_or(Reason::PluginFailed))
+    }
+}
