@@ -168,9 +168,15 @@ fn workers_of_the_configuration_work_and_end_with_the_server() {
 
 #[test]
 fn workers_die_with_a_server_that_is_killed() {
-    let place = Place::with_workers("count = 2\n");
+    // One that has no connection does not see that the server is gone.
+    let place = Place::with_workers("count = 2\nenvironment = { TEST_MODE = \"mute\" }\n");
     let mut server = place.start();
-    let watched: Vec<Watched> = server.working(2).into_iter().map(Watched::of).collect();
+    for _ in 0..2 {
+        server.logged("it says nothing to the server");
+    }
+    let pids = server.worker_pids("starting");
+    let watched: Vec<Watched> = pids.into_iter().map(Watched::of).collect();
+    assert_eq!(watched.len(), 2);
     server.signal(KILL);
     server.wait();
     watched.iter().for_each(Watched::ends);

@@ -65,7 +65,9 @@ fn new_versions_fail_no_request_and_each_is_done_by_one() {
         let mut requests = 0_u64;
         while !has_ended.load(SeqCst) {
             let least = settled.load(SeqCst);
-            let version = version_of(&hit(&mut client, json!({"plugin": true})));
+            let reply = hit(&mut client, json!({"plugin": true}));
+            let version = version_of(&reply);
+            assert_eq!(reply["tries"], 1, "what was begun is finished: {reply}");
             let most = newest.load(SeqCst);
             assert!((least..=most).contains(&version), "{version} is none of {least} to {most}");
             requests += 1;
