@@ -11,6 +11,7 @@ use crate::ctl::CtlArguments;
 use crate::export::ExportArguments;
 use crate::import::ImportArguments;
 use crate::log_reader::LogArguments;
+use crate::native_worker::NativeWorkerArguments;
 use crate::new::NewArguments;
 use crate::ticket::TicketArguments;
 use crate::worker::WorkerArguments;
@@ -113,10 +114,13 @@ pub enum Command {
     Ticket(TicketArguments),
     /// Ask a running server, or order it: status, sessions, rooms, kicks, bans, drain, reload
     Ctl(CtlArguments),
-    /// Become a process that does tasks, by a file of Python or any program
+    /// Become a process that does tasks, by a file of Python, a native library or any program
     Worker(WorkerArguments),
     /// Make the folder of a project with methods of one's own
     New(NewArguments),
+    /// What `worker` becomes for a native library
+    #[command(hide = true)]
+    NativeWorker(NativeWorkerArguments),
     /// Read the files of a delta log: what is in them, and whether they hold
     Log(LogArguments),
     /// Have a running server make a backup of its data folder
@@ -140,6 +144,7 @@ impl Command {
             | Self::Ctl(_)
             | Self::Worker(_)
             | Self::New(_)
+            | Self::NativeWorker(_)
             | Self::Log(_)
             | Self::Backup(_)
             | Self::Restore(_)

@@ -26,6 +26,7 @@ pub mod log_reader;
 pub mod logging;
 pub mod mesh;
 pub mod metrics;
+pub mod native_worker;
 pub mod new;
 mod postgres_access;
 pub mod reload;

@@ -14,7 +14,9 @@ use warren::reload::Reload;
 use warren::server::Server;
 use warren::tls::read_identity;
 use warren::topology::inherited_cores;
-use warren::{backup, ctl, demo, export, import, log_reader, logging, new, ticket, worker};
+use warren::{
+    backup, ctl, demo, export, import, log_reader, logging, native_worker, new, ticket, worker,
+};
 
 #[global_allocator]
 static ALLOCATOR: AllocationCounter = AllocationCounter;
@@ -38,6 +40,9 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
     }
     if let Command::New(arguments) = command {
         return new::run(arguments, &mut std::io::stdout().lock());
+    }
+    if let Command::NativeWorker(arguments) = command {
+        return native_worker::run(arguments);
     }
     if let Command::Log(arguments) = command {
         return log_reader::run(arguments, &mut std::io::stdout().lock());
@@ -72,6 +77,7 @@ fn run(command: &Command) -> Result<ExitCode, Fatal> {
         | Command::Ctl(_)
         | Command::Worker(_)
         | Command::New(_)
+        | Command::NativeWorker(_)
         | Command::Log(_)
         | Command::Backup(_)
         | Command::Restore(_)

@@ -13,6 +13,7 @@ use crate::fatal::{Fatal, FatalReason};
 const NEW_EXAMPLES: &str = "\
 Examples:
   warren new python game      then: game/README.md
+  warren new cpp game
 
 The folder must be empty or not there.
 
@@ -32,6 +33,8 @@ pub struct NewArguments {
 enum Language {
     /// Methods that a worker does, in Python
     Python(Folder),
+    /// Methods of a native library, in C++
+    Cpp(Folder),
 }
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,17 @@ const PYTHON: &[TemplateFile] = &[
     (".gitignore", include_str!("../templates/python/gitignore")),
 ];
 
+const CPP: &[TemplateFile] = &[
+    ("README.md", include_str!("../templates/cpp/README.md")),
+    ("combat.cpp", include_str!("../templates/cpp/combat.cpp")),
+    ("Makefile", include_str!("../templates/cpp/Makefile")),
+    ("warren.toml", include_str!("../templates/cpp/warren.toml")),
+    // The folder stands alone: it needs nothing of the repository.
+    ("warren_plugin.h", include_str!("../plugins/include/warren_plugin.h")),
+    ("warren_plugin.hpp", include_str!("../plugins/include/warren_plugin.hpp")),
+    (".gitignore", include_str!("../templates/cpp/gitignore")),
+];
+
 /// Makes the project, and writes to `out` what is there.
 ///
 /// # Errors
@@ -61,6 +75,7 @@ const PYTHON: &[TemplateFile] = &[
 pub fn run(arguments: &NewArguments, out: &mut dyn Write) -> Result<ExitCode, Fatal> {
     let (files, folder) = match &arguments.language {
         Language::Python(Folder { folder }) => (PYTHON, folder),
+        Language::Cpp(Folder { folder }) => (CPP, folder),
     };
     make(files, folder)?;
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();

@@ -23,13 +23,18 @@ pub(crate) const URL_VARIABLE: &str = "WARREN_URL";
 pub(crate) const USER_VARIABLE: &str = "WARREN_USER";
 pub(crate) const TICKET_VARIABLE: &str = "WARREN_TICKET";
 pub(crate) const CA_FILE_VARIABLE: &str = "WARREN_CA_FILE";
-const URL_DEFAULT: &str = "tcp://127.0.0.1:7171";
+pub(crate) const URL_DEFAULT: &str = "tcp://127.0.0.1:7171";
+/// This very program, also when its file was replaced.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+/// The kinds of files that are known.
+pub(crate) const FILES: &str = "a file of Python (`.py`) or a native library (`.so`)";
 /// The first descriptor that is none of the three that every program has.
 const FIRST_DESCRIPTOR: u32 = 3;
 
 const EXAMPLES: &str = "\
 Examples:
   warren worker game.py                          methods in Python, for a server on this machine
+  warren worker ./combat.so                      those of a native library
   warren worker --url tls://game.example.org:7171 --ticket-file worker.ticket game.py
   warren worker --memory-bytes-max 268435456 --nice 5 -- ./my-worker --fast
 
@@ -60,7 +65,7 @@ pub struct WorkerArguments {
     /// The process that has started it, and with which it ends
     #[arg(long, value_name = "PID", hide = true)]
     pub parent: Option<i32>,
-    /// A file of Python with methods
+    /// A file of Python or a native library with methods
     #[arg(value_name = "FILE", required_unless_present = "command", conflicts_with = "command")]
     pub file: Option<String>,
     /// A program, and what it is told
@@ -70,9 +75,12 @@ pub struct WorkerArguments {
 
 /// What runs the methods of a file, if it is of a kind that is known.
 pub(crate) fn command_for(file: &str) -> Option<Vec<String>> {
-    let is_python = Path::new(file).extension().is_some_and(|extension| extension == "py");
-    let words = ["python3", "-m", "warren.worker", file];
-    is_python.then(|| words.map(str::to_owned).to_vec())
+    let words: &[&str] = match Path::new(file).extension()?.to_str()? {
+        "py" => &["python3", "-m", "warren.worker", file],
+        "so" => &[OWN_PROGRAM, "native-worker", file],
+        _ => return None,
+    };
+    Some(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
 /// Where a program of this machine finds a server that listens there.
@@ -102,7 +110,7 @@ pub fn run(arguments: &WorkerArguments) -> Fatal {
 fn prepare(arguments: &WorkerArguments) -> Result<Command, Fatal> {
     let words = match &arguments.file {
         Some(file) => command_for(file)
-            .ok_or_else(|| invalid(format_args!("{file}: no file of Python (`.py`)")))?
+            .ok_or_else(|| invalid(format_args!("{file}: allowed: {FILES}")))?
             .into_iter()
             .map(OsString::from)
             .collect(),
@@ -111,6 +119,9 @@ fn prepare(arguments: &WorkerArguments) -> Result<Command, Fatal> {
     let (program, rest) = words.split_first().expect("the command line was checked");
     let mut command = Command::new(program);
     command.args(rest);
+    if program == OWN_PROGRAM {
+        command.arg0("warren");
+    }
     if let Some(url) = &arguments.url {
         command.env(URL_VARIABLE, url);
     } else if std::env::var_os(URL_VARIABLE).is_none() {
@@ -191,6 +202,8 @@ mod tests {
     fn a_file_is_run_by_what_knows_its_kind() {
         let command = command_for("a/game.py").unwrap();
         assert_eq!(command, ["python3", "-m", "warren.worker", "a/game.py"]);
+        let command = command_for("./game.so").unwrap();
+        assert_eq!(command, ["/proc/self/exe", "native-worker", "./game.so"]);
         assert_eq!(command_for("game.rb"), None);
         assert_eq!(command_for("game"), None);
     }

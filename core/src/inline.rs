@@ -10,11 +10,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::handlers::{Method, Request, check_staged, target_of_task};
-use crate::ids::{ObjectId, ShardId};
+use crate::handlers::{Method, Request, check_staged, effects_of, target_of_task};
+use crate::ids::{ObjectId, PartitionId, ShardId};
 use crate::message::{Message, MessageBuilder, Value};
 use crate::name::is_name;
 use crate::object::Object;
+use crate::partition::Partition;
 use crate::reason::Reason;
 
 /// Methods that one server does inline.
@@ -114,7 +115,7 @@ impl InlineMethods {
 
 /// What a call writes to, reused from call to call.
 #[derive(Debug, Default)]
-pub(crate) struct InlineBuffers {
+pub struct InlineBuffers {
     /// Packed messages, each behind its length, as those of a task.
     pub(crate) staged: Vec<u8>,
     /// The answer's own fields, packed.
@@ -131,11 +132,51 @@ impl InlineBuffers {
         }
         let _ = MessageBuilder::new(&mut self.reply, method);
     }
+
+    /// What the last call said that is to happen: `set`, `create`, `delete` and `emit`, in its order.
+    pub fn effects(&self) -> impl Iterator<Item = Message<'_>> {
+        effects_of(&self.staged)
+    }
+
+    /// The last call's answer: its own fields.
+    #[must_use]
+    pub fn reply(&self) -> Message<'_> {
+        Message::from_checked(&self.reply)
+    }
+}
+
+/// A task that is done as such a call, away from its shard: by a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct InlineTask<'a> {
+    /// Name of the user who asks.
+    pub user: &'a str,
+    /// The request.
+    pub message: Message<'a>,
+    /// Where the task is.
+    pub partition: PartitionId,
+    /// The object that it is about, if it is there.
+    pub target: Option<(ObjectId, &'a Object)>,
+    /// The time, in milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Bytes that effects and answer may have.
+    pub bytes_max: usize,
+}
+
+/// Objects that a call can read.
+enum Objects<'a> {
+    Partition(&'a Partition),
+    Target(Option<(ObjectId, &'a Object)>),
 }
 
 /// One request that code does inline: what it may read, and what it says that is to happen.
 pub struct InlineCall<'a> {
-    request: Request<'a>,
+    user: &'a str,
+    message: Message<'a>,
+    partition: PartitionId,
+    objects: Objects<'a>,
+    wall_ms: u64,
+    shard: ShardId,
+    bytes_max: usize,
     buffers: &'a mut InlineBuffers,
     effect_count: usize,
     /// Why the first of what the code said cannot be.
@@ -146,46 +187,82 @@ pub struct InlineCall<'a> {
 
 impl<'a> InlineCall<'a> {
     pub(crate) fn new(request: Request<'a>, buffers: &'a mut InlineBuffers) -> Self {
-        Self { request, buffers, effect_count: 0, refusal: None, busy_ns: 0 }
+        Self {
+            user: request.user,
+            message: request.message,
+            partition: request.header.partition,
+            objects: Objects::Partition(request.partition),
+            wall_ms: request.wall_ms,
+            shard: request.staging.own,
+            bytes_max: request.limits.effects_bytes_max,
+            buffers,
+            effect_count: 0,
+            refusal: None,
+            busy_ns: 0,
+        }
+    }
+
+    /// The call that does this task. What it says is in the buffers then.
+    pub fn of_task(task: InlineTask<'a>, buffers: &'a mut InlineBuffers) -> Self {
+        buffers.start(task.message.method());
+        Self {
+            user: task.user,
+            message: task.message,
+            partition: task.partition,
+            objects: Objects::Target(task.target),
+            wall_ms: task.wall_ms,
+            shard: ShardId(0),
+            bytes_max: task.bytes_max,
+            buffers,
+            effect_count: 0,
+            refusal: None,
+            busy_ns: 0,
+        }
     }
 
     /// Name of the user who asks.
     #[must_use]
     pub fn user(&self) -> &'a str {
-        self.request.user
+        self.user
     }
 
     /// The request.
     #[must_use]
     pub fn message(&self) -> Message<'a> {
-        self.request.message
+        self.message
     }
 
     /// The object that it is about, if it names one.
     #[must_use]
     pub fn target(&self) -> Option<ObjectId> {
-        target_of_task(self.request.message).ok().flatten()
+        target_of_task(self.message).ok().flatten()
     }
 
-    /// An object of the request's partition, as it was before the call.
+    /// An object of the request's partition, as it was before the call; of a task that a worker does, its
+    /// target.
     #[must_use]
     pub fn object(&self, id: ObjectId) -> Option<&'a Object> {
-        if id.partition() != self.request.header.partition {
+        if id.partition() != self.partition {
             return None;
         }
-        self.request.partition.object(id)
+        match self.objects {
+            Objects::Partition(partition) => partition.object(id),
+            Objects::Target(target) => {
+                target.filter(|(number, _)| *number == id).map(|(_, object)| object)
+            }
+        }
     }
 
     /// The time, in milliseconds since 1970.
     #[must_use]
     pub fn wall_ms(&self) -> u64 {
-        self.request.wall_ms
+        self.wall_ms
     }
 
-    /// The shard on which the call runs.
+    /// The shard on which the call runs; in a worker the first.
     #[must_use]
     pub fn shard(&self) -> ShardId {
-        self.request.staging.own
+        self.shard
     }
 
     /// The first refusal, after which the call comes to nothing.
@@ -294,7 +371,7 @@ impl<'a> InlineCall<'a> {
         let result = result.and_then(|()| {
             let (before, effect) = staged.split_at(start);
             let effect = Message::from_checked(&effect[4..]);
-            check_staged(effect, self.request.header.partition, before)
+            check_staged(effect, self.partition, before)
         });
         match result {
             Ok(()) => {
@@ -310,7 +387,7 @@ impl<'a> InlineCall<'a> {
     /// What effects and answer may still have.
     fn bytes_left(&self) -> usize {
         let bytes = self.buffers.staged.len() + self.buffers.reply.len();
-        self.request.limits.effects_bytes_max.saturating_sub(bytes)
+        self.bytes_max.saturating_sub(bytes)
     }
 
     fn note(&mut self, result: Result<(), Reason>) -> Result<(), Reason> {

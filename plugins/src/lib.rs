@@ -1,4 +1,4 @@
-//! Game code in native libraries, inline on the shards: `docs/plugins.md`. The interface is that of C,
+//! Game code in native libraries, inline on the shards or in a worker: `docs/plugins.md`. The interface is that of C,
 //! `include/warren_plugin.h`.
 //!
 //! ```text
@@ -23,5 +23,5 @@ mod plugin;
 mod tests;
 
 pub use catalog::{Catalog, PluginRow, RollbackError};
-pub use library::{Library, LoadError};
+pub use library::{CallFailure, Library, LibraryMethod, LoadError, TaskOptions};
 pub use plugin::{Budget, Clock, PluginCounters};

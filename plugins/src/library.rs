@@ -13,13 +13,13 @@ use std::path::Path;
 use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
-use warren_core::inline::{INLINE_METHODS_MAX, InlineMethodFault, InlineMethods};
+use warren_core::inline::{INLINE_METHODS_MAX, InlineCall, InlineMethodFault, InlineMethods};
 use warren_core::name::check_name;
 
 use crate::abi::{
     ABI_MAJOR, ABI_MINOR, RawEntry, RawMethod, RawMethodCall, RawPlugin, RawText, raw_slice,
 };
-use crate::host::HOST;
+use crate::host::{CallFrame, HOST};
 
 /// Longest file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -160,12 +160,73 @@ impl LoadError {
     }
 }
 
+/// How tasks of a method are treated, where a worker does it; none: as the server does by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskOptions {
+    /// 0 is first.
+    pub priority: Option<u32>,
+    /// How often it is tried.
+    pub attempts_max: Option<u32>,
+    /// How long an attempt may take.
+    pub limit_ms: Option<u64>,
+    /// How long it waits for a worker.
+    pub deadline_ms: Option<u64>,
+}
+
+impl TaskOptions {
+    fn of(raw: &RawMethod) -> Self {
+        Self {
+            priority: raw.priority.checked_sub(1),
+            attempts_max: (raw.attempts_max > 0).then_some(raw.attempts_max),
+            limit_ms: (raw.limit_ms > 0).then_some(raw.limit_ms),
+            deadline_ms: (raw.deadline_ms > 0).then_some(raw.deadline_ms),
+        }
+    }
+}
+
+/// A method says that it cannot do its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallFailure {
+    /// What it returned.
+    pub status: i32,
+    /// Why, as far as it said so.
+    pub why: String,
+}
+
 /// A method of a library.
 #[derive(Clone)]
-pub(crate) struct LibraryMethod {
+pub struct LibraryMethod {
     pub(crate) name: Box<str>,
-    pub(crate) call: RawMethodCall,
-    pub(crate) data: *mut c_void,
+    call: RawMethodCall,
+    data: *mut c_void,
+    options: TaskOptions,
+}
+
+impl LibraryMethod {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How its tasks are treated.
+    #[must_use]
+    pub fn options(&self) -> TaskOptions {
+        self.options
+    }
+
+    /// Does one request. What it says is in the call, also whether that can be.
+    ///
+    /// # Errors
+    /// [`CallFailure`].
+    pub fn call(&self, call: &mut InlineCall<'_>) -> Result<(), CallFailure> {
+        let mut frame = CallFrame { call, failure: String::new() };
+        let frame_pointer = ptr::from_mut(&mut frame).cast();
+        // SAFETY: the header says how it is called. The frame outlives the call, and nothing else uses it
+        // meanwhile; its lifetimes are forgotten, since a library keeps nothing of it.
+        let status = unsafe { (self.call)(&HOST, frame_pointer, self.data) };
+        if status == 0 { Ok(()) } else { Err(CallFailure { status, why: frame.failure }) }
+    }
 }
 
 // SAFETY: the header says that methods run on any thread and on several at once, with their data.
@@ -215,6 +276,18 @@ impl Library {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// `name@version`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn methods(&self) -> &[LibraryMethod] {
+        &self.methods
     }
 
     /// How many libraries this process has loaded, those that were refused among them.
@@ -326,7 +399,7 @@ fn methods_of(plugin: &RawPlugin) -> Result<Vec<LibraryMethod>, LoadError> {
             return Err(LoadError::MethodTwice { method });
         }
         let Some(call) = raw.call else { return Err(LoadError::MethodWithoutFunction { method }) };
-        methods.push(LibraryMethod { name, call, data: raw.data });
+        methods.push(LibraryMethod { name, call, data: raw.data, options: TaskOptions::of(raw) });
     }
     Ok(methods)
 }

@@ -1,7 +1,6 @@
 //! One version of a plugin at work: its calls, each with a look at the clock before and behind it.
 
 use core::fmt;
-use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
@@ -9,8 +8,7 @@ use warren_core::ids::ShardId;
 use warren_core::inline::{InlineCall, InlineCode};
 use warren_core::reason::Reason;
 
-use crate::host::{CallFrame, HOST};
-use crate::library::{Library, LibraryMethod};
+use crate::library::{CallFailure, Library, LibraryMethod};
 
 /// At least so far apart are two log lines of one kind about one version.
 const WARNING_INTERVAL_NS: u64 = 1_000_000_000;
@@ -122,8 +120,8 @@ impl Plugin {
         budget: Budget,
         clock: Clock,
     ) -> Self {
+        let label = library.label().into();
         let Library { name, version, hash, methods } = library;
-        let label = format!("{name}@{version}").into();
         let (strikes, warned_ns) = (AtomicU64::default(), AtomicU64::default());
         let is_disabled = AtomicBool::default();
         Self {
@@ -182,13 +180,8 @@ impl InlineCode for Plugin {
         let method = &self.methods[method];
         let shard = call.shard();
         let began_ns = (self.clock.0)();
-        let mut frame = CallFrame { call, failure: String::new() };
-        let frame_pointer = ptr::from_mut(&mut frame).cast();
-        // SAFETY: the header says how it is called. The frame outlives the call, and nothing else uses it
-        // meanwhile; its lifetimes are forgotten, since a library keeps nothing of it.
-        let status = unsafe { (method.call)(&HOST, frame_pointer, method.data) };
+        let called = method.call(call);
         let now_ns = (self.clock.0)();
-        let CallFrame { call, failure } = frame;
         let busy_ns = now_ns - began_ns;
         call.note_busy_ns(busy_ns);
         let counters = &self.counters.shards[shard.index()];
@@ -197,13 +190,11 @@ impl InlineCode for Plugin {
         if busy_ns > self.budget.call_ns_max {
             self.strike(method, shard, now_ns, busy_ns);
         }
-        if status == 0 {
-            return Ok(());
-        }
+        let Err(CallFailure { status, why }) = called else { return Ok(()) };
         add(&counters.failures, 1);
         if self.may_warn(now_ns) {
             let (plugin, method, shard) = (&*self.label, &*method.name, shard.0);
-            tracing::warn!(plugin, method, shard, status, why = failure, "a plugin failed");
+            tracing::warn!(plugin, method, shard, status, why, "a plugin failed");
         }
         Err(call.refusal().unwrap_or(Reason::PluginFailed))
     }

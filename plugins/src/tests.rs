@@ -3,6 +3,7 @@
 mod bad;
 mod calls;
 mod compiler;
+mod cpp;
 
 use std::cell::Cell;
 use std::sync::Arc;

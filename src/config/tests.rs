@@ -862,7 +862,8 @@ fn workers_that_could_not_run_are_refused() {
         ),
         (
             "[workers.a]\nfile = \"a.rb\"",
-            "2:8: `workers.NAME.file` is \"a.rb\"; allowed: a file of Python (`.py`)",
+            "2:8: `workers.NAME.file` is \"a.rb\"; allowed: a file of Python (`.py`) \
+             or a native library (`.so`)",
         ),
         (
             "[workers.a]\ncommand = []",

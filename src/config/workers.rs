@@ -87,7 +87,7 @@ pub(super) const FILE: Key = key(
     "workers.NAME.file",
     "",
     Allowed::File,
-    "A file of Python whose methods the processes do: `python3 -m warren.worker FILE`.",
+    "A file whose methods the processes do: of Python (`.py`: `python3 -m warren.worker FILE`), or a native library (`.so`).",
 );
 pub(super) const COMMAND: Key = key(
     "workers.NAME.command",
@@ -213,7 +213,7 @@ fn command(name: &Spanned<String>, section: &WorkersSection) -> Result<Vec<Strin
         (Some(file), None) => {
             let path = file.get_ref();
             crate::worker::command_for(path).ok_or_else(|| {
-                let why = "allowed: a file of Python (`.py`)".to_owned();
+                let why = format!("allowed: {}", crate::worker::FILES);
                 conflict(Some(file.span()), &FILE, format!("{path:?}"), why)
             })
         }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use super::own_key::{OwnKey, user_name};
 use crate::config::{ServerConfig, WorkersConfig};
-use crate::worker::{CA_FILE_VARIABLE, TICKET_VARIABLE, URL_VARIABLE, USER_VARIABLE, loopback_of};
+use crate::worker::{
+    CA_FILE_VARIABLE, OWN_PROGRAM, TICKET_VARIABLE, URL_VARIABLE, USER_VARIABLE, loopback_of,
+};
 
-/// This very program, also when its file was replaced.
-const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Variables that are the server's alone: for its service manager, and a password.
 const OWN_VARIABLES: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "PGPASSWORD"];
 

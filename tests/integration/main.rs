@@ -23,6 +23,7 @@ mod life;
 #[path = "../../bench/src/process/loop_disk.rs"]
 mod loop_disk;
 mod lost_log;
+mod native_workers;
 mod objects;
 mod operations;
 mod plugins;

@@ -156,7 +156,7 @@ pub(crate) fn count_effects(staged: &[u8]) -> usize {
 }
 
 /// Staged effects: packed messages, each behind its length.
-fn effects_of(staged: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(crate) fn effects_of(staged: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = staged;
     core::iter::from_fn(move || {
         let (length, behind) = rest.split_first_chunk::<4>()?;

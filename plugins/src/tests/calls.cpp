@@ -1,0 +1,65 @@
+// What calls in C++ read and say, and what is thrown.
+#include "warren_plugin.hpp"
+
+#include <stdexcept>
+
+namespace {
+
+void look(warren::Call &call) {
+    const warren::Object target = call.target();
+    call.reply({{"kind", target.kind()},
+                {"owner", target.owner()},
+                {"v", target.version()},
+                {"hp", target.integer("hp")},
+                {"name", target.text("name", "nobody")},
+                {"i", call.integer("i", -1)},
+                {"n", call.number("n", 0.5)},
+                {"b", call.boolean("b", false)},
+                {"has", call.has("i")},
+                {"user", call.user()},
+                {"same", target},
+                {"as_came", call.field("n")},
+                {"nothing", nullptr}});
+}
+
+void change(warren::Call &call) {
+    const warren::Object target = call.target();
+    call.set(target, {{"hp", target.integer("hp") - 7}, {"name", nullptr}});
+    call.create("fang", {{"of", target}});
+    call.emit("arena", "bitten", {{"target", target}});
+    call.reply({});
+}
+
+void drop(warren::Call &call) { call.remove(call.target()); }
+
+// `what` says which exception; what was said before comes to nothing.
+void raise(warren::Call &call) {
+    call.set(call.target(), {{"hp", 0}});
+    const std::string_view what = call.text("what", "");
+    if (what == "fail") {
+        call.fail("as it is");
+    } else if (what == "standard") {
+        throw std::out_of_range("no place 7");
+    } else if (what == "number") {
+        throw 7;
+    } else if (what == "field") {
+        call.reply({{"x", call.integer("missing")}});
+    } else if (what == "object") {
+        call.object(1);
+    } else if (what == "caught") {
+        // Who goes on after a refusal has not done what it meant.
+        try {
+            call.set(call.target(), {{"hp", 1}});
+        } catch (...) {
+        }
+    }
+}
+
+}  // namespace
+
+WARREN_PLUGIN("calls-cpp", "2",
+              warren::method("look", look),
+              warren::method("change", change),
+              warren::method("drop", drop),
+              warren::method("raise", raise),
+              warren::method("answer", [](warren::Call &call) { call.reply({{"is", 42}}); }, {3, 5, 7, 9}))
