@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::admin::{TOKEN, TestFolder};
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::compiler::Compiled;
 use crate::server::{TestServer, command, send_signal};
 
@@ -253,6 +253,18 @@ impl Drop for ByHand {
     }
 }
 
+/// The kernel closes the sockets of who was killed a while after its end.
+fn wait_until_free(listen: &str) {
+    #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
+    let end = std::time::Instant::now() + PATIENCE;
+    while std::net::TcpListener::bind(listen).is_err() {
+        #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
+        let now = std::time::Instant::now();
+        assert!(now < end, "{listen} stays taken");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_worker_by_hand_comes_back_to_its_server_and_ends_when_it_is_told() {
     let library = faults();
@@ -264,6 +276,7 @@ fn a_worker_by_hand_comes_back_to_its_server_and_ends_when_it_is_told() {
     assert_eq!((&first["status"], &first["n"]), (&0.into(), &1.into()), "{first}");
     server.signal(KILL);
     server.wait();
+    wait_until_free(&listen);
     let server = start_at(&folder, &listen);
     let second = Counter::new(&server).work("none", None);
     assert_eq!((&second["n"], &second["pid"]), (&1.into(), &first["pid"]), "{second}");
