@@ -308,7 +308,8 @@ impl ServerConfig {
         let data = overrides.data.clone().or_else(|| file.server.data().given());
         let listen = overrides.listen.unwrap_or_else(|| file.server.listen().get());
         let proxies = file.protocol.proxies().addresses()?;
-        let surroundings = Surroundings { listen, proxies: &proxies };
+        let tls_is_required = file.tls.required().get();
+        let surroundings = Surroundings { listen, proxies: &proxies, tls_is_required };
         let config = Self {
             workers: workers_config(&file.workers, &surroundings)?,
             ack_defaults: ack_defaults(&file.methods, data.is_some())?,

@@ -22,12 +22,16 @@ use crate::fatal::{Fatal, FatalReason};
 pub(crate) const URL_VARIABLE: &str = "WARREN_URL";
 pub(crate) const USER_VARIABLE: &str = "WARREN_USER";
 pub(crate) const TICKET_VARIABLE: &str = "WARREN_TICKET";
+/// For programs that read it anew at each login.
+pub(crate) const TICKET_FILE_VARIABLE: &str = "WARREN_TICKET_FILE";
 pub(crate) const CA_FILE_VARIABLE: &str = "WARREN_CA_FILE";
 pub(crate) const URL_DEFAULT: &str = "tcp://127.0.0.1:7171";
 /// This very program, also when its file was replaced.
 pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 /// The kinds of files that are known.
 pub(crate) const FILES: &str = "a file of Python (`.py`) or a native library (`.so`)";
+/// How much rather than others this process is killed where memory is short.
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 /// The first descriptor that is none of the three that every program has.
 const FIRST_DESCRIPTOR: u32 = 3;
 
@@ -40,7 +44,8 @@ Examples:
 
 A ticket: warren ticket issue --key ticket.key --user smith --role worker --role user > worker.ticket
 
-The program finds WARREN_URL, WARREN_USER and WARREN_TICKET in its environment: docs/operations.md.
+The program finds WARREN_URL, WARREN_USER, WARREN_TICKET and WARREN_TICKET_FILE in its environment:
+docs/operations.md.
 Exit status: that of the program; 71 when it cannot be started; 78 for a wrong ticket file.";
 
 /// `warren worker …`
@@ -130,6 +135,9 @@ fn prepare(arguments: &WorkerArguments) -> Result<Command, Fatal> {
     if let Some(file) = &arguments.ticket_file {
         let (user, ticket) = read_ticket(file)?;
         command.env(USER_VARIABLE, user).env(TICKET_VARIABLE, ticket);
+        let file = std::path::absolute(file)
+            .map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
+        command.env(TICKET_FILE_VARIABLE, file);
     }
     limit(arguments).map_err(|error| Fatal::new(FatalReason::SystemRefused, error))?;
     Ok(command)
@@ -142,6 +150,7 @@ fn limit(arguments: &WorkerArguments) -> std::io::Result<()> {
         if rustix::process::getppid() != Pid::from_raw(parent) {
             return Err(std::io::Error::other("the server that has started it has ended"));
         }
+        be_no_safer_than_others()?;
     }
     if let Some(bytes) = arguments.memory_bytes_max {
         let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
@@ -159,6 +168,12 @@ fn limit(arguments: &WorkerArguments) -> std::io::Result<()> {
         rustix::thread::sched_setaffinity(None, &cores)?;
     }
     descriptors_close_at_exec(FIRST_DESCRIPTOR)
+}
+
+/// Where memory is short the system may spare the server: its workers are not meant.
+fn be_no_safer_than_others() -> std::io::Result<()> {
+    let score = std::fs::read_to_string(OOM_SCORE)?;
+    if score.starts_with('-') { std::fs::write(OOM_SCORE, "0") } else { Ok(()) }
 }
 
 /// User and text of a ticket. Whether it holds is the server's to say.

@@ -904,6 +904,30 @@ fn workers_that_could_not_run_are_refused() {
     assert!(load(elsewhere).is_ok());
 }
 
+#[test]
+fn workers_where_tls_is_required_have_to_find_the_server_at_localhost() {
+    let config = |listen: &str, url: &str, required: bool| {
+        format!(
+            "[workers.a]\nfile = \"a.py\"\n{url}[server]\nlisten = \"{listen}\"\n\
+             [auth]\ninsecure_open = true\n\
+             [tls]\ncertificate = \"c\"\nkey = \"k\"\nrequired = {required}\n"
+        )
+    };
+    for listen in ["192.0.2.1:7171", "127.0.0.2:7171", "[2001:db8::7]:7171"] {
+        let ip = listen.rsplit_once(':').unwrap().0.trim_matches(['[', ']']);
+        let expected = format!(
+            "1:10: `workers.NAME.url` is not there for `a`; allowed: with `url`, since \
+             `tls.required` is true, and `localhost` is not {ip}, where the server listens"
+        );
+        check_refused(&config(listen, "", true), &expected);
+        load(&config(listen, "url = \"tls://game.example.org:7171\"\n", true)).unwrap();
+        load(&config(listen, "", false)).unwrap();
+    }
+    for listen in ["127.0.0.1:7171", "[::1]:7171", "0.0.0.0:7171", "[::]:7171"] {
+        load(&config(listen, "", true)).unwrap();
+    }
+}
+
 const SOME_KEYS: &str = "workers.a.file = \"a.py\"\nworkers.a.nice = 6\nmethods.create.roles = [\"admin\"]\nmethods.create.ack = \"applied\"\nmethods.say.roles = []\nserver.listen = \"127.0.0.1:1\"\nserver.data = \"/a\"\n\
                          [protocol.connserver]\nlegacy = true\n[limits]\nconnections_max = 7\n";
 

@@ -1,7 +1,7 @@
 //! The sections `workers.NAME`: processes that the server starts, and that do tasks.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -160,6 +160,7 @@ pub(super) const STOP_MS: Key = key(
 pub(super) struct Surroundings<'a> {
     pub(super) listen: SocketAddr,
     pub(super) proxies: &'a [AddressRange],
+    pub(super) tls_is_required: bool,
 }
 
 pub(super) fn workers_config(
@@ -186,6 +187,7 @@ fn one(
     let command = command(name, section)?;
     if section.url.is_none() {
         check_proxies(name, surroundings)?;
+        check_tls(name, surroundings)?;
     }
     Ok(WorkersConfig {
         name: text.clone(),
@@ -285,6 +287,20 @@ fn check_proxies(name: &Spanned<String>, surroundings: &Surroundings<'_>) -> Res
     }
     let why =
         format!("allowed: with `url`, since `protocol.proxies` has {from}, where they would be");
+    Err(conflict(Some(name.span()), &URL, format!("not there for `{}`", name.get_ref()), why))
+}
+
+/// Where TLS is required workers ask for `localhost`, for which the certificate is.
+fn check_tls(name: &Spanned<String>, surroundings: &Surroundings<'_>) -> Result<(), Located> {
+    let ip = surroundings.listen.ip();
+    let is_localhost = ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST;
+    if !surroundings.tls_is_required || is_localhost || ip.is_unspecified() {
+        return Ok(());
+    }
+    let why = format!(
+        "allowed: with `url`, since `tls.required` is true, and `localhost` is not {ip}, where \
+         the server listens"
+    );
     Err(conflict(Some(name.span()), &URL, format!("not there for `{}`", name.get_ref()), why))
 }
 

@@ -138,6 +138,7 @@ impl Crew {
             tracing::error!(worker, %error, "a worker cannot be started");
             self.seats[seat].last_exit = Some(error.to_string());
             self.back_off(seat, 0);
+            self.fail_restart(&format!("a worker cannot be started: {error}"));
         }
     }
 

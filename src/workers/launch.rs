@@ -10,11 +10,13 @@ use std::sync::Arc;
 use super::own_key::{OwnKey, user_name};
 use crate::config::{ServerConfig, WorkersConfig};
 use crate::worker::{
-    CA_FILE_VARIABLE, OWN_PROGRAM, TICKET_VARIABLE, URL_VARIABLE, USER_VARIABLE, loopback_of,
+    CA_FILE_VARIABLE, OWN_PROGRAM, TICKET_FILE_VARIABLE, TICKET_VARIABLE, URL_VARIABLE,
+    USER_VARIABLE, loopback_of,
 };
 
 /// Variables that are the server's alone: for its service manager, and a password.
-const OWN_VARIABLES: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "PGPASSWORD"];
+const OWN_VARIABLES: [&str; 5] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "PGPASSWORD", TICKET_FILE_VARIABLE];
 
 /// What each process of a section is started with.
 pub(super) struct Launch {

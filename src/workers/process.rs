@@ -66,14 +66,16 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Of a child that was just started, and what waits for its end.
+    /// Of a child that was just started, and what waits for its end. One that cannot be watched is ended.
     pub(super) fn of(
-        child: Child,
+        mut child: Child,
         (stage, part, started_ns): (Stage, Part, u64),
     ) -> io::Result<(Self, impl Future<Output = io::Result<ExitStatus>> + Send + use<>)> {
         let pid = child.id();
-        let handle = Arc::new(pidfd_open(id_of(pid), PidfdFlags::NONBLOCK)?);
-        let ended = ended(child, watch(&handle)?);
+        let opened = pidfd_open(id_of(pid), PidfdFlags::NONBLOCK);
+        let handle = Arc::new(or_end(&mut child, opened.map_err(io::Error::from))?);
+        let watched = or_end(&mut child, watch(&handle))?;
+        let ended = ended(child, watched);
         Ok((Self { pid, stage, part, started_ns, was_asked: false, handle }, ended))
     }
 
@@ -100,6 +102,15 @@ fn id_of(pid: u32) -> Pid {
     Pid::from_raw(pid.cast_signed()).expect("a process has a number above 0")
 }
 
+/// What was made of a child; without it the child ends, and what it has started with it.
+fn or_end<T>(child: &mut Child, made: io::Result<T>) -> io::Result<T> {
+    if made.is_err() {
+        let _ = kill_process_group(id_of(child.id()), Signal::KILL);
+        let _ = child.wait();
+    }
+    made
+}
+
 #[expect(
     deprecated,
     reason = "who has the descriptor keeps it, which that function does not ask for"
@@ -114,4 +125,23 @@ async fn ended(mut child: Child, handle: AsyncFd<Arc<OwnedFd>>) -> io::Result<Ex
     let _readable = handle.readable().await?;
     let _ = kill_process_group(id_of(child.id()), Signal::KILL);
     child.wait()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_child_that_cannot_be_watched_is_ended() {
+        let mut child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+        assert_eq!(or_end(&mut child, Ok(7)).unwrap(), 7);
+        assert_eq!(child.try_wait().unwrap(), None);
+        let refused = or_end(&mut child, Err::<(), _>(io::Error::other("no descriptor is left")));
+        assert_eq!(refused.unwrap_err().to_string(), "no descriptor is left");
+        let status = child.try_wait().unwrap().expect("it was waited for");
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+    }
 }

@@ -197,6 +197,7 @@ fn the_unit_starts_what_this_program_understands() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     // What the unit promises is what the server does.
     assert_eq!(unit_values(&unit, "Type"), ["notify"]);
+    assert_eq!(unit_values(&unit, "KillMode"), ["mixed"], "it asks its workers itself");
     assert_eq!(unit_values(&unit, "RestartPreventExitStatus"), ["2 65 78"]);
     assert!(unit_values(&unit, "ExecReload")[0].ends_with("-HUP $MAINPID"));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

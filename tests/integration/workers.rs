@@ -286,6 +286,31 @@ fn a_worker_from_elsewhere_needs_a_ticket_alone() {
 }
 
 #[test]
+fn a_program_may_read_its_ticket_anew() {
+    let folder = TestFolder::new();
+    let (key, _) = tickets(&folder);
+    let ticket = issue(&key, "smith", &["worker"]);
+    let file = folder.file("ticket", &ticket);
+    let mut worker = command(&["worker", "--ticket-file", "ticket", "--", "sh", "-c"]);
+    worker.arg("echo \"$WARREN_USER $WARREN_TICKET $WARREN_TICKET_FILE\"");
+    let output = worker.current_dir(&folder.0).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told, format!("smith {ticket} {}\n", file.display()));
+}
+
+/// Where the tests may not make a process safer, workers are none the safer for it.
+#[test]
+fn workers_are_no_safer_than_others_where_memory_is_short() {
+    let warren = command(&[]).get_program().to_owned();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "echo -500 2>/dev/null >/proc/self/oom_score_adj; exec \"$0\" \"$@\""]);
+    shell.arg(warren).args(["worker", "--parent", &std::process::id().to_string()]);
+    let output = shell.args(["--", "cat", "/proc/self/oom_score_adj"]).output().unwrap();
+    let score: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    assert!(score >= 0, "{score}");
+}
+
+#[test]
 fn a_ticket_that_others_can_read_is_refused() {
     let folder = TestFolder::new();
     let (key, _) = tickets(&folder);

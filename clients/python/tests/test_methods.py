@@ -7,6 +7,7 @@ from typing import Any
 
 import warren
 from warren import Context, Fail, WarrenError, connserver, record
+from warren.context import Object
 from warren.methods import Method
 from warren.testing import World
 
@@ -75,6 +76,64 @@ class MethodsTest(unittest.TestCase):
         self.world.call(kill)
         self.assertNotIn(self.wolf, self.world)
 
+    def changed_meanwhile(self, end: Any) -> Any:
+        """A method that reads the wolf, and then somebody changes it, and then it does that."""
+
+        def method(ctx: Context, msg: dict[str, Any]) -> None:
+            wolf = ctx.read(self.wolf)
+            if self.world[self.wolf].version == 1:
+                self.world.call(lambda ctx, msg: ctx.set(self.wolf, hp=5))
+            end(ctx, wolf)
+
+        return method
+
+    def test_a_version_that_was_read_holds_for_all_that_is_said_of_the_object(self) -> None:
+        def by_number_at_last(ctx: Context, wolf: Object) -> None:
+            ctx.set(wolf, hp=wolf["hp"] - 1)
+            ctx.set(self.wolf, seen=1)
+
+        def by_number_at_first(ctx: Context, wolf: Object) -> None:
+            ctx.set(self.wolf, seen=1)
+            ctx.set(wolf, hp=wolf["hp"] - 1)
+
+        def deletes_at_last(ctx: Context, wolf: Object) -> None:
+            ctx.set(wolf, hp=0)
+            ctx.delete(self.wolf)
+
+        for end in (by_number_at_last, by_number_at_first, deletes_at_last, Context.delete):
+            with self.subTest(end.__name__):
+                self.setUp()
+                method = self.changed_meanwhile(end)
+                with self.assertRaises(WarrenError) as caught:
+                    self.world.call(method)
+                self.assertEqual(caught.exception.reason, "version-conflict")
+                self.assertEqual(dict(self.world[self.wolf]), {"hp": 5, "room": "arena"})
+                self.world.call(method)
+        self.assertNotIn(self.wolf, self.world)
+
+        # By its number alone it is changed as it is.
+        self.setUp()
+        self.world.call(self.changed_meanwhile(lambda ctx, wolf: ctx.delete(self.wolf)))
+        self.assertNotIn(self.wolf, self.world)
+
+    def test_a_version_may_be_named_beside_one_that_was_read(self) -> None:
+        def named(*versions: int) -> Any:
+            def method(ctx: Context, msg: dict[str, Any]) -> None:
+                for version in versions:
+                    ctx.set(self.wolf, version=version, seen=1)
+                ctx.set(ctx.read(self.wolf), hp=3)
+                ctx.set(self.wolf, heard=1)
+
+            return method
+
+        for versions in ((2,), (2, 1), (1, 0), (0, 1)):
+            with self.subTest(versions):
+                self.refused("version-conflict", named(*versions))
+        self.world.call(named(1))
+        wolf = self.world[self.wolf]
+        self.assertEqual((dict(wolf)["hp"], wolf["seen"], wolf["heard"]), (3, 1, 1))
+        self.assertEqual(wolf.version, 2)
+
     def test_what_no_server_would_take_is_refused_where_it_is_said(self) -> None:
         def sets(**fields: Any) -> Any:
             return lambda ctx, msg: ctx.set(self.wolf, **fields)
@@ -92,6 +151,7 @@ class MethodsTest(unittest.TestCase):
             ("reserved-field", sets(token=1)),
             ("reserved-field", lambda ctx, msg: ctx.set(ctx.read(self.wolf), version=1)),
             ("version-conflict", sets(version=2)),
+            ("field-invalid", sets(version="1")),
             ("too-many-fields", sets(**wide)),
             ("frame-too-large", sets(text="x" * 65_400)),
             ("frame-too-large", sets(text="é" * 32_800)),

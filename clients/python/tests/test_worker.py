@@ -354,6 +354,25 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
             self.assertEqual([answer["attempt"] for answer in answers], [1, 1, 1])
             self.assertEqual(len({answer["pid"] for answer in answers}), 2)
 
+    async def test_sigterm_may_come_again_and_a_second_sigint_ends_it_at_once(self) -> None:
+        source = """
+            import os, signal, warren
+
+            @warren.method("slow")
+            def slow(ctx, msg):
+                for _ in range(2):
+                    os.kill(os.getpid(), getattr(signal, msg["signal"]))
+        """
+        async with server(OPEN) as running, connect(running.url, user="ann") as ann:
+            async with worker(source, of=running) as first:
+                await ann.call("slow", signal="SIGTERM")
+                self.assertEqual(await first.ended(), 0)
+                self.assertIn("stopped: done 1", first.log)
+            async with worker(source, of=running) as second:
+                call = asyncio.create_task(ann.call("slow", signal="SIGINT"))
+                self.assertEqual(await second.ended(), -signal.SIGINT)
+                call.cancel()
+
     async def test_it_works_again_when_the_server_is_there_again(self) -> None:
         async with server(OPEN) as first, worker(BAD, of=first) as working:
             await first.stop()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import tempfile
 import unittest
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from peer import Connection, Peer, peer
@@ -151,6 +153,25 @@ class WorkerSessionTest(unittest.IsolatedAsyncioTestCase):
             again.write({"msg": "closed", "status": 410, "error": "kicked"})
             self.assertEqual(await running.ended(), 77)
             self.assertIn("kicked", running.log)
+
+    async def test_a_ticket_of_a_file_is_read_at_each_login(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="warren-ticket-") as folder:
+            file = Path(folder, "ticket")
+            file.write_text("one\n")
+            # As `warren worker --ticket-file` starts it.
+            environment = {"WARREN_TICKET_FILE": str(file), "WARREN_TICKET": "one"}
+            async with (
+                peer() as served,
+                worker(SOURCE, "--url", served.url, waits=False, **environment),
+            ):
+                connection = await served.greet(frame_bytes_max=4096)
+                login = await connection.read()
+                self.assertEqual(login.get("ticket"), "one", login)
+                file.write_text("two\n")
+                refusal = {"status": 401, "error": "ticket-expired"}
+                connection.write({"msg": "login", "id": login["id"]} | refusal)
+                connection = await served.greet(frame_bytes_max=4096)
+                self.assertEqual((await connection.answer("login"))["ticket"], "two")
 
     async def test_what_waited_too_long_is_extended_or_left(self) -> None:
         over, past_the_middle = task(2, limit_ms=0), task(3, limit_ms=4000)

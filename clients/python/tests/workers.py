@@ -66,7 +66,7 @@ class Worker:
 
 @contextlib.asynccontextmanager
 async def worker(
-    source: str, *options: str, of: Server | None = None, waits: bool = True
+    source: str, *options: str, of: Server | None = None, waits: bool = True, **environment: str
 ) -> AsyncIterator[Worker]:
     """Starts one with the methods of a text; ``waits``: until it works for every shard."""
     with tempfile.TemporaryDirectory(prefix="warren-worker-") as name:
@@ -76,7 +76,9 @@ async def worker(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "error", "-m", "warren.worker", "game.py", *arguments),
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(SOURCES), "PYTHONDONTWRITEBYTECODE": "1"},
+            env=os.environ
+            | {"PYTHONPATH": str(SOURCES), "PYTHONDONTWRITEBYTECODE": "1"}
+            | environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -145,12 +145,7 @@ pub(super) fn describe(
 pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let message = request.message;
     let (id, object) = asked_object(request, Verb::Call(Method::Set))?;
-    if let Some(expected) = message.get("version") {
-        let expected = expected.as_integer().ok_or(Reason::FieldInvalid)?;
-        if u64::try_from(expected) != Ok(object.version()) {
-            return Err(Reason::VersionConflict);
-        }
-    }
+    check_version(message, object)?;
     let passed = ["id", "ack", "object", "version"];
     // With room for its kind, since what is passed over may be shorter than that.
     let mut changes = Vec::with_capacity(message.as_bytes().len() + object.kind().len());
@@ -180,8 +175,20 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
     Ok(())
 }
 
+/// Whether the object is at the version that the request names, if it names one.
+fn check_version(message: Message<'_>, object: &Object) -> Result<(), Reason> {
+    let Some(expected) = message.get("version") else { return Ok(()) };
+    let expected = expected.as_integer().ok_or(Reason::FieldInvalid)?;
+    if u64::try_from(expected) == Ok(object.version()) {
+        Ok(())
+    } else {
+        Err(Reason::VersionConflict)
+    }
+}
+
 pub(super) fn delete(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let (id, object) = asked_object(request, Verb::Call(Method::Delete))?;
+    check_version(request.message, object)?;
     match object.kind() {
         // It is the user's name and presence: it stays as long as the partition.
         KIND_USER => return Err(Reason::NotOwner),

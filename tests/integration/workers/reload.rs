@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use serde_json::{Value, json};
 
 use super::{Place, hit, script};
-use crate::admin::TOKEN;
+use crate::admin::{TOKEN, TestFolder};
 use crate::client::Client;
 use crate::server::{TestServer, command};
 
@@ -93,6 +93,24 @@ fn new_versions_fail_no_request_and_each_is_done_by_one() {
     let told = server.workers();
     assert_eq!(told["workers"][0]["plugins"], json!([format!("game@{}", reloads + 1)]));
     assert_eq!(told["processes"].as_array().unwrap().len(), 2, "{told}");
+    server.stop();
+}
+
+#[test]
+fn a_restart_of_workers_that_cannot_be_started_is_told() {
+    let home = TestFolder::new();
+    let place = Place::with_workers(&format!("folder = {:?}\nrestart_ms_max = 100\n", home.0));
+    let mut server = place.start();
+    server.working(1);
+    let away = home.0.with_extension("away");
+    std::fs::rename(&home.0, &away).unwrap();
+    let (status, told) = server.order_workers(&place, "restart");
+    std::fs::rename(&away, &home.0).unwrap();
+    assert_eq!(status, Some(1), "{told}");
+    let why = "warren: order-failed: a worker cannot be started: No such file or directory";
+    assert!(told.starts_with(why), "{told}");
+    // It is tried again as ever.
+    server.working(1);
     server.stop();
 }
 

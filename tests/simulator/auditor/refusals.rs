@@ -145,7 +145,9 @@ impl Auditor {
             Reason::EffectsTooLarge => self.limits.effects_bytes_max < 4096,
             Reason::LevelUnavailable | Reason::LogBehind => self.is_durable(request),
             Reason::ObjectTooLarge => matches!(method, "create" | "set" | TOIL | "done"),
-            Reason::VersionConflict => method == "set" && request.get("version").is_some(),
+            Reason::VersionConflict => {
+                matches!(method, "set" | "delete") && request.get("version").is_some()
+            }
             Reason::UnknownObject | Reason::NotOwner | Reason::RoomOccupied => {
                 self.is_object_refused(conversation, request, reason)
             }

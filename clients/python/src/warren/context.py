@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from warren_client.errors import WarrenError
@@ -85,6 +86,31 @@ class Room:
         self._context._effect("emit", {"to": self.name, "event": event}, fields)
 
 
+@dataclass(frozen=True)
+class _Change:
+    """What becomes of an object."""
+
+    at: int
+    """Where in the effects that is said."""
+    version: int | None
+    """The version at which alone it happens."""
+    fields: dict[str, Value] | None
+    """None when it is deleted."""
+
+    def said(self, id: str) -> dict[str, Value]:
+        return {"object": id} if self.version is None else {"object": id, "version": self.version}
+
+
+def _version_of(fields: dict[str, Value]) -> int | None:
+    """Takes the version out of what is said of an object by its number."""
+    if "version" not in fields:
+        return None
+    version = fields.pop("version")
+    if type(version) is not int:
+        raise WarrenError("field-invalid", 400)
+    return version
+
+
 class Context:
     """A task that a method does.
 
@@ -99,9 +125,8 @@ class Context:
         self._task = task
         self._port = port
         self._read: dict[str, Object] = {}
-        # By object, where in `effects` it is said what becomes of it, and its fields: none when it is
-        # deleted. The server takes one change of an object in one task.
-        self._changed: dict[str, tuple[int, dict[str, Value] | None]] = {}
+        # By object, what becomes of it. The server takes one change of an object in one task.
+        self._changed: dict[str, _Change] = {}
         self._log: logging.LoggerAdapter[logging.Logger] | None = None
         self.effects: list[str] = []
         """What shall happen: ``effect`` messages in JSON, without what is before ``do``."""
@@ -152,30 +177,50 @@ class Context:
         """The object's fields become these; None removes one. ``room`` and ``owner`` are fields too.
 
         Of an object that was read this holds only while it is at that version: when somebody has
-        changed it meanwhile the task is tried again. By its number alone it is changed as it is.
+        changed it meanwhile the task is tried again. By its number alone it is changed as it is, or
+        with ``version`` only at that one. What was said of the version holds for all of the object.
         """
-        id = object if isinstance(object, str) else object.id
-        at, known = self._changed.get(id, (len(self.effects), {}))
-        if known is None:
+        if isinstance(object, str):
+            id, version = object, _version_of(fields)
+        elif "version" in fields:
+            raise WarrenError("reserved-field", 400)
+        else:
+            id, version = object.id, object.version
+        change = self._change(id, version)
+        if change.fields is None:
             raise WarrenError("unknown-object", 404)
-        said: dict[str, Value] = {"object": id}
-        if not isinstance(object, str):
-            said["version"] = object.version
-        self._effect("set", said, known | fields, at)
-        self._changed[id] = (at, known | fields)
+        change = replace(change, fields=change.fields | fields)
+        self._effect("set", change.said(id), change.fields or {}, change.at)
+        self._changed[id] = change
         if not isinstance(object, str):
             object.change(fields)
+
+    def _change(self, id: str, version: int | None) -> _Change:
+        """What becomes of an object of which something more is said, at this version."""
+        change = self._changed.get(id)
+        if change is None:
+            return _Change(len(self.effects), version, {})
+        if version is None or change.version == version:
+            return change
+        if change.version is not None:
+            raise WarrenError("version-conflict", 409)
+        return replace(change, version=version)
 
     def create(self, kind: str, /, **fields: Value) -> None:
         """An object is made in the task's partition, in a ``room`` if that is named."""
         self._effect("create", {"kind": kind}, fields)
 
     def delete(self, object: Object | str, /) -> None:
-        """The object is deleted. What was to become of it before does not."""
-        id = object if isinstance(object, str) else object.id
-        at, _ = self._changed.get(id, (len(self.effects), None))
-        self._effect("delete", {"object": id}, {}, at)
-        self._changed[id] = (at, None)
+        """The object is deleted, one that was read only at that version. What was to become of it before
+        does not.
+        """
+        if isinstance(object, str):
+            id, version = object, None
+        else:
+            id, version = object.id, object.version
+        change = replace(self._change(id, version), fields=None)
+        self._effect("delete", change.said(id), {}, change.at)
+        self._changed[id] = change
 
     def room(self, name: str) -> Room:
         """A room, anywhere, to say something in."""

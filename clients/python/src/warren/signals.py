@@ -18,7 +18,10 @@ _AGAIN_S = 1.0
 
 
 class Stop:
-    """Whether the process was told to end: by SIGTERM or SIGINT. A second one ends it at once."""
+    """Whether the process was told to end: by SIGTERM or SIGINT. A second SIGINT ends it at once.
+
+    SIGTERM comes more than once where several tell it: a service manager, and the server.
+    """
 
     def __init__(self) -> None:
         self.is_asked = False
@@ -35,7 +38,8 @@ class Stop:
 
     def _heard(self, number: int, _: FrameType | None) -> None:
         self.is_asked = True
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
 
     def ask(self) -> None:
         """As a signal does, from any thread."""

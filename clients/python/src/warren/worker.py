@@ -156,7 +156,8 @@ def arguments_of(line: Sequence[str]) -> argparse.Namespace:
     add("modules", nargs="+", metavar="FILE_OR_MODULE", help="game.py, or game.combat")
     add("--url", default=environment("WARREN_URL") or _URL, help=f"default: WARREN_URL, or {_URL}")
     add("--user", default=environment("WARREN_USER"), help="default: WARREN_USER, or worker-PID")
-    add("--ticket-file", metavar="FILE", help="its ticket, read at each login; else WARREN_TICKET")
+    add("--ticket-file", default=environment("WARREN_TICKET_FILE"), metavar="FILE",
+        help="its ticket, read at each login; default: WARREN_TICKET_FILE, or what WARREN_TICKET holds")  # fmt: skip
     add("--cafile", default=environment("WARREN_CA_FILE"), metavar="FILE",
         help="for tls: whom to trust in place of the system's; default: WARREN_CA_FILE")  # fmt: skip
     add("--credits", type=_credits, default=CREDITS, metavar="N",

@@ -39,7 +39,11 @@ fn watchers_hear_every_version_until_they_no_longer_watch() {
             2: watch status=404 error=unknown-object
         2 watch object=9.1
             2: watch status=0 kind=sword version=4 owner=ann edge=blunt
-        1 delete object=9.1
+        1 delete object=9.1 version=3 ; 1 delete object=9.1 version=x ; 1 get object=9.1
+            1: delete status=409 error=version-conflict
+            1: delete status=400 error=field-invalid
+            1: get status=0 kind=sword version=4 owner=ann edge=blunt
+        1 delete object=9.1 version=4
             1: delete status=0
             1: deleted object=9.1
             2: deleted object=9.1

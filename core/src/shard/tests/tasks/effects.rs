@@ -56,6 +56,35 @@ fn effects_are_carried_out_whole_or_not_at_all() {
     );
 }
 
+#[test]
+fn what_a_task_deletes_may_have_to_be_as_it_was() {
+    check_default(
+        "
+        1 hit target=171.1 id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=delete object=171.2 version=1
+            3: effect status=0
+        1 set object=171.2 hp=8
+            1: set status=0 version=2
+        3 done task=171.3 token=@3 effects=1
+            3: done status=409 error=version-conflict
+        +20
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        1 get object=171.2
+            1: get status=0 kind=wolf version=2 owner=ann hp=8
+        3 effect task=171.3 token=@3 do=delete object=171.2 version=2
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=1
+            1: hit id=a status=0
+            3: done status=0
+        1 get object=171.2
+            1: get status=404 error=unknown-object
+        ",
+    );
+}
+
 /// As many as a message has fields, and more: what they would answer is no part of anything.
 #[test]
 fn a_task_may_have_many_effects() {
