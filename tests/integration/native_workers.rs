@@ -1,6 +1,7 @@
 //! Native libraries in worker processes: they do what they do inline, and what they do to their process ends one
 //! attempt and nothing else.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -242,7 +243,13 @@ impl ByHand {
     }
 
     fn start(url: &str, file: &Path) -> Self {
-        Self(Self::command(url, file).stderr(Stdio::null()).spawn().unwrap())
+        Self(Self::command(url, file).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Waits until it has written this; at the latest it ends when its method is over its time.
+    fn told(&mut self, words: &str) {
+        let mut lines = BufReader::new(self.0.stderr.as_mut().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains(words)), "{words} is not told");
     }
 }
 
@@ -285,6 +292,7 @@ fn a_worker_by_hand_comes_back_to_its_server_and_ends_when_it_is_told() {
     let path = once(&folder, "wait");
     counter.begin_to_wait(&server, &path);
     send_signal(worker.0.id(), TERMINATE);
+    worker.told("finishes what it has begun");
     go_on(&path);
     let answer = counter.client.reply("work.slowly");
     assert_eq!((&answer["status"], &answer["n"]), (&0.into(), &1.into()), "{answer}");
