@@ -6,7 +6,7 @@ use crate::authorize::{Policy, Roles};
 use crate::message::{Message, Value};
 use crate::name::check_name;
 use crate::reason::Reason;
-use crate::room::LOBBY;
+use crate::room::{LOBBY, WATCHTOWER};
 use crate::ticket::{Ticket, TicketFault, TicketVerifier};
 
 /// What the names of workers begin with that the server starts itself. Where nobody proves who they are,
@@ -64,6 +64,9 @@ impl Authentication {
         if &*user == LOBBY {
             return Err(Reason::Lobby);
         }
+        if &*user == WATCHTOWER {
+            return Err(Reason::NameTaken);
+        }
         Ok(Identity { user, roles, room })
     }
 
@@ -97,8 +100,11 @@ impl Authentication {
                     return if is_worker { Ok((user, roles)) } else { Err(Reason::TicketInvalid) };
                 }
                 let (user, roles) = others.user_of(login, said, policy, wall_ms)?;
-                if **others == Self::Open && user.starts_with(OWN_WORKER_PREFIX) {
-                    return Err(Reason::TicketMissing);
+                // Its session would take the worker's place.
+                if user.starts_with(OWN_WORKER_PREFIX) {
+                    let is_open = **others == Self::Open;
+                    let missing = is_open.then_some(Reason::TicketMissing);
+                    return Err(missing.unwrap_or(Reason::TicketInvalid));
                 }
                 Ok((user, roles))
             }

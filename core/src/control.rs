@@ -190,6 +190,9 @@ pub struct Leases {
     pub count: usize,
     /// For how long it has had the oldest, in milliseconds.
     pub oldest_ms: u64,
+    /// For how long it has been silent since a lease of it ended by its time, in milliseconds. Until it says
+    /// something it gets no tasks.
+    pub silent_ms: Option<u64>,
 }
 
 /// What is told of a group's objects, or of some of them: a page may end within a group.

@@ -290,7 +290,9 @@ impl TaskIndex {
         {
             task.key = Some(key_of(id.partition(), record.owner(), key));
         }
-        if matches!(state, TaskState::Ready | TaskState::Leased) {
+        // An event takes its place in its line when its time comes.
+        let is_early = record.waits_for_event() && until_ns > now_ns;
+        if matches!(state, TaskState::Ready | TaskState::Leased) && !is_early {
             self.resources.enter(id, task.resources, state == TaskState::Leased);
         }
         match state {
@@ -451,6 +453,9 @@ impl TaskIndex {
                 task.due_ns = task.since_ns.min(task.deadline_ns);
                 self.settle(id, task);
                 return Some((id, Due::Ahead));
+            }
+            if task.standing == Standing::Delayed {
+                self.resources.enter(id, task.resources, false);
             }
             self.make_ready(id, &mut task, now_ns);
             self.settle(id, task);

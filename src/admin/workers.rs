@@ -57,6 +57,7 @@ async fn leases_of(desk: &Desk, sessions: Arc<[SessionId]>) -> Result<Vec<Leases
         for (sum, one) in sums.iter_mut().zip(leases) {
             sum.count += one.count;
             sum.oldest_ms = sum.oldest_ms.max(one.oldest_ms);
+            sum.silent_ms = sum.silent_ms.max(one.silent_ms);
         }
     }
     Ok(sums)
@@ -72,6 +73,7 @@ fn row_of(row: &WorkerRow, leases: Leases) -> Value {
         "credits": row.credits,
         "leased": leases.count,
         "oldest_ms": (leases.count > 0).then_some(leases.oldest_ms),
+        "silent_ms": leases.silent_ms,
     })
 }
 

@@ -54,6 +54,7 @@ const WORKER_COLUMNS: &[Column] = &[
     ("credits", "credits"),
     ("leased", "leased"),
     ("oldest, ms", "oldest_ms"),
+    ("silent, ms", "silent_ms"),
     ("shard", "shard"),
     ("session", "session"),
 ];

@@ -158,6 +158,8 @@ fn the_server_s_own_workers_come_by_its_own_tickets_alone() {
     let (tickets, _) = with_own_workers(by_tickets());
     check(&tickets, &[("user", "ann")], Err(Reason::TicketMissing));
     check(&tickets, &[("ticket", &ticket(&claims("ann")))], Ok(("ann", Roles::USER, None)));
+    // Nor does a ticket of another key make somebody a worker of the server.
+    check(&tickets, &[("ticket", &ticket(&claims("worker.a.1")))], Err(Reason::TicketInvalid));
 }
 
 #[test]

@@ -91,6 +91,7 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
         KIND_USER | KIND_TASK => return Err(Reason::FieldInvalid),
         KIND_ROOM | KIND_WORLD => {
             let name = message.name("room")?;
+            super::rooms::check_watchtower(request, name)?;
             super::rooms::check_free(request.partition, name)?;
             fields.field("name", Value::Text(name));
             let passed = ["id", "ack", "kind", "room"];

@@ -24,12 +24,18 @@ pub(super) fn check_free(partition: &Partition, name: &str) -> Result<(), Reason
     Ok(())
 }
 
+/// The watchtower is for those who may register as watchers.
+pub(super) fn check_watchtower(request: &Request<'_>, name: &str) -> Result<(), Reason> {
+    if name != WATCHTOWER {
+        return Ok(());
+    }
+    let watch = Verb::Call(Method::RegisterWatcher);
+    request.policy.authorize(request.subject(), watch, Target::Server)
+}
+
 pub(super) fn join(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
     let name = request.message.name("room")?;
-    if name == WATCHTOWER {
-        let watch = Verb::Call(Method::RegisterWatcher);
-        request.policy.authorize(request.subject(), watch, Target::Server)?;
-    }
+    check_watchtower(request, name)?;
     join_named(request, name, request.join_creates_rooms, effects)
 }
 

@@ -15,7 +15,6 @@ use crate::limits::FIND_SCAN_MAX;
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::room::WATCHTOWER;
-use crate::tasks::methods::TaskMethod;
 use crate::tasks::record::{FIELD_AT, KIND_TASK, TaskRecord, TaskState};
 
 /// How far ahead an event may be, in milliseconds: a leap year.
@@ -31,7 +30,7 @@ pub(super) fn new_event(request: &Request<'_>, effects: &mut Effects) -> Result<
     // Whoever may schedule it may ask for it.
     let asked = Target::Method { name };
     request.policy.authorize(request.subject(), Verb::Ask, asked)?;
-    let method = request.task_methods.get(name).unwrap_or(TaskMethod::DEFAULT);
+    let method = request.task_methods.get(name).ok_or(Reason::UnknownMethod)?;
     let at_ms = time_of(message, request.wall_ms)?;
     let mut packed = Vec::with_capacity(message.as_bytes().len() + name.len());
     let mut fields = MessageBuilder::new(&mut packed, name);
@@ -62,7 +61,10 @@ fn time_of(message: Message<'_>, wall_ms: u64) -> Result<u64, Reason> {
         (None, None, None) => return Err(Reason::FieldMissing),
         _ => return Err(Reason::FieldInvalid),
     };
-    if at_ms > wall_ms.saturating_add(AHEAD_MS_MAX) { Err(Reason::FieldInvalid) } else { Ok(at_ms) }
+    if at_ms > wall_ms.saturating_add(AHEAD_MS_MAX) {
+        return Err(Reason::FieldInvalid);
+    }
+    Ok(at_ms.max(wall_ms))
 }
 
 /// The event never happens: a worker that has begun with it has lost its lease.
@@ -96,8 +98,7 @@ pub(super) fn pending(request: &Request<'_>, effects: &mut Effects) -> Result<()
         last = Some(id);
         effects.scanned += 1;
         let task = TaskRecord::of(object).expect("it is of the kind");
-        if task.is_event()
-            && task.state() == TaskState::Ready
+        if task.waits_for_event()
             && authorize(request, id, object, Verb::Call(Method::Pending)).is_ok()
         {
             found.push((id.to_string(), task.method(), task.number(FIELD_AT).to_string()));

@@ -91,7 +91,9 @@ impl Shard {
     fn leases_of(&self, session: SessionId) -> Leases {
         let Some(worker) = self.tasks.workers.get(session) else { return Leases::default() };
         let age_ns = worker.oldest_lease_ns().map_or(0, |since| self.now.monotonic_ns - since);
-        Leases { count: worker.leased_count(), oldest_ms: age_ns / 1_000_000 }
+        let silent_ns = worker.silent_since_ns().map(|since| self.now.monotonic_ns - since);
+        let silent_ms = silent_ns.map(|silent_ns| silent_ns / 1_000_000);
+        Leases { count: worker.leased_count(), oldest_ms: age_ns / 1_000_000, silent_ms }
     }
 
     /// Rows of those sessions that have one, from that index on.

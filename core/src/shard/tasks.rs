@@ -21,8 +21,9 @@ use crate::reason::Reason;
 use crate::room::WATCHTOWER;
 use crate::tasks::methods::TaskMethods;
 use crate::tasks::record::{
-    FIELD_ATTEMPT, FIELD_ATTEMPTS_MAX, FIELD_BEGUN, FIELD_DEADLINE, FIELD_ERROR, FIELD_EXTENDED,
-    FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL, KIND_TASK, TaskRecord, TaskState,
+    FIELD_AT, FIELD_ATTEMPT, FIELD_ATTEMPTS_MAX, FIELD_BEGUN, FIELD_DEADLINE, FIELD_ERROR,
+    FIELD_EXTENDED, FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL, KIND_TASK, TaskRecord,
+    TaskState,
 };
 use crate::tasks::workers::Workers;
 use crate::tasks::{Due, TaskEvent, TaskIndex};
@@ -94,6 +95,12 @@ impl Tasks {
         [self.index.next_due_ns(), self.retry_ns].into_iter().flatten().min()
     }
 
+    /// There may be a task for a worker, or a worker for a task: also for others than those whose way was full.
+    pub(super) fn may_lease_more(&mut self) {
+        self.may_lease = true;
+        self.retry_ns = None;
+    }
+
     fn unstage(&mut self, task: ObjectId) {
         if let Some(effects) = self.staged.remove(&task) {
             self.staged_bytes -= effects.len();
@@ -121,7 +128,7 @@ impl Shard {
             self.tasks.index.note(id, Some(task), now);
         }
         self.tasks.index.end_leases();
-        self.tasks.may_lease = true;
+        self.tasks.may_lease_more();
     }
 
     /// A task was made, has changed or is gone.
@@ -142,7 +149,7 @@ impl Shard {
             self.tasks.workers.returned(id);
             self.tasks.unstage(id);
         }
-        self.tasks.may_lease = true;
+        self.tasks.may_lease_more();
     }
 
     /// Whether the delta is of a task.
@@ -315,7 +322,8 @@ impl Shard {
         let error = (FIELD_ERROR, Value::Text(text));
         if retries && attempt < attempts_max {
             let doubled = BACKOFF_MS.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-            let delta = self.returned_delta(id, doubled.min(BACKOFF_MS_MAX), &[attempts, error]);
+            let more = [attempts, error, (FIELD_DEADLINE, Value::Null)];
+            let delta = self.returned_delta(id, doubled.min(BACKOFF_MS_MAX), &more);
             return (delta, false);
         }
         let fields = [
@@ -367,7 +375,10 @@ impl Shard {
             && let Some((id, due)) = self.tasks.index.pop_due(now_ns, &mut steps_left)
         {
             match due {
-                Due::LeaseOver => self.lose_lease(id, outputs),
+                Due::LeaseOver => {
+                    self.tasks.workers.note_silence(id, now_ns);
+                    self.lose_lease(id, outputs);
+                }
                 Due::Forgotten => {
                     self.change_task(id, Delta::ObjectDeleted { object: id.0 }, outputs);
                 }
@@ -452,12 +463,12 @@ impl Shard {
             (FIELD_LEASE, Value::Integer(token)),
             (FIELD_EXTENDED, Value::Null),
             (FIELD_UNTIL, Value::Integer(until_ms)),
-            // Somebody took it in time.
-            (FIELD_DEADLINE, Value::Null),
         ];
         let delta = self.task_delta(id, &fields);
         let waited_ns = now_ns.saturating_sub(self.tasks.index.since_ns(id));
-        let is_late = record.waits_for_event() && waited_ns > LATE_NS;
+        // Nobody was there to notice while the server was not.
+        let is_overdue = self.now.wall_ms > record.number(FIELD_AT) + LATE_NS / 1_000_000;
+        let is_late = record.waits_for_event() && (waited_ns > LATE_NS || is_overdue);
         self.counters.events_late += u64::from(is_late);
         self.count_task(id, TaskEvent::Leased);
         let bytes = self.send_task(id, token, session, outputs);

@@ -14,8 +14,8 @@ use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::tasks::TaskEvent;
 use crate::tasks::record::{
-    FIELD_ATTEMPT, FIELD_BEGUN, FIELD_DURABLE, FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT,
-    FIELD_REPLY, FIELD_STATE, FIELD_UNTIL, TaskRecord, TaskState,
+    FIELD_ATTEMPT, FIELD_BEGUN, FIELD_DEADLINE, FIELD_DURABLE, FIELD_EXTENDED, FIELD_KEY,
+    FIELD_LEASE, FIELD_LIMIT, FIELD_REPLY, FIELD_STATE, FIELD_UNTIL, TaskRecord, TaskState,
 };
 use crate::turn::ShardOutputs;
 
@@ -55,6 +55,9 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) {
         let (origin, message) = (event.header.origin, event.message());
+        if self.tasks.workers.heard(origin.session) {
+            self.tasks.may_lease_more();
+        }
         effects.start(message.method());
         self.partition_mut(event.header.partition);
         let result = self.leased_task(message).and_then(|task| match step {
@@ -99,8 +102,12 @@ impl Shard {
     fn begun_delta(&self, id: ObjectId) -> Option<Delta> {
         let record = self.task(id).1;
         let attempt = record.number(FIELD_ATTEMPT) as i64 + 1;
-        let fields =
-            [(FIELD_ATTEMPT, Value::Integer(attempt)), (FIELD_BEGUN, Value::Boolean(true))];
+        let fields = [
+            (FIELD_ATTEMPT, Value::Integer(attempt)),
+            (FIELD_BEGUN, Value::Boolean(true)),
+            // Somebody has begun in time.
+            (FIELD_DEADLINE, Value::Null),
+        ];
         (!record.is_set(FIELD_BEGUN)).then(|| self.task_delta(id, &fields))
     }
 

@@ -64,7 +64,7 @@ impl Shard {
         let numbered = names.map(|name| (index.number_of(name), name));
         let plugin = plugin_of(work).expect("it was checked");
         workers.set(session, numbered, (credits, plugin));
-        self.tasks.may_lease = true;
+        self.tasks.may_lease_more();
     }
 
     /// What the session still says of its tasks is in their partitions' queues: they are lost behind that.

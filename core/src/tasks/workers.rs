@@ -20,6 +20,8 @@ pub(crate) struct Worker {
     pub(crate) credits: usize,
     leased: BTreeMap<ObjectId, Lease>,
     leased_bytes: usize,
+    /// Since when it has said nothing, if a lease of it has ended meanwhile by its time.
+    silent_since_ns: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,9 @@ struct Lease {
 impl Worker {
     /// One task may be larger than all that it may be told of.
     fn has_room(&self, bytes_max: usize) -> bool {
+        if self.silent_since_ns.is_some() {
+            return false;
+        }
         let fits = self.leased.is_empty() || self.leased_bytes < bytes_max;
         fits && self.leased.len() < self.credits
     }
@@ -48,6 +53,11 @@ impl Worker {
     /// How many tasks it has.
     pub(crate) fn leased_count(&self) -> usize {
         self.leased.len()
+    }
+
+    /// Since when it is silent, if it gets no tasks because of that.
+    pub(crate) fn silent_since_ns(&self) -> Option<u64> {
+        self.silent_since_ns
     }
 
     /// Since when it has the one that it has had for longest.
@@ -96,8 +106,10 @@ impl Workers {
                 credits: 1,
                 leased: BTreeMap::new(),
                 leased_bytes: 0,
+                silent_since_ns: None,
             }
         });
+        worker.silent_since_ns = None;
         worker.credits = credits.unwrap_or(worker.credits);
         for (method, name) in methods {
             let known = worker.methods.iter().position(|known| *known == method);
@@ -160,6 +172,21 @@ impl Workers {
         worker.leased.insert(task, Lease { bytes, since_ns });
         worker.leased_bytes += bytes;
         self.holders.insert(task, session);
+    }
+
+    /// A lease of the task has ended by its time: whoever has it may be stuck, and gets no other before it
+    /// says something.
+    pub(crate) fn note_silence(&mut self, task: ObjectId, now_ns: u64) {
+        let worker = self.holders.get(&task).and_then(|session| self.workers.get_mut(session));
+        if let Some(worker) = worker {
+            worker.silent_since_ns.get_or_insert(now_ns);
+        }
+    }
+
+    /// The session has said something of a task. Whether it was silent.
+    pub(crate) fn heard(&mut self, session: SessionId) -> bool {
+        let worker = self.workers.get_mut(&session);
+        worker.and_then(|worker| worker.silent_since_ns.take()).is_some()
     }
 
     /// The task is nobody's any more.

@@ -127,8 +127,10 @@ impl Auditor {
             Reason::PartitionFull => {
                 let partition = self.partition_that_grows(conversation, request);
                 let peak = partition.map(|partition| self.oracle.population_peak(partition));
+                // One event may make several.
+                let more = integer_of(request, "effects").map_or(1, |effects| effects as usize);
                 let most = self.limits.objects_per_partition_max;
-                peak >= Some(most - most / 8)
+                peak.is_some_and(|peak| peak + more > most - most / 8)
             }
             Reason::PartitionMemoryFull => {
                 let partition = self.partition_that_grows(conversation, request);

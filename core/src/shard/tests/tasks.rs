@@ -197,6 +197,8 @@ fn a_task_with_a_key_is_done_once() {
         1 hit key=k n=1 id=d
             1: hit id=d status=0 gold=7
         +599999
+        3 work methods=hit
+            3: work status=0
             3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 key=k target=171.1 target_version=1 target_record=WOLF
         1 hit key=k n=1 id=e
             1: hit id=e status=0 gold=7

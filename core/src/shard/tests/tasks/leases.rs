@@ -116,9 +116,9 @@ fn a_lease_ends_with_its_time_unless_it_is_extended() {
         +60
         +39
         +1
-            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=100 n=1
         3 done task=12626.2 token=@3.1
             3: done status=409 error=lease-lost
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=100 n=1
         3 done task=12626.2 token=@3.2
             1: hit id=a status=0
             3: done status=0
@@ -241,11 +241,15 @@ fn a_full_way_to_one_worker_holds_up_no_other() {
     world.run("1 work methods=hit credits=2");
     world.outputs.mesh[1].clear();
     world.outputs.mesh[1].bytes.resize(1024, 0);
-    let heard = world.run("1 hit n=1 ; 1 hit n=2 ; 1 hit n=3");
+    let heard = world.run("1 hit n=1 ; 1 hit n=2 ; 1 hit n=3 ; 1 hit n=4");
     let told: Vec<_> = heard.lines().filter(|line| line.starts_with("1: task ")).collect();
     assert_eq!(told.len(), 2, "{heard}");
     assert!(world.outputs.mesh[1].list.is_empty());
-    // The third is tried again until the way is free.
+    // Who is done with one gets the next at once, however full another's way.
+    let task = told[0].split(' ').find_map(|word| word.strip_prefix("task=")).unwrap();
+    let heard = world.run(&format!("1 done task={task} token=@1.1"));
+    assert_eq!(heard.matches("1: task ").count(), 1, "{heard}");
+    // The fourth is tried again until the way is free.
     let retry_ns = world.now.monotonic_ns + 1_000_000;
     assert_eq!(world.shard.next_deadline_ns(), Some(retry_ns));
     world.run("+1");
@@ -256,5 +260,67 @@ fn a_full_way_to_one_worker_holds_up_no_other() {
         world.outputs.mesh[1].list[..],
         [MeshMessage::Direct { session, .. }] if session == far
     ));
-    assert_eq!(world.shard.counters().tasks_leased, 3);
+    assert_eq!(world.shard.counters().tasks_leased, 4);
+}
+
+/// A worker that is stuck would take one task after the other with it.
+#[test]
+fn who_lets_a_lease_end_gets_no_task_before_it_says_something() {
+    let mut world = check_tasks(
+        Limits::PRODUCTION,
+        TaskMethod { limit_ms: 100, ..TaskMethod::DEFAULT },
+        "
+        3 work methods=hit credits=2
+            3: work status=0
+        1 hit n=1 id=a
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=100 n=1
+        4 work methods=hit credits=2
+            4: work status=0
+        +100
+            4: task task=12626.2 method=hit user=ann attempt=1 limit_ms=100 n=1
+        4 done task=12626.2 token=@4
+            1: hit id=a status=0
+            4: done status=0
+        1 hit n=2 id=b ; 1 hit n=3 id=c ; 1 hit n=4 id=d
+            4: task task=12626.3 method=hit user=ann attempt=1 limit_ms=100 n=2
+            4: task task=12626.4 method=hit user=ann attempt=1 limit_ms=100 n=3
+        +50
+        3 work
+            3: work status=400 error=field-missing
+        3 begin task=12626.2 token=@3
+            3: begin status=409 error=lease-lost
+            3: task task=12626.5 method=hit user=ann attempt=1 limit_ms=100 n=4
+        ",
+    );
+    world.run("+100");
+    world.run("+30");
+    let Answer::Workers(page) = world.command(Command::ListWorkers { from: 0, count: 9 }).0 else {
+        panic!()
+    };
+    let dwarf = page.rows.iter().find(|row| &*row.user == "dwarf").unwrap();
+    let sessions = [dwarf.session].into();
+    let Answer::Leases(leases) = world.command(Command::CountLeases { sessions }).0 else {
+        panic!()
+    };
+    assert_eq!((leases[0].count, leases[0].silent_ms), (0, Some(30)));
+}
+
+/// Whose worker never begins is answered in the end. (The clock on the wall stands in scripts, so the time
+/// begins anew when the task comes back.)
+#[test]
+fn a_task_that_nobody_begins_in_time_is_given_up() {
+    check_tasks(
+        Limits::PRODUCTION,
+        TaskMethod { limit_ms: 100, deadline_ms: 150, ..TaskMethod::DEFAULT },
+        "
+        1 hit id=a
+        3 work methods=hit
+            3: work status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=100
+        +100
+        +149
+        +1
+            1: hit id=a status=504 error=task-expired
+        ",
+    );
 }

@@ -34,7 +34,7 @@ fn an_event_s_time_is_said_in_one_of_three_ways() {
         1 new-event event=hit at_ms=1700000001234
             1: new-event status=0 task=12626.3 at_ms=1700000001234
         1 new-event event=hit at_ms=5
-            1: new-event status=0 task=12626.4 at_ms=5
+            1: new-event status=0 task=12626.4 at_ms=1700000000000
         1 new-event event=hit
             1: new-event status=400 error=field-missing
         1 new-event event=hit delay_ms=5 time=1700000001
@@ -60,15 +60,58 @@ fn an_event_s_time_is_said_in_one_of_three_ways() {
 }
 
 #[test]
-fn an_event_may_be_of_a_method_that_nobody_does_yet() {
+fn an_event_is_of_a_method_that_is_known() {
     check_default(
         "
         1 new-event event=dawn delay_ms=5
+            1: new-event status=404 error=unknown-method
+        3 work methods=dawn credits=0
+            3: work status=0
+        1 new-event event=dawn delay_ms=5
             1: new-event status=0 task=12626.2 at_ms=1700000000005
         +600000
-        3 work methods=dawn
+        3 work methods=dawn credits=1
             3: work status=0
             3: task task=12626.2 method=dawn user=ann attempt=1 limit_ms=30000
+        ",
+    );
+}
+
+#[test]
+fn an_event_whose_time_is_over_is_now() {
+    check_default(
+        "
+        3 work methods=hit
+            3: work status=0
+        1 new-event event=hit time=3600
+            1: new-event status=0 task=12626.2 at_ms=1700000000000
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000
+        ",
+    );
+}
+
+/// Its place is behind those that came to be due before it.
+#[test]
+fn an_event_does_not_hold_up_the_line_of_its_user() {
+    check_tasks(
+        Limits::PRODUCTION,
+        TaskMethod { is_ordered: true, ..TaskMethod::DEFAULT },
+        "
+        3 work methods=hit credits=4
+            3: work status=0
+        1 new-event event=hit delay_ms=500 n=1
+            1: new-event status=0 task=12626.2 at_ms=1700000000500
+        1 hit n=2
+            3: task task=12626.3 method=hit user=ann attempt=1 limit_ms=30000 n=2
+        1 hit n=3
+        +500
+        3 done task=12626.3 token=@3
+            1: hit status=0
+            3: done status=0
+            3: task task=12626.2 method=hit user=ann attempt=1 limit_ms=30000 n=1
+        3 done task=12626.2 token=@3
+            3: done status=0
+            3: task task=12626.4 method=hit user=ann attempt=1 limit_ms=30000 n=3
         ",
     );
 }
@@ -182,16 +225,16 @@ fn everybody_sees_their_own_events_page_by_page() {
         1 new-event event=hit delay_ms=500 target=171.1 ; 2 new-event event=hit delay_ms=600 target=171.1
             1: new-event status=0 task=171.3 at_ms=1700000000500
             2: new-event status=0 task=171.4 at_ms=1700000000600
-        1 hit target=171.1 ; 1 new-event event=dawn delay_ms=700 target=171.1
+        1 hit target=171.1 ; 1 new-event event=hit delay_ms=700 target=171.1
             1: new-event status=0 task=171.6 at_ms=1700000000700
         1 pending partition=171
-            1: pending status=0 tasks=171.3|171.6 events=hit|dawn times_ms=1700000000500|1700000000700
+            1: pending status=0 tasks=171.3|171.6 events=hit|hit times_ms=1700000000500|1700000000700
         2 pending partition=171
             2: pending status=0 tasks=171.4 events=hit times_ms=1700000000600
         1 pending partition=171 count=1
             1: pending status=0 tasks=171.3 events=hit times_ms=1700000000500 after=171.3
         1 pending partition=171 count=1 after=171.3
-            1: pending status=0 tasks=171.6 events=dawn times_ms=1700000000700
+            1: pending status=0 tasks=171.6 events=hit times_ms=1700000000700
         ",
     );
 }
@@ -273,6 +316,11 @@ fn the_watchtower_is_for_those_who_may_register() {
             1: register-watcher status=403 error=forbidden
         1 join room=watchtower
             1: join status=403 error=forbidden
+        1 create kind=room room=watchtower
+            1: create status=403 error=forbidden
+        6 open
+        6 login user=watchtower
+            6: login status=409 error=name-taken
         ",
     );
 }
@@ -376,4 +424,6 @@ fn events_go_on_after_a_restart_and_are_told_of_again() {
             2: start-event room=watchtower from=ann event=hit task=12626.2 time=1700000200 at_ms=1700000200000 seq=1
         ",
     );
+    // It was due while nobody was there.
+    assert_eq!(again.shard.counters().events_late, 1);
 }
