@@ -60,6 +60,8 @@ pub enum Action {
         it takes root, mkfs.ext4 and mount."
     )]
     Stall(StallArguments),
+    /// Measure what a call of a native plugin costs, beside a built-in method that does the same
+    Plugin(PluginArguments),
     /// Be an attacker; started by `attack`
     #[command(hide = true)]
     Attacker,
@@ -79,6 +81,20 @@ pub enum Action {
         #[arg(long)]
         heartbeat_ms: u64,
     },
+}
+
+/// What is measured of a plugin.
+#[derive(Clone, Debug, Args)]
+pub struct PluginArguments {
+    /// Rounds of each of the two methods
+    #[arg(long, default_value_t = 21, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub rounds: u32,
+    /// Requests of a round
+    #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u32).range(64..=100_000_000))]
+    pub requests: u32,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What users do.

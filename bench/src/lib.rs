@@ -34,6 +34,7 @@ pub mod path;
 pub mod payload;
 pub mod phase;
 pub mod pinning;
+pub mod plugin;
 pub mod process;
 pub mod profile;
 pub mod progress;

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use warren_bench::arguments::{Action, Arguments};
 use warren_bench::floor_server::FloorSettings;
-use warren_bench::{attack, compare, floor_server, generator, objects, runner, search, stall};
+use warren_bench::{
+    attack, compare, floor_server, generator, objects, plugin, runner, search, stall,
+};
 
 /// The run could not be made, so there is no verdict.
 const EXIT_NOT_RUN: u8 = 2;
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         Action::Objects(arguments) => objects::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Attack(arguments) => attack::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Stall(arguments) => stall::run(&arguments),
+        Action::Plugin(arguments) => plugin::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Attacker => attack::attacker::run().map(|()| 0),
         Action::FloorServer { shards, connections_max, heartbeat_ms } => {
             let heartbeat_ns = heartbeat_ms * 1_000_000;

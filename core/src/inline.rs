@@ -24,8 +24,6 @@ pub const INLINE_METHODS_MAX: usize = 1024;
 pub const INLINE_EFFECTS_MAX: usize = 256;
 /// A buffer that grew beyond this is freed instead of kept.
 const BUFFER_BYTES_KEPT_MAX: usize = 64 << 10;
-/// Fields that an answer has besides the code's own.
-const REPLY_FIELDS_RESERVED: [&str; 6] = ["id", "ack", "status", "error", "limit", "plugin"];
 
 /// Code that does methods inline. Shards call it at the same time, each on its own thread.
 pub trait InlineCode: fmt::Debug + Send + Sync {
@@ -346,7 +344,7 @@ impl<'a> InlineCall<'a> {
     ) -> Result<(), Reason> {
         let bytes_left = self.bytes_left();
         let builder = MessageBuilder::resume_checked(&mut self.buffers.reply);
-        let mut fields = EffectFields { builder, bytes_left, reserved: &REPLY_FIELDS_RESERVED };
+        let mut fields = EffectFields { builder, bytes_left, is_answer: true };
         let result = fill(&mut fields);
         self.note(result)
     }
@@ -367,7 +365,7 @@ impl<'a> InlineCall<'a> {
         let start = staged.len();
         staged.extend_from_slice(&[0; 4]);
         let builder = MessageBuilder::new(staged, method.name());
-        let result = fill(&mut EffectFields { builder, bytes_left, reserved: &[] });
+        let result = fill(&mut EffectFields { builder, bytes_left, is_answer: false });
         let result = result.and_then(|()| {
             let (before, effect) = staged.split_at(start);
             let effect = Message::from_checked(&effect[4..]);
@@ -408,7 +406,7 @@ impl fmt::Debug for InlineCall<'_> {
 pub struct EffectFields<'b> {
     builder: MessageBuilder<'b>,
     bytes_left: usize,
-    reserved: &'static [&'static str],
+    is_answer: bool,
 }
 
 impl EffectFields<'_> {
@@ -417,7 +415,10 @@ impl EffectFields<'_> {
     /// # Errors
     /// Why there cannot be such a field, or not one more.
     pub fn field(&mut self, name: &[u8], value: Value<'_>) -> Result<(), Reason> {
-        if self.reserved.iter().any(|reserved| reserved.as_bytes() == name) {
+        // What an answer has besides the code's own.
+        let is_reserved =
+            matches!(name, b"id" | b"ack" | b"status" | b"error" | b"limit" | b"plugin");
+        if self.is_answer && is_reserved {
             return Err(Reason::ReservedField);
         }
         let bytes = name.len() + value.size_bytes();

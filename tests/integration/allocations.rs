@@ -7,6 +7,7 @@ use warren_core::message::{Message, Value, packed};
 use warren_net::gateway::binary::{encode_request, encode_say};
 
 use crate::client::Client;
+use crate::compiler::Compiled;
 use crate::server::{TestServer, unique};
 
 const MEMBERS: usize = 8;
@@ -84,6 +85,21 @@ fn a_warm_shard_allocates_nothing_per_message() {
     server.stop();
 }
 
+/// Logs in, and makes an object.
+fn made_object(client: &mut Client) -> ObjectId {
+    let mut bytes = b"WRN1".to_vec();
+    bytes.extend(request("login", "user", "u"));
+    bytes.extend(request("create", "kind", "wolf"));
+    client.send(bytes);
+    loop {
+        let frame = client.binary_frame().1;
+        let message = Message::parse(&frame).unwrap();
+        if message.method() == "create" {
+            return message.get("object").and_then(Value::as_object).unwrap();
+        }
+    }
+}
+
 /// Sets the object so often, each when the one before is durable.
 fn set_durably(client: &mut Client, object: ObjectId, rounds: i64) {
     for hp in 0..rounds {
@@ -100,6 +116,40 @@ fn set_durably(client: &mut Client, object: ObjectId, rounds: i64) {
     }
 }
 
+/// Has a plugin read the object so often, and answer all that it has read.
+fn look(client: &mut Client, object: ObjectId, rounds: usize) {
+    let mut bytes = Vec::new();
+    let fields = [("target", Value::Object(object)), ("plugin", Value::Boolean(true))];
+    encode_request(Message::parse(&packed("look", &fields)).unwrap(), &mut bytes);
+    for _ in 0..rounds {
+        client.send(&bytes);
+        let (_, reply) = client.binary_frame();
+        let reply = Message::parse(&reply).unwrap();
+        assert_eq!(reply.get("plugin"), Some(Value::Text("calls@0.1+b-2_c")));
+    }
+}
+
+#[test]
+fn a_warm_shard_allocates_nothing_per_call_of_a_plugin() {
+    let library = Compiled::new(concat!(env!("CARGO_MANIFEST_DIR"), "/plugins"), "calls", &[]);
+    let config = format!(
+        "[limits]\nreplay_bytes_max = 1048576\nreplay_links_max = 65536\nmessages_per_s = 0\n\
+                          [plugins]\nfiles = [{:?}]\n",
+        library.path()
+    );
+    let server = TestServer::start_with(1, &config);
+    let mut client = Client::connect(server.listen);
+    let object = made_object(&mut client);
+    // What is kept for the session has its full size then.
+    look(&mut client, object, 10 * ROUNDS);
+    let before = server.metric("warren_allocations_total", "");
+    look(&mut client, object, ROUNDS);
+    let allocations = server.metric("warren_allocations_total", "") - before;
+    println!("{allocations} allocations of the shard thread for {ROUNDS} calls of a plugin");
+    assert_eq!(allocations, 0);
+    server.stop();
+}
+
 /// A change allocates what it is itself: its fields, the list of an event's changes, and the object's
 /// record, which is made anew beside the old one. On its way to the log it allocates nothing.
 #[test]
@@ -111,17 +161,7 @@ fn a_warm_shard_allocates_three_times_per_durable_set() {
         &format!("[server]\ndata = {folder:?}\n[storage]\nsnapshot_interval_ms = 600000\n"),
     );
     let mut client = Client::connect(server.listen);
-    let mut bytes = b"WRN1".to_vec();
-    bytes.extend(request("login", "user", "u"));
-    bytes.extend(request("create", "kind", "wolf"));
-    client.send(bytes);
-    let object = loop {
-        let frame = client.binary_frame().1;
-        let message = Message::parse(&frame).unwrap();
-        if message.method() == "create" {
-            break message.get("object").and_then(Value::as_object).unwrap();
-        }
-    };
+    let object = made_object(&mut client);
     set_durably(&mut client, object, ROUNDS as i64);
     let before = server.metric("warren_allocations_total", "");
     set_durably(&mut client, object, ROUNDS as i64);

@@ -99,7 +99,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         folder: "bench",
         package: "warren-bench",
-        siblings: &["warren-core", "warren-net"],
+        siblings: &["warren-core", "warren-net", "warren-plugins"],
         externals: None,
     },
 ];

@@ -37,13 +37,10 @@ impl Shard {
                     }
                 }
             }
-            EventKind::Task { level } if self.is_inline(event.message().method()) => {
-                // What comes of it is the code's, whoever the user is.
-                event.header.roles = event.header.roles.with(Roles::TASK);
-                self.run_inline(&event, level, &mut effects, outputs);
-            }
             EventKind::Task { level } => {
-                self.run_task_request(&event, level, &mut effects, outputs);
+                if !self.run_inline(&mut event, level, &mut effects, outputs) {
+                    self.run_task_request(&event, level, &mut effects, outputs);
+                }
             }
             EventKind::LeaveRoom { room } => {
                 self.run_leave_room(&event, room, &mut effects, outputs);

@@ -4,12 +4,13 @@ use alloc::sync::Arc;
 
 use super::Shard;
 use crate::acknowledgement::AckLevel;
+use crate::authorize::Roles;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
 use crate::handlers::run_effects;
 use crate::inline::{InlineBuffers, InlineCall, InlineMethod, InlineMethods};
 use crate::limits::SCANNED_PER_EVENT;
-use crate::message::{Message, Value};
+use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::turn::ShardOutputs;
 
@@ -27,46 +28,62 @@ pub(super) struct Inline {
 impl Shard {
     /// Whether the server does not do the method itself, but somebody does.
     pub(super) fn is_asked_for(&self, method: &str) -> bool {
-        self.is_inline(method) || self.tasks.methods.get(method).is_some()
+        let methods = self.inline.methods.as_ref();
+        let is_inline = methods.is_some_and(|methods| methods.get(method).is_some());
+        is_inline || self.tasks.methods.get(method).is_some()
     }
 
-    pub(super) fn is_inline(&self, method: &str) -> bool {
-        self.inline.methods.as_ref().is_some_and(|methods| methods.get(method).is_some())
-    }
-
-    /// Does a request inline, by the table of this turn. The event has the rights of a task.
+    /// Does a request inline, by the table of this turn; false when its method is none of the table's.
     pub(super) fn run_inline(
         &mut self,
-        event: &QueuedEvent,
+        event: &mut QueuedEvent,
         level: AckLevel,
         effects: &mut Effects,
         outputs: &mut ShardOutputs,
+    ) -> bool {
+        // Taken, so that shards do not count on one cache line whoever uses the table.
+        let Some(methods) = self.inline.methods.take() else { return false };
+        let found = methods.get(event.message().method());
+        if let Some(method) = found {
+            // What comes of it is the code's, whoever the user is.
+            event.header.roles = event.header.roles.with(Roles::TASK);
+            self.run_inline_method(event, (method, level), effects, outputs);
+        }
+        let is_done = found.is_some();
+        self.inline.methods = Some(methods);
+        is_done
+    }
+
+    fn run_inline_method(
+        &mut self,
+        event: &QueuedEvent,
+        method: (&InlineMethod, AckLevel),
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
     ) {
+        let level = method.1;
         let (origin, message) = (event.header.origin, event.message());
         effects.start(message.method());
         self.partition_mut(event.header.partition);
         let mut buffers = core::mem::take(&mut self.inline.buffers);
-        // Taken, so that shards do not count on one cache line whoever uses the table.
-        let methods = self.inline.methods.take().expect("it has the method");
-        let method = methods.get(message.method()).expect("it was looked for");
-        let result = self.call_inline(event, (method, level), &mut buffers, effects, outputs);
-        self.inline.methods = Some(methods);
-        self.inline.buffers = buffers;
+        let result = self.call_inline(event, method, &mut buffers, effects, outputs);
         match result {
             Ok(()) => {
                 self.catch_up(effects, outputs);
+                let own = Message::from_checked(&buffers.reply);
                 if level == AckLevel::Durable && effects.changes_objects() {
-                    self.keep_reply(event, effects);
+                    self.keep_reply_to(origin, event.header.partition.group(), message, own);
                 } else {
-                    self.post_reply(origin, message, effects.reply_message(), outputs);
+                    self.post_reply(origin, message, own, outputs);
                 }
                 self.commit(event, effects, outputs);
             }
             Err(reason) => self.post_refusal(origin, message, reason, outputs),
         }
+        self.inline.buffers = buffers;
     }
 
-    /// Everything that the call asks for is among the effects then, and its answer is theirs.
+    /// Everything that the call asks for is among the effects then, and its answer in the buffers.
     fn call_inline(
         &self,
         event: &QueuedEvent,
@@ -76,9 +93,11 @@ impl Shard {
         outputs: &ShardOutputs,
     ) -> Result<(), Reason> {
         self.check_level(level)?;
+        let asks = event.message().get("plugin");
+        let asks = asks.map(|asks| asks.as_boolean().ok_or(Reason::FieldInvalid)).transpose()?;
+        let tells_code = asks == Some(true);
         let request = self.handler_request(event, outputs);
-        let message = event.message();
-        buffers.start(message.method());
+        buffers.start(event.message().method());
         let mut call = InlineCall::new(request, buffers);
         let called = method.call(&mut call);
         let busy_events = usize::try_from(call.busy_ns / NS_PER_EVENT).unwrap_or(usize::MAX);
@@ -92,13 +111,10 @@ impl Shard {
         if level == AckLevel::Durable && effects.changes_objects() {
             self.check_log_wait()?;
         }
-        effects.restart_reply(message.method());
-        effects.reply(|reply| {
-            reply.fields_of(Message::from_checked(&buffers.reply));
-            if message.get("plugin").and_then(Value::as_boolean) == Some(true) {
-                reply.field("plugin", Value::Text(&method.label));
-            }
-        });
+        if tells_code {
+            let mut answer = MessageBuilder::resume(&mut buffers.reply, 0);
+            answer.field("plugin", Value::Text(&method.label));
+        }
         Ok(())
     }
 }

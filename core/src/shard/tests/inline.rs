@@ -83,6 +83,8 @@ fn what_a_call_says_happens_with_its_answer_or_not_at_all() {
         2 hit object=171.1 damage=1 plugin=true
             2: hit status=0 hp=4 by=bob plugin=combat@1.0
             2: emit room=arena from=bob event=hit hp=4 seq=2
+        2 hit target=171.1 damage=0 plugin=maybe
+            2: hit status=400 error=field-invalid
         2 hit target=171.9 damage=1
             2: hit status=404 error=unknown-object
         2 hit target=wolf
