@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
 use warren_core::inline::{INLINE_METHODS_MAX, InlineCall, InlineMethodFault, InlineMethods};
 use warren_core::name::check_name;
@@ -299,7 +299,10 @@ impl Library {
 
 /// The file in memory that has no name and cannot be written any more, and the hash of what is in it.
 fn copy_of(path: &Path) -> Result<(OwnedFd, Box<str>), LoadError> {
-    let file = File::open(path).map_err(LoadError::FileUnreadable)?;
+    // Nobody waits at a pipe for its other end.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty());
+    let file = File::from(file.map_err(|error| LoadError::FileUnreadable(error.into()))?);
     if !file.metadata().map_err(LoadError::FileUnreadable)?.is_file() {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
         return Err(LoadError::FileUnreadable(error));

@@ -12,13 +12,16 @@ use crate::library::{CallFailure, Library, LibraryMethod};
 
 /// At least so far apart are two log lines of one kind about one version.
 const WARNING_INTERVAL_NS: u64 = 1_000_000_000;
+/// Strikes are counted anew after so long: a moment in which the machine has done something else is none of the
+/// plugin's faults.
+const STRIKES_FORGOTTEN_NS: u64 = 60_000_000_000;
 
 /// What a plugin's calls may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// A call that takes longer is a strike.
     pub call_ns_max: u64,
-    /// With so many strikes a version is called no more.
+    /// With so many strikes within a minute a version is called no more.
     pub strikes_max: u64,
 }
 
@@ -109,6 +112,8 @@ pub(crate) struct Plugin {
     clock: Clock,
     /// Of this version.
     strikes: AtomicU64,
+    /// Since when they are counted.
+    counted_since_ns: AtomicU64,
     is_disabled: AtomicBool,
     warned_ns: AtomicU64,
 }
@@ -123,6 +128,7 @@ impl Plugin {
         let label = library.label().into();
         let Library { name, version, hash, methods } = library;
         let (strikes, warned_ns) = (AtomicU64::default(), AtomicU64::default());
+        let counted_since_ns = AtomicU64::default();
         let is_disabled = AtomicBool::default();
         Self {
             name,
@@ -134,6 +140,7 @@ impl Plugin {
             budget,
             clock,
             strikes,
+            counted_since_ns,
             is_disabled,
             warned_ns,
         }
@@ -160,6 +167,12 @@ impl Plugin {
 
     fn strike(&self, method: &LibraryMethod, shard: ShardId, now_ns: u64, busy_ns: u64) {
         add(&self.counters.shards[shard.index()].strikes, 1);
+        let counted_since_ns = self.counted_since_ns.load(Relaxed);
+        if now_ns.saturating_sub(counted_since_ns) >= STRIKES_FORGOTTEN_NS {
+            // Of several shards each may begin: one strike more or less does not matter.
+            self.counted_since_ns.store(now_ns, Relaxed);
+            self.strikes.store(0, Relaxed);
+        }
         let strikes = self.strikes.fetch_add(1, Relaxed) + 1;
         let (plugin, method, busy_us) = (&*self.label, &*method.name, busy_ns / 1000);
         if strikes == self.budget.strikes_max {

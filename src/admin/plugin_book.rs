@@ -3,9 +3,10 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use warren_core::control::Command;
 use warren_core::inline::InlineMethods;
 use warren_plugins::{Catalog, Clock as PluginClock, Library, LoadError, PluginRow, RollbackError};
@@ -15,6 +16,10 @@ use super::desk::Desk;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::fatal::{Fatal, FatalReason};
+
+/// How often shards are asked that do not take a change, and how long after each other.
+const PUBLISH_TRIES: usize = 20;
+const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
 
 /// Which plugins there are, and who may change that.
 #[derive(Debug)]
@@ -54,6 +59,12 @@ impl PluginBook {
         self.catalog().rows().collect()
     }
 
+    /// One change at a time: the next is refused, since code of a library may take for ever.
+    fn begin_change(&self) -> Result<MutexGuard<'_, ()>, ApiError> {
+        let busy = |_| ApiError::new(ErrorWord::Busy, "another change of plugins is under way");
+        self.changing.try_lock().map_err(busy)
+    }
+
     fn catalog(&self) -> Arc<Catalog> {
         Arc::clone(&self.catalog.read().expect("nobody panics with the catalog in hand"))
     }
@@ -71,7 +82,7 @@ impl Desk {
     ) -> Result<PluginRow, ApiError> {
         let desk = Arc::clone(self);
         let work = async move {
-            let _changing = desk.plugins.changing.lock().await;
+            let _changing = desk.plugins.begin_change()?;
             let path = file.clone();
             // Code of the library runs there, for as long as it wants.
             let library = tokio::task::spawn_blocking(move || Library::load(&path)).await;
@@ -95,7 +106,7 @@ impl Desk {
     ) -> Result<PluginRow, ApiError> {
         let desk = Arc::clone(self);
         let work = async move {
-            let _changing = desk.plugins.changing.lock().await;
+            let _changing = desk.plugins.begin_change()?;
             let catalog = desk.plugins.catalog().rolled_back(&name).map_err(|error| {
                 let word = match error {
                     RollbackError::UnknownPlugin => ErrorWord::UnknownPlugin,
@@ -111,14 +122,22 @@ impl Desk {
         tokio::spawn(work).await.expect("a rollback does not panic")
     }
 
-    /// Gives every shard the table, and waits until all have it. What a shard misses it gets with the next
-    /// change.
+    /// Gives every shard the table, and waits until all have it: one that has too much to do is asked again, so
+    /// that no two versions serve side by side.
     async fn publish_plugins(&self, catalog: Catalog, name: &str) -> Result<PluginRow, ApiError> {
         let row = catalog.row(name).expect("what has changed is there");
         let methods = Arc::new(catalog.methods());
         self.plugins.replace(Arc::new(catalog));
-        self.controls.ask_all(|| Command::SetInline(Arc::clone(&methods))).await?;
-        Ok(row)
+        let mut tries_left = PUBLISH_TRIES;
+        loop {
+            let asked = self.controls.ask_all(|| Command::SetInline(Arc::clone(&methods))).await;
+            match asked {
+                Ok(()) => return Ok(row),
+                Err(unanswered) if tries_left == 0 => return Err(unanswered.into()),
+                Err(_) => tries_left -= 1,
+            }
+            tokio::time::sleep(PUBLISH_PAUSE).await;
+        }
     }
 }
 

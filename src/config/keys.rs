@@ -610,7 +610,7 @@ sections! {
         files: Vec<String> = "[]", Allowed::List(64, "paths of files");
         /// Time that one call of a plugin may take, in microseconds. A longer one is a strike.
         call_us_max: u64 = "1000", Allowed::Range(1, 10_000_000);
-        /// Strikes after which a version of a plugin is called no more: its methods answer
+        /// Strikes within a minute after which a version of a plugin is called no more: its methods answer
         /// `plugin-disabled` until it is loaded again.
         strikes_max: u64 = "100", Allowed::Range(1, 1_000_000_000);
     }

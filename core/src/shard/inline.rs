@@ -93,6 +93,10 @@ impl Shard {
         outputs: &ShardOutputs,
     ) -> Result<(), Reason> {
         self.check_level(level)?;
+        // Nothing is kept of what was done: rather refused than done twice.
+        if event.message().get("key").is_some() {
+            return Err(Reason::FieldInvalid);
+        }
         let asks = event.message().get("plugin");
         let asks = asks.map(|asks| asks.as_boolean().ok_or(Reason::FieldInvalid)).transpose()?;
         let tells_code = asks == Some(true);

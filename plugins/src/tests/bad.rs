@@ -93,6 +93,26 @@ fn calls_that_say_what_cannot_be_come_to_nothing() {
 }
 
 #[test]
+fn strikes_are_forgotten_after_a_minute() {
+    let look_ns = Arc::new(AtomicU64::new(BUDGET.call_ns_max + 1));
+    let load = || loaded("game", &["NAME=a", "VERSION=1", "METHOD=hit", "DAMAGE=0"]).unwrap();
+    let catalog = empty_catalog(Arc::clone(&look_ns)).with(load()).unwrap();
+    let mut world = World::new(&catalog);
+    let is_disabled = || catalog.row("a").unwrap().is_disabled;
+    for _ in 1..BUDGET.strikes_max {
+        world.ask("hit target=171.1");
+    }
+    look_ns.store(60_000_000_000, Relaxed);
+    world.ask("hit target=171.1");
+    look_ns.store(BUDGET.call_ns_max + 1, Relaxed);
+    for _ in 0..BUDGET.strikes_max {
+        assert!(!is_disabled());
+        world.ask("hit target=171.1");
+    }
+    assert!(is_disabled());
+}
+
+#[test]
 fn a_plugin_that_is_too_slow_too_often_is_called_no_more_until_it_is_loaded_again() {
     let look_ns = Arc::new(AtomicU64::new(BUDGET.call_ns_max));
     let load = || loaded("game", &["NAME=a", "VERSION=1", "METHOD=hit", "DAMAGE=0"]).unwrap();

@@ -87,6 +87,8 @@ fn what_a_call_says_happens_with_its_answer_or_not_at_all() {
             2: hit status=400 error=field-invalid
         2 hit target=171.9 damage=1
             2: hit status=404 error=unknown-object
+        2 hit target=171.1 damage=1 key=k
+            2: hit status=400 error=field-invalid
         2 hit target=wolf
             2: hit status=400 error=field-invalid
         2 get object=171.1
