@@ -1,6 +1,7 @@
 //! The command line.
 
 mod stall;
+mod tasks;
 
 use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 pub use self::stall::{StallArguments, Stalled};
+pub use self::tasks::TasksArguments;
 use crate::attack::parse_setting;
 use crate::attack::scenario::Scenario;
 use crate::profile::{Profile, ai, chat, crowd, durable, idle, mixed, open_world, storm, walk};
@@ -52,6 +54,8 @@ pub enum Action {
     Floor(LoadArguments),
     /// Measure many objects: memory, start, and chat while they are stored
     Objects(ObjectsArguments),
+    /// Measure tasks: how many a second go through the queue and workers, and how long an answer takes
+    Tasks(TasksArguments),
     /// Attack a server beside legal users: latency, memory, and the reasons that are given
     Attack(AttackArguments),
     /// Let what a server writes to stand still: latency beside it, and what is there afterwards

@@ -2,7 +2,7 @@
 //! latency?
 //!
 //! ```text
-//! run | search | floor | ab | objects | attack
+//! run | search | floor | ab | objects | tasks | attack
 //!         ├──── starts ──> server (warren, or floor-server)        on the first cores
 //!         │                     ^ sockets
 //!         └──── starts ──> generate (one process a core or more)   on the others
@@ -45,6 +45,7 @@ pub mod search;
 pub mod settings;
 pub mod spinners;
 pub mod stall;
+pub mod tasks;
 pub mod turn_times;
 pub mod verdict;
 pub mod wire;

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use warren_bench::arguments::{Action, Arguments};
 use warren_bench::floor_server::FloorSettings;
 use warren_bench::{
-    attack, compare, floor_server, generator, objects, plugin, runner, search, stall,
+    attack, compare, floor_server, generator, objects, plugin, runner, search, stall, tasks,
 };
 
 /// The run could not be made, so there is no verdict.
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Action::Generate => generator::run().map(|()| 0),
         Action::Ab(arguments) => runner::ab(&arguments).map(|verdict| verdict.exit_status()),
         Action::Objects(arguments) => objects::run(&arguments).map(|verdict| verdict.exit_status()),
+        Action::Tasks(arguments) => tasks::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Attack(arguments) => attack::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Stall(arguments) => stall::run(&arguments),
         Action::Plugin(arguments) => plugin::run(&arguments).map(|verdict| verdict.exit_status()),

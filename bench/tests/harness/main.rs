@@ -9,6 +9,7 @@ mod profiles;
 mod search;
 mod sets;
 mod storm;
+mod tasks;
 mod tls;
 mod worlds;
 
