@@ -16,6 +16,8 @@ const KILL: i32 = 9;
 const LOADS: usize = 100;
 /// Clients, each with an object of its own; half of the objects are on each of two shards.
 const CLIENTS: u64 = 4;
+/// Partitions of a group: the next group is on the next shard.
+const GROUP: u64 = 64;
 /// Requests that a client has on their way.
 const WINDOW: u64 = 8;
 
@@ -96,7 +98,7 @@ fn wolf(client: &mut Client, partition: u64) -> Value {
 /// Asks until all is over, and says how many answers were of which version.
 fn ask_on(listen: SocketAddr, number: u64, is_over: &AtomicBool) -> [u64; 2] {
     let mut client = Client::log_in(listen, &format!("u{number}"));
-    let target = wolf(&mut client, number * 16_000);
+    let target = wolf(&mut client, number * GROUP);
     let mut counts = [0; 2];
     while !is_over.load(Relaxed) {
         for id in 0..WINDOW {
@@ -150,7 +152,7 @@ fn a_hundred_versions_under_load_fail_no_request_and_never_mix() {
         let asking: Vec<_> = (0..CLIENTS).map(ask_on).collect();
         let _over = Over(is_over);
         let mut watcher = Client::log_in(server.listen, "watcher");
-        let targets = [0, 48_000].map(|partition| wolf(&mut watcher, partition));
+        let targets = [0, GROUP].map(|partition| wolf(&mut watcher, partition));
         for number in 1..=LOADS {
             let version = number % 2;
             let told = place.load(&versions[version]).unwrap();
