@@ -159,10 +159,15 @@ class WorkerSessionTest(unittest.IsolatedAsyncioTestCase):
             file = Path(folder, "ticket")
             file.write_text("one\n")
             # As `warren worker --ticket-file` starts it.
-            environment = {"WARREN_TICKET_FILE": str(file), "WARREN_TICKET": "one"}
             async with (
                 peer() as served,
-                worker(SOURCE, "--url", served.url, waits=False, **environment),
+                worker(
+                    SOURCE,
+                    *("--url", served.url),
+                    waits=False,
+                    WARREN_TICKET_FILE=str(file),
+                    WARREN_TICKET="one",
+                ),
             ):
                 connection = await served.greet(frame_bytes_max=4096)
                 login = await connection.read()
