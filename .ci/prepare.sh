@@ -207,6 +207,14 @@ want_client_tools() {
         want "The clients' tests need Node, npm, Python, Chromium, OpenSSL, nc and curl." "${missing[@]}"
 }
 
+# What the projects of `./run new LANGUAGE` are made and tried with.
+want_project_tools() {
+    case "$1" in
+    python) command -v python3 >/dev/null || want "Projects in Python need python3." python3 ;;
+    cpp) command -v make >/dev/null || want "Projects in C++ need make." make ;;
+    esac
+}
+
 # What counts instructions.
 want_valgrind() {
     command -v valgrind >/dev/null ||
