@@ -17,6 +17,7 @@ const ASKERS: [u32; 2] = [1, 2];
 const WORKERS: [u32; 2] = [3, 4];
 /// Wolves that tasks are about, each of which counts how often it was hit.
 const WOLVES: [&str; 2] = ["171.1", "171.2"];
+const WOLVES_HOME: PartitionId = PartitionId(171);
 
 /// A task that a worker was told of.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ struct Ledger {
     dropped: u64,
     hits: [i64; WOLVES.len()],
     told: Vec<Told>,
+    /// By task, who has the lease that was given last, and its token. Without those that are known to be over.
+    leases: BTreeMap<String, (u32, String)>,
 }
 
 struct Run {
@@ -138,6 +141,7 @@ impl Run {
         let task = field(message, "task").unwrap().to_string();
         let target = field(message, "target");
         let target = target.map(|target| WOLVES.iter().position(|wolf| *wolf == target).unwrap());
+        self.ledger.leases.insert(task.clone(), (worker, token.clone()));
         self.ledger.told.push(Told { worker, task, token, target });
         let few = self.ledger.told.len().saturating_sub(8);
         self.ledger.told.drain(..few);
@@ -210,66 +214,74 @@ impl Run {
             return;
         }
         let told = self.ledger.told[self.random.below(self.ledger.told.len())].clone();
-        let Told { task, token, target, .. } = &told;
         // Whoever has the token may: it need not be the worker that was told.
         let worker = if self.random.below(8) == 0 { WORKERS[0] } else { told.worker };
-        let about = format!("task={task} token={token}");
         match self.random.below(10) {
-            0 => drop(self.say(&format!("{worker} begin {about}"))),
-            1 => drop(self.say(&format!("{worker} extend {about}"))),
+            0 => drop(self.say_of(&told, worker, "begin", "")),
+            1 => drop(self.say_of(&told, worker, "extend", "")),
             2 => {
                 let delay_ms = [0, 0, 50][self.random.below(3)];
-                self.say(&format!("{worker} release {about} delay_ms={delay_ms}"));
+                self.say_of(&told, worker, "release", &format!(" delay_ms={delay_ms}"));
             }
             3 => {
                 let retry = self.random.below(4) > 0;
-                self.say(&format!("{worker} fail {about} retry={retry} error_text=no"));
+                self.say_of(&told, worker, "fail", &format!(" retry={retry} error_text=no"));
             }
-            4 => drop(self.hit(worker, &about, *target)),
+            4 => drop(self.hit(&told, worker)),
             _ => {
                 if self.random.below(3) == 0 {
-                    self.say(&format!("{worker} begin {about}"));
+                    self.say_of(&told, worker, "begin", "");
                 }
-                let staged = target.is_none() || self.hit(worker, &about, *target);
+                let staged = told.target.is_none() || self.hit(&told, worker);
                 if staged {
-                    self.finish(worker, &about, *target);
+                    self.finish(&told, worker);
                 }
             }
         }
     }
 
+    /// A worker's message about a task. It is refused if its token is not the last one of the task.
+    fn say_of(&mut self, told: &Told, worker: u32, step: &str, fields: &str) -> String {
+        let Told { task, token, .. } = told;
+        let is_over = self.ledger.leases.get(task).is_none_or(|(_, last)| last != token);
+        let heard = self.say(&format!("{worker} {step} task={task} token={token}{fields}"));
+        let refused = format!("{worker}: {step} status=409 error=lease-lost");
+        assert!(!is_over || heard.contains(&refused), "{step} with a token that is over: {heard}");
+        heard
+    }
+
     /// Stages that the wolf was hit once more than it is now.
-    fn hit(&mut self, worker: u32, about: &str, target: Option<usize>) -> bool {
-        let Some(wolf) = target else { return false };
+    fn hit(&mut self, told: &Told, worker: u32) -> bool {
+        let Some(wolf) = told.target else { return false };
         let (version, hits) = self.wolf(wolf);
         let wolf = WOLVES[wolf];
         let (version, hits) = (version - u64::from(self.random.below(16) == 0), hits + 1);
-        let set = format!("do=set object={wolf} version={version} hits={hits}");
-        self.say(&format!("{worker} effect {about} {set}")).contains("status=0")
+        let set = format!(" do=set object={wolf} version={version} hits={hits}");
+        self.say_of(told, worker, "effect", &set).contains("status=0")
     }
 
-    fn finish(&mut self, worker: u32, about: &str, target: Option<usize>) {
-        let id = self.task_request_id(about);
-        let staged = self.staged(about);
-        let heard = self.say(&format!("{worker} done {about} effects={staged} again={id}"));
+    fn finish(&mut self, told: &Told, worker: u32) {
+        let task: ObjectId = told.task.parse().unwrap();
+        let (id, staged) = (self.task_request_id(task), self.staged(task));
+        let fields = format!(" effects={staged} again={id}");
+        let heard = self.say_of(told, worker, "done", &fields);
         if heard.lines().any(|line| line == format!("{worker}: done status=0")) {
+            self.ledger.leases.remove(&told.task);
             self.ledger.done += 1;
-            if let Some(wolf) = target.filter(|_| staged > 0) {
+            if let Some(wolf) = told.target.filter(|_| staged > 0) {
                 self.ledger.hits[wolf] += 1;
             }
         }
     }
 
     /// What the worker has staged before, or another with the same token.
-    fn staged(&self, about: &str) -> usize {
-        let task: ObjectId = field(about, "task").unwrap().parse().unwrap();
+    fn staged(&self, task: ObjectId) -> usize {
         let staged = self.world.shard.tasks.staged.get(&task).map_or(&[][..], Vec::as_slice);
         crate::handlers::count_effects(staged)
     }
 
     /// The id of the request that made the task, which its answer repeats.
-    fn task_request_id(&self, about: &str) -> String {
-        let task: ObjectId = field(about, "task").unwrap().parse().unwrap();
+    fn task_request_id(&self, task: ObjectId) -> String {
         let partition = self.world.shard.partition(task.partition());
         let object = partition.and_then(|partition| partition.object(task));
         let record = object.and_then(TaskRecord::of);
@@ -279,6 +291,7 @@ impl Run {
 
     fn lose_worker(&mut self) {
         let worker = self.random.of(&WORKERS).unwrap();
+        self.ledger.leases.retain(|_, (holder, _)| *holder != worker);
         self.say(&format!("{worker} close"));
         self.say(&format!("{worker} open ; {worker} login user=u{worker}"));
         self.say(&format!("{worker} work methods=hit credits=2"));
@@ -317,6 +330,7 @@ impl Run {
         self.world.shard = shard;
         self.world.outputs = ShardOutputs::new(1);
         self.world.tokens.clear();
+        self.ledger.leases.clear();
         // The tokens of before are worth nothing, which those who have them may not know.
         self.connect();
     }
@@ -327,13 +341,27 @@ impl Run {
         (object.version(), object.get("hits").and_then(Value::as_integer).unwrap())
     }
 
-    /// What holds at every moment.
+    /// What holds at every moment, of the partitions in which tasks can be.
     fn check(&self) {
+        let shard = &self.world.shard;
+        let users = ASKERS.into_iter().chain(WORKERS).map(|client| format!("u{client}"));
+        let homes: BTreeSet<_> = users.map(|user| PartitionId::of_name(&user)).collect();
+        self.check_partitions(
+            homes.iter().chain([&WOLVES_HOME]).filter_map(|id| shard.partition(*id)),
+        );
+    }
+
+    /// The same of all there are.
+    fn check_all(&self) {
+        self.check_partitions(self.world.shard.partitions.iter().flatten().map(|of| &**of));
+    }
+
+    fn check_partitions<'p>(&self, partitions: impl Iterator<Item = &'p Partition>) {
         let shard = &self.world.shard;
         let (mut out, mut waiting, mut dead, mut kept) = (0, 0, 0, 0);
         let (mut targets, mut leases) = (BTreeSet::new(), BTreeSet::new());
         let mut lines = BTreeSet::new();
-        for partition in shard.partitions.iter().flatten() {
+        for partition in partitions {
             for (id, object) in partition.tasks() {
                 assert_eq!(object.kind(), KIND_TASK);
                 let record = TaskRecord::of(object).unwrap();
@@ -372,35 +400,83 @@ fn field<'l>(line: &'l str, name: &str) -> Option<&'l str> {
     line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
+/// Says which sequence it was, if it fails.
+struct SeedOnPanic(u64);
+
+impl Drop for SeedOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::eprintln!("this was the sequence of seed {}", self.0);
+        }
+    }
+}
+
 fn run(seed: u64) -> Run {
+    let _says = SeedOnPanic(seed);
     let mut run = Run::new(seed);
     for _ in 0..STEPS {
         run.step();
         run.check();
     }
+    run.check_all();
     run
 }
 
-/// `WARREN_TASK_SEQUENCES` says how many.
+/// How tasks have ended in a number of runs.
+#[derive(Debug, Default)]
+struct Ends {
+    asked: u64,
+    done: u64,
+    expired: u64,
+    called_off: u64,
+    dead: u64,
+    retried: u64,
+    dropped: u64,
+}
+
+impl Ends {
+    fn add(&mut self, run: &Run) {
+        self.asked += run.ledger.asked;
+        self.done += run.ledger.done;
+        self.expired += run.ledger.expired;
+        self.called_off += run.ledger.called_off;
+        self.dead += run.world.shard.counters().tasks_dead_total;
+        self.retried += run.ledger.retried;
+        self.dropped += run.ledger.dropped;
+    }
+
+    fn merge(mut self, other: &Self) -> Self {
+        self.asked += other.asked;
+        self.done += other.done;
+        self.expired += other.expired;
+        self.called_off += other.called_off;
+        self.dead += other.dead;
+        self.retried += other.retried;
+        self.dropped += other.dropped;
+        self
+    }
+}
+
+/// `WARREN_TASK_SEQUENCES` says how many. Each core runs its share of the seeds.
 #[test]
 fn no_sequence_loses_a_task_or_does_one_twice() {
     let count = std::env::var("WARREN_TASK_SEQUENCES").ok().and_then(|count| count.parse().ok());
-    let (mut asked, mut done, mut expired, mut dead, mut called_off) = (0, 0, 0, 0, 0);
-    let (mut retried, mut dropped) = (0, 0);
-    for seed in 0..count.unwrap_or(10_000) {
-        let run = run(seed);
-        asked += run.ledger.asked;
-        done += run.ledger.done;
-        expired += run.ledger.expired;
-        called_off += run.ledger.called_off;
-        dead += run.world.shard.counters().tasks_dead_total;
-        retried += run.ledger.retried;
-        dropped += run.ledger.dropped;
-    }
-    std::println!(
-        "{asked} asked, {done} done, {expired} expired, {called_off} called off, {dead} dead, \
-         {retried} retried, {dropped} dropped"
-    );
+    let count: u64 = count.unwrap_or(10_000);
+    let cores = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+    let share = |first: usize| {
+        let mut ends = Ends::default();
+        for seed in (first as u64..count).step_by(cores) {
+            ends.add(&run(seed));
+        }
+        ends
+    };
+    let ends = std::thread::scope(|scope| {
+        let shares: Vec<_> = (0..cores).map(|first| scope.spawn(move || share(first))).collect();
+        let ends = shares.into_iter().map(|share| share.join().expect("no sequence fails"));
+        ends.fold(Ends::default(), |sum, ends| sum.merge(&ends))
+    });
+    std::println!("{count} sequences: {ends:?}");
+    let Ends { asked: _, done, expired, called_off, dead, retried, dropped } = ends;
     let ends = [done, expired, dead, called_off, retried, dropped];
     assert!(ends.iter().all(|count| *count > 0), "the sequences come to all ends");
 }
