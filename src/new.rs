@@ -14,6 +14,7 @@ const NEW_EXAMPLES: &str = "\
 Examples:
   warren new python game      then: game/README.md
   warren new cpp game
+  warren new rust game
 
 The folder must be empty or not there.
 
@@ -35,6 +36,8 @@ enum Language {
     Python(Folder),
     /// Methods of a native library, in C++
     Cpp(Folder),
+    /// Methods of a native library, in Rust
+    Rust(Folder),
 }
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -68,6 +71,34 @@ const CPP: &[TemplateFile] = &[
     (".gitignore", include_str!("../templates/cpp/gitignore")),
 ];
 
+/// A file of the crate that projects in Rust are written with: they bring it along.
+macro_rules! sdk {
+    ($name:literal) => {
+        (concat!("vendor/warren-plugin/", $name), include_str!(concat!("../plugins/sdk/", $name)))
+    };
+}
+
+const RUST: &[TemplateFile] = &[
+    ("README.md", include_str!("../templates/rust/README.md")),
+    ("Cargo.toml", include_str!("../templates/rust/Cargo.toml")),
+    ("src/lib.rs", include_str!("../templates/rust/lib.rs")),
+    ("warren.toml", include_str!("../templates/rust/warren.toml")),
+    (".gitignore", include_str!("../templates/rust/gitignore")),
+    sdk!("Cargo.toml"),
+    sdk!("src/batch.rs"),
+    sdk!("src/border.rs"),
+    sdk!("src/call.rs"),
+    sdk!("src/failure.rs"),
+    sdk!("src/lib.rs"),
+    sdk!("src/panics.rs"),
+    sdk!("src/raw.rs"),
+    sdk!("src/table.rs"),
+    sdk!("src/testing.rs"),
+    sdk!("src/testing/host.rs"),
+    sdk!("src/tests.rs"),
+    sdk!("src/value.rs"),
+];
+
 /// Makes the project, and writes to `out` what is there.
 ///
 /// # Errors
@@ -76,9 +107,11 @@ pub fn run(arguments: &NewArguments, out: &mut dyn Write) -> Result<ExitCode, Fa
     let (files, folder) = match &arguments.language {
         Language::Python(Folder { folder }) => (PYTHON, folder),
         Language::Cpp(Folder { folder }) => (CPP, folder),
+        Language::Rust(Folder { folder }) => (RUST, folder),
     };
     make(files, folder)?;
-    let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+    let own = files.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("vendor/"));
+    let names: Vec<&str> = own.collect();
     let _ = writeln!(out, "made {}: {}", folder.display(), names.join(", "));
     let _ = writeln!(out, "next: {}", folder.join("README.md").display());
     Ok(ExitCode::SUCCESS)
@@ -95,6 +128,8 @@ fn make(files: &[TemplateFile], folder: &Path) -> Result<(), Fatal> {
     }
     for (name, text) in files {
         let path = folder.join(name);
+        let place = path.parent().unwrap_or(folder);
+        create_dir_all(place).map_err(|error| unusable(place, &error))?;
         let made = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
         made.map_err(|error| unusable(&path, &error))?;
     }

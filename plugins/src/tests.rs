@@ -1,9 +1,11 @@
-//! Libraries in C that the test compiles, called by a shard as by a server.
+//! Libraries in C, C++ and Rust that the test compiles, called by a shard as by a server.
 
 mod bad;
 mod calls;
 mod compiler;
 mod cpp;
+mod layout;
+mod rust;
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -232,6 +232,33 @@ fn what_a_method_says_wrongly_fails_its_task_and_the_worker_goes_on() {
     server.stop();
 }
 
+#[test]
+fn a_panic_of_a_method_in_rust_fails_its_task_and_the_worker_goes_on() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = root.join("plugins/src/tests/plugin_in_rust.rs");
+    let library = Compiled::rust(&root.join("plugins/sdk/src/lib.rs"), &source, &[]);
+    let (_folder, mut server) = start_with_workers(&library, 1);
+    let mut client = Client::log_in(server.listen, "ann");
+    let wolf = ask(&mut client, &json!({"msg": "create", "kind": "wolf", "hp": 9}));
+    let wolf = &wolf["object"];
+    for (what, why) in [
+        ("panic", "plugin-failed: 3 no place 7, at "),
+        ("said", "plugin-failed: 2 as it is"),
+        ("refused", "refused: field-invalid"),
+    ] {
+        let answer = ask(&mut client, &json!({"msg": "raise", "target": wolf, "what": what}));
+        assert_eq!((&answer["status"], &answer["error"]), (&500.into(), &"task-failed".into()));
+        server.logged_words(why);
+    }
+    let look = ask(&mut client, &json!({"msg": "look", "target": wolf, "i": "-5"}));
+    assert_eq!((&look["hp"], &look["v"], &look["i"]), (&9.into(), &1.into(), &(-5).into()));
+    let change = json!({"msg": "change", "target": wolf, "plugin": true});
+    assert_eq!(ask(&mut client, &change)["plugin"], "calls-rust@3");
+    assert_eq!(ask(&mut client, &json!({"msg": "get", "object": wolf}))["hp"], 2);
+    server.metric_until("warren_worker_restarts_total", "game", "0", |count| count == 0);
+    server.stop();
+}
+
 /// A worker that a test has started by hand.
 struct ByHand(Child);
 
@@ -330,21 +357,29 @@ fn block_of_docs(heading: &str, beginning: &str) -> Vec<String> {
     block.split_once("\n```").unwrap().0.lines().map(str::to_owned).collect()
 }
 
-#[test]
-fn the_commands_of_the_chapter_on_cpp_end_in_a_method_that_works() {
-    let commands = block_of_docs("## A plugin in C++", "sh");
+/// Does what a chapter of docs/plugins.md says, from a project of this language on.
+fn method_of_chapter_works(heading: &str, language: &str, build: &[&str]) {
+    let commands = block_of_docs(heading, "sh");
+    let new = format!("./run new {language} game");
     let last = "../run serve --config warren.toml";
-    assert_eq!(commands, ["./run new cpp game", "cd game", "make", last]);
-    let said = block_of_docs("## A plugin in C++", "\n$ nc 127.0.0.1 7171");
+    assert_eq!(commands, [&[&*new, "cd game"], build, &[last]].concat());
+    let said = block_of_docs(heading, "\n$ nc 127.0.0.1 7171");
     let place = TestFolder::new();
-    let new = |folder: &Path| command(&["new", "cpp"]).arg(folder).output().unwrap();
+    let new = |folder: &Path| command(&["new", language]).arg(folder).output().unwrap();
     let game = place.0.join("game");
     let made = new(&game);
     assert!(made.status.success(), "{made:?}");
     assert_eq!(new(&game).status.code(), Some(71), "nothing of what is there is written over");
-    let flags = "CXXFLAGS=-Wall -Wextra -Werror";
-    let make = Command::new("make").arg(flags).current_dir(&game).output().unwrap();
-    assert!(make.status.success(), "{make:?}");
+    for line in build {
+        let mut words = line.split(' ');
+        let mut builder = Command::new(words.next().unwrap());
+        builder.args(words).current_dir(&game).env("CXXFLAGS", "-Wall -Wextra -Werror");
+        // As on a machine that has never heard of other crates, nor of this target folder.
+        builder.env("CARGO_NET_OFFLINE", "true").env("CARGO_HOME", place.0.join("cargo"));
+        builder.env_remove("CARGO_TARGET_DIR").env("RUSTFLAGS", "-Dwarnings");
+        let built = builder.output().unwrap();
+        assert!(built.status.success(), "{line}: {built:?}");
+    }
     let readme = std::fs::read_to_string(game.join("README.md")).unwrap();
     assert!(readme.contains(&said.join("\n")), "both say the same");
     let mut serve = command(&["serve", "--config", "warren.toml", "--listen", "127.0.0.1:0"]);
@@ -359,4 +394,15 @@ fn the_commands_of_the_chapter_on_cpp_end_in_a_method_that_works() {
     let answer = client.reply("combat.attack");
     assert_eq!((&answer["status"], &answer["hp"]), (&0.into(), &13.into()), "{answer}");
     server.stop();
+}
+
+#[test]
+fn the_commands_of_the_chapter_on_cpp_end_in_a_method_that_works() {
+    method_of_chapter_works("## A plugin in C++", "cpp", &["make"]);
+}
+
+#[test]
+fn the_commands_of_the_chapter_on_rust_end_in_a_method_that_works() {
+    let build = ["cargo test", "cargo build --release"];
+    method_of_chapter_works("## A plugin in Rust", "rust", &build);
 }

@@ -128,6 +128,15 @@ impl TestServer {
 
     /// The next line of the JSON log that has this message; those before it are JSON too.
     pub(crate) fn logged(&mut self, message: &str) -> Value {
+        self.logged_if(message, |logged| logged == message)
+    }
+
+    /// The same for a line that has these words in it.
+    pub(crate) fn logged_words(&mut self, words: &str) -> Value {
+        self.logged_if(words, |logged| logged.as_str().is_some_and(|line| line.contains(words)))
+    }
+
+    fn logged_if(&mut self, message: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let log = self.log.as_ref().expect("standard error is piped");
         #[expect(clippy::disallowed_methods, reason = "the bound of a wait")]
         let end = std::time::Instant::now() + 4 * PATIENCE;
@@ -137,7 +146,7 @@ impl TestServer {
             assert!(now < end, "{message:?} is not logged, but much else");
             let line = log.next().unwrap_or_else(|| panic!("the log ended without {message:?}"));
             let line = log_line(&line);
-            if line["message"] == message {
+            if is_it(&line["message"]) {
                 return line;
             }
         }

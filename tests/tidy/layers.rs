@@ -81,9 +81,11 @@ const LAYERS: &[Layer] = &[
     Layer {
         folder: "plugins",
         package: "warren-plugins",
-        siblings: &["warren-core"],
+        siblings: &["warren-core", "warren-plugin"],
         externals: Some(&["libloading", "rustix", "sha2", "thiserror", "tracing"]),
     },
+    // What plugins are built with: it stands alone.
+    Layer { folder: "plugins/sdk", package: "warren-plugin", siblings: &[], externals: Some(&[]) },
     Layer {
         folder: ".",
         package: "warren",

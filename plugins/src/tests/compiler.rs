@@ -1,4 +1,4 @@
-//! The compilers of C and C++ of this machine, for tests.
+//! The compilers of C, C++ and Rust of this machine, for tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,15 +24,34 @@ impl Compiled {
         Self::made_by(compiler, include, source)
     }
 
-    fn made_by(mut compiler: Command, include: &Path, source: &Path) -> Self {
+    /// Of a file in Rust, with the crate that plugins in Rust use.
+    pub(crate) fn rust(sdk: &Path, source: &Path, arguments: &[&str]) -> Self {
+        let rustc = |source: &Path, out: &Path| {
+            let mut rustc = Command::new("rustc");
+            rustc.args(["--edition=2024", "-O", "-o"]).arg(out).arg(source);
+            rustc
+        };
+        let (library, crate_file) = (Self::named("so"), Self::named("rlib"));
+        let mut made = rustc(sdk, &crate_file.0);
+        run(made.args(["--crate-name=warren_plugin", "--crate-type=rlib"]));
+        let mut plugin = rustc(source, &library.0);
+        plugin.args(["--crate-name=plugin", "--crate-type=cdylib", "-Dwarnings"]).args(arguments);
+        run(plugin.arg("--extern").arg(format!("warren_plugin={}", crate_file.0.display())));
+        library
+    }
+
+    fn named(extension: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Relaxed);
-        let file = format!("warren-plugin-{}-{number}.so", std::process::id());
-        let library = Self(std::env::temp_dir().join(file));
+        let file = format!("libwarren-plugin-{}-{number}.{extension}", std::process::id());
+        Self(std::env::temp_dir().join(file))
+    }
+
+    fn made_by(mut compiler: Command, include: &Path, source: &Path) -> Self {
+        let library = Self::named("so");
         compiler.args(["-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared"]);
         compiler.arg("-I").arg(include).arg("-o").arg(&library.0).arg(source);
-        let output = compiler.output().expect("there are `cc` and `c++`");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        run(&mut compiler);
         library
     }
 
@@ -40,6 +59,11 @@ impl Compiled {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+}
+
+fn run(compiler: &mut Command) {
+    let output = compiler.output().expect("there are `cc`, `c++` and `rustc`");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Drop for Compiled {
