@@ -69,6 +69,8 @@ pub struct ShardCounters {
     pub tasks_expired: u64,
     /// Scheduled events that a worker got more than a second after their time.
     pub events_late: u64,
+    /// Scheduled events that tasks of other partitions asked for, and that could not be made.
+    pub events_refused: u64,
     /// Tasks that were tried as often as they may be, or were given up by a worker.
     pub tasks_dead_total: u64,
     /// Those of them that went because a partition has too many.
@@ -168,6 +170,7 @@ impl Default for ShardCounters {
             tasks_lost: 0,
             tasks_expired: 0,
             events_late: 0,
+            events_refused: 0,
             tasks_dead_total: 0,
             tasks_dead_dropped: 0,
             tasks_waiting: 0,

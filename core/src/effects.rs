@@ -41,6 +41,8 @@ pub(crate) enum Effect {
     Watch(WatchEffect),
     /// Have an object's room hear a message, which names the room.
     Notice { home: PartitionId, message: Span },
+    /// Have another partition make a scheduled event of this user's: the message is its `new-event`.
+    MakeEvent { home: PartitionId, user: Span, message: Span },
 }
 
 /// One thing to do for those who watch an object.
@@ -66,6 +68,8 @@ pub(crate) struct Effects {
     pub(crate) scanned: usize,
     /// Memory for what a handler has to look at before it decides.
     scratch: Vec<u8>,
+    /// What is told of the changes waits until they are durable.
+    pub(crate) waits_for_log: bool,
     /// What a world that is going to wake says of its NPCs.
     pub(crate) waking: Option<Result<Vec<npcs::Entry>, Reason>>,
 }
@@ -77,6 +81,7 @@ impl Effects {
         self.bytes.clear();
         self.reply.clear();
         self.scanned = 0;
+        self.waits_for_log = false;
         self.waking = None;
         let _ = MessageBuilder::new(&mut self.reply, method);
     }
@@ -118,6 +123,13 @@ impl Effects {
     ) -> Span {
         let start = self.bytes.len();
         fill(&mut MessageBuilder::new(&mut self.bytes, method));
+        Span::since(start, &self.bytes)
+    }
+
+    /// Keeps a text beside the messages.
+    pub(crate) fn keep(&mut self, text: &str) -> Span {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text.as_bytes());
         Span::since(start, &self.bytes)
     }
 

@@ -37,8 +37,9 @@ impl QueuedEvent {
 
     /// The request, or the notice.
     pub(crate) fn message(&self) -> Message<'_> {
-        use EventKind::{ObjectNotice, Request, Task};
-        assert!(matches!(self.header.kind, Request { .. } | Task { .. } | ObjectNotice));
+        use EventKind::{MakeEvent, ObjectNotice, Request, Task};
+        let kind = self.header.kind;
+        assert!(matches!(kind, Request { .. } | Task { .. } | ObjectNotice | MakeEvent));
         Message::from_checked(&self.buffer[self.user_length..])
     }
 }
@@ -90,8 +91,8 @@ impl EventQueue {
         self.count
     }
 
-    /// Puts an event behind those of its partition. A request is refused when the queue is full, a
-    /// notice when as many of them wait. The end of a session never is: there are no more of those
+    /// Puts an event behind those of its partition. A request, or a scheduled event of a task elsewhere, is
+    /// refused when the queue is full, a notice when as many of them wait. The end of a session never is: there are no more of those
     /// than memberships and watches.
     pub(crate) fn push(
         &mut self,
@@ -102,7 +103,7 @@ impl EventQueue {
         let place = self.place_of(header.partition);
         let queue = &mut self.queues[place as usize];
         let is_full = match header.kind {
-            EventKind::Request { .. } | EventKind::Task { .. } => {
+            EventKind::Request { .. } | EventKind::Task { .. } | EventKind::MakeEvent => {
                 queue.events.len() - queue.notice_count >= self.partition_events_max
             }
             EventKind::ObjectNotice => queue.notice_count >= self.partition_events_max,

@@ -396,8 +396,8 @@ pub(crate) fn handle(
 pub(crate) use rooms::session_left;
 pub(crate) use schedule::build_start_event;
 pub(crate) use tasks::{
-    check_effect, check_room_for_answer, check_staged, count_effects, effects_of, new_task,
-    run_effects, target_of_task,
+    check_effect, check_room_for_answer, check_staged, count_effects, effects_of, home_of_event,
+    new_task, run_effects, target_of_task,
 };
 pub(crate) use watches::{build_deleted, hear_notice};
 

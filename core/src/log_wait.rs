@@ -20,7 +20,8 @@ const SPARE_BUFFER_BYTES_MAX: usize = 4096;
 pub(crate) enum Telling {
     /// Whoever asked.
     Reply(Origin),
-    /// The members of a room. The user's name stands before the notice.
+    /// The members of a room, or a partition that is to make an event. The user's name stands before the
+    /// message.
     Notice { header: EventHeader, user_length: usize },
 }
 

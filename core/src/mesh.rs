@@ -66,6 +66,9 @@ pub enum EventKind {
     /// An object of the room that the message names has changed: its members hear the message,
     /// with the room's next number. No reply.
     ObjectNotice,
+    /// A task of another partition has the scheduled event made that the message, a `new-event`, says. No
+    /// reply.
+    MakeEvent,
 }
 
 /// One input to a partition.

@@ -295,17 +295,17 @@ impl<'a> Message<'a> {
         Fields { reader }
     }
 
-    /// The fields as they are packed.
-    pub(crate) fn packed_fields(self) -> impl Iterator<Item = PackedField<'a>> {
+    /// Each field's bytes: name, type and value.
+    pub(crate) fn packed_fields(self) -> impl Iterator<Item = &'a [u8]> {
         let mut reader = self.fields().reader;
         core::iter::from_fn(move || {
             let field = reader.rest();
             if field.is_empty() {
                 return None;
             }
-            let name = reader.checked_name_bytes();
+            reader.checked_name_bytes();
             reader.skip_checked_value();
-            Some(PackedField { name, bytes: &field[..field.len() - reader.remaining()] })
+            Some(&field[..field.len() - reader.remaining()])
         })
     }
 
@@ -321,23 +321,6 @@ impl<'a> Message<'a> {
             reader.skip_checked_value();
         }
         None
-    }
-
-    /// The values of several fields, as [`get`](Self::get) has each, in one pass.
-    pub(crate) fn get_all<const N: usize>(self, names: [&str; N]) -> [Option<Value<'a>>; N] {
-        let mut values = [None; N];
-        let mut reader = self.fields().reader;
-        while !reader.is_empty() {
-            let name = reader.checked_name_bytes();
-            match names.iter().position(|wanted| wanted.as_bytes() == name) {
-                Some(place) => {
-                    values[place] =
-                        Some(reader.checked_value()).filter(|value| *value != Value::Null);
-                }
-                None => _ = reader.skip_checked_value(),
-            }
-        }
-        values
     }
 
     /// Number of fields.
@@ -374,24 +357,6 @@ impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.method())?;
         f.debug_map().entries(self.fields()).finish()
-    }
-}
-
-/// A field as it stands in a message.
-#[derive(Clone, Copy)]
-pub(crate) struct PackedField<'a> {
-    pub(crate) name: &'a [u8],
-    /// Name, type and value.
-    pub(crate) bytes: &'a [u8],
-}
-
-impl<'a> PackedField<'a> {
-    pub(crate) fn is_null(self) -> bool {
-        self.bytes[1 + self.name.len()] == TYPE_NULL
-    }
-
-    pub(crate) fn value(self) -> Value<'a> {
-        Reader::new(&self.bytes[1 + self.name.len()..]).checked_value()
     }
 }
 

@@ -164,6 +164,11 @@ pub(super) const SCALARS: &[Scalar] = &[
         "Scheduled events that a worker got more than a second after their time",
         |turn| turn.shard.events_late,
     ),
+    counter(
+        "events_refused",
+        "Scheduled events that tasks of other partitions asked for, and that could not be made",
+        |turn| turn.shard.events_refused,
+    ),
     counter("tasks_expired", "Tasks that no worker took in time", |turn| turn.shard.tasks_expired),
     counter("tasks_died", "Tasks that were given up after their last attempt", |turn| {
         turn.shard.tasks_dead_total

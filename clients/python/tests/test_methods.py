@@ -50,6 +50,26 @@ class MethodsTest(unittest.TestCase):
             self.world.call(fails)
         self.assertEqual(self.world[self.wolf]["hp"], 20)
 
+    def test_a_method_is_asked_for_later(self) -> None:
+        def howls(ctx: Context, msg: dict[str, Any]) -> None:
+            ctx.schedule("wolf.howl", delay_ms=500, target=self.wolf, key="howl")
+            ctx.schedule("wolf.sleep", at_ms=1_700_000_000_000, event_number=7)
+
+        self.assertEqual(
+            self.world.call(howls).scheduled,
+            [
+                ("wolf.howl", {"delay_ms": 500, "target": self.wolf, "key": "howl"}),
+                ("wolf.sleep", {"at_ms": 1_700_000_000_000, "event_number": 7}),
+            ],
+        )
+        for when in ({}, {"delay_ms": 1, "at_ms": 1}):
+            self.refused("field-invalid", lambda ctx, msg, when=when: ctx.schedule("x", **when))
+        for name in ("time", "event", "token"):
+            self.refused(
+                "reserved-field",
+                lambda ctx, msg, name=name: ctx.schedule("x", delay_ms=1, **{name: 5}),
+            )
+
     def test_objects_are_made_changed_and_deleted(self) -> None:
         def metamorphosis(ctx: Context, msg: dict[str, Any]) -> None:
             ctx.create("fang", sharp=True, data=b"\0")

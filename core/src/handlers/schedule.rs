@@ -3,18 +3,19 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::tasks::new_task;
+use super::tasks::{check_own_fields, new_task};
 use super::{Request, authorize, page_count};
 use crate::acknowledgement::AckLevel;
 use crate::authorize::{Target, Verb};
 use crate::delta::Delta;
-use crate::effects::Effects;
+use crate::effects::{Effect, Effects};
 use crate::handlers::Method;
-use crate::ids::{Address, ObjectId};
+use crate::ids::{Address, ObjectId, PartitionId};
 use crate::limits::FIND_SCAN_MAX;
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::room::WATCHTOWER;
+use crate::tasks::methods::TaskMethod;
 use crate::tasks::record::{FIELD_AT, KIND_TASK, TaskRecord, TaskState};
 
 /// How far ahead an event may be, in milliseconds: a leap year.
@@ -22,8 +23,8 @@ const AHEAD_MS_MAX: u64 = 366 * 24 * 3_600_000;
 /// Fields of a `new-event` that are not the event's own.
 const PASSED: [&str; 6] = ["id", "ack", "event", "time", "at_ms", "delay_ms"];
 
-/// Makes the event, and says which task it is.
-pub(super) fn new_event(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+/// What a `new-event` asks for: of which method, and when in milliseconds since 1970.
+fn event_of(request: &Request<'_>) -> Result<(TaskMethod, u64), Reason> {
     let message = request.message;
     let name = message.name("event")?;
     request.task_methods.check(name).map_err(|_| Reason::FieldInvalid)?;
@@ -31,10 +32,43 @@ pub(super) fn new_event(request: &Request<'_>, effects: &mut Effects) -> Result<
     let asked = Target::Method { name };
     request.policy.authorize(request.subject(), Verb::Ask, asked)?;
     let method = request.task_methods.get(name).ok_or(Reason::UnknownMethod)?;
-    let at_ms = time_of(message, request.wall_ms)?;
+    Ok((method, time_of(message, request.wall_ms)?))
+}
+
+/// Fields of a `new-event` that are the event's own.
+fn own_fields(message: Message<'_>) -> impl Iterator<Item = (&str, Value<'_>)> {
+    message.fields().filter(|(name, _)| !PASSED.contains(name))
+}
+
+/// Has the event made where it belongs, which is another partition than that of the request.
+pub(super) fn send_event(
+    request: &Request<'_>,
+    home: PartitionId,
+    effects: &mut Effects,
+) -> Result<(), Reason> {
+    let (_, at_ms) = event_of(request)?;
+    check_own_fields(request.message)?;
+    let name = request.message.name("event")?;
+    let user = effects.keep(request.user);
+    let message = effects.build(Method::NewEvent.name(), |event| {
+        event.field("event", Value::Text(name));
+        event.field("at_ms", Value::Integer(at_ms as i64));
+        for (name, value) in own_fields(request.message) {
+            event.field(name, value);
+        }
+    });
+    effects.list.push(Effect::MakeEvent { home, user, message });
+    Ok(())
+}
+
+/// Makes the event, and says which task it is.
+pub(super) fn new_event(request: &Request<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    let message = request.message;
+    let (method, at_ms) = event_of(request)?;
+    let name = message.name("event")?;
     let mut packed = Vec::with_capacity(message.as_bytes().len() + name.len());
     let mut fields = MessageBuilder::new(&mut packed, name);
-    for (name, value) in message.fields().filter(|(name, _)| !PASSED.contains(name)) {
+    for (name, value) in own_fields(message) {
         fields.field(name, value);
     }
     let event = Request { message: Message::from_checked(&packed), ..*request };

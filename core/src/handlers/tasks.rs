@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::schedule::send_event;
 use super::{Method, Request, Route, handle, objects};
 use crate::acknowledgement::AckLevel;
 use crate::delta::Delta;
@@ -25,8 +26,6 @@ use crate::tasks::record::{
 const TOLD: [&str; 8] =
     ["task", "token", "method", "user", "attempt", "limit_ms", "target_version", "target_record"];
 
-/// What most tasks' records have beside their requests.
-const RECORD_BYTES: usize = 256;
 /// How late a scheduled event may begin at least: nobody may be there for a while who does it.
 const EVENT_LATE_MS_MAX: u64 = 3_600_000;
 
@@ -45,13 +44,8 @@ pub(crate) fn new_task(
     effects: &mut Effects,
 ) -> Result<ObjectId, Reason> {
     let message = request.message;
-    if message.fields().any(|(name, _)| TOLD.contains(&name)) {
-        return Err(Reason::ReservedField);
-    }
-    if message.get("plugin").is_some_and(|asks| asks.as_boolean().is_none()) {
-        return Err(Reason::FieldInvalid);
-    }
-    let mut record = Vec::with_capacity(message.as_bytes().len() + RECORD_BYTES);
+    check_own_fields(message)?;
+    let mut record = Vec::new();
     let mut fields = start_record(&mut record, KIND_TASK, request.user);
     fields.field(FIELD_METHOD, Value::Text(message.method()));
     fields.field(FIELD_STATE, Value::Text(TaskState::Ready.word()));
@@ -90,6 +84,17 @@ pub(crate) fn new_task(
     Ok(object)
 }
 
+/// Whether the fields that are the request's own may be.
+pub(super) fn check_own_fields(message: Message<'_>) -> Result<(), Reason> {
+    if message.fields().any(|(name, _)| TOLD.contains(&name)) {
+        return Err(Reason::ReservedField);
+    }
+    if message.get("plugin").is_some_and(|asks| asks.as_boolean().is_none()) {
+        return Err(Reason::FieldInvalid);
+    }
+    Ok(())
+}
+
 /// The effect that a worker's message says, packed as the request that it stands for.
 pub(crate) fn check_effect(
     request: &Request<'_>,
@@ -124,6 +129,10 @@ pub(crate) fn check_staged(
             }
             effect.name("event")?;
         }
+        Method::NewEvent => {
+            effect.name("event")?;
+            home_of_event(effect, partition)?;
+        }
         Method::Create | Method::Set | Method::Delete => {
             if method.route(effect, partition)? != Route::Partition(partition) {
                 return Err(Reason::OtherPartition);
@@ -139,7 +148,8 @@ pub(crate) fn check_staged(
     let object = object_of(effect);
     let clashes = |other: Message<'_>| {
         let is_same = object.is_some() && object_of(other) == object;
-        is_same || makes_room(other) && makes_room(effect)
+        let is_same_event = event_key(effect).is_some() && event_key(other) == event_key(effect);
+        is_same || is_same_event || makes_room(other) && makes_room(effect)
     };
     if effects_of(staged).any(clashes) {
         return Err(Reason::FieldInvalid);
@@ -150,6 +160,16 @@ pub(crate) fn check_staged(
 fn makes_room(effect: Message<'_>) -> bool {
     let kind = effect.get("kind").and_then(Value::as_text);
     effect.method() == Method::Create.name() && kind.is_some_and(is_room_kind)
+}
+
+fn event_key(effect: Message<'_>) -> Option<Value<'_>> {
+    let is_event = effect.method() == Method::NewEvent.name();
+    is_event.then(|| effect.get("key")).flatten()
+}
+
+/// The partition in which a task's `new-event` makes the event: the target's, or the task's own.
+pub(crate) fn home_of_event(effect: Message<'_>, own: PartitionId) -> Result<PartitionId, Reason> {
+    Ok(target_of_task(effect)?.map_or(own, ObjectId::partition))
 }
 
 /// How many effects are staged.
@@ -188,6 +208,13 @@ pub(crate) fn run_effects(
             continue;
         }
         let request = Request { header: &header, message: effect, ..*request };
+        if method == Method::NewEvent {
+            let home = home_of_event(effect, header.partition)?;
+            if home != header.partition {
+                send_event(&request, home, effects)?;
+                continue;
+            }
+        }
         effects.restart_reply(method.name());
         handle(method, &request, effects)?;
     }

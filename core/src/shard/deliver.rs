@@ -109,6 +109,10 @@ impl Shard {
                 self.counters.object_notices_dropped += 1;
                 return;
             }
+            if header.kind == EventKind::MakeEvent {
+                self.counters.events_refused += 1;
+                return;
+            }
             let request = Message::from_checked(message);
             self.post_refusal(header.origin, request, Reason::Busy, outputs);
         }

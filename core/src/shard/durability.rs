@@ -17,7 +17,7 @@ use crate::event_queue::QueuedEvent;
 use crate::ids::{GroupId, Sequence};
 use crate::limits::TURN_OUTPUT_BYTES_MAX;
 use crate::log_wait::{Telling, Waiting};
-use crate::mesh::{EventHeader, MeshMessage, Origin};
+use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::Message;
 use crate::reason::Reason;
 use crate::turn::{LogCondition, ShardOutputs, Span};
@@ -152,6 +152,23 @@ impl Shard {
         true
     }
 
+    /// Keeps what a task asks of another partition until the delta batch that the group is about to get is
+    /// durable. There is room: it was asked for before.
+    pub(super) fn keep_made_event(
+        &mut self,
+        group: GroupId,
+        header: EventHeader,
+        user: &[u8],
+        message: &[u8],
+    ) {
+        let next = Sequence(self.group_sequences[usize::from(group.0)] + 1);
+        let telling = Telling::Notice { header, user_length: user.len() };
+        self.log_wait.push((group, next), telling, |buffer| {
+            buffer.extend_from_slice(user);
+            buffer.extend_from_slice(message);
+        });
+    }
+
     /// Whether replies or notices wait until they are durable.
     #[must_use]
     pub fn awaits_log(&self) -> bool {
@@ -167,10 +184,23 @@ impl Shard {
         self.durable_sequence(waiting.group) >= waiting.sequence
     }
 
+    /// Whether what has waited longest may go now: what a task asks of another partition is not dropped when
+    /// the way there is full.
+    fn has_way_for_first(&self, outputs: &ShardOutputs) -> bool {
+        match self.log_wait.first().map(|first| first.telling) {
+            Some(Telling::Notice { header, .. }) if header.kind == EventKind::MakeEvent => {
+                let to = self.settings.routing.shard_of(header.partition);
+                self.staging(outputs).check_shard(to).is_ok()
+            }
+            _ => true,
+        }
+    }
+
     /// Tells what has become durable; and when the log has failed, all that waits, each whether it is.
     pub(super) fn tell_durable(&mut self, outputs: &mut ShardOutputs) {
         let staged_bytes = outputs.size_bytes();
         while self.has_durable_to_tell()
+            && self.has_way_for_first(outputs)
             && outputs.size_bytes() - staged_bytes <= TURN_OUTPUT_BYTES_MAX
             && let Some(waiting) = self.log_wait.pop()
         {
@@ -180,6 +210,10 @@ impl Shard {
                 }
                 Telling::Reply(origin) => {
                     self.post_not_durable(origin, waiting.message(), outputs);
+                }
+                Telling::Notice { header, .. } if header.kind == EventKind::MakeEvent => {
+                    let (user, message) = (waiting.user(), waiting.message().as_bytes());
+                    self.post_event_of_task(header, user, message, outputs);
                 }
                 Telling::Notice { header, .. } => {
                     let message = waiting.message().as_bytes();

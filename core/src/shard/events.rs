@@ -53,6 +53,7 @@ impl Shard {
                 self.lose_task(task, event.header.origin.session, outputs);
             }
             EventKind::ObjectNotice => self.run_object_notice(&event, &mut effects, outputs),
+            EventKind::MakeEvent => self.run_made_event(&event, &mut effects, outputs),
         }
         let cost = 1 + effects.scanned / SCANNED_PER_EVENT;
         self.effects = effects;
@@ -74,7 +75,9 @@ impl Shard {
         effects.start(message.method());
         self.partition_mut(header.partition);
         let may_begin = match method {
-            Method::NewEvent => self.check_room_for_task(event),
+            Method::NewEvent => {
+                self.check_room_for_event((header.partition, event.user()), message, 0)
+            }
             _ => Ok(()),
         };
         let request = self.handler_request(event, outputs);
@@ -220,6 +223,10 @@ impl Shard {
                 Effect::Watch(watch) => self.carry_out_watch(*watch, effects, outputs),
                 Effect::Notice { home, message } => {
                     self.post_notice(event, *home, effects.bytes_of(*message), outputs);
+                }
+                Effect::MakeEvent { home, user, message } => {
+                    let told = (effects.bytes_of(*user), effects.bytes_of(*message));
+                    self.post_made_event(event, *home, told, effects.waits_for_log, outputs);
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::authorize::Roles;
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
-use crate::handlers::{build_start_event, new_task};
+use crate::handlers::{Method, build_start_event, effects_of, handle, home_of_event, new_task};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{ObjectId, PartitionId, SessionId};
 use crate::limits::TURN_OUTPUT_BYTES_MAX;
@@ -31,8 +31,6 @@ use crate::turn::{ShardOutputs, Span};
 
 /// When a lease is tried again for which the way to the worker was full, in nanoseconds.
 const LEASE_RETRY_NS: u64 = 1_000_000;
-/// Most changes of a task fit into so many bytes.
-const CHANGE_BYTES: usize = 128;
 /// Leases and ends of one turn.
 const STEPS_PER_TURN_MAX: usize = 1024;
 /// How long a task waits after its first failed attempt, in milliseconds: twice as long after each other.
@@ -133,34 +131,34 @@ impl Shard {
         self.tasks.may_lease_more();
     }
 
-    /// A task was made, stands elsewhere or is gone.
+    /// A task was made, has changed or is gone.
     pub(super) fn note_task(&mut self, id: ObjectId) {
         if self.tasks.is_restoring {
             return;
         }
         let partition = self.partitions[usize::from(id.partition().0)].as_deref();
         let object = partition.and_then(|partition| partition.object(id));
-        let noted = self.tasks.index.note(id, object, self.now);
-        if noted.is_new {
+        let record = object.and_then(TaskRecord::of);
+        let is_leased = record.is_some_and(|record| record.state() == TaskState::Leased);
+        let is_new = object.is_some() && !self.tasks.index.has(id);
+        self.tasks.index.note(id, object, self.now);
+        if is_new {
             self.count_task(id, TaskEvent::Taken);
         }
-        if !noted.is_leased {
+        if !is_leased {
             self.tasks.workers.returned(id);
             self.tasks.unstage(id);
         }
         self.tasks.may_lease_more();
     }
 
-    /// The task that stands elsewhere by the delta.
-    pub(super) fn moved_task(&self, delta: &Delta) -> Option<ObjectId> {
-        let is_task = |packed: Message<'_>| packed.method() == KIND_TASK;
+    /// Whether the delta is of a task.
+    pub(super) fn changed_task(&self, delta: &Delta) -> Option<ObjectId> {
         match delta {
-            Delta::ObjectCreated { object, record, .. } => {
-                is_task(Message::from_checked(record)).then_some(ObjectId(*object))
-            }
-            Delta::ObjectChanged { object, changes, .. } => {
-                let changes = Message::from_checked(changes);
-                (is_task(changes) && TaskRecord::moves(changes)).then_some(ObjectId(*object))
+            Delta::ObjectCreated { object, record: packed, .. }
+            | Delta::ObjectChanged { object, changes: packed, .. } => {
+                let is_task = Message::from_checked(packed).method() == KIND_TASK;
+                is_task.then_some(ObjectId(*object))
             }
             Delta::ObjectDeleted { object } => {
                 self.tasks.index.has(ObjectId(*object)).then_some(ObjectId(*object))
@@ -232,7 +230,7 @@ impl Shard {
                 return Ok(Taken::Done(first));
             }
         }
-        self.check_share(event)?;
+        self.check_share(partition, event.user(), 0)?;
         if self.is_storage_behind() || self.is_log_behind {
             return Err(Reason::Busy);
         }
@@ -240,26 +238,111 @@ impl Shard {
         new_task(&request, (method, level), None, effects).map(Taken::New)
     }
 
-    /// Whether the partition takes one more task of the user.
-    fn check_share(&self, event: &QueuedEvent) -> Result<(), Reason> {
-        let partition = event.header.partition;
-        let open = self.tasks.index.counts_of(partition).open();
+    /// Whether the partition takes one more task of the user, beside so many.
+    fn check_share(&self, partition: PartitionId, user: &str, beside: u64) -> Result<(), Reason> {
+        let open = self.tasks.index.counts_of(partition).open() + beside;
         let most = self.settings.limits.tasks_per_partition_max as u64;
-        let of_user = self.tasks.index.count_of_user(partition, event.user());
+        let of_user = self.tasks.index.count_of_user(partition, user) + beside;
         let is_full = open >= most || of_user >= (most / USERS_SHARE).max(USER_TASKS_MIN);
         if is_full { Err(Reason::QueueFull) } else { Ok(()) }
     }
 
     /// Whether a scheduled event may be made: one of the same key may be there.
-    pub(super) fn check_room_for_task(&self, event: &QueuedEvent) -> Result<(), Reason> {
-        let (message, partition) = (event.message(), event.header.partition);
+    pub(super) fn check_room_for_event(
+        &self,
+        (partition, user): (PartitionId, &str),
+        message: Message<'_>,
+        beside: u64,
+    ) -> Result<(), Reason> {
         if let Some(key) = message.get("key") {
             let key = key.as_text().filter(|key| key.len() <= 64).ok_or(Reason::FieldInvalid)?;
-            if self.tasks.index.by_key(partition, event.user(), key).is_some() {
+            if self.tasks.index.by_key(partition, user, key).is_some() {
                 return Err(Reason::TaskPending);
             }
         }
-        self.check_share(event)
+        self.check_share(partition, user, beside)
+    }
+
+    /// Whether the scheduled events among staged effects may be made here, and asked for elsewhere.
+    pub(super) fn check_staged_events(
+        &self,
+        (partition, user): (PartitionId, &str),
+        staged: &[u8],
+        outputs: &ShardOutputs,
+    ) -> Result<(), Reason> {
+        let mut made_here = 0;
+        let is_event = |effect: &Message<'_>| effect.method() == Method::NewEvent.name();
+        for event in effects_of(staged).filter(is_event) {
+            let home = home_of_event(event, partition)?;
+            if home == partition {
+                self.check_room_for_event((partition, user), event, made_here)?;
+                made_here += 1;
+            } else {
+                self.staging(outputs).check_shard(self.settings.routing.shard_of(home))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has another partition make an event; behind the log, if what is told of the task waits for that.
+    pub(super) fn post_made_event(
+        &mut self,
+        event: &QueuedEvent,
+        home: PartitionId,
+        (user, message): (&[u8], &[u8]),
+        waits_for_log: bool,
+        outputs: &mut ShardOutputs,
+    ) {
+        let nobody = SessionId { shard: self.id(), generation: 0, index: u32::MAX };
+        let header = EventHeader {
+            partition: home,
+            epoch: self.settings.routing.epoch_of(home.group()),
+            kind: EventKind::MakeEvent,
+            origin: Origin { session: nobody, connection: NO_CONNECTION, echoes_request: false },
+            user_partition: home,
+            login: 0,
+            roles: Roles::TASK,
+        };
+        if waits_for_log {
+            let group = event.header.partition.group();
+            self.keep_made_event(group, header, user, message);
+        } else {
+            self.post_event_of_task(header, user, message, outputs);
+        }
+    }
+
+    pub(super) fn post_event_of_task(
+        &mut self,
+        header: EventHeader,
+        user: &[u8],
+        message: &[u8],
+        outputs: &mut ShardOutputs,
+    ) {
+        let to = self.settings.routing.shard_of(header.partition);
+        let user = outputs.mesh[to.index()].push_bytes(user);
+        let message = outputs.mesh[to.index()].push_bytes(message);
+        self.post(to, outputs, MeshMessage::Event { header, user, message });
+    }
+
+    /// A task of another partition has the event made here. Nobody hears of a refusal: it is counted.
+    pub(super) fn run_made_event(
+        &mut self,
+        event: &QueuedEvent,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
+        let (message, partition) = (event.message(), event.header.partition);
+        effects.start(message.method());
+        self.partition_mut(partition);
+        let request = self.handler_request(event, outputs);
+        let made = self
+            .check_room_for_event((partition, event.user()), message, 0)
+            .and_then(|()| handle(Method::NewEvent, &request, effects));
+        let is_behind = self.is_storage_behind() || self.is_log_behind;
+        match made {
+            Ok(()) if !is_behind => self.commit(event, effects, outputs),
+            _ => self.counters.events_refused += 1,
+        }
     }
 
     pub(super) fn task(&self, id: ObjectId) -> (&Object, TaskRecord<'_>) {
@@ -271,7 +354,7 @@ impl Shard {
     /// The delta by which these fields of a task change.
     pub(super) fn task_delta(&self, id: ObjectId, fields: &[(&str, Value<'_>)]) -> Delta {
         let version = self.task(id).0.version() + 1;
-        let mut changes = Vec::with_capacity(CHANGE_BYTES);
+        let mut changes = Vec::new();
         let mut builder = MessageBuilder::new(&mut changes, KIND_TASK);
         for (name, value) in fields {
             builder.field(name, *value);
@@ -469,8 +552,8 @@ impl Shard {
         let delta = self.task_delta(id, &fields);
         let waited_ns = now_ns.saturating_sub(self.tasks.index.since_ns(id));
         // Nobody was there to notice while the server was not.
-        let is_overdue = || self.now.wall_ms > record.number(FIELD_AT) + LATE_NS / 1_000_000;
-        let is_late = record.waits_for_event() && (waited_ns > LATE_NS || is_overdue());
+        let is_overdue = self.now.wall_ms > record.number(FIELD_AT) + LATE_NS / 1_000_000;
+        let is_late = record.waits_for_event() && (waited_ns > LATE_NS || is_overdue);
         self.counters.events_late += u64::from(is_late);
         self.count_task(id, TaskEvent::Leased);
         let bytes = self.send_task(id, token, session, outputs);
@@ -510,7 +593,7 @@ impl Shard {
         let (object, record) = self.task(id);
         let target = record.target().and_then(|target| {
             let partition = self.partition(target.partition())?;
-            partition.object(target)
+            Some(partition.object(target)?.clone())
         });
         let (method, user) = (record.method(), object.owner());
         let batch = &mut outputs.mesh[session.shard.index()];
@@ -527,7 +610,7 @@ impl Shard {
                 message.field(name, value);
             }
         }
-        if let Some(target) = target {
+        if let Some(target) = &target {
             message.field("target_version", Value::Integer(target.version() as i64));
             message.field("target_record", Value::Bytes(target.record().as_bytes()));
         }

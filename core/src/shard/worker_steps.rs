@@ -8,7 +8,7 @@ use crate::acknowledgement::AckLevel;
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
-use crate::handlers::{check_effect, check_room_for_answer, count_effects, run_effects};
+use crate::handlers::{Request, check_effect, check_room_for_answer, count_effects, run_effects};
 use crate::ids::ObjectId;
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
@@ -16,7 +16,6 @@ use crate::tasks::TaskEvent;
 use crate::tasks::record::{
     FIELD_ATTEMPT, FIELD_BEGUN, FIELD_DEADLINE, FIELD_DURABLE, FIELD_EXTENDED, FIELD_KEY,
     FIELD_LEASE, FIELD_LIMIT, FIELD_REPLY, FIELD_STATE, FIELD_UNTIL, TaskRecord, TaskState,
-    number_of,
 };
 use crate::turn::ShardOutputs;
 
@@ -91,9 +90,8 @@ impl Shard {
         let token = token.as_integer().and_then(|token| u64::try_from(token).ok());
         let object = self.partition(id.partition()).and_then(|partition| partition.object(id));
         let record = object.and_then(TaskRecord::of).ok_or(Reason::LeaseLost)?;
-        let [state, lease] = record.get_all([FIELD_STATE, FIELD_LEASE]);
-        let is_leased = state == Some(Value::Text(TaskState::Leased.word()));
-        if is_leased && token == Some(lease.map_or(0, number_of)) {
+        let is_leased = record.state() == TaskState::Leased;
+        if is_leased && token == Some(record.number(FIELD_LEASE)) {
             Ok(id)
         } else {
             Err(Reason::LeaseLost)
@@ -102,15 +100,15 @@ impl Shard {
 
     /// None when it has begun already.
     fn begun_delta(&self, id: ObjectId) -> Option<Delta> {
-        let [attempt, begun] = self.task(id).1.get_all([FIELD_ATTEMPT, FIELD_BEGUN]);
-        let attempt = attempt.map_or(0, number_of) as i64 + 1;
+        let record = self.task(id).1;
+        let attempt = record.number(FIELD_ATTEMPT) as i64 + 1;
         let fields = [
             (FIELD_ATTEMPT, Value::Integer(attempt)),
             (FIELD_BEGUN, Value::Boolean(true)),
             // Somebody has begun in time.
             (FIELD_DEADLINE, Value::Null),
         ];
-        begun.is_none().then(|| self.task_delta(id, &fields))
+        (!record.is_set(FIELD_BEGUN)).then(|| self.task_delta(id, &fields))
     }
 
     fn extended_delta(&self, id: ObjectId) -> Delta {
@@ -195,10 +193,9 @@ impl Shard {
     fn answer_of_task(&self, id: ObjectId, done: Message<'_>) -> Result<Vec<u8>, Reason> {
         let record = self.task(id).1;
         let is_asked = record.request().get("plugin").and_then(Value::as_boolean) == Some(true);
-        let holder = self.tasks.workers.holder(id).filter(|_| is_asked);
-        let worker = holder.and_then(|session| self.tasks.workers.get(session));
+        let worker = self.tasks.workers.holder(id).and_then(|who| self.tasks.workers.get(who));
         let plugin = worker.and_then(|worker| worker.plugin_of(record.method()));
-        answer_of(done, record.method(), plugin)
+        answer_of(done, record.method(), plugin.filter(|_| is_asked))
     }
 
     /// Effects and end of a task are one delta batch.
@@ -228,7 +225,10 @@ impl Shard {
             return Err(Reason::EffectsMissing);
         }
         let has_key = self.task(id).1.text(FIELD_KEY).is_some();
-        let request = self.handler_request(event, outputs);
+        // As if who asked for it had: what it makes is theirs.
+        let user = self.task(id).0.owner();
+        self.check_staged_events((id.partition(), user), staged, outputs)?;
+        let request = Request { user, ..self.handler_request(event, outputs) };
         if has_key {
             // It is kept with its answer.
             check_room_for_answer(&request, own.len())?;
@@ -242,6 +242,7 @@ impl Shard {
             return result;
         }
         result?;
+        effects.waits_for_log = waits;
         let record = self.task(id).1;
         let request = record.request().as_bytes().to_vec();
         let end = if has_key {

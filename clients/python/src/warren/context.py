@@ -226,6 +226,29 @@ class Context:
         """A room, anywhere, to say something in."""
         return Room(self, name)
 
+    def schedule(
+        self,
+        event: str,
+        /,
+        *,
+        delay_ms: int | None = None,
+        at_ms: int | None = None,
+        **fields: Value,
+    ) -> None:
+        """The method of that name is asked for later: so long after this task is done, or at this time in
+        milliseconds since 1970. It is the user's, with these fields; with a ``target`` in that object's
+        partition, otherwise in the task's own. With a ``key`` it is made once.
+
+        In the task's own partition it is there if and only if the task is done. Another partition is asked
+        when that has happened, once: it may refuse, when its queue is full.
+        """
+        if (delay_ms is None) == (at_ms is None):
+            raise WarrenError("field-invalid", 400)
+        when = {"at_ms": at_ms} if delay_ms is None else {"delay_ms": delay_ms}
+        if "time" in fields:
+            raise WarrenError("reserved-field", 400)
+        self._effect("new-event", {"event": event, **when}, fields)
+
     def extend(self) -> None:
         """The time of the attempt begins anew: for what takes longer than ``limit_ms``.
 

@@ -46,6 +46,8 @@ class Outcome:
     """What rooms hear: room, event, fields."""
     created: list[str] = field(default_factory=list)
     """The numbers of objects that were made."""
+    scheduled: list[tuple[str, dict[str, Value]]] = field(default_factory=list)
+    """What is asked for later: method, and fields with ``delay_ms`` or ``at_ms``."""
 
     def events(self, room: str) -> list[tuple[str, dict[str, Value]]]:
         """What one room hears."""
@@ -106,7 +108,7 @@ class World:
             self._check(effect)
         outcome = Outcome(reply)
         for effect in effects:
-            self._carry_out(effect, outcome)
+            self._carry_out(effect, user, outcome)
         return outcome
 
     # What a context needs.
@@ -130,13 +132,15 @@ class World:
             if effect.get("version", found.version) != found.version:
                 raise WarrenError("version-conflict", 409)
 
-    def _carry_out(self, effect: Message, outcome: Outcome) -> None:
+    def _carry_out(self, effect: Message, user: str, outcome: Outcome) -> None:
         do, id = effect["do"], effect.get("object", "")
         own = {name: value for name, value in effect.items() if name not in _SAID}
         if do == "create":
-            outcome.created.append(self.create(effect["kind"], owner="worker", **own))
+            outcome.created.append(self.create(effect["kind"], owner=user, **own))
         elif do == "emit":
             outcome.sent.append((effect["to"], effect["event"], own))
+        elif do == "new-event":
+            outcome.scheduled.append((effect["event"], own))
         elif do == "delete":
             del self._objects[id]
         else:

@@ -9,6 +9,7 @@ use crate::tasks::methods::TaskMethod;
 
 mod effects;
 mod leases;
+mod made_events;
 mod model;
 mod operator;
 mod order;

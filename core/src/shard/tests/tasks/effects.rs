@@ -46,7 +46,7 @@ fn effects_are_carried_out_whole_or_not_at_all() {
         3 done task=171.3 token=@3 effects=5
             1: hit id=a status=0
             3: done status=0
-            2: emit room=arena from=dwarf event=howl loud=very seq=1
+            2: emit room=arena from=ann event=howl loud=very seq=1
         1 get object=171.1 ; 1 get object=171.2 ; 1 find kind=fang partition=171 ; 1 find kind=fur partition=171
             1: get status=0 kind=wolf version=3 owner=ann hp=1
             1: get status=404 error=unknown-object
@@ -99,7 +99,7 @@ fn a_task_may_have_many_effects() {
     assert_eq!(heard, "1: hit id=a status=0\n3: done status=0\n");
     assert_eq!(
         world.run("1 get object=171.203"),
-        "1: get status=0 kind=fang version=1 owner=dwarf\n"
+        "1: get status=0 kind=fang version=1 owner=ann\n"
     );
 }
 

@@ -1,0 +1,197 @@
+//! Scheduled events that tasks make: here in one batch with the task's end, and elsewhere when that has
+//! reached its level.
+
+use super::*;
+use crate::mesh::EventKind;
+
+#[test]
+fn a_task_makes_events_of_its_user_here_and_elsewhere() {
+    check_default(
+        "
+        3 work methods=hit credits=3
+            3: work status=0
+        1 hit target=171.1 id=a
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=50 target=171.2 n=1 ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=70 target=172.9 n=2 ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=9000 n=3
+            3: effect status=0
+            3: effect status=0
+            3: effect status=0
+        1 pending partition=171 ; 1 pending partition=172
+            1: pending status=0 tasks= events= times_ms=
+            1: pending status=0 tasks= events= times_ms=
+        3 done task=171.3 token=@3 effects=3
+            1: hit id=a status=0
+            3: done status=0
+        +0
+        1 pending partition=171 ; 1 pending partition=172
+            1: pending status=0 tasks=171.4|171.5 events=hit|hit times_ms=1700000000050|1700000009000
+            1: pending status=0 tasks=172.1 events=hit times_ms=1700000000070
+        +50
+            3: task task=171.4 method=hit user=ann attempt=1 limit_ms=30000 target=171.2 n=1 target_version=1 target_record=WOLF
+        +20
+            3: task task=172.1 method=hit user=ann attempt=1 limit_ms=30000 target=172.9 n=2
+        1 cancel-event task=171.5
+            1: cancel-event status=0
+        ",
+    );
+}
+
+#[test]
+fn a_task_whose_end_is_refused_makes_no_event() {
+    let limits = Limits { tasks_per_partition_max: 3, ..Limits::PRODUCTION };
+    let world = check_tasks(
+        limits,
+        TaskMethod::DEFAULT,
+        "
+        3 work methods=hit
+            3: work status=0
+        1 hit target=171.1 id=a
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=hot
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=1
+            3: done status=400 error=field-invalid
+        3 release task=171.3 token=@3
+            3: release status=0
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=new-event delay_ms=5 ; 3 effect task=171.3 token=@3 do=new-event event=hit target=x
+            3: effect status=400 error=field-missing
+            3: effect status=400 error=field-invalid
+        3 effect task=171.3 token=@3 do=new-event event=bark delay_ms=5 target=172.1
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=1
+            3: done status=404 error=unknown-method
+        3 release task=171.3 token=@3
+            3: release status=0
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5 target=172.1 user=ann
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=1
+            3: done status=400 error=reserved-field
+        3 release task=171.3 token=@3
+            3: release status=0
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5 key=k ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=6 key=k
+            3: effect status=0
+            3: effect status=400 error=field-invalid
+        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5 ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5
+            3: effect status=0
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=3
+            3: done status=503 error=queue-full limit=limits.tasks_per_partition_max
+        1 pending partition=171
+            1: pending status=0 tasks= events= times_ms=
+        ",
+    );
+    assert_eq!(world.shard.counters().events_refused, 0);
+}
+
+#[test]
+fn what_another_partition_refuses_is_counted() {
+    let limits = Limits { tasks_per_partition_max: 1, ..Limits::PRODUCTION };
+    let world = check_tasks(
+        limits,
+        TaskMethod::DEFAULT,
+        "
+        3 work methods=hit
+            3: work status=0
+        1 hit target=171.1 id=a
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5000 target=172.9 ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=6000 target=172.9
+            3: effect status=0
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=2
+            1: hit id=a status=0
+            3: done status=0
+        +0
+        1 pending partition=172
+            1: pending status=0 tasks=172.1 events=hit times_ms=1700000005000
+        ",
+    );
+    assert_eq!(world.shard.counters().events_refused, 1);
+}
+
+/// Also when nobody waits for the answer any more.
+#[test]
+fn another_partition_hears_of_an_event_when_its_task_is_durable() {
+    for is_asker_there in [true, false] {
+        let mut settings = task_settings(NO_GRACE);
+        settings.has_log = true;
+        let mut world = World::with_settings(settings);
+        for (connection, user) in [(1, "ann"), (2, "bob"), (3, "dwarf")] {
+            world.run(&format!("{connection} open ; {connection} login user={user}"));
+        }
+        world.run("3 work methods=hit");
+        world.run("1 hit target=171.9 ack=durable");
+        if !is_asker_there {
+            world.shard.tasks.askers.clear();
+        }
+        world.run("3 effect task=171.1 token=@3 do=new-event event=hit delay_ms=5000 target=172.9");
+        let events_of = |world: &World| {
+            let partition = world.shard.partition(PartitionId(172));
+            partition.map_or(0, |partition| partition.tasks().count())
+        };
+        let before = world.deltas.len() - world.durable_count;
+        world.run(&format!("log {before}"));
+        let heard = world.run("3 done task=171.1 token=@3 effects=1");
+        assert_eq!(heard, "3: done status=0\n");
+        world.run("+0");
+        assert_eq!(events_of(&world), 0, "the task's end is not durable");
+        let heard = world.run("log 1");
+        assert_eq!(heard, if is_asker_there { "1: hit status=0\n" } else { "" });
+        world.run("+0");
+        assert_eq!(events_of(&world), 1);
+    }
+}
+
+/// Neither is lost: not what is asked for at once, nor what has waited for the log.
+#[test]
+fn a_way_that_is_full_holds_an_event_up() {
+    let limits = Limits { mesh_staging_bytes_max: 1024, ..Limits::PRODUCTION };
+    let routing = RoutingTable::even(2, Epoch(1));
+    let far = (0..1000).map(PartitionId).find(|id| routing.shard_of(*id) == ShardId(1)).unwrap();
+    let mut settings = ShardSettings { routing, ..task_settings(limits) };
+    settings.has_log = true;
+    let mut world = World::with_settings(settings);
+    world.outputs = ShardOutputs::new(2);
+    world.run("1 open ; 1 login user=bob");
+    world.run("1 work methods=hit credits=2");
+    let fill = |world: &mut World| {
+        world.outputs.mesh[1].clear();
+        world.outputs.mesh[1].bytes.resize(1024, 0);
+    };
+    let asked_for = |world: &World| {
+        let is_event = |message: &MeshMessage| matches!(message, MeshMessage::Event { header, .. } if header.kind == EventKind::MakeEvent);
+        world.outputs.mesh[1].list.iter().filter(|message| is_event(message)).count()
+    };
+    let task_of = |heard: &str| {
+        let task = heard.lines().find(|line| line.starts_with("1: task ")).unwrap();
+        task.split(' ').find_map(|word| word.strip_prefix("task=")).unwrap().to_string()
+    };
+    for ack in ["applied", "durable"] {
+        let task = task_of(&world.run(&format!("1 hit n=1 ack={ack}")));
+        world.run(&format!(
+            "1 effect task={task} token=@1 do=new-event event=hit delay_ms=5 target={}.9",
+            far.0
+        ));
+        fill(&mut world);
+        let done = format!("1 done task={task} token=@1 effects=1");
+        assert_eq!(world.run(&done), "1: done status=503 error=busy\n", "{ack}");
+        world.outputs.mesh[1].clear();
+        if ack == "durable" {
+            assert_eq!(world.run(&done), "1: done status=0\n");
+            // The way becomes full while the end waits for the log.
+            fill(&mut world);
+            let waiting = world.deltas.len() - world.durable_count;
+            assert_eq!(world.run(&format!("log {waiting}")), "1: hit status=0\n");
+            assert_eq!(asked_for(&world), 0);
+            assert!(world.shard.has_work(), "it is tried again");
+            world.outputs.mesh[1].clear();
+            world.run("+0");
+        } else {
+            assert_eq!(world.run(&done), "1: hit status=0\n1: done status=0\n");
+        }
+        assert_eq!(asked_for(&world), 1, "{ack}");
+        world.outputs.mesh[1].clear();
+    }
+}
