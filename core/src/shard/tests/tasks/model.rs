@@ -40,6 +40,8 @@ struct Ledger {
     /// Scheduled events that were made, by their tasks, and how many were called off.
     events: Vec<String>,
     called_off: u64,
+    /// Events that tasks have made.
+    made: u64,
     /// Dead tasks that the operator has had tried again, and those that he has removed.
     retried: u64,
     dropped: u64,
@@ -233,6 +235,11 @@ impl Run {
                     self.say_of(&told, worker, "begin", "");
                 }
                 let staged = told.target.is_none() || self.hit(&told, worker);
+                if self.random.below(5) == 0 {
+                    let delay_ms = [0, 30, 500][self.random.below(3)];
+                    let event = format!(" do=new-event event=hit delay_ms={delay_ms}");
+                    self.say_of(&told, worker, "effect", &event);
+                }
                 if staged {
                     self.finish(&told, worker);
                 }
@@ -263,21 +270,25 @@ impl Run {
     fn finish(&mut self, told: &Told, worker: u32) {
         let task: ObjectId = told.task.parse().unwrap();
         let (id, staged) = (self.task_request_id(task), self.staged(task));
+        let (staged, events) =
+            (staged.len(), staged.iter().filter(|is| **is == "new-event").count());
         let fields = format!(" effects={staged} again={id}");
         let heard = self.say_of(told, worker, "done", &fields);
         if heard.lines().any(|line| line == format!("{worker}: done status=0")) {
             self.ledger.leases.remove(&told.task);
             self.ledger.done += 1;
-            if let Some(wolf) = told.target.filter(|_| staged > 0) {
+            self.ledger.taken += events as u64;
+            self.ledger.made += events as u64;
+            if let Some(wolf) = told.target.filter(|_| staged > events) {
                 self.ledger.hits[wolf] += 1;
             }
         }
     }
 
     /// What the worker has staged before, or another with the same token.
-    fn staged(&self, task: ObjectId) -> usize {
+    fn staged(&self, task: ObjectId) -> Vec<&str> {
         let staged = self.world.shard.tasks.staged.get(&task).map_or(&[][..], Vec::as_slice);
-        crate::handlers::count_effects(staged)
+        crate::handlers::effects_of(staged).map(Message::method).collect()
     }
 
     /// The id of the request that made the task, which its answer repeats.
@@ -429,6 +440,7 @@ struct Ends {
     done: u64,
     expired: u64,
     called_off: u64,
+    made: u64,
     dead: u64,
     retried: u64,
     dropped: u64,
@@ -440,6 +452,7 @@ impl Ends {
         self.done += run.ledger.done;
         self.expired += run.ledger.expired;
         self.called_off += run.ledger.called_off;
+        self.made += run.ledger.made;
         self.dead += run.world.shard.counters().tasks_dead_total;
         self.retried += run.ledger.retried;
         self.dropped += run.ledger.dropped;
@@ -450,6 +463,7 @@ impl Ends {
         self.done += other.done;
         self.expired += other.expired;
         self.called_off += other.called_off;
+        self.made += other.made;
         self.dead += other.dead;
         self.retried += other.retried;
         self.dropped += other.dropped;
@@ -476,7 +490,7 @@ fn no_sequence_loses_a_task_or_does_one_twice() {
         ends.fold(Ends::default(), |sum, ends| sum.merge(&ends))
     });
     std::println!("{count} sequences: {ends:?}");
-    let Ends { asked: _, done, expired, called_off, dead, retried, dropped } = ends;
-    let ends = [done, expired, dead, called_off, retried, dropped];
+    let Ends { asked: _, done, expired, called_off, made, dead, retried, dropped } = ends;
+    let ends = [done, expired, dead, called_off, made, retried, dropped];
     assert!(ends.iter().all(|count| *count > 0), "the sequences come to all ends");
 }
