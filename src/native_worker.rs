@@ -80,6 +80,18 @@ pub fn run(arguments: &NativeWorkerArguments) -> Result<ExitCode, Fatal> {
             return Ok(ExitCode::from(EXIT_LIBRARY));
         }
     };
+    if library.methods().is_empty() {
+        let file = arguments.file.display();
+        tracing::error!("plugin-refused: {file}: no-methods: a worker does methods alone");
+        log.flush();
+        return Ok(ExitCode::from(EXIT_LIBRARY));
+    }
+    if !library.behaviours().is_empty() {
+        tracing::warn!(
+            plugin = library.label(),
+            "its behaviours are left out: a worker moves no NPCs"
+        );
+    }
     let watch = Watch::start(Arc::clone(&log))?;
     let ended = work_on(&library, address, &watch);
     log.flush();

@@ -370,7 +370,7 @@ type ShardWays = (ShardId, MeshPorts, HandOverPorts, Listener, ControlPort);
 
 /// What shards are told before anyone can connect.
 fn first_commands(bans: &BanList, plugins: &PluginBook) -> [Command; 2] {
-    [Command::SetBans(Arc::new(bans.for_shards())), Command::SetInline(plugins.methods())]
+    [Command::SetBans(Arc::new(bans.for_shards())), Command::SetInline(plugins.table())]
 }
 
 /// Starts a shard for each listener, with these commands in its first turn.

@@ -254,6 +254,7 @@ impl ShardThread {
             }
             let clock = self.clock;
             self.turn.think(|| clock.monotonic_ns());
+            self.tell_missing_behaviours(shard);
             counters.mesh_batches_published += published.batches;
             counters.mesh_staged_bytes = published.staged_bytes;
             self.hand_over_snapshot(now);
@@ -276,6 +277,14 @@ impl ShardThread {
         // What is left to store may take longer than a turn may.
         self.state.shard(shard.index()).end();
         self.hand_over_rest().then(|| StateSummary::of(self.turn.shard()))
+    }
+
+    /// Each once, until there are other plugins.
+    fn tell_missing_behaviours(&mut self, shard: ShardId) {
+        while let Some(behaviour) = self.turn.take_missing_behaviour() {
+            let shard = shard.0;
+            tracing::warn!(behaviour, shard, "NPCs stand still: nobody has their behaviour");
+        }
     }
 
     /// Hands over the next batch of the snapshot, if it is due and the writer has room: at most one

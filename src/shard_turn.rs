@@ -91,6 +91,12 @@ impl ShardTurn {
         while self.shard.think(NPCS_AT_ONCE) > 0 && read_clock_ns() < ends_ns {}
     }
 
+    /// The name of a behaviour that nobody has, while NPCs are to be moved by it: each once until there are
+    /// other behaviours.
+    pub fn take_missing_behaviour(&mut self) -> Option<&str> {
+        self.shard.take_missing_behaviour()
+    }
+
     /// Whether NPCs wait for their time in the next turn.
     #[must_use]
     pub fn has_npcs_due(&self) -> bool {

@@ -14,6 +14,7 @@ pub use self::stall::{StallArguments, Stalled};
 pub use self::tasks::TasksArguments;
 use crate::attack::parse_setting;
 use crate::attack::scenario::Scenario;
+use crate::behaviour::BehaviourArguments;
 use crate::profile::{Profile, ai, chat, crowd, durable, idle, mixed, open_world, storm, walk};
 use crate::wire::Protocol;
 
@@ -66,6 +67,8 @@ pub enum Action {
     Stall(StallArguments),
     /// Measure what a call of a native plugin costs, beside a built-in method that does the same
     Plugin(PluginArguments),
+    /// Measure what NPCs cost that a native plugin moves, beside those of the server's own behaviour
+    Behaviour(BehaviourArguments),
     /// Be an attacker; started by `attack`
     #[command(hide = true)]
     Attacker,

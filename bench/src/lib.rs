@@ -14,6 +14,7 @@
 pub mod ab;
 pub mod arguments;
 pub mod attack;
+pub mod behaviour;
 pub mod capacity;
 pub mod certificate;
 pub mod clock;

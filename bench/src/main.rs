@@ -6,7 +6,8 @@ use clap::Parser as _;
 use warren_bench::arguments::{Action, Arguments};
 use warren_bench::floor_server::FloorSettings;
 use warren_bench::{
-    attack, compare, floor_server, generator, objects, plugin, runner, search, stall, tasks,
+    attack, behaviour, compare, floor_server, generator, objects, plugin, runner, search, stall,
+    tasks,
 };
 
 /// The run could not be made, so there is no verdict.
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
         Action::Attack(arguments) => attack::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Stall(arguments) => stall::run(&arguments),
         Action::Plugin(arguments) => plugin::run(&arguments).map(|verdict| verdict.exit_status()),
+        Action::Behaviour(arguments) => {
+            behaviour::run(&arguments).map(|verdict| verdict.exit_status())
+        }
         Action::Attacker => attack::attacker::run().map(|()| 0),
         Action::FloorServer { shards, connections_max, heartbeat_ms } => {
             let heartbeat_ns = heartbeat_ms * 1_000_000;

@@ -4,7 +4,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
@@ -57,8 +56,8 @@ struct PluginReport {
 /// # Errors
 /// There is no C compiler, or the library does not work.
 pub fn run(arguments: &PluginArguments) -> Result<Verdict> {
-    let library = CompiledLibrary::new()?;
-    let mut bench = Bench::new(&library.0)?;
+    let library = CompiledLibrary::new(("look", include_str!("plugin/look.c")))?;
+    let mut bench = Bench::new(library.path())?;
     let turns = arguments.requests as usize / REQUESTS_PER_TURN;
     let [get, look] = [BUILT_IN, PLUGIN].map(|method| bench.requests(method));
     ensure!(bench.answer(&get) == bench.answer(&look), "both methods answer the same");
@@ -96,28 +95,33 @@ pub fn run(arguments: &PluginArguments) -> Result<Verdict> {
     Ok(if holds { Verdict::Pass } else { Verdict::Fail })
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
-/// The library of `plugin/look.c`, in a folder that goes with the run.
-struct CompiledLibrary(PathBuf);
+/// A library in C, in a folder that goes with the run.
+pub(crate) struct CompiledLibrary(PathBuf);
 
 impl CompiledLibrary {
-    fn new() -> Result<Self> {
+    /// Of a name and a text.
+    pub(crate) fn new((name, text): (&str, &str)) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("warren-plugin-{}", std::process::id()));
         std::fs::create_dir(&folder).context("a folder for the library")?;
-        let library = Self(folder.join("look.so"));
+        let (source, library) = (folder.join("plugin.c"), Self(folder.join(format!("{name}.so"))));
         let header = include_str!("../../plugins/include/warren_plugin.h");
         std::fs::write(folder.join("warren_plugin.h"), header)?;
-        std::fs::write(folder.join("look.c"), include_str!("plugin/look.c"))?;
+        std::fs::write(&source, text)?;
         let mut compiler = Process::new("cc");
-        compiler.args(["-O2", "-fPIC", "-shared", "-o"]).arg(&library.0).arg(folder.join("look.c"));
+        compiler.args(["-O2", "-fPIC", "-shared", "-o"]).arg(&library.0).arg(&source).arg("-lm");
         let output = compiler.output().context("there has to be a C compiler, `cc`")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(library)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -137,18 +141,13 @@ struct Bench {
 
 impl Bench {
     fn new(library: &Path) -> Result<Self> {
-        let budget = Budget { call_ns_max: u64::MAX, strikes_max: u64::MAX };
-        #[expect(clippy::disallowed_methods, reason = "as the server's clock does")]
-        let start = std::time::Instant::now();
-        // As the server's clock does.
-        let clock = Clock::new(move || start.elapsed().as_nanos() as u64);
-        let catalog = Catalog::new(1, budget, clock).with(Library::load(library)?)?;
+        let catalog = catalog_of(library)?;
         let shard = Shard::new(settings());
         let object = "171.1".parse().map_err(|_| anyhow::anyhow!("an object's id"))?;
         let outputs = ShardOutputs::new(1);
         let mut bench = Self { shard, outputs, object, turns: 0 };
         let mut inputs = ShardInputs::default();
-        inputs.commands.push(Command::SetInline(Arc::new(catalog.methods())));
+        inputs.commands.push(Command::SetInline(catalog.table()));
         let traits = ConnectionTraits::default();
         inputs.list.push(ShardInput::Opened { connection: CLIENT, traits });
         let start = inputs.bytes.len();
@@ -208,7 +207,16 @@ impl Bench {
     }
 }
 
-fn settings() -> ShardSettings {
+/// Of this library alone, with the server's clock and no bound.
+pub(crate) fn catalog_of(library: &Path) -> Result<Catalog> {
+    let budget = Budget { call_ns_max: u64::MAX, strikes_max: u64::MAX };
+    #[expect(clippy::disallowed_methods, reason = "as the server's clock does")]
+    let start = std::time::Instant::now();
+    let clock = Clock::new(move || start.elapsed().as_nanos() as u64);
+    Ok(Catalog::new(1, budget, clock).with(Library::load(library)?)?)
+}
+
+pub(crate) fn settings() -> ShardSettings {
     ShardSettings {
         shard: ShardId(0),
         routing: RoutingTable::even(1, Epoch(1)),

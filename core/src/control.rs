@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::bans::Bans;
 use crate::ids::{ConnectionId, GroupId, ObjectId, PartitionId, SessionId};
-use crate::inline::InlineMethods;
+use crate::inline::InlineTable;
 use crate::reason::Reason;
 
 mod queues;
@@ -107,8 +107,9 @@ pub enum Command {
         /// Which tasks.
         tasks: DeadTasks,
     },
-    /// From this turn on these methods are done inline, and no others.
-    SetInline(Arc<InlineMethods>),
+    /// From this turn on these methods are done inline, and no others; and NPCs are moved by these
+    /// behaviours, besides the server's own.
+    SetInline(InlineTable),
 }
 
 /// What comes of a command.

@@ -33,6 +33,8 @@ pub struct ShardCounters {
     pub npc_updates: u64,
     /// Times that an NPC was not moved before a tick for which it was due.
     pub npc_carried_over: u64,
+    /// Those of them in which it stood, since nobody has its behaviour.
+    pub npc_updates_unmoved: u64,
     /// Times that a behaviour moved an NPC to where nobody can be.
     pub npc_moves_invalid: u64,
     /// Times that a world woke without NPCs, because what its field said of them was none.
@@ -152,6 +154,7 @@ impl Default for ShardCounters {
             world_members_stalled: 0,
             npc_updates: 0,
             npc_carried_over: 0,
+            npc_updates_unmoved: 0,
             npc_moves_invalid: 0,
             npc_fields_invalid: 0,
             npcs: 0,

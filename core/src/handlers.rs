@@ -17,6 +17,7 @@ use crate::tasks::methods::TaskMethods;
 use crate::tasks::record::KIND_TASK;
 use crate::watch::Watchers;
 use crate::world::Worlds;
+use crate::world::behaviours::Behaviours;
 
 mod find;
 mod objects;
@@ -332,6 +333,7 @@ pub(crate) struct Request<'a> {
     pub(crate) bans: &'a Bans,
     pub(crate) task_methods: &'a TaskMethods,
     pub(crate) worlds: &'a Worlds,
+    pub(crate) behaviours: &'a Behaviours,
     /// The shard's time, in nanoseconds.
     pub(crate) now_ns: u64,
     /// The time, in milliseconds since 1970.

@@ -17,6 +17,7 @@ use crate::name::is_name;
 use crate::object::Object;
 use crate::partition::Partition;
 use crate::reason::Reason;
+use crate::world::behaviours::Behaviours;
 
 /// Methods that one server does inline.
 pub const INLINE_METHODS_MAX: usize = 1024;
@@ -51,14 +52,14 @@ impl InlineMethod {
     }
 }
 
-/// Why a method cannot be done inline.
+/// Why other code than the server's cannot do a method, or bring a behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InlineMethodFault {
+pub enum InlineFault {
     /// It is no name.
     NameInvalid,
-    /// The server does it itself.
+    /// The server has it itself.
     BuiltIn,
-    /// Other code does it.
+    /// Other code has it.
     Taken,
     /// There are as many as there may be.
     TooMany,
@@ -74,19 +75,19 @@ impl InlineMethods {
     /// The code does the method from here on, which it knows by this number.
     ///
     /// # Errors
-    /// [`InlineMethodFault`].
+    /// [`InlineFault`].
     pub fn add(
         &mut self,
         name: &str,
         (code, number): (Arc<dyn InlineCode>, usize),
         label: &str,
-    ) -> Result<(), InlineMethodFault> {
+    ) -> Result<(), InlineFault> {
         Self::check(name)?;
         if self.methods.contains_key(name) {
-            return Err(InlineMethodFault::Taken);
+            return Err(InlineFault::Taken);
         }
         if self.methods.len() >= INLINE_METHODS_MAX {
-            return Err(InlineMethodFault::TooMany);
+            return Err(InlineFault::TooMany);
         }
         self.methods.insert(name.into(), InlineMethod { code, number, label: label.into() });
         Ok(())
@@ -95,13 +96,13 @@ impl InlineMethods {
     /// Whether a method may be done by other code than the server's.
     ///
     /// # Errors
-    /// [`InlineMethodFault::NameInvalid`], [`InlineMethodFault::BuiltIn`].
-    pub fn check(name: &str) -> Result<(), InlineMethodFault> {
+    /// [`InlineFault::NameInvalid`], [`InlineFault::BuiltIn`].
+    pub fn check(name: &str) -> Result<(), InlineFault> {
         if !is_name(name.as_bytes()) {
-            return Err(InlineMethodFault::NameInvalid);
+            return Err(InlineFault::NameInvalid);
         }
         if Method::from_name(name).is_some() {
-            return Err(InlineMethodFault::BuiltIn);
+            return Err(InlineFault::BuiltIn);
         }
         Ok(())
     }
@@ -109,6 +110,16 @@ impl InlineMethods {
     pub(crate) fn get(&self, name: &str) -> Option<&InlineMethod> {
         self.methods.get(name)
     }
+}
+
+/// What other code than the server's own does for shards. They change from one table to the next between two
+/// turns.
+#[derive(Clone, Debug, Default)]
+pub struct InlineTable {
+    /// Methods.
+    pub methods: Arc<InlineMethods>,
+    /// What moves NPCs.
+    pub behaviours: Arc<Behaviours>,
 }
 
 /// What a call writes to, reused from call to call.

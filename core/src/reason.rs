@@ -177,6 +177,8 @@ reasons! {
     UnknownRecipient = "unknown-recipient", 404, "name another, or try later";
     /// No such object.
     UnknownObject = "unknown-object", 404, "forget the object";
+    /// Nothing that the server has moves NPCs by that name.
+    UnknownBehaviour = "unknown-behaviour", 404, "name a behaviour that the server has";
     /// The client was silent for two heartbeats.
     Timeout = "timeout", 408, "connect again, and ping";
     /// The client was not logged in in time.

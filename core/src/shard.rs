@@ -211,7 +211,7 @@ impl Shard {
             durable_sequences: vec![0; GROUP_COUNT],
             log_wait: LogWait::new(),
             tasks: Tasks::new(settings.task_methods.clone(), seed),
-            inline: Inline::default(),
+            inline: Inline::new(settings.shard),
             has_log_failed: false,
             is_log_behind: false,
             changed: settings.snapshot_interval_ns.map(|_| ChangedObjects::new()),

@@ -41,6 +41,7 @@ mod section;
 mod view;
 mod worlds;
 
+use behaviours::Behaviours;
 pub(crate) use clock::{TickClock, Ticked};
 use grid::{Grid, NO_CELL};
 use motion::{Motion, PACKED_BYTES_MAX, Place, SPEED_STEPS_PER_UNIT, pack};
@@ -120,11 +121,12 @@ impl WorldSettings {
     ///
     /// # Errors
     /// [`Reason::TickRateTooHigh`]; [`Reason::FieldInvalid`] when who comes in would be in no cell, or an
-    /// NPC; [`Reason::TooManyNpcs`], [`Reason::WorldFull`].
+    /// NPC; [`Reason::UnknownBehaviour`], [`Reason::TooManyNpcs`], [`Reason::WorldFull`].
     pub(crate) fn check_record(
         record: Message<'_>,
         said: Message<'_>,
         limits: &Limits,
+        behaviours: &Behaviours,
     ) -> Result<(), Reason> {
         let tick_hz = said.get("tick_hz").and_then(Value::as_integer);
         if tick_hz.is_some_and(|tick_hz| tick_hz > i64::from(limits.world_tick_hz_max)) {
@@ -136,7 +138,7 @@ impl WorldSettings {
         let is_said = ["npcs", "cell", "dims", "tick_hz", "speed_max"]
             .iter()
             .any(|name| said.get(name).is_some());
-        if is_said { npcs::check(record, limits) } else { Ok(()) }
+        if is_said { npcs::check(record, said, limits, behaviours) } else { Ok(()) }
     }
 
     /// How a member comes in that does not choose.

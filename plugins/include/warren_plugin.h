@@ -22,6 +22,11 @@
  * method does not block, does not start processes, and takes far less than a millisecond: all who are on that
  * shard wait for it (`plugins.call_us_max`).
  *
+ * Behaviours. They move NPCs, between the turns. A behaviour is called at each tick of a world for those of its
+ * NPCs that name it, some at a time; it writes where each is to be at that tick. What is not finite, or in no
+ * cell of the world, leaves the NPC where it was. A behaviour changes nothing else: it has no call. The rules
+ * of methods hold for it: several threads, no blocking, nothing kept; its arrays end with the call.
+ *
  * Faults. A plugin is a part of the server's process: when it crashes, the server does. No C++ exception and
  * no longjmp may leave a function of the plugin.
  *
@@ -127,7 +132,8 @@ typedef struct warren_call warren_call;
 /* Those around the NPCs of a batch. */
 typedef struct warren_near warren_near;
 
-/* NPCs of one world that have a behaviour, as arrays of `count`: what stands at one index is one NPC's. */
+/* NPCs of one entry of a world's field `npcs`, as arrays of `count`, which is not 0: what stands at one index is
+ * one NPC's. What is left as it was costs nothing in frames. */
 typedef struct warren_batch {
     uint32_t size;
     uint32_t count;
@@ -200,7 +206,7 @@ typedef struct warren_host {
 
     /* Entities in the cell of the NPC of this number and in those that touch it; or, when `is_member` is 1,
      * those of members who see that cell. At most `count_max`, and at most 16. Returns how many it has
-     * written. */
+     * written: 0 also for a number that is nobody's. */
     uint32_t (*neighbours)(const warren_near *near, uint16_t number, uint32_t is_member, warren_neighbour *out,
                            uint32_t count_max);
 } warren_host;
@@ -228,7 +234,7 @@ typedef struct warren_behaviour {
     uint32_t size;
     uint32_t reserved;
     warren_text name;
-    /* Moves all NPCs of the batch. */
+    /* Moves all NPCs of the batch. May write positions, velocities, headings and states, and nothing else. */
     void (*think)(const warren_host *host, warren_batch *batch, const warren_near *near, void *data);
     void *data;
 } warren_behaviour;

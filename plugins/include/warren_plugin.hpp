@@ -12,6 +12,19 @@
  *
  *     WARREN_PLUGIN("combat", "1.0", warren::method("hit", hit))
  *
+ * A behaviour moves NPCs whose world names it; it stands among the methods:
+ *
+ *     static void east(warren::Batch &batch) {
+ *         for (std::size_t at = 0; at < batch.size(); at++) {
+ *             batch.velocity(at) = {batch.speed(), 0.0f, 0.0f};
+ *             batch.go_on(at);
+ *         }
+ *     }
+ *
+ *     WARREN_PLUGIN("combat", "1.0", warren::method("hit", hit), warren::behaviour("east", east))
+ *
+ * When it throws, the NPCs of the batch stand where they are then.
+ *
  * A method is a function or a lambda that takes warren::Call &. It throws warren::Fail when it cannot do its
  * request: then nothing has changed. No exception of any kind leaves it: each fails the call, with its text
  * in the server's log. The rules of warren_plugin.h hold: what a call gives (texts, objects) is valid until
@@ -264,6 +277,72 @@ private:
     warren_call *call_;
 };
 
+/* A place or a way. In 2D the third is 0. */
+using Vector = std::array<float, 3>;
+
+/* Those near an NPC, 16 at most. */
+class Neighbours {
+public:
+    Neighbours(const warren_host *host, const warren_near *near, std::uint16_t number, bool are_members)
+        : count_(host->neighbours(near, number, are_members ? 1u : 0u, list_.data(), MOST)) {}
+
+    std::size_t size() const { return count_; }
+    const warren_neighbour *begin() const { return list_.data(); }
+    const warren_neighbour *end() const { return list_.data() + count_; }
+    const warren_neighbour &operator[](std::size_t at) const { return list_[at]; }
+
+private:
+    static constexpr std::uint32_t MOST = 16;
+    std::array<warren_neighbour, MOST> list_;
+    std::uint32_t count_;
+};
+
+/* NPCs of one entry of a world's field `npcs`, to be moved for the world's next tick. */
+class Batch {
+public:
+    Batch(const warren_host *host, warren_batch *batch, const warren_near *near)
+        : host_(host), batch_(batch), near_(near) {}
+    Batch(const Batch &) = delete;
+    Batch &operator=(const Batch &) = delete;
+
+    std::size_t size() const { return batch_->count; }
+    std::uint64_t tick() const { return batch_->tick; }
+    /* What they have in common: units in a second, and the circle (in 3D: the ball) in which they live. */
+    float speed() const { return batch_->speed; }
+    float radius() const { return batch_->radius; }
+    Vector home() const { return {batch_->home[0], batch_->home[1], batch_->home[2]}; }
+    unsigned dims() const { return batch_->dims; }
+
+    /* Of one of them: its number among the world's entities, and the seconds since it was last moved. */
+    std::uint16_t number(std::size_t at) const { return batch_->numbers[at]; }
+    float seconds(std::size_t at) const { return batch_->seconds[at]; }
+    /* What it may write. `state` is the behaviour's own, random when the NPC comes to be. */
+    Vector &position(std::size_t at) { return reinterpret_cast<Vector *>(batch_->positions)[at]; }
+    Vector &velocity(std::size_t at) { return reinterpret_cast<Vector *>(batch_->velocities)[at]; }
+    float &heading(std::size_t at) { return batch_->headings[at]; }
+    std::uint64_t &state(std::size_t at) { return batch_->states[at]; }
+
+    /* It goes on by its velocity. */
+    void go_on(std::size_t at) {
+        for (std::size_t axis = 0; axis < 3; axis++) {
+            position(at)[axis] += velocity(at)[axis] * seconds(at);
+        }
+    }
+    /* It stands where it is. */
+    void stand(std::size_t at) { velocity(at) = {0.0f, 0.0f, 0.0f}; }
+
+    /* Entities in its cell and in those that touch it; members who see its cell. */
+    Neighbours entities(std::size_t at) const { return Neighbours(host_, near_, number(at), false); }
+    Neighbours members(std::size_t at) const { return Neighbours(host_, near_, number(at), true); }
+
+private:
+    const warren_host *host_;
+    warren_batch *batch_;
+    const warren_near *near_;
+};
+
+static_assert(sizeof(Vector) == sizeof(float[3]), "places are handed on as they are");
+
 /* How tasks of a method are treated, where a worker does it. 0: as the server does by itself; `priority` is
  * one more than the field's value. */
 struct Options {
@@ -274,6 +353,7 @@ struct Options {
 };
 
 using Function = void (*)(Call &);
+using Think = void (*)(Batch &);
 
 namespace detail {
 
@@ -298,31 +378,36 @@ inline std::int32_t call(const warren_host *host, warren_call *raw, void *data) 
     return run(host, raw, *static_cast<Function *>(data));
 }
 
-/* A method before it has its place in the table. */
-struct Method {
+inline void think(const warren_host *host, warren_batch *raw, const warren_near *near, void *data) noexcept {
+    Batch batch(host, raw, near);
+    try {
+        (*static_cast<Think *>(data))(batch);
+    } catch (...) {
+        for (std::size_t at = 0; at < batch.size(); at++) {
+            batch.stand(at);
+        }
+    }
+}
+
+/* A method or a behaviour before it has its place in its table. */
+struct Part {
     std::string_view name;
-    Function function;
+    Function function; /* of a method */
     Options options;
+    Think think; /* of a behaviour */
 };
 
-/* The table that the server gets. It stays as it is until the process ends. */
+/* The tables that the server gets. They stay as they are until the process ends. */
 template <std::size_t N>
 class Table {
 public:
-    Table(std::string_view name, std::string_view version, const Method (&methods)[N]) {
-        for (std::size_t at = 0; at < N; at++) {
-            const Method &method = methods[at];
-            functions_[at] = method.function;
-            warren_method &raw = methods_[at];
-            raw = warren_method{};
-            raw.size = sizeof(raw);
-            raw.name = text(method.name);
-            raw.call = call;
-            raw.data = &functions_[at];
-            raw.priority = method.options.priority;
-            raw.attempts_max = method.options.attempts_max;
-            raw.limit_ms = method.options.limit_ms;
-            raw.deadline_ms = method.options.deadline_ms;
+    Table(std::string_view name, std::string_view version, const Part (&parts)[N]) {
+        for (const Part &part : parts) {
+            if (part.think != nullptr) {
+                add_behaviour(part);
+            } else {
+                add_method(part);
+            }
         }
         plugin_.size = sizeof(plugin_);
         plugin_.abi_major = WARREN_ABI_MAJOR;
@@ -330,7 +415,7 @@ public:
         plugin_.name = text(name);
         plugin_.version = text(version);
         plugin_.methods = methods_.data();
-        plugin_.method_count = N;
+        plugin_.behaviours = behaviours_.data();
     }
     Table(const Table &) = delete;
     Table &operator=(const Table &) = delete;
@@ -338,8 +423,34 @@ public:
     const warren_plugin *plugin() const { return &plugin_; }
 
 private:
+    void add_method(const Part &part) {
+        const std::size_t at = plugin_.method_count++;
+        functions_[at] = part.function;
+        warren_method &raw = methods_[at];
+        raw.size = sizeof(raw);
+        raw.name = text(part.name);
+        raw.call = call;
+        raw.data = &functions_[at];
+        raw.priority = part.options.priority;
+        raw.attempts_max = part.options.attempts_max;
+        raw.limit_ms = part.options.limit_ms;
+        raw.deadline_ms = part.options.deadline_ms;
+    }
+
+    void add_behaviour(const Part &part) {
+        const std::size_t at = plugin_.behaviour_count++;
+        thinks_[at] = part.think;
+        warren_behaviour &raw = behaviours_[at];
+        raw.size = sizeof(raw);
+        raw.name = text(part.name);
+        raw.think = think;
+        raw.data = &thinks_[at];
+    }
+
     std::array<Function, N> functions_{};
     std::array<warren_method, N> methods_{};
+    std::array<Think, N> thinks_{};
+    std::array<warren_behaviour, N> behaviours_{};
     warren_plugin plugin_{};
 };
 
@@ -347,19 +458,26 @@ private:
 
 /* A method of the plugin: a function, or a lambda without captures. */
 template <typename F>
-detail::Method method(std::string_view name, F function, Options options = {}) {
+detail::Part method(std::string_view name, F function, Options options = {}) {
     static_assert(std::is_convertible_v<F, Function>, "a method takes warren::Call &, and captures nothing");
-    return detail::Method{name, Function(function), options};
+    return detail::Part{name, Function(function), options, nullptr};
+}
+
+/* A behaviour of the plugin: a function, or a lambda without captures. */
+template <typename F>
+detail::Part behaviour(std::string_view name, F function) {
+    static_assert(std::is_convertible_v<F, Think>, "a behaviour takes warren::Batch &, and captures nothing");
+    return detail::Part{name, nullptr, {}, Think(function)};
 }
 
 }  // namespace warren
 
-/* The plugin of this library: its name, its version, and its methods. Once in a library. */
+/* The plugin of this library: its name, its version, its methods and behaviours. Once in a library. */
 #define WARREN_PLUGIN(name, version, ...)                                                          \
     extern "C" const warren_plugin *warren_plugin_entry(const warren_host *) {                     \
-        static const warren::detail::Method methods[] = {__VA_ARGS__};                             \
-        static const warren::detail::Table<sizeof(methods) / sizeof(methods[0])> table(            \
-            (name), (version), methods);                                                           \
+        static const warren::detail::Part parts[] = {__VA_ARGS__};                                 \
+        static const warren::detail::Table<sizeof(parts) / sizeof(parts[0])> table(                \
+            (name), (version), parts);                                                             \
         return table.plugin();                                                                     \
     }
 

@@ -3,6 +3,8 @@
 use core::ffi::c_void;
 use core::{ptr, slice};
 
+use warren_core::world::behaviours::Batch;
+
 use crate::host::{CallFrame, NearFrame};
 
 /// `WARREN_ABI_MAJOR`: another one is another interface.
@@ -109,6 +111,28 @@ pub(crate) struct RawBatch {
     pub(crate) velocities: *mut [f32; 3],
     pub(crate) headings: *mut f32,
     pub(crate) states: *mut u64,
+}
+
+impl RawBatch {
+    /// The batch for a library. It has the arrays as long as it is used.
+    pub(crate) fn of(batch: &mut Batch<'_>) -> Self {
+        let manner = batch.manner;
+        Self {
+            size: size_of::<Self>() as u32,
+            count: batch.len() as u32,
+            tick: batch.tick,
+            speed: manner.speed,
+            radius: manner.radius,
+            home: manner.home,
+            dims: manner.dims.into(),
+            numbers: batch.numbers.as_ptr(),
+            seconds: batch.seconds.as_ptr(),
+            positions: batch.positions.as_mut_ptr(),
+            velocities: batch.velocities.as_mut_ptr(),
+            headings: batch.headings.as_mut_ptr(),
+            states: batch.states.as_mut_ptr(),
+        }
+    }
 }
 
 /// `warren_neighbour`.

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use warren_core::inline::{InlineCode, InlineMethodFault, InlineMethods};
+use warren_core::inline::{InlineCode, InlineFault, InlineMethods, InlineTable};
+use warren_core::world::behaviours::Behaviours;
 
 use crate::library::{Library, LoadError};
-use crate::plugin::{Budget, Clock, Plugin, PluginCounters};
+use crate::plugin::{Budget, Clock, Plugin, PluginBehaviour, PluginCounters};
 
 /// Plugins of one server.
 const PLUGINS_MAX: usize = 64;
@@ -23,9 +24,9 @@ pub enum RollbackError {
     /// It has only the version that is at work.
     #[error("there is no version before this one")]
     NoEarlierVersion,
-    /// Another plugin does a method of the earlier version meanwhile.
-    #[error("another plugin does a method of the version before")]
-    MethodTaken,
+    /// Another plugin has a method or a behaviour of the earlier version meanwhile.
+    #[error("another plugin has a method or a behaviour of the version before")]
+    Taken,
 }
 
 /// One plugin: its versions in the order in which they were loaded, the last of which is at work.
@@ -52,6 +53,8 @@ pub struct PluginRow {
     pub hash: Box<str>,
     /// What it does.
     pub methods: Vec<Box<str>>,
+    /// What moves NPCs in it.
+    pub behaviours: Vec<Box<str>>,
     /// It was too slow, and is called no more.
     pub is_disabled: bool,
     /// The version to which a rollback goes back.
@@ -79,7 +82,8 @@ impl Catalog {
     /// The same with this library: a plugin more, or a version of one that is there.
     ///
     /// # Errors
-    /// [`LoadError::MethodTaken`], [`LoadError::TooManyPlugins`], [`LoadError::TooManyMethods`].
+    /// [`LoadError::MethodTaken`], [`LoadError::BehaviourTaken`], [`LoadError::TooManyPlugins`],
+    /// [`LoadError::TooManyMethods`], [`LoadError::TooManyBehaviours`].
     pub fn with(&self, library: Library) -> Result<Self, LoadError> {
         let mut next = self.clone();
         let name = library.name.clone();
@@ -96,9 +100,13 @@ impl Catalog {
             slot.versions.remove(0);
         }
         slot.versions.push(Arc::new(plugin));
-        next.table().map_err(|(fault, method)| match fault {
-            InlineMethodFault::TooMany => LoadError::TooManyMethods,
+        next.methods().map_err(|(fault, method)| match fault {
+            InlineFault::TooMany => LoadError::TooManyMethods,
             _ => LoadError::MethodTaken { method: method.into() },
+        })?;
+        next.behaviours().map_err(|(fault, behaviour)| match fault {
+            InlineFault::TooMany => LoadError::TooManyBehaviours,
+            _ => LoadError::BehaviourTaken { behaviour: behaviour.into() },
         })?;
         Ok(next)
     }
@@ -115,7 +123,8 @@ impl Catalog {
         }
         slot.versions.pop();
         let earlier = Arc::clone(slot.current());
-        next.table().map_err(|_| RollbackError::MethodTaken)?;
+        next.methods().map_err(|_| RollbackError::Taken)?;
+        next.behaviours().map_err(|_| RollbackError::Taken)?;
         earlier.forgive();
         Ok(next)
     }
@@ -125,11 +134,25 @@ impl Catalog {
     /// # Panics
     /// Never: what does not fit together is no catalog.
     #[must_use]
-    pub fn methods(&self) -> InlineMethods {
-        self.table().expect("a catalog's plugins fit together")
+    pub fn table(&self) -> InlineTable {
+        let fit = "a catalog's plugins fit together";
+        let methods = Arc::new(self.methods().expect(fit));
+        InlineTable { methods, behaviours: Arc::new(self.behaviours().expect(fit)) }
     }
 
-    fn table(&self) -> Result<InlineMethods, (InlineMethodFault, Box<str>)> {
+    fn behaviours(&self) -> Result<Behaviours, (InlineFault, Box<str>)> {
+        let mut behaviours = Behaviours::default();
+        for plugin in self.slots.values().map(Slot::current) {
+            for (number, behaviour) in plugin.behaviours.iter().enumerate() {
+                let brought = PluginBehaviour { plugin: Arc::clone(plugin), number };
+                let added = behaviours.add(Arc::new(brought));
+                added.map_err(|fault| (fault, behaviour.name.clone()))?;
+            }
+        }
+        Ok(behaviours)
+    }
+
+    fn methods(&self) -> Result<InlineMethods, (InlineFault, Box<str>)> {
         let mut methods = InlineMethods::default();
         for plugin in self.slots.values().map(Slot::current) {
             for (number, method) in plugin.methods.iter().enumerate() {
@@ -151,6 +174,7 @@ impl Catalog {
                 version: current.version.clone(),
                 hash: current.hash.clone(),
                 methods: current.methods.iter().map(|method| method.name.clone()).collect(),
+                behaviours: current.behaviours.iter().map(|one| one.name.clone()).collect(),
                 is_disabled: current.is_disabled(),
                 earlier: earlier.map(|plugin| plugin.version.clone()),
                 counters: Arc::clone(&slot.counters),

@@ -1,9 +1,10 @@
-//! Game code in native libraries, inline on the shards or in a worker: `docs/plugins.md`. The interface is that of C,
+//! Game code in native libraries, inline on the shards or (methods) in a worker: `docs/plugins.md`. The interface is that of C,
 //! `include/warren_plugin.h`.
 //!
 //! ```text
 //! file ──copy──► library ──checks, self-check──► catalog ──table of methods──► shards
 //! request ──► shard ──InlineCode──► plugin ──► code of the library ──► host functions ──► effects, answer
+//! NPCs due ──► shard ──Behaviour──► plugin ──► code of the library ──► places, looked at by the world
 //! ```
 //!
 //! Files: `abi.rs` the header's structs, `host.rs` the functions that a library calls, `library.rs` from a
@@ -23,5 +24,5 @@ mod plugin;
 mod tests;
 
 pub use catalog::{Catalog, PluginRow, RollbackError};
-pub use library::{CallFailure, Library, LibraryMethod, LoadError, TaskOptions};
+pub use library::{CallFailure, Library, LibraryBehaviour, LibraryMethod, LoadError, TaskOptions};
 pub use plugin::{Budget, Clock, PluginCounters};

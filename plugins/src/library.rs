@@ -13,13 +13,15 @@ use std::path::Path;
 use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
-use warren_core::inline::{INLINE_METHODS_MAX, InlineCall, InlineMethodFault, InlineMethods};
+use warren_core::inline::{INLINE_METHODS_MAX, InlineCall, InlineFault, InlineMethods};
 use warren_core::name::check_name;
+use warren_core::world::behaviours::{BEHAVIOURS_MAX, Batch, Behaviours, Surroundings};
 
 use crate::abi::{
-    ABI_MAJOR, ABI_MINOR, RawEntry, RawMethod, RawMethodCall, RawPlugin, RawText, raw_slice,
+    ABI_MAJOR, ABI_MINOR, RawBatch, RawBehaviour, RawEntry, RawMethod, RawMethodCall, RawPlugin,
+    RawText, RawThink, raw_slice,
 };
-use crate::host::{CallFrame, HOST};
+use crate::host::{CallFrame, HOST, NearFrame};
 
 /// Longest file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -84,10 +86,10 @@ pub enum LoadError {
     #[error("its version is none: 1 to {VERSION_BYTES_MAX} letters, digits, `_`, `.`, `+` and `-`")]
     VersionInvalid,
     /// It does nothing.
-    #[error("it has no methods")]
+    #[error("it has no methods and no behaviours")]
     NoMethods,
     /// It has more methods than a server.
-    #[error("it has more than {INLINE_METHODS_MAX} methods")]
+    #[error("there are more than {INLINE_METHODS_MAX} methods")]
     TooManyMethods,
     /// A method's name is none.
     #[error("its method {number} has no name that is one")]
@@ -122,9 +124,39 @@ pub enum LoadError {
     /// There are as many plugins as there may be.
     #[error("there are as many plugins as there may be")]
     TooManyPlugins,
-    /// It has behaviours.
-    #[error("it has behaviours, and this server takes none of plugins yet")]
-    BehavioursUnsupported,
+    /// It has more behaviours than a server.
+    #[error("there are more than {BEHAVIOURS_MAX} behaviours")]
+    TooManyBehaviours,
+    /// A behaviour's name is none.
+    #[error("its behaviour {number} has no name that is one")]
+    BehaviourNameInvalid {
+        /// Which, from 0.
+        number: usize,
+    },
+    /// The server has the behaviour itself.
+    #[error("`{behaviour}` is a behaviour of the server")]
+    BehaviourBuiltIn {
+        /// Which.
+        behaviour: String,
+    },
+    /// It has the behaviour twice.
+    #[error("it has the behaviour `{behaviour}` twice")]
+    BehaviourTwice {
+        /// Which.
+        behaviour: String,
+    },
+    /// A behaviour has no function.
+    #[error("its behaviour `{behaviour}` has no function")]
+    BehaviourWithoutFunction {
+        /// Which.
+        behaviour: String,
+    },
+    /// Another plugin has the behaviour.
+    #[error("the behaviour `{behaviour}` is another plugin's")]
+    BehaviourTaken {
+        /// Which.
+        behaviour: String,
+    },
     /// It says itself that it cannot work.
     #[error("its self-check says: {0}")]
     SelfCheckFailed(String),
@@ -154,7 +186,12 @@ impl LoadError {
             Self::MethodWithoutFunction { .. } => "method-without-function",
             Self::MethodTaken { .. } => "method-taken",
             Self::TooManyPlugins => "too-many-plugins",
-            Self::BehavioursUnsupported => "behaviours-unsupported",
+            Self::TooManyBehaviours => "too-many-behaviours",
+            Self::BehaviourNameInvalid { .. } => "behaviour-name-invalid",
+            Self::BehaviourBuiltIn { .. } => "behaviour-built-in",
+            Self::BehaviourTwice { .. } => "behaviour-twice",
+            Self::BehaviourWithoutFunction { .. } => "behaviour-without-function",
+            Self::BehaviourTaken { .. } => "behaviour-taken",
             Self::SelfCheckFailed(_) => "self-check-failed",
         }
     }
@@ -240,6 +277,43 @@ impl fmt::Debug for LibraryMethod {
     }
 }
 
+/// A behaviour of a library.
+#[derive(Clone)]
+pub struct LibraryBehaviour {
+    pub(crate) name: Box<str>,
+    think: RawThink,
+    data: *mut c_void,
+}
+
+impl LibraryBehaviour {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Moves the NPCs of a batch. What it has made of them is looked at by whoever asks.
+    pub(crate) fn think(&self, batch: &mut Batch<'_>, near: &Surroundings<'_>) {
+        let mut raw = RawBatch::of(batch);
+        let frame = NearFrame { near };
+        let frame_pointer = ptr::from_ref(&frame).cast();
+        // SAFETY: the header says how it is called. Batch and frame outlive the call, and nothing else uses
+        // them meanwhile; their lifetimes are forgotten, since a library keeps nothing of them.
+        unsafe { (self.think)(&HOST, &mut raw, frame_pointer, self.data) };
+    }
+}
+
+// SAFETY: the header says that behaviours run on any thread and on several at once, with their data.
+unsafe impl Send for LibraryBehaviour {}
+// SAFETY: the same.
+unsafe impl Sync for LibraryBehaviour {}
+
+impl fmt::Debug for LibraryBehaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
 /// A library that is loaded, was checked, and has found itself well.
 #[derive(Debug)]
 pub struct Library {
@@ -248,6 +322,7 @@ pub struct Library {
     /// SHA-256 of the file, in hexadecimal digits.
     pub(crate) hash: Box<str>,
     pub(crate) methods: Vec<LibraryMethod>,
+    pub(crate) behaviours: Vec<LibraryBehaviour>,
 }
 
 impl Library {
@@ -264,12 +339,12 @@ impl Library {
         }
         let plugin = open(copy)?;
         let (name, version) = name_and_version(&plugin)?;
-        let methods = methods_of(&plugin)?;
-        if plugin.behaviour_count > 0 {
-            return Err(LoadError::BehavioursUnsupported);
+        let (methods, behaviours) = (methods_of(&plugin)?, behaviours_of(&plugin)?);
+        if methods.is_empty() && behaviours.is_empty() {
+            return Err(LoadError::NoMethods);
         }
         check_itself(&plugin)?;
-        Ok(Self { name, version, hash, methods })
+        Ok(Self { name, version, hash, methods, behaviours })
     }
 
     /// The plugin's name.
@@ -282,6 +357,12 @@ impl Library {
     #[must_use]
     pub fn label(&self) -> String {
         format!("{}@{}", self.name, self.version)
+    }
+
+    /// What moves NPCs in it.
+    #[must_use]
+    pub fn behaviours(&self) -> &[LibraryBehaviour] {
+        &self.behaviours
     }
 
     /// What it does.
@@ -381,7 +462,7 @@ fn name_and_version(plugin: &RawPlugin) -> Result<(Box<str>, Box<str>), LoadErro
 
 fn methods_of(plugin: &RawPlugin) -> Result<Vec<LibraryMethod>, LoadError> {
     if plugin.method_count == 0 || plugin.methods.is_null() {
-        return Err(LoadError::NoMethods);
+        return Ok(Vec::new());
     }
     if plugin.method_count > INLINE_METHODS_MAX {
         return Err(LoadError::TooManyMethods);
@@ -395,7 +476,7 @@ fn methods_of(plugin: &RawPlugin) -> Result<Vec<LibraryMethod>, LoadError> {
         check_size::<RawMethod>("warren_method", raw.size)?;
         let name = name_of(raw.name).ok_or(LoadError::MethodNameInvalid { number })?;
         let method = name.to_string();
-        if InlineMethods::check(&name) == Err(InlineMethodFault::BuiltIn) {
+        if InlineMethods::check(&name) == Err(InlineFault::BuiltIn) {
             return Err(LoadError::MethodBuiltIn { method });
         }
         if methods.iter().any(|other| other.name == name) {
@@ -405,6 +486,34 @@ fn methods_of(plugin: &RawPlugin) -> Result<Vec<LibraryMethod>, LoadError> {
         methods.push(LibraryMethod { name, call, data: raw.data, options: TaskOptions::of(raw) });
     }
     Ok(methods)
+}
+
+fn behaviours_of(plugin: &RawPlugin) -> Result<Vec<LibraryBehaviour>, LoadError> {
+    if plugin.behaviour_count == 0 || plugin.behaviours.is_null() {
+        return Ok(Vec::new());
+    }
+    if plugin.behaviour_count > BEHAVIOURS_MAX {
+        return Err(LoadError::TooManyBehaviours);
+    }
+    // SAFETY: there is one at least.
+    check_size::<RawBehaviour>("warren_behaviour", unsafe { (*plugin.behaviours).size })?;
+    // SAFETY: the header says that there are so many of one size, and they stay.
+    let raw = unsafe { raw_slice(plugin.behaviours, plugin.behaviour_count) };
+    let mut behaviours: Vec<LibraryBehaviour> = Vec::new();
+    for (number, raw) in raw.iter().enumerate() {
+        check_size::<RawBehaviour>("warren_behaviour", raw.size)?;
+        let name = name_of(raw.name).ok_or(LoadError::BehaviourNameInvalid { number })?;
+        let behaviour = name.to_string();
+        if Behaviours::check(&name) == Err(InlineFault::BuiltIn) {
+            return Err(LoadError::BehaviourBuiltIn { behaviour });
+        }
+        if behaviours.iter().any(|other| other.name == name) {
+            return Err(LoadError::BehaviourTwice { behaviour });
+        }
+        let think = raw.think.ok_or(LoadError::BehaviourWithoutFunction { behaviour })?;
+        behaviours.push(LibraryBehaviour { name, think, data: raw.data });
+    }
+    Ok(behaviours)
 }
 
 fn check_itself(plugin: &RawPlugin) -> Result<(), LoadError> {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use warren_core::ids::ShardId;
 use warren_core::inline::{InlineCall, InlineCode};
 use warren_core::reason::Reason;
+use warren_core::world::behaviours::{Batch, Behaviour, Surroundings};
 
-use crate::library::{CallFailure, Library, LibraryMethod};
+use crate::library::{CallFailure, Library, LibraryBehaviour, LibraryMethod};
 
 /// At least so far apart are two log lines of one kind about one version.
 const WARNING_INTERVAL_NS: u64 = 1_000_000_000;
@@ -51,6 +52,8 @@ struct ShardCalls {
     failures: AtomicU64,
     busy_ns: AtomicU64,
     strikes: AtomicU64,
+    thinks: AtomicU64,
+    think_ns: AtomicU64,
 }
 
 /// What is counted of a plugin, of all its versions.
@@ -68,7 +71,7 @@ impl PluginCounters {
         self.shards.iter().map(|shard| read(shard).load(Relaxed)).sum()
     }
 
-    /// Calls that have ended.
+    /// Calls of methods that have ended.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.sum(|shard| &shard.calls)
@@ -80,13 +83,25 @@ impl PluginCounters {
         self.sum(|shard| &shard.failures)
     }
 
-    /// Time in all calls, in nanoseconds.
+    /// Calls of behaviours.
+    #[must_use]
+    pub fn thinks(&self) -> u64 {
+        self.sum(|shard| &shard.thinks)
+    }
+
+    /// Time in all of these, in nanoseconds.
+    #[must_use]
+    pub fn think_ns(&self) -> u64 {
+        self.sum(|shard| &shard.think_ns)
+    }
+
+    /// Time in all calls of methods, in nanoseconds.
     #[must_use]
     pub fn busy_ns(&self) -> u64 {
         self.sum(|shard| &shard.busy_ns)
     }
 
-    /// Calls that took longer than they may.
+    /// Calls of either that took longer than they may.
     #[must_use]
     pub fn strikes(&self) -> u64 {
         self.sum(|shard| &shard.strikes)
@@ -107,6 +122,7 @@ pub(crate) struct Plugin {
     pub(crate) label: Box<str>,
     pub(crate) hash: Box<str>,
     pub(crate) methods: Vec<LibraryMethod>,
+    pub(crate) behaviours: Vec<LibraryBehaviour>,
     counters: Arc<PluginCounters>,
     budget: Budget,
     clock: Clock,
@@ -126,7 +142,7 @@ impl Plugin {
         clock: Clock,
     ) -> Self {
         let label = library.label().into();
-        let Library { name, version, hash, methods } = library;
+        let Library { name, version, hash, methods, behaviours } = library;
         let (strikes, warned_ns) = (AtomicU64::default(), AtomicU64::default());
         let counted_since_ns = AtomicU64::default();
         let is_disabled = AtomicBool::default();
@@ -136,6 +152,7 @@ impl Plugin {
             label,
             hash,
             methods,
+            behaviours,
             counters,
             budget,
             clock,
@@ -165,7 +182,8 @@ impl Plugin {
         is_due && self.warned_ns.compare_exchange(warned_ns, now_ns, Relaxed, Relaxed).is_ok()
     }
 
-    fn strike(&self, method: &LibraryMethod, shard: ShardId, now_ns: u64, busy_ns: u64) {
+    /// A call of the method or behaviour of this name took too long.
+    fn strike(&self, name: &str, shard: ShardId, now_ns: u64, busy_ns: u64) {
         add(&self.counters.shards[shard.index()].strikes, 1);
         let counted_since_ns = self.counted_since_ns.load(Relaxed);
         if now_ns.saturating_sub(counted_since_ns) >= STRIKES_FORGOTTEN_NS {
@@ -174,13 +192,13 @@ impl Plugin {
             self.strikes.store(0, Relaxed);
         }
         let strikes = self.strikes.fetch_add(1, Relaxed) + 1;
-        let (plugin, method, busy_us) = (&*self.label, &*method.name, busy_ns / 1000);
+        let (plugin, busy_us) = (&*self.label, busy_ns / 1000);
         if strikes == self.budget.strikes_max {
             self.is_disabled.store(true, Relaxed);
-            tracing::error!(plugin, method, strikes, "a plugin is called no more: it was too slow");
+            tracing::error!(plugin, name, strikes, "a plugin is called no more: it was too slow");
         } else if self.may_warn(now_ns) {
             let shard = shard.0;
-            tracing::warn!(plugin, method, shard, busy_us, strikes, "a plugin was too slow");
+            tracing::warn!(plugin, name, shard, busy_us, strikes, "a plugin was too slow");
         }
     }
 }
@@ -201,7 +219,7 @@ impl InlineCode for Plugin {
         add(&counters.calls, 1);
         add(&counters.busy_ns, busy_ns);
         if busy_ns > self.budget.call_ns_max {
-            self.strike(method, shard, now_ns, busy_ns);
+            self.strike(&method.name, shard, now_ns, busy_ns);
         }
         let Err(CallFailure { status, why }) = called else { return Ok(()) };
         add(&counters.failures, 1);
@@ -210,5 +228,45 @@ impl InlineCode for Plugin {
             tracing::warn!(plugin, method, shard, status, why, "a plugin failed");
         }
         Err(call.refusal().unwrap_or(Reason::PluginFailed))
+    }
+}
+
+/// A behaviour of a plugin, as shards have it.
+#[derive(Debug)]
+pub(crate) struct PluginBehaviour {
+    pub(crate) plugin: Arc<Plugin>,
+    /// Which of the plugin's.
+    pub(crate) number: usize,
+}
+
+impl PluginBehaviour {
+    fn behaviour(&self) -> &LibraryBehaviour {
+        &self.plugin.behaviours[self.number]
+    }
+}
+
+impl Behaviour for PluginBehaviour {
+    fn name(&self) -> &str {
+        &self.behaviour().name
+    }
+
+    /// NPCs of a plugin that is called no more stand.
+    fn think(&self, batch: &mut Batch<'_>, near: &Surroundings<'_>) {
+        let plugin = &*self.plugin;
+        if plugin.is_disabled() {
+            batch.stand_all();
+            return;
+        }
+        let (behaviour, shard) = (self.behaviour(), batch.shard);
+        let began_ns = (plugin.clock.0)();
+        behaviour.think(batch, near);
+        let now_ns = (plugin.clock.0)();
+        let busy_ns = now_ns - began_ns;
+        let counters = &plugin.counters.shards[shard.index()];
+        add(&counters.thinks, 1);
+        add(&counters.think_ns, busy_ns);
+        if busy_ns > plugin.budget.call_ns_max {
+            plugin.strike(&behaviour.name, shard, now_ns, busy_ns);
+        }
     }
 }

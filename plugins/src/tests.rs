@@ -1,6 +1,7 @@
 //! Libraries in C, C++ and Rust that the test compiles, called by a shard as by a server.
 
 mod bad;
+mod behaviours;
 mod calls;
 mod compiler;
 mod cpp;
@@ -98,7 +99,7 @@ impl World {
 
     /// From here on it does what the catalog says.
     fn take(&mut self, catalog: &Catalog) {
-        let command = Command::SetInline(Arc::new(catalog.methods()));
+        let command = Command::SetInline(catalog.table());
         self.turn(&ShardInputs { commands: vec![command], ..ShardInputs::default() });
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 use warren_core::control::Command;
-use warren_core::inline::InlineMethods;
+use warren_core::inline::InlineTable;
 use warren_plugins::{Catalog, Clock as PluginClock, Library, LoadError, PluginRow, RollbackError};
 
 use super::answers::{ApiError, ErrorWord};
@@ -50,8 +50,8 @@ impl PluginBook {
     }
 
     /// What shards begin with.
-    pub(crate) fn methods(&self) -> Arc<InlineMethods> {
-        Arc::new(self.catalog().methods())
+    pub(crate) fn table(&self) -> InlineTable {
+        self.catalog().table()
     }
 
     /// What is told of each plugin.
@@ -111,7 +111,7 @@ impl Desk {
                 let word = match error {
                     RollbackError::UnknownPlugin => ErrorWord::UnknownPlugin,
                     RollbackError::NoEarlierVersion => ErrorWord::NoEarlierVersion,
-                    RollbackError::MethodTaken => ErrorWord::PluginRefused,
+                    RollbackError::Taken => ErrorWord::PluginRefused,
                 };
                 ApiError::new(word, format!("{name}: {error}"))
             })?;
@@ -126,11 +126,11 @@ impl Desk {
     /// that no two versions serve side by side.
     async fn publish_plugins(&self, catalog: Catalog, name: &str) -> Result<PluginRow, ApiError> {
         let row = catalog.row(name).expect("what has changed is there");
-        let methods = Arc::new(catalog.methods());
+        let table = catalog.table();
         self.plugins.replace(Arc::new(catalog));
         let mut tries_left = PUBLISH_TRIES;
         loop {
-            let asked = self.controls.ask_all(|| Command::SetInline(Arc::clone(&methods))).await;
+            let asked = self.controls.ask_all(|| Command::SetInline(table.clone())).await;
             match asked {
                 Ok(()) => return Ok(row),
                 Err(unanswered) if tries_left == 0 => return Err(unanswered.into()),
@@ -149,8 +149,8 @@ fn refused(file: &std::path::Path, error: &LoadError) -> ApiError {
 
 fn log(what: &str, row: &PluginRow) {
     let (plugin, hash) = (format!("{}@{}", row.name, row.version), &*row.hash);
-    let methods = row.methods.join(" ");
-    tracing::info!(plugin, hash, methods, "{what}");
+    let [methods, behaviours] = [&row.methods, &row.behaviours].map(|names| names.join(" "));
+    tracing::info!(plugin, hash, methods, behaviours, "{what}");
 }
 
 /// A plugin for the operator.
@@ -161,6 +161,7 @@ pub(super) fn plugin_row(row: &PluginRow) -> Value {
         "state": if row.is_disabled { "disabled" } else { "serving" },
         "earlier": row.earlier,
         "methods": row.methods,
+        "behaviours": row.behaviours,
         "calls": row.counters.calls(),
         "failures": row.counters.failures(),
         "strikes": row.counters.strikes(),

@@ -605,13 +605,14 @@ sections! {
         methods: Vec<String> = "[]", Allowed::List(METHODS_MAX as u32, "names");
     }
     PluginsSection = "plugins" {
-        /// Native libraries whose methods are done inline, loaded at the start in this order. One that cannot
+        /// Native libraries whose methods and behaviours are done inline, loaded at the start in this order. One that cannot
         /// be loaded ends the start.
         files: Vec<String> = "[]", Allowed::List(64, "paths of files");
-        /// Time that one call of a plugin may take, in microseconds. A longer one is a strike.
+        /// Time that one call of a plugin may take, in microseconds. A longer one is a strike. A call of a
+        /// behaviour moves 64 NPCs at most.
         call_us_max: u64 = "1000", Allowed::Range(1, 10_000_000);
         /// Strikes within a minute after which a version of a plugin is called no more: its methods answer
-        /// `plugin-disabled` until it is loaded again.
+        /// `plugin-disabled`, and its NPCs stand, until it is loaded again.
         strikes_max: u64 = "100", Allowed::Range(1, 1_000_000_000);
     }
     ReactorSection = "reactor" {

@@ -77,6 +77,7 @@ const PLUGIN_COLUMNS: &[Column] = &[
     ("version before", "earlier"),
     ("hash", "hash"),
     ("methods", "methods"),
+    ("behaviours", "behaviours"),
 ];
 /// Digits of a hash that are shown.
 const HASH_SHOWN: usize = 12;
@@ -248,9 +249,11 @@ pub(super) fn unbanned(answer: &Value) -> String {
 pub(super) fn plugins(answer: &Value) -> String {
     let mut answer = answer.clone();
     for row in answer["plugins"].as_array_mut().into_iter().flatten() {
-        let methods = row["methods"].as_array().into_iter().flatten();
-        let methods: Vec<&str> = methods.filter_map(Value::as_str).collect();
-        row["methods"] = methods.join(" ").into();
+        for list in ["methods", "behaviours"] {
+            let names = row[list].as_array().into_iter().flatten();
+            let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+            row[list] = names.join(" ").into();
+        }
         let hash = row["hash"].as_str().unwrap_or_default();
         row["hash"] = hash.chars().take(HASH_SHOWN).collect::<String>().into();
     }

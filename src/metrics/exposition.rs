@@ -62,6 +62,11 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("npc_carried_over", "Times that an NPC was not moved before the tick", |turn| {
         turn.shard.npc_carried_over
     }),
+    counter(
+        "npc_updates_unmoved",
+        "Times that an NPC stood, since nobody has its behaviour",
+        |turn| turn.shard.npc_updates_unmoved,
+    ),
     counter("npc_moves_invalid", "Moves of NPCs to where nobody can be", |turn| {
         turn.shard.npc_moves_invalid
     }),
@@ -313,10 +318,15 @@ impl Collector for PluginCollector {
     /// By plugin, whatever its versions.
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         type Read = fn(&PluginRow) -> u64;
-        let numbers: [(&str, &str, MetricType, Read); 4] = [
-            ("plugin_calls", "Calls of plugins", MetricType::Counter, |row| row.counters.calls()),
+        let numbers: [(&str, &str, MetricType, Read); 5] = [
+            ("plugin_calls", "Calls of plugins' methods", MetricType::Counter, |row| {
+                row.counters.calls()
+            }),
             ("plugin_failures", "Calls of plugins that failed", MetricType::Counter, |row| {
                 row.counters.failures()
+            }),
+            ("plugin_thinks", "Calls of plugins' behaviours", MetricType::Counter, |row| {
+                row.counters.thinks()
             }),
             (
                 "plugin_strikes",
@@ -338,14 +348,21 @@ impl Collector for PluginCollector {
                 encode_number(family.encode_family(&labels)?, kind, read(row))?;
             }
         }
-        let help = "Time in calls of plugins";
-        let counter = MetricType::Counter;
-        let mut family = encoder.encode_descriptor("plugin_call_seconds", help, None, counter)?;
-        for row in &self.0 {
-            let seconds = row.counters.busy_ns() as f64 / 1e9;
-            let labels = [("plugin", &*row.name)];
-            let mut metric = family.encode_family(&labels)?;
-            metric.encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
+        let times: [(&str, &str, Read); 2] = [
+            ("plugin_call_seconds", "Time in calls of plugins", |row| row.counters.busy_ns()),
+            ("plugin_think_seconds", "Time in calls of plugins' behaviours", |row| {
+                row.counters.think_ns()
+            }),
+        ];
+        for (name, help, read) in times {
+            let counter = MetricType::Counter;
+            let mut family = encoder.encode_descriptor(name, help, None, counter)?;
+            for row in &self.0 {
+                let seconds = read(row) as f64 / 1e9;
+                let labels = [("plugin", &*row.name)];
+                let mut metric = family.encode_family(&labels)?;
+                metric.encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
+            }
         }
         let help = "Libraries that were loaded, each for as long as the process lives";
         let metric =

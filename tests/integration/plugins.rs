@@ -1,6 +1,8 @@
 //! Native plugins in the real server: loaded at the start and while it serves, by libraries that the test
 //! compiles.
 
+mod behaviours;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 

@@ -56,6 +56,7 @@ const REASONS: &[Row] = &[
     ("unknown-room", "core/src/shard/tests.rs", "a_room_that_was_created_stays_and_keeps_its_settings"),
     ("unknown-recipient", "core/src/shard/tests.rs", "a_direct_message_finds_its_user_by_name"),
     ("unknown-object", "core/src/shard/tests.rs", "objects_are_made_read_changed_found_and_deleted"),
+    ("unknown-behaviour", "core/src/shard/tests/npcs.rs", "worlds_name_behaviours_that_somebody_has"),
     ("timeout", "net/src/reactor/tests/time.rs", "a_binary_client_is_closed_after_two_silent_heartbeats"),
     ("login-timeout", "net/src/reactor/tests/admission.rs", "whoever_does_not_log_in_in_time_is_closed_with_the_reason_in_its_protocol"),
     ("frame-timeout", "net/src/reactor/tests/admission.rs", "a_frame_that_has_begun_has_to_be_whole_in_time"),

@@ -105,7 +105,7 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
     check_size(request, &record)?;
     if kind == KIND_WORLD {
         let record = Message::from_checked(&record);
-        WorldSettings::check_record(record, record, request.limits)?;
+        WorldSettings::check_record(record, record, request.limits, request.behaviours)?;
     }
     let object = new_object(request, &record, effects)?;
     watches::notice_created(object, Message::from_checked(&record), effects);
@@ -160,7 +160,8 @@ pub(super) fn set(request: &Request<'_>, effects: &mut Effects) -> Result<(), Re
     write_changed_record(object.record(), changed, &mut record);
     check_size(request, &record)?;
     if object.kind() == KIND_WORLD {
-        WorldSettings::check_record(Message::from_checked(&record), changed, request.limits)?;
+        let record = Message::from_checked(&record);
+        WorldSettings::check_record(record, changed, request.limits, request.behaviours)?;
     }
     if record.len() > object.record().as_bytes().len() {
         let more_bytes = record.len() - object.record().as_bytes().len();

@@ -1,7 +1,6 @@
 //! The operator's commands, carried out where they come in.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Shard;
@@ -53,8 +52,8 @@ impl Shard {
             Command::SettleDead { order, tasks } => {
                 Answer::DeadSettled(self.settle_dead(*order, tasks, outputs))
             }
-            Command::SetInline(methods) => {
-                self.inline.methods = Some(Arc::clone(methods));
+            Command::SetInline(table) => {
+                self.inline.replace(table);
                 Answer::InlineSet
             }
         };

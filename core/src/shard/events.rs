@@ -126,6 +126,7 @@ impl Shard {
             join_creates_rooms: self.settings.join_creates_rooms,
             bans: &self.bans,
             task_methods: &self.tasks.methods,
+            behaviours: &self.inline.behaviours.table,
             worlds: &self.worlds,
             now_ns: self.now.monotonic_ns,
             wall_ms: self.now.wall_ms,

@@ -8,21 +8,37 @@ use crate::authorize::Roles;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
 use crate::handlers::run_effects;
-use crate::inline::{InlineBuffers, InlineCall, InlineMethod, InlineMethods};
+use crate::ids::ShardId;
+use crate::inline::{InlineBuffers, InlineCall, InlineMethod, InlineMethods, InlineTable};
 use crate::limits::SCANNED_PER_EVENT;
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::turn::ShardOutputs;
+use crate::world::behaviours::ShardBehaviours;
 
 /// A call that took so long counts as one more event of its turn.
 const NS_PER_EVENT: u64 = 1_000;
 
-/// What a shard has for methods that are done inline.
-#[derive(Debug, Default)]
+/// What a shard has for what other code does inline.
+#[derive(Debug)]
 pub(super) struct Inline {
     /// None: there are none.
     pub(super) methods: Option<Arc<InlineMethods>>,
+    pub(super) behaviours: ShardBehaviours,
     buffers: InlineBuffers,
+}
+
+impl Inline {
+    pub(super) fn new(shard: ShardId) -> Self {
+        let (behaviours, buffers) = (ShardBehaviours::new(shard), InlineBuffers::default());
+        Self { methods: None, behaviours, buffers }
+    }
+
+    /// From here on it is done by the code of this table.
+    pub(super) fn replace(&mut self, table: &InlineTable) {
+        self.methods = Some(Arc::clone(&table.methods));
+        self.behaviours.replace(Arc::clone(&table.behaviours));
+    }
 }
 
 impl Shard {

@@ -17,17 +17,24 @@ impl Shard {
         self.settings.limits.npc_turn_ns
     }
 
+    /// The name of a behaviour that nobody has, while NPCs are to be moved by it: each once until there are
+    /// other behaviours.
+    pub fn take_missing_behaviour(&mut self) -> Option<&str> {
+        self.inline.behaviours.take_missing()
+    }
+
     /// Moves NPCs of one world, so many at most; next time it is another world's turn. Returns how
     /// many.
     pub fn think(&mut self, updates_max: usize) -> usize {
         while let Some((slot, woken)) = self.thinkers.pop_front() {
             // It may have gone to sleep.
             let Some(world) = self.worlds.since_mut(slot, woken) else { continue };
-            let thought = world.think(updates_max);
+            let thought = world.think(updates_max, &mut self.inline.behaviours);
             if world.npcs_due() > 0 {
                 self.thinkers.push_back((slot, woken));
             }
             self.counters.npc_updates += thought.updates as u64;
+            self.counters.npc_updates_unmoved += thought.unmoved as u64;
             self.counters.npc_moves_invalid += thought.invalid as u64;
             return thought.updates;
         }

@@ -2,7 +2,8 @@
 //! with many NPCs at once, as structures of arrays. It knows them, the time since each was last
 //! moved, and what is near; it has no other state, no clock and no randomness but theirs.
 //!
-//! To write one, implement [`Behaviour`] and put it into [`ALL`]. The shortest, which goes east:
+//! To write one, implement [`Behaviour`] and put it into [`ALL`]; or into a table that shards get while they
+//! run ([`Behaviours`]), as plugins do. The shortest, which goes east:
 //!
 //! ```
 //! use warren_core::world::behaviours::{Batch, Behaviour, Surroundings};
@@ -11,7 +12,7 @@
 //! struct East;
 //!
 //! impl Behaviour for East {
-//!     fn name(&self) -> &'static str {
+//!     fn name(&self) -> &str {
 //!         "east"
 //!     }
 //!
@@ -30,11 +31,16 @@ mod flock;
 mod patrol;
 mod seek;
 mod surroundings;
+mod table;
 pub mod vector;
 mod wander;
 
 pub use surroundings::{LOOKED_AT_MAX, Neighbour, Neighbours, Surroundings};
+pub use table::{BEHAVIOURS_MAX, Behaviours};
+pub(crate) use table::{NamedMover, ShardBehaviours};
 use vector::{Vector, add, length, scaled, sub};
+
+use crate::ids::ShardId;
 
 /// What an entry of a world's field `npcs` says of its NPCs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,6 +60,8 @@ pub struct Manner {
 pub struct Batch<'a> {
     /// What they have in common.
     pub manner: Manner,
+    /// The shard that moves them.
+    pub shard: ShardId,
     /// For which tick of the world they are moved.
     pub tick: u64,
     /// Their numbers among the world's entities.
@@ -72,19 +80,19 @@ pub struct Batch<'a> {
 
 /// What moves NPCs. It is called once for each entry of a world and tick, with all of its NPCs; only
 /// where there are more than fit into a turn, several times with some of them each.
-pub trait Behaviour: fmt::Debug + Sync {
+pub trait Behaviour: fmt::Debug + Send + Sync {
     /// Its name in the field `npcs`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Moves all NPCs of the batch. One that is as it was before costs nothing in frames.
     fn think(&self, batch: &mut Batch<'_>, near: &Surroundings<'_>);
 }
 
-/// All behaviours that worlds may name.
+/// The server's own behaviours.
 pub const ALL: &[&dyn Behaviour] =
     &[&wander::Wander, &patrol::Patrol, &seek::Seek, &flee::Flee, &flock::Flock];
 
-/// The behaviour of that name.
+/// The server's own behaviour of that name.
 #[must_use]
 pub fn behaviour(name: &str) -> Option<&'static dyn Behaviour> {
     ALL.iter().copied().find(|behaviour| behaviour.name() == name)
@@ -141,6 +149,11 @@ impl Batch<'_> {
     /// It stands where it is.
     pub fn stand(&mut self, at: usize) {
         self.velocities[at] = [0.0; 3];
+    }
+
+    /// All of them stand where they are.
+    pub fn stand_all(&mut self) {
+        self.velocities.fill([0.0; 3]);
     }
 
     /// The way back to the middle, if it is farther from there than it may.

@@ -4,7 +4,8 @@
 //! field npcs ──wake──► bands ──tick──► due ──think, as much as fits into a turn──► motions ──tick──► frames
 //! ```
 //!
-//! A *band* is what one entry of the field has made. At each tick every NPC becomes due; until the
+//! A *band* is what one entry of the field has made. Its behaviour is looked for by name when a shard gets another
+//! table of them; a band whose behaviour nobody has stands. At each tick every NPC becomes due; until the
 //! next tick each is moved once, for where it is going to be at that tick. Those who are not reached in
 //! time are first afterwards, and are moved for the time that has passed, so none starves.
 
@@ -13,12 +14,13 @@ use core::hash::BuildHasher;
 use core::ops::Range;
 
 use super::behaviours::vector::{Vector, random, random_place};
-use super::behaviours::{Batch, Behaviour, Manner, Surroundings, behaviour};
+use super::behaviours::{Batch, Behaviours, Manner, NamedMover, ShardBehaviours, Surroundings};
 use super::motion::{CELLS_FROM_ZERO_MAX, Motion};
 use super::{NOBODY, World, WorldSettings};
 use crate::hashing::HashSeed;
 use crate::limits::Limits;
 use crate::message::{Message, Value};
+use crate::name::is_name;
 use crate::reason::Reason;
 
 /// Most entries of the field.
@@ -27,9 +29,9 @@ pub(crate) const NPC_ENTRIES_MAX: usize = 64;
 pub(crate) const THINK_S_MAX: f32 = 1.0;
 
 /// An entry of a world's field `npcs`: `behaviour:count:speed:x:y:radius`, with `z` in 3D.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    behaviour: &'static dyn Behaviour,
+    behaviour: NamedMover,
     pub(crate) count: usize,
     manner: Manner,
 }
@@ -38,7 +40,8 @@ impl Entry {
     fn parse(text: &str, settings: WorldSettings) -> Result<Self, Reason> {
         let axes = usize::from(settings.dims);
         let mut parts = text.split(':');
-        let name = parts.next().and_then(behaviour).ok_or(Reason::FieldInvalid)?;
+        let name = parts.next().filter(|name| is_name(name.as_bytes()));
+        let behaviour = NamedMover::new(name.ok_or(Reason::FieldInvalid)?);
         let count = parts.next().and_then(|part| part.parse::<u16>().ok());
         let count = count.filter(|count| *count > 0).ok_or(Reason::FieldInvalid)?;
         let mut numbers = [0.0_f32; 5];
@@ -59,7 +62,7 @@ impl Entry {
             return Err(Reason::FieldInvalid);
         }
         let manner = Manner { speed, home, radius, dims: settings.dims };
-        Ok(Self { behaviour: name, count: usize::from(count), manner })
+        Ok(Self { behaviour, count: usize::from(count), manner })
     }
 }
 
@@ -98,13 +101,23 @@ pub(crate) fn count_of(entries: &[Entry]) -> usize {
     entries.iter().map(|entry| entry.count).sum()
 }
 
-/// Whether a world may have this record.
+/// Whether a world may have this record. Behaviours have to be there when they are named, and not later.
 ///
 /// # Errors
-/// [`Reason::FieldInvalid`], [`Reason::TooManyNpcs`], and [`Reason::WorldFull`] when there would be no
-/// room for a member.
-pub(crate) fn check(record: Message<'_>, limits: &Limits) -> Result<(), Reason> {
-    let count = count_of(&entries(record)?);
+/// [`Reason::FieldInvalid`], [`Reason::UnknownBehaviour`], [`Reason::TooManyNpcs`], and
+/// [`Reason::WorldFull`] when there would be no room for a member.
+pub(crate) fn check(
+    record: Message<'_>,
+    said: Message<'_>,
+    limits: &Limits,
+    behaviours: &Behaviours,
+) -> Result<(), Reason> {
+    let entries = entries(record)?;
+    let is_there = |entry: &Entry| behaviours.has(entry.behaviour.name());
+    if said.get("npcs").is_some() && !entries.iter().all(is_there) {
+        return Err(Reason::UnknownBehaviour);
+    }
+    let count = count_of(&entries);
     if count > limits.world_npcs_max {
         return Err(Reason::TooManyNpcs);
     }
@@ -117,7 +130,7 @@ pub(crate) fn check(record: Message<'_>, limits: &Limits) -> Result<(), Reason> 
 /// What one entry has made, as structures of arrays.
 #[derive(Debug)]
 struct Band {
-    behaviour: &'static dyn Behaviour,
+    behaviour: NamedMover,
     manner: Manner,
     /// Ascending.
     numbers: Vec<u16>,
@@ -147,6 +160,8 @@ pub(super) struct Npcs {
 pub(crate) struct Thought {
     /// NPCs that were moved.
     pub(crate) updates: usize,
+    /// Those of them whose behaviour nobody has, and which stand.
+    pub(crate) unmoved: usize,
     /// Those of them whose behaviour moved them to where nobody can be, and which stay.
     pub(crate) invalid: usize,
 }
@@ -182,7 +197,7 @@ impl World {
     }
 
     /// The behaviour of an NPC.
-    pub(crate) fn npc_behaviour(&self, number: u16) -> Option<&'static str> {
+    pub(crate) fn npc_behaviour(&self, number: u16) -> Option<&str> {
         let is_in = |band: &&Band| band.numbers.binary_search(&number).is_ok();
         self.npcs.bands.iter().find(is_in).map(|band| band.behaviour.name())
     }
@@ -198,7 +213,11 @@ impl World {
     }
 
     /// Moves as many of those that are due, those that wait for longest first.
-    pub(crate) fn think(&mut self, updates_max: usize) -> Thought {
+    pub(crate) fn think(
+        &mut self,
+        updates_max: usize,
+        behaviours: &mut ShardBehaviours,
+    ) -> Thought {
         let mut npcs = core::mem::take(&mut self.npcs);
         let mut thought = Thought::default();
         while npcs.due > 0 && thought.updates < updates_max {
@@ -206,8 +225,10 @@ impl World {
             let band = &mut npcs.bands[at];
             let left = npcs.due.min(updates_max - thought.updates);
             let end = band.numbers.len().min(start + left);
-            thought.invalid += band.think(start..end, self, &mut npcs.seconds);
-            thought.updates += end - start;
+            let thought_of = band.think(start..end, self, behaviours, &mut npcs.seconds);
+            thought.invalid += thought_of.invalid;
+            thought.unmoved += thought_of.unmoved;
+            thought.updates += thought_of.updates;
             npcs.due -= end - start;
             let is_over = end == band.numbers.len();
             npcs.next = if is_over { ((at + 1) % npcs.bands.len(), 0) } else { (at, end) };
@@ -220,7 +241,7 @@ impl World {
 impl Band {
     fn new(entry: &Entry, count: usize) -> Self {
         Self {
-            behaviour: entry.behaviour,
+            behaviour: entry.behaviour.clone(),
             manner: entry.manner,
             numbers: Vec::with_capacity(count),
             positions: Vec::with_capacity(count),
@@ -240,8 +261,14 @@ impl Band {
         self.moved_for.push(tick);
     }
 
-    /// Moves these. Returns how many of them could not be moved.
-    fn think(&mut self, range: Range<usize>, world: &mut World, seconds: &mut Vec<f32>) -> usize {
+    /// Moves these.
+    fn think(
+        &mut self,
+        range: Range<usize>,
+        world: &mut World,
+        behaviours: &mut ShardBehaviours,
+        seconds: &mut Vec<f32>,
+    ) -> Thought {
         let tick = world.clock.next_tick();
         let hz = f32::from(world.settings.tick_hz);
         seconds.clear();
@@ -251,6 +278,7 @@ impl Band {
         }));
         let mut batch = Batch {
             manner: self.manner,
+            shard: behaviours.shard,
             tick,
             numbers: &self.numbers[range.clone()],
             seconds,
@@ -259,18 +287,24 @@ impl Band {
             headings: &mut self.headings[range.clone()],
             states: &mut self.states[range.clone()],
         };
-        self.behaviour.think(&mut batch, &Surroundings::new(world, tick));
-        let mut invalid = 0;
+        let mut thought = Thought { updates: range.len(), ..Thought::default() };
+        let mover = self.behaviour.look_up(behaviours);
+        if let Some(behaviour) = behaviours.get(mover) {
+            behaviour.think(&mut batch, &Surroundings::new(world, tick));
+        } else {
+            batch.stand_all();
+            thought.unmoved = range.len();
+        }
         for at in range {
             let (position, velocity) = (self.positions[at], self.velocities[at]);
             let motion = Motion { position, velocity, heading: self.headings[at] };
             if let Some(stays) = world.move_npc(self.numbers[at], motion) {
                 (self.positions[at], self.velocities[at]) = (stays.position, [0.0; 3]);
                 self.headings[at] = stays.heading;
-                invalid += 1;
+                thought.invalid += 1;
             }
         }
-        invalid
+        thought
     }
 }
 

@@ -4,7 +4,8 @@
 enum {
     FINE, NO_ENTRY, NULL_PLUGIN, ABI_MAJOR, ABI_MINOR, PLUGIN_SIZE, METHOD_SIZE, LATER_METHOD_SIZE, NAME,
     NAME_NULL, VERSION, VERSION_LONG, NO_METHODS, MANY_METHODS, METHOD_NAME, BUILT_IN, TWICE, NO_FUNCTION,
-    BEHAVIOURS, SELF_CHECK, SELF_CHECK_SILENT
+    BEHAVIOUR_SIZE, BEHAVIOUR_NAME, BEHAVIOUR_BUILT_IN, BEHAVIOUR_TWICE, BEHAVIOUR_NO_FUNCTION,
+    MANY_BEHAVIOURS, SELF_CHECK, SELF_CHECK_SILENT
 };
 
 static int32_t stumble(const warren_host *host, warren_call *call, void *data) {
@@ -66,6 +67,15 @@ static warren_method methods[2000] = {
     {sizeof(warren_method), 0, WARREN_TEXT("value"), value, NULL, 0, 0, 0, 0},
 };
 
+static void rest(const warren_host *host, warren_batch *batch, const warren_near *near, void *data) {
+    (void)host, (void)batch, (void)near, (void)data;
+}
+
+static warren_behaviour behaviours[300] = {
+    {sizeof(warren_behaviour), 0, WARREN_TEXT("rest"), rest, NULL},
+    {sizeof(warren_behaviour), 0, WARREN_TEXT("sleep"), rest, NULL},
+};
+
 static int32_t self_check(const warren_host *host, warren_text *why) {
     (void)host;
     *why = WARREN_T("the moon is full");
@@ -80,7 +90,7 @@ static int32_t silent_check(const warren_host *host, warren_text *why) {
 
 static warren_plugin plugin = {
     sizeof(warren_plugin), WARREN_ABI_MAJOR, WARREN_ABI_MINOR, WARREN_TEXT("bad"), WARREN_TEXT("1"),
-    methods, 4, NULL, 0, NULL,
+    methods, 4, behaviours, 2, NULL,
 };
 
 const warren_plugin *entry(void);
@@ -97,13 +107,18 @@ const warren_plugin *entry(void) {
     case NAME_NULL: plugin.name = warren_text_of(NULL, 0); break;
     case VERSION: plugin.version = WARREN_T("1 beta"); break;
     case VERSION_LONG: plugin.version = WARREN_T("123456789012345678901234567890123"); break;
-    case NO_METHODS: plugin.method_count = 0; break;
+    case NO_METHODS: plugin.method_count = plugin.behaviour_count = 0; break;
     case MANY_METHODS: plugin.method_count = 2000; break;
     case METHOD_NAME: methods[2].name = WARREN_T("so many"); break;
     case BUILT_IN: methods[1].name = WARREN_T("chat"); break;
     case TWICE: methods[2].name = methods[1].name; break;
     case NO_FUNCTION: methods[1].call = NULL; break;
-    case BEHAVIOURS: plugin.behaviour_count = 1; break;
+    case BEHAVIOUR_SIZE: behaviours[1].size = sizeof(warren_behaviour) + 8; break;
+    case BEHAVIOUR_NAME: behaviours[1].name = WARREN_T("so:many"); break;
+    case BEHAVIOUR_BUILT_IN: behaviours[1].name = WARREN_T("flock"); break;
+    case BEHAVIOUR_TWICE: behaviours[1].name = behaviours[0].name; break;
+    case BEHAVIOUR_NO_FUNCTION: behaviours[1].think = NULL; break;
+    case MANY_BEHAVIOURS: plugin.behaviour_count = 300; break;
     case SELF_CHECK: plugin.self_check = self_check; break;
     case SELF_CHECK_SILENT: plugin.self_check = silent_check; break;
     default: break;

@@ -32,7 +32,12 @@ fn what_is_wrong_with_a_library_has_a_name() {
         ("BUILT_IN", "method-built-in: `chat` "),
         ("TWICE", "method-twice: it has the method `huge` twice"),
         ("NO_FUNCTION", "method-without-function: its method `huge` "),
-        ("BEHAVIOURS", "behaviours-unsupported: "),
+        ("BEHAVIOUR_SIZE", "size-invalid: a warren_behaviour says that it has 48 bytes; it has 40"),
+        ("BEHAVIOUR_NAME", "behaviour-name-invalid: its behaviour 1 "),
+        ("BEHAVIOUR_BUILT_IN", "behaviour-built-in: `flock` "),
+        ("BEHAVIOUR_TWICE", "behaviour-twice: it has the behaviour `rest` twice"),
+        ("BEHAVIOUR_NO_FUNCTION", "behaviour-without-function: its behaviour `sleep` "),
+        ("MANY_BEHAVIOURS", "too-many-behaviours: "),
         ("SELF_CHECK", "self-check-failed: its self-check says: 3 the moon is full"),
         ("SELF_CHECK_SILENT", "self-check-failed: its self-check says: 4"),
     ] {

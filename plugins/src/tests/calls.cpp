@@ -55,11 +55,33 @@ void raise(warren::Call &call) {
     }
 }
 
+/* East, and after whoever is a member. */
+void east(warren::Batch &batch) {
+    for (std::size_t at = 0; at < batch.size(); at++) {
+        const warren::Neighbours members = batch.members(at), entities = batch.entities(at);
+        const float more = members.size() > 0 && members[0].is_member == 1 ? 1.0f : 0.0f;
+        batch.velocity(at) = {batch.speed() + more, static_cast<float>(entities.size()), 0.0f};
+        batch.heading(at) = batch.home()[0] + batch.radius() + static_cast<float>(batch.dims());
+        batch.state(at) = batch.tick();
+        batch.go_on(at);
+    }
+}
+
+void stumble(warren::Batch &batch) {
+    batch.position(0)[0] += batch.speed() * batch.seconds(0);
+    batch.velocity(0) = {1.0f, 0.0f, 0.0f};
+    if (batch.size() > 0) {
+        throw std::runtime_error("as always");
+    }
+}
+
 }  // namespace
 
 WARREN_PLUGIN("calls-cpp", "2",
               warren::method("look", look),
               warren::method("change", change),
+              warren::behaviour("east", east),
               warren::method("drop", drop),
               warren::method("raise", raise),
-              warren::method("answer", [](warren::Call &call) { call.reply({{"is", 42}}); }, {3, 5, 7, 9}))
+              warren::method("answer", [](warren::Call &call) { call.reply({{"is", 42}}); }, {3, 5, 7, 9}),
+              warren::behaviour("stumble", stumble))

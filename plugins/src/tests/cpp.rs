@@ -3,7 +3,7 @@
 use super::*;
 use crate::TaskOptions;
 
-fn calls() -> Library {
+pub(super) fn calls() -> Library {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = folder.join("src/tests/calls.cpp");
     Library::load(Compiled::cpp(&folder.join("include"), &source).path()).unwrap()

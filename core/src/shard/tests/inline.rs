@@ -4,7 +4,8 @@
 use super::*;
 use crate::control::{Answer, Command};
 use crate::inline::{
-    EffectFields, INLINE_EFFECTS_MAX, InlineCall, InlineCode, InlineMethodFault, InlineMethods,
+    EffectFields, INLINE_EFFECTS_MAX, InlineCall, InlineCode, InlineFault, InlineMethods,
+    InlineTable,
 };
 
 type Does = fn(&mut InlineCall<'_>) -> Result<(), Reason>;
@@ -47,7 +48,7 @@ fn methods(list: &[(&str, Does)], label: &str) -> Command {
     for (name, does) in list {
         methods.add(name, (Arc::new(Code(*does)), 0), label).unwrap();
     }
-    Command::SetInline(Arc::new(methods))
+    Command::SetInline(InlineTable { methods: Arc::new(methods), ..InlineTable::default() })
 }
 
 fn command(world: &mut World, command: Command) -> String {
@@ -285,13 +286,13 @@ fn only_methods_of_nobody_else_may_be_done_inline() {
     let mut methods = InlineMethods::default();
     let mut add = |name: &str| methods.add(name, (Arc::new(Code(hit)), 0), "a@1");
     assert_eq!(add("hit"), Ok(()));
-    assert_eq!(add("hit"), Err(InlineMethodFault::Taken));
-    assert_eq!(add("say"), Err(InlineMethodFault::BuiltIn));
-    assert_eq!(add("two words"), Err(InlineMethodFault::NameInvalid));
+    assert_eq!(add("hit"), Err(InlineFault::Taken));
+    assert_eq!(add("say"), Err(InlineFault::BuiltIn));
+    assert_eq!(add("two words"), Err(InlineFault::NameInvalid));
     for number in 1..crate::inline::INLINE_METHODS_MAX {
         add(&format!("m{number}")).unwrap();
     }
-    assert_eq!(add("more"), Err(InlineMethodFault::TooMany));
+    assert_eq!(add("more"), Err(InlineFault::TooMany));
 }
 
 #[test]

@@ -3,8 +3,11 @@
 use alloc::string::ToString;
 
 use super::*;
+use crate::control::Command;
 use crate::ids::Sequence;
+use crate::inline::InlineTable;
 use crate::message::packed;
+use crate::world::behaviours::{Batch, Behaviour, Behaviours, Surroundings};
 
 /// A shard of whose NPCs so many are moved after each turn.
 struct Thinking {
@@ -95,7 +98,7 @@ fn npcs_are_there_while_somebody_is() {
 #[test]
 fn what_is_said_of_npcs_is_checked_and_holds_when_the_world_wakes() {
     let mut shard = Thinking::new(Limits::PRODUCTION, 1000, "npcs=wander:3:4:0:0:10");
-    for field in ["wander:1:1:0:0", "dance:1:1:0:0:1", "wander:0:1:0:0:1", "wander:1:1:0:0:1|"] {
+    for field in ["wander:1:1:0:0", "2nd:1:1:0:0:1", "wander:0:1:0:0:1", "wander:1:1:0:0:1|"] {
         let reply = shard.run(&format!("1 create kind=world room=v npcs={field}"));
         assert_eq!(reply, "1: create status=400 error=field-invalid\n", "{field}");
     }
@@ -326,4 +329,80 @@ fn leaving_and_joining_makes_no_npcs_anew() {
     assert!(shard.run(&format!("1 delete object={object}")).contains("status=0"));
     shard.run("+6000");
     assert_eq!((shard.counters().npcs, shard.counters().worlds), (0, 0));
+}
+
+/// Stands where it was put.
+#[derive(Debug)]
+struct Dance;
+
+impl Behaviour for Dance {
+    fn name(&self) -> &str {
+        "dance"
+    }
+
+    fn think(&self, batch: &mut Batch<'_>, _near: &Surroundings<'_>) {
+        for at in 0..batch.len() {
+            batch.velocities[at] = [f32::from(batch.shard.0) + 1.0, 0.0, 0.0];
+        }
+    }
+}
+
+/// From here on there is a dance, or none but the server's own.
+fn dances(world: &mut World, has_dance: bool) {
+    let mut behaviours = Behaviours::default();
+    if has_dance {
+        behaviours.add(Arc::new(Dance)).unwrap();
+    }
+    let table = InlineTable { behaviours: Arc::new(behaviours), ..InlineTable::default() };
+    let commands = vec![Command::SetInline(table)];
+    world.turn(&ShardInputs { commands, ..ShardInputs::default() });
+}
+
+#[test]
+fn worlds_name_behaviours_that_somebody_has() {
+    let mut shard = Thinking::new(Limits::PRODUCTION, 1000, "note=x");
+    let object = shard.object.clone();
+    let set = format!("1 set object={object} npcs=wander:1:1:0:0:1|dance:2:1:0:0:1");
+    let create = "1 create kind=world room=v npcs=dance:2:1:0:0:1";
+    let unknown = "status=404 error=unknown-behaviour";
+    assert_eq!(shard.run(create), format!("1: create {unknown}\n"));
+    assert_eq!(shard.run(&set), format!("1: set {unknown}\n"));
+    dances(&mut shard.world, true);
+    assert_eq!(shard.run(&set), "1: set status=0 version=2\n");
+    assert!(shard.run(create).contains("status=0"));
+    shard.run("1 join room=w");
+    shard.run("+100");
+    assert_eq!((shard.counters().npc_updates, shard.counters().npc_updates_unmoved), (6, 0));
+    assert!(shard.run("1 who room=w entity=2").contains(" behaviour=dance\n"));
+    dances(&mut shard.world, false);
+    // The other fields may be set all the same.
+    assert!(shard.run(&format!("1 set object={object} cell=32")).contains("status=0"));
+    assert_eq!(shard.run(&set), format!("1: set {unknown}\n"));
+    assert_eq!(shard.world.shard.take_missing_behaviour(), None);
+    shard.run("+100");
+    assert_eq!((shard.counters().npc_updates, shard.counters().npc_updates_unmoved), (9, 2));
+    assert_eq!(shard.world.shard.take_missing_behaviour(), Some("dance"));
+    assert!(shard.run("1 who room=w entity=2").contains(" behaviour=dance\n"), "it keeps it");
+    dances(&mut shard.world, true);
+    shard.run("+100");
+    assert_eq!((shard.counters().npc_updates, shard.counters().npc_updates_unmoved), (12, 2));
+}
+
+#[test]
+fn a_world_from_the_store_keeps_npcs_whose_behaviour_comes_later() {
+    let mut world = restored_with(Value::Text("dance:3:1:0:0:9"));
+    let think = |world: &mut World| {
+        world.run("+100");
+        world.shard.think(64);
+        world.shard.counters().npc_updates_unmoved
+    };
+    world.run("1 join room=w");
+    assert_eq!((world.shard.counters().npcs, world.shard.counters().npc_fields_invalid), (3, 0));
+    assert_eq!(think(&mut world), 3);
+    assert_eq!(world.shard.take_missing_behaviour(), Some("dance"));
+    assert_eq!(think(&mut world), 6);
+    assert_eq!(world.shard.take_missing_behaviour(), None);
+    dances(&mut world, true);
+    assert_eq!(think(&mut world), 6);
+    assert!(world.run("+100").contains('@'), "they are seen to move");
 }

@@ -9,7 +9,7 @@ use super::{Batch, Behaviour, Surroundings};
 pub(super) struct Flee;
 
 impl Behaviour for Flee {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "flee"
     }
 

@@ -22,7 +22,7 @@ const HOMING: f32 = 3.0;
 pub(super) struct Flock;
 
 impl Behaviour for Flock {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "flock"
     }
 

@@ -13,7 +13,7 @@ const CORNERS: [Vector; 4] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]
 pub(super) struct Patrol;
 
 impl Behaviour for Patrol {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "patrol"
     }
 

@@ -12,7 +12,7 @@ const STOP_S: f32 = 0.5;
 pub(super) struct Seek;
 
 impl Behaviour for Seek {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "seek"
     }
 

@@ -50,7 +50,7 @@ impl<'a> Surroundings<'a> {
     }
 
     /// Entities in the cell of an NPC and then in those that touch it, 16 at most, without the NPC
-    /// itself. Of a cell with more it sees others at every tick.
+    /// itself. Of a cell with more it sees others at every tick. None for a number that is nobody's.
     #[must_use]
     pub fn entities(&self, number: u16) -> Neighbours {
         self.look(number, |cell| &cell.entities)
@@ -64,8 +64,10 @@ impl<'a> Surroundings<'a> {
 
     fn look(&self, number: u16, list_of: impl Fn(&'a Cell) -> &'a [u16]) -> Neighbours {
         let grid = &self.world.grid;
-        let own = grid.cell(self.world.places[usize::from(number)].cell);
         let mut found = Neighbours::default();
+        let place = self.world.places.get(usize::from(number));
+        let Some(place) = place.filter(|place| place.cell != NO_CELL) else { return found };
+        let own = grid.cell(place.cell);
         self.add(number, list_of(own), &mut found);
         let middle = grid.neighbour_count() / 2;
         for (place, cell) in own.neighbours[..grid.neighbour_count()].iter().enumerate() {

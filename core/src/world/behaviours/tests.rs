@@ -191,6 +191,7 @@ fn who_stands_almost_on_the_place_of_another_gets_away() {
     let near = Surroundings::new(&world, 0);
     let mut batch = Batch {
         manner: Manner { speed: 4.0, home: [0.0; 3], radius: 30.0, dims: 2 },
+        shard: ShardId(0),
         tick: 0,
         numbers: &[2],
         seconds: &[0.5],

@@ -11,7 +11,7 @@ const TURN_S: f32 = 4.0;
 pub(super) struct Wander;
 
 impl Behaviour for Wander {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "wander"
     }
 

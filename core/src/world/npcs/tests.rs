@@ -1,8 +1,15 @@
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec;
 
+use super::super::behaviours::Behaviour;
 use super::super::behaviours::vector::{length, sub};
 use super::super::tests::{at, session, told, world};
 use super::*;
+use crate::ids::ShardId;
+use crate::inline::InlineFault;
 use crate::message::packed;
 
 /// Entries of a world with these fields.
@@ -27,8 +34,22 @@ pub(in crate::world) fn tick(world: &mut World, updates_max: usize) -> usize {
     world.clock.advance(due_ns).expect("it is due");
     world.tick();
     let put_off = world.expect_npcs();
-    world.think(updates_max);
+    world.think(updates_max, &mut built_in());
     put_off
+}
+
+/// The server's own behaviours, and no others.
+pub(in crate::world) fn built_in() -> ShardBehaviours {
+    ShardBehaviours::new(ShardId(0))
+}
+
+/// These besides.
+fn with(brought: &[Arc<dyn Behaviour>]) -> Arc<Behaviours> {
+    let mut behaviours = Behaviours::default();
+    for behaviour in brought {
+        behaviours.add(Arc::clone(behaviour)).unwrap();
+    }
+    Arc::new(behaviours)
 }
 
 #[test]
@@ -40,7 +61,8 @@ fn entries_say_what_they_must() {
     assert_eq!((entries[0].manner, entries[0].behaviour.name()), (manner, "wander"));
     for wrong in [
         "",
-        "dance:3:1:0:0:4",
+        "dance dance:3:1:0:0:4",
+        ":3:1:0:0:4",
         "wander",
         "wander:0:1:0:0:4",
         "wander:-1:1:0:0:4",
@@ -128,7 +150,7 @@ fn who_is_put_off_goes_as_far_as_the_others() {
 struct Astray;
 
 impl Behaviour for Astray {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "astray"
     }
 
@@ -143,11 +165,13 @@ impl Behaviour for Astray {
 
 #[test]
 fn who_is_moved_to_where_nobody_can_be_stays() {
-    let mut world = inhabited("wander:2:1:0:0:9", 2, HashSeed(1, 2));
-    world.npcs.bands[0].behaviour = &Astray;
+    let mut world = inhabited("astray:2:1:0:0:9", 2, HashSeed(1, 2));
+    let mut behaviours = built_in();
+    behaviours.replace(with(&[Arc::new(Astray)]));
     let before: Vec<Motion> = world.entities.iter().map(|entity| entity.motion).collect();
     tick(&mut world, 0);
-    assert_eq!(world.think(usize::MAX), Thought { updates: 2, invalid: 2 });
+    let thought = world.think(usize::MAX, &mut behaviours);
+    assert_eq!(thought, Thought { updates: 2, invalid: 2, unmoved: 0 });
     let after: Vec<Motion> = world.entities.iter().map(|entity| entity.motion).collect();
     assert_eq!(after, before);
     tick(&mut world, 0);
@@ -186,7 +210,10 @@ fn numbers_name_their_behaviours() {
     assert_eq!((short.npc_count(), short.npc_behaviour(2)), (3, Some("seek")));
     let mut none = super::super::tests::world(WorldSettings::default());
     none.populate(&entries, 0, HashSeed(1, 2));
-    assert_eq!((none.npc_count(), none.expect_npcs(), none.think(9).updates), (0, 0, 0));
+    assert_eq!(
+        (none.npc_count(), none.expect_npcs(), none.think(9, &mut built_in()).updates),
+        (0, 0, 0)
+    );
 }
 
 #[test]
@@ -198,4 +225,91 @@ fn who_stands_costs_nothing() {
     }
     assert!(world.dirty.is_empty());
     assert_eq!(told(&world, session(0, 0)), None);
+}
+
+/// Goes east, so many units in a tick, and shows itself.
+#[derive(Debug)]
+struct East(&'static str, f32);
+
+impl Behaviour for East {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn think(&self, batch: &mut Batch<'_>, _near: &Surroundings<'_>) {
+        for at in 0..batch.len() {
+            batch.velocities[at] = [10.0 * self.1, 0.0, 0.0];
+            batch.positions[at][0] += self.1 * 10.0 * batch.seconds[at];
+        }
+    }
+}
+
+/// Where the first NPC is by its first axis, and how it goes there.
+fn first(world: &World) -> (f32, f32) {
+    let motion = world.entities[1].motion;
+    (motion.position[0], motion.velocity[0])
+}
+
+#[test]
+fn the_next_table_moves_those_who_are_there_and_what_nobody_has_stands() {
+    let mut world = inhabited("east:3:1:100:0:0|wander:1:1:0:0:9", 2, HashSeed(1, 2));
+    let mut behaviours = built_in();
+    let mut step = |table: Option<Arc<Behaviours>>| {
+        if let Some(table) = table {
+            behaviours.replace(table);
+        }
+        let due_ns = world.clock.due_ns();
+        world.clock.advance(due_ns).expect("it is due");
+        world.tick();
+        world.expect_npcs();
+        let thought = world.think(usize::MAX, &mut behaviours);
+        assert_eq!((thought.updates, thought.invalid), (4, 0));
+        let missing = behaviours.take_missing().map(str::to_owned);
+        (thought.unmoved, first(&world), missing)
+    };
+    let start = 100.0;
+    let is_missing = Some("east".to_owned());
+    assert_eq!(step(None), (3, (start, 0.0), is_missing.clone()));
+    assert_eq!(step(None), (3, (start, 0.0), None), "it is told once");
+    let slow = with(&[Arc::new(East("east", 0.5))]);
+    assert_eq!(step(Some(slow)), (0, (start + 0.5, 5.0), None), "no step for the time before");
+    // With others beside it its place is another.
+    let quick = with(&[Arc::new(East("east", 1.0)), Arc::new(East("dance", 9.0))]);
+    assert_eq!(step(Some(quick)), (0, (start + 1.5, 10.0), None));
+    let without = with(&[Arc::new(East("dance", 9.0))]);
+    assert_eq!(step(Some(without)), (3, (start + 1.5, 0.0), is_missing), "and looks so");
+    assert_eq!(step(None).0, 3);
+    assert_eq!(step(Some(with(&[Arc::new(East("east", 0.5))]))), (0, (start + 2.0, 5.0), None));
+    assert_eq!(world.npc_behaviour(1), Some("east"));
+}
+
+#[test]
+fn a_table_takes_a_name_once_and_none_of_the_servers_own() {
+    let mut behaviours = Behaviours::default();
+    let mut add = |name: &'static str| behaviours.add(Arc::new(East(name, 1.0)));
+    assert_eq!(add("wolf"), Ok(()));
+    assert_eq!(add("wolf"), Err(InlineFault::Taken));
+    assert_eq!(add("flock"), Err(InlineFault::BuiltIn));
+    assert_eq!(add("two words"), Err(InlineFault::NameInvalid));
+    for number in 1..super::super::behaviours::BEHAVIOURS_MAX {
+        assert_eq!(add(String::leak(format!("b{number}"))), Ok(()));
+    }
+    assert_eq!(add("more"), Err(InlineFault::TooMany));
+    let has = ["wolf", "b7", "flock", "b256", "more"].map(|name| behaviours.has(name));
+    assert_eq!(has, [true, true, true, false, false]);
+}
+
+#[test]
+fn who_asks_for_the_neighbours_of_nobody_hears_of_none() {
+    let mut world = inhabited("wander:3:1:0:0:1", 2, HashSeed(1, 2));
+    tick(&mut world, usize::MAX);
+    world.join(session(0, 1), Motion::default());
+    tick(&mut world, usize::MAX);
+    world.leave(session(0, 1));
+    tick(&mut world, usize::MAX);
+    let near = Surroundings::new(&world, 7);
+    assert_eq!(near.entities(1).len(), 3);
+    for number in [4, 5, 1000, u16::MAX] {
+        assert_eq!((near.entities(number).len(), near.members(number).len()), (0, 0), "{number}");
+    }
 }

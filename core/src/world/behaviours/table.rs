@@ -1,0 +1,153 @@
+//! Behaviours by their names: the server's own, and those that other code brings.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{ALL, Behaviour, behaviour};
+use crate::ids::ShardId;
+use crate::inline::InlineFault;
+use crate::name::is_name;
+
+/// Behaviours that other code brings to one server.
+pub const BEHAVIOURS_MAX: usize = 256;
+/// Names that nobody has, of which a shard tells with one table.
+const MISSING_MAX: usize = 64;
+
+/// Behaviours that other code than the server's own brings. A shard changes from one table to the next between
+/// two turns.
+#[derive(Clone, Debug, Default)]
+pub struct Behaviours {
+    /// In the order of their names.
+    brought: Vec<Arc<dyn Behaviour>>,
+}
+
+/// What moves a band: a place in a table, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mover {
+    BuiltIn(usize),
+    Brought(usize),
+    Nobody,
+}
+
+impl Behaviours {
+    /// NPCs whose world names this behaviour are moved by it from here on.
+    ///
+    /// # Errors
+    /// [`InlineFault`].
+    pub fn add(&mut self, behaviour: Arc<dyn Behaviour>) -> Result<(), InlineFault> {
+        let name = behaviour.name();
+        Self::check(name)?;
+        let Err(place) = self.place_of(name) else { return Err(InlineFault::Taken) };
+        if self.brought.len() >= BEHAVIOURS_MAX {
+            return Err(InlineFault::TooMany);
+        }
+        self.brought.insert(place, behaviour);
+        Ok(())
+    }
+
+    /// Whether other code than the server's may bring a behaviour of this name.
+    ///
+    /// # Errors
+    /// [`InlineFault::NameInvalid`], [`InlineFault::BuiltIn`].
+    pub fn check(name: &str) -> Result<(), InlineFault> {
+        if !is_name(name.as_bytes()) {
+            return Err(InlineFault::NameInvalid);
+        }
+        if behaviour(name).is_some() { Err(InlineFault::BuiltIn) } else { Ok(()) }
+    }
+
+    /// Whether anybody has a behaviour of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name) != Mover::Nobody
+    }
+
+    fn place_of(&self, name: &str) -> Result<usize, usize> {
+        self.brought.binary_search_by(|brought| brought.name().cmp(name))
+    }
+
+    fn find(&self, name: &str) -> Mover {
+        let built_in = ALL.iter().position(|behaviour| behaviour.name() == name);
+        let brought = || self.place_of(name).map_or(Mover::Nobody, Mover::Brought);
+        built_in.map_or_else(brought, Mover::BuiltIn)
+    }
+}
+
+/// Behaviours as a shard has them, from one table to the next.
+#[derive(Debug)]
+pub(crate) struct ShardBehaviours {
+    pub(crate) table: Arc<Behaviours>,
+    pub(crate) shard: ShardId,
+    /// Which table it is, counted from 1.
+    number: u64,
+    /// Names that were looked for in vain.
+    missing: Vec<Box<str>>,
+    /// How many of them were told.
+    told: usize,
+}
+
+impl ShardBehaviours {
+    pub(crate) fn new(shard: ShardId) -> Self {
+        Self { table: Arc::default(), shard, number: 1, missing: Vec::new(), told: 0 }
+    }
+
+    /// From here on NPCs are moved by those of this table.
+    pub(crate) fn replace(&mut self, table: Arc<Behaviours>) {
+        *self = Self { table, number: self.number + 1, ..Self::new(self.shard) };
+    }
+
+    /// A name that nobody has, though NPCs have it: each once.
+    pub(crate) fn take_missing(&mut self) -> Option<&str> {
+        let name = self.missing.get(self.told)?;
+        self.told += 1;
+        Some(name)
+    }
+
+    /// What moves a band of that name.
+    fn find(&mut self, name: &str) -> Mover {
+        let mover = self.table.find(name);
+        let is_told = || self.missing.iter().any(|missing| **missing == *name);
+        if mover == Mover::Nobody && self.missing.len() < MISSING_MAX && !is_told() {
+            self.missing.push(name.into());
+        }
+        mover
+    }
+
+    /// The behaviour itself.
+    pub(crate) fn get(&self, mover: Mover) -> Option<&dyn Behaviour> {
+        match mover {
+            Mover::BuiltIn(place) => Some(ALL[place]),
+            Mover::Brought(place) => Some(&*self.table.brought[place]),
+            Mover::Nobody => None,
+        }
+    }
+}
+
+/// A behaviour's name, and its place in the last table in which it was looked for.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedMover {
+    name: Box<str>,
+    mover: Mover,
+    /// Of which table; 0: of none yet.
+    table: u64,
+}
+
+impl NamedMover {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.into(), mover: Mover::Nobody, table: 0 }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What moves those of this name now.
+    pub(crate) fn look_up(&mut self, behaviours: &mut ShardBehaviours) -> Mover {
+        if self.table != behaviours.number {
+            self.mover = behaviours.find(&self.name);
+            self.table = behaviours.number;
+        }
+        self.mover
+    }
+}
