@@ -295,17 +295,17 @@ impl<'a> Message<'a> {
         Fields { reader }
     }
 
-    /// Each field's bytes: name, type and value.
-    pub(crate) fn packed_fields(self) -> impl Iterator<Item = &'a [u8]> {
+    /// The fields as they are packed.
+    pub(crate) fn packed_fields(self) -> impl Iterator<Item = PackedField<'a>> {
         let mut reader = self.fields().reader;
         core::iter::from_fn(move || {
             let field = reader.rest();
             if field.is_empty() {
                 return None;
             }
-            reader.checked_name_bytes();
+            let name = reader.checked_name_bytes();
             reader.skip_checked_value();
-            Some(&field[..field.len() - reader.remaining()])
+            Some(PackedField { name, bytes: &field[..field.len() - reader.remaining()] })
         })
     }
 
@@ -321,6 +321,23 @@ impl<'a> Message<'a> {
             reader.skip_checked_value();
         }
         None
+    }
+
+    /// The values of several fields, as [`get`](Self::get) has each, in one pass.
+    pub(crate) fn get_all<const N: usize>(self, names: [&str; N]) -> [Option<Value<'a>>; N] {
+        let mut values = [None; N];
+        let mut reader = self.fields().reader;
+        while !reader.is_empty() {
+            let name = reader.checked_name_bytes();
+            match names.iter().position(|wanted| wanted.as_bytes() == name) {
+                Some(place) => {
+                    values[place] =
+                        Some(reader.checked_value()).filter(|value| *value != Value::Null);
+                }
+                None => _ = reader.skip_checked_value(),
+            }
+        }
+        values
     }
 
     /// Number of fields.
@@ -357,6 +374,24 @@ impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.method())?;
         f.debug_map().entries(self.fields()).finish()
+    }
+}
+
+/// A field as it stands in a message.
+#[derive(Clone, Copy)]
+pub(crate) struct PackedField<'a> {
+    pub(crate) name: &'a [u8],
+    /// Name, type and value.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> PackedField<'a> {
+    pub(crate) fn is_null(self) -> bool {
+        self.bytes[1 + self.name.len()] == TYPE_NULL
+    }
+
+    pub(crate) fn value(self) -> Value<'a> {
+        Reader::new(&self.bytes[1 + self.name.len()..]).checked_value()
     }
 }
 

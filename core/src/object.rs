@@ -164,18 +164,17 @@ pub(crate) fn start_record<'b>(
 /// Appends the record with these fields set, or removed where the change is null.
 pub(crate) fn write_changed_record(record: Message<'_>, changes: Message<'_>, out: &mut Vec<u8>) {
     let mut builder = MessageBuilder::new(out, record.method());
-    let change = |name: &str| changes.fields().find(|(changed, _)| *changed == name);
-    for (name, value) in record.fields() {
-        match change(name) {
-            None => builder.field(name, value),
-            Some((_, Value::Null)) => {}
-            Some((_, changed)) => builder.field(name, changed),
+    // As they are packed: no value has to be looked at.
+    for field in record.packed_fields() {
+        match changes.packed_fields().find(|changed| changed.name == field.name) {
+            None => builder.packed_field(field),
+            Some(changed) if changed.is_null() => {}
+            Some(changed) => builder.packed_field(changed),
         }
     }
-    let is_new = |name: &str| record.fields().all(|(present, _)| present != name);
-    for (name, value) in changes.fields() {
-        if value != Value::Null && is_new(name) {
-            builder.field(name, value);
+    for change in changes.packed_fields().filter(|change| !change.is_null()) {
+        if record.packed_fields().all(|present| present.name != change.name) {
+            builder.packed_field(change);
         }
     }
 }

@@ -479,7 +479,7 @@ impl Partition {
 pub fn object_digest(id: ObjectId, version: u64, record: Message<'_>) -> u64 {
     let fields = record.packed_fields().fold(0, |sum: u64, field| {
         let mut hasher = SipHasher24::new();
-        hasher.write(field);
+        hasher.write(field.bytes);
         sum.wrapping_add(hasher.finish())
     });
     let mut hasher = SipHasher24::new();

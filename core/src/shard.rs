@@ -444,7 +444,7 @@ impl Shard {
 
     /// Changes a partition, and what the shard derives from all of its partitions.
     fn apply(&mut self, id: PartitionId, delta: &Delta) {
-        let task = self.changed_task(delta);
+        let task = self.moved_task(delta);
         let partition = self.partition_mut(id);
         let before = partition.totals();
         let room = snapshots::changed_object(delta);

@@ -24,10 +24,7 @@ use core::hash::BuildHasher;
 use self::queues::Queue;
 pub(crate) use self::queues::TaskEvent;
 use self::ready::{Place, Ready};
-use self::record::{
-    FIELD_AT, FIELD_DEADLINE, FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT, FIELD_ORDERED,
-    FIELD_PRIORITY, FIELD_UNTIL, TaskRecord, TaskState,
-};
+use self::record::{TaskFields, TaskRecord, TaskState};
 use self::resources::{Resource, Resources};
 use crate::control::{QueueRow, TaskCounts};
 use crate::hashing::{HashMap, HashSeed};
@@ -96,6 +93,13 @@ pub(crate) enum Due {
     Forgotten,
     /// It begins soon.
     Ahead,
+}
+
+/// What a change of a task means to those who have to do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) is_new: bool,
+    pub(crate) is_leased: bool,
 }
 
 /// Those of a shard.
@@ -226,51 +230,52 @@ impl TaskIndex {
         self.tasks.contains_key(&id)
     }
 
-    /// The task has changed as this object says, or it is gone. Called for every change of one.
-    pub(crate) fn note(&mut self, id: ObjectId, object: Option<&Object>, now: Now) {
-        let record = object.and_then(TaskRecord::of);
-        let is_leased = record.is_some_and(|record| record.state() == TaskState::Leased);
+    /// The task has changed as this object says, or it is gone. Called for every change that says where it
+    /// stands.
+    pub(crate) fn note(&mut self, id: ObjectId, object: Option<&Object>, now: Now) -> Noted {
+        let fields = object.and_then(TaskRecord::of).map(TaskRecord::fields);
+        let is_leased = fields.as_ref().is_some_and(|fields| fields.state == TaskState::Leased);
         let before = self.leave(id, is_leased);
         if let Some(task) = &before {
             self.resources.leave(id, task.resources);
         }
-        if let Some(record) = record {
-            self.enter(id, record, before.as_ref(), now);
+        let noted = Noted { is_new: before.is_none() && fields.is_some(), is_leased };
+        if let Some(fields) = fields {
+            self.enter(id, &fields, before.as_ref(), now);
         }
         // What it had may be free now.
         for resource in before.iter().flat_map(|task| task.resources).flatten() {
             self.wake(resource, now.monotonic_ns);
         }
+        noted
     }
 
-    fn enter(&mut self, id: ObjectId, record: TaskRecord<'_>, before: Option<&Task>, now: Now) {
+    fn enter(&mut self, id: ObjectId, fields: &TaskFields<'_>, before: Option<&Task>, now: Now) {
         let now_ns = now.monotonic_ns;
-        let method = self.number_of(record.method());
-        let user = self.seed.hash_one(record.owner());
+        let method = self.number_of(fields.method);
+        let user = self.seed.hash_one(fields.owner);
         let at = |wall_ms: u64| {
             let left_ms = wall_ms.saturating_sub(now.wall_ms);
             now_ns.saturating_add(left_ms.saturating_mul(1_000_000))
         };
-        let deadline_ns = match record.number(FIELD_DEADLINE) {
+        let deadline_ns = match fields.deadline_ms {
             0 => u64::MAX,
             deadline_ms => at(deadline_ms),
         };
-        let until_ns = at(record.number(FIELD_UNTIL));
+        let until_ns = at(fields.until_ms);
         let announce_ns = match before {
             Some(before) => before.announce_ns,
-            None if record.waits_for_event() => {
-                at(record.number(FIELD_AT).saturating_sub(HEAD_START_MS))
-            }
+            None if fields.waits_for_event() => at(fields.until_ms.saturating_sub(HEAD_START_MS)),
             None => u64::MAX,
         };
         let level_max = LEVELS as u64 - 1;
-        let priority = record.number(FIELD_PRIORITY).min(level_max) as u8;
+        let priority = fields.priority.min(level_max) as u8;
         let line = (id.partition(), method, user);
-        let head = record.is_set(FIELD_ORDERED).then_some(Resource::Head(line));
-        let state = record.state();
+        let head = fields.is_ordered.then_some(Resource::Head(line));
+        let state = fields.state;
         // Who comes back has waited since it could have been leased first.
         let leased_before = before.filter(|task| task.standing == Standing::Leased);
-        let lease = (record.number(FIELD_LEASE), record.number(FIELD_EXTENDED));
+        let lease = (fields.lease, fields.extended);
         let mut task = Task {
             standing: Standing::Dead,
             method,
@@ -281,17 +286,17 @@ impl TaskIndex {
             announce_ns,
             due_ns: u64::MAX,
             lease,
-            resources: [record.target().map(Resource::Target), head],
+            resources: [fields.target.map(Resource::Target), head],
             place: before.and_then(|task| task.place),
             key: None,
         };
         if state != TaskState::Dead
-            && let Some(key) = record.text(FIELD_KEY)
+            && let Some(key) = fields.key
         {
-            task.key = Some(key_of(id.partition(), record.owner(), key));
+            task.key = Some(key_of(id.partition(), fields.owner, key));
         }
         // An event takes its place in its line when its time comes.
-        let is_early = record.waits_for_event() && until_ns > now_ns;
+        let is_early = fields.waits_for_event() && until_ns > now_ns;
         if matches!(state, TaskState::Ready | TaskState::Leased) && !is_early {
             self.resources.enter(id, task.resources, state == TaskState::Leased);
         }
@@ -303,7 +308,7 @@ impl TaskIndex {
             TaskState::Ready => self.make_ready(id, &mut task, now_ns),
             TaskState::Leased => {
                 // By no clock that may be set: what the record says is for people.
-                let limit_ns = record.number(FIELD_LIMIT).saturating_mul(1_000_000);
+                let limit_ns = fields.limit_ms.saturating_mul(1_000_000);
                 let known = leased_before.filter(|task| task.lease == lease);
                 task.due_ns = known.map_or(now_ns.saturating_add(limit_ns), |task| task.due_ns);
                 (task.standing, task.since_ns) =

@@ -6,6 +6,7 @@ use crate::callgrind::end_of_path;
 mod gateways;
 mod reactor;
 mod shard;
+mod tasks;
 mod worlds;
 
 /// Something that a server does for an event.
@@ -53,6 +54,8 @@ pub(crate) const PATHS: &[Path] = &[
     Path::new("shard/chat-to-1000", 20, |path| shard::chat(path, 1000)),
     // One turn in which each of 64 rooms hears something: what a turn has to do once shows less.
     Path::new("shard/chat-to-8-in-64-rooms", 64 * 20, shard::chat_in_rooms),
+    // A task from its request to its answer, with one effect: two turns.
+    Path::new("shard/task", 200, tasks::from_request_to_answer),
     // A tick of a world at its home, with 50 entities in one cell and with 1,000 over a hundred cells, all
     // of which have moved; what the shard of all members makes of it; and a tick at which nobody has moved.
     Path::new("world/tick-50-in-a-cell", 100, |path| worlds::crowd(path, worlds::Part::Tick)),

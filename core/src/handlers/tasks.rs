@@ -26,6 +26,8 @@ use crate::tasks::record::{
 const TOLD: [&str; 8] =
     ["task", "token", "method", "user", "attempt", "limit_ms", "target_version", "target_record"];
 
+/// What most tasks' records have beside their requests.
+const RECORD_BYTES: usize = 256;
 /// How late a scheduled event may begin at least: nobody may be there for a while who does it.
 const EVENT_LATE_MS_MAX: u64 = 3_600_000;
 
@@ -45,7 +47,7 @@ pub(crate) fn new_task(
 ) -> Result<ObjectId, Reason> {
     let message = request.message;
     check_own_fields(message)?;
-    let mut record = Vec::new();
+    let mut record = Vec::with_capacity(message.as_bytes().len() + RECORD_BYTES);
     let mut fields = start_record(&mut record, KIND_TASK, request.user);
     fields.field(FIELD_METHOD, Value::Text(message.method()));
     fields.field(FIELD_STATE, Value::Text(TaskState::Ready.word()));

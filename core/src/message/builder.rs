@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{
-    Fields, MESSAGE_FIELDS_MAX, Message, REQUEST_FIELDS_MAX, Reader, TYPE_BOOLEAN, TYPE_BYTES,
-    TYPE_FLOAT, TYPE_INTEGER, TYPE_LIST, TYPE_NULL, TYPE_OBJECT, TYPE_TEXT, Value, check_text,
+    Fields, MESSAGE_FIELDS_MAX, Message, PackedField, REQUEST_FIELDS_MAX, Reader, TYPE_BOOLEAN,
+    TYPE_BYTES, TYPE_FLOAT, TYPE_INTEGER, TYPE_LIST, TYPE_NULL, TYPE_OBJECT, TYPE_TEXT, Value,
+    check_text,
 };
 use crate::name::{check_name_bytes, is_name};
 use crate::reason::Reason;
@@ -78,7 +79,7 @@ impl<'b> MessageBuilder<'b> {
         for field in Message::from_checked(builder.out).packed_fields() {
             builder.checked_starts[builder.checked_count] = start;
             builder.checked_count += 1;
-            start += u32::try_from(field.len()).expect("a message is shorter than 4 GiB");
+            start += u32::try_from(field.bytes.len()).expect("a message is shorter than 4 GiB");
         }
         builder
     }
@@ -246,6 +247,17 @@ impl<'b> MessageBuilder<'b> {
         debug_assert!(is_name(name.as_bytes()) && check_value(value).is_ok());
         debug_assert!(name != "msg" && !self.has_field(name.as_bytes()));
         self.write_field(name.as_bytes(), value);
+    }
+
+    /// Adds a field of a message that was checked.
+    ///
+    /// # Panics
+    /// When a field of its name is there, in builds with debug assertions.
+    pub(crate) fn packed_field(&mut self, field: PackedField<'_>) {
+        debug_assert!(!self.has_field(field.name));
+        assert!(self.field_count < MESSAGE_FIELDS_MAX, "a message has room for its fields");
+        self.out.extend_from_slice(field.bytes);
+        self.field_count += 1;
     }
 
     /// Adds all fields of a message of our own making.

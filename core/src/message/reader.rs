@@ -109,15 +109,25 @@ impl<'a> Reader<'a> {
     /// Passes over a value of a message that was checked, and says how many bytes it looked at: a
     /// list's texts are passed one by one.
     pub(super) fn skip_checked_value(&mut self) -> usize {
-        let before = self.remaining();
-        if let Some((&(TYPE_TEXT | TYPE_BYTES), rest)) = self.bytes.split_first() {
-            let mut value = Self::new(rest);
-            value.bytes().expect("the message was checked");
-            *self = value;
-            return 0;
-        }
-        self.checked_value();
-        before - self.remaining()
+        let (kind, rest) = self.bytes.split_first().expect("the message was checked");
+        let length = match *kind {
+            TYPE_TEXT | TYPE_BYTES => {
+                let mut value = Self::new(rest);
+                value.bytes().expect("the message was checked");
+                *self = value;
+                return 0;
+            }
+            TYPE_INTEGER | TYPE_FLOAT | TYPE_OBJECT => 8,
+            TYPE_BOOLEAN => 1,
+            TYPE_NULL => 0,
+            _ => {
+                let before = self.remaining();
+                self.checked_value();
+                return before - self.remaining();
+            }
+        };
+        self.bytes = &rest[length..];
+        1 + length
     }
 
     pub(super) fn checked_name(&mut self) -> &'a str {

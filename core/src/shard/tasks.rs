@@ -31,6 +31,8 @@ use crate::turn::{ShardOutputs, Span};
 
 /// When a lease is tried again for which the way to the worker was full, in nanoseconds.
 const LEASE_RETRY_NS: u64 = 1_000_000;
+/// Most changes of a task fit into so many bytes.
+const CHANGE_BYTES: usize = 128;
 /// Leases and ends of one turn.
 const STEPS_PER_TURN_MAX: usize = 1024;
 /// How long a task waits after its first failed attempt, in milliseconds: twice as long after each other.
@@ -131,34 +133,34 @@ impl Shard {
         self.tasks.may_lease_more();
     }
 
-    /// A task was made, has changed or is gone.
+    /// A task was made, stands elsewhere or is gone.
     pub(super) fn note_task(&mut self, id: ObjectId) {
         if self.tasks.is_restoring {
             return;
         }
         let partition = self.partitions[usize::from(id.partition().0)].as_deref();
         let object = partition.and_then(|partition| partition.object(id));
-        let record = object.and_then(TaskRecord::of);
-        let is_leased = record.is_some_and(|record| record.state() == TaskState::Leased);
-        let is_new = object.is_some() && !self.tasks.index.has(id);
-        self.tasks.index.note(id, object, self.now);
-        if is_new {
+        let noted = self.tasks.index.note(id, object, self.now);
+        if noted.is_new {
             self.count_task(id, TaskEvent::Taken);
         }
-        if !is_leased {
+        if !noted.is_leased {
             self.tasks.workers.returned(id);
             self.tasks.unstage(id);
         }
         self.tasks.may_lease_more();
     }
 
-    /// Whether the delta is of a task.
-    pub(super) fn changed_task(&self, delta: &Delta) -> Option<ObjectId> {
+    /// The task that stands elsewhere by the delta.
+    pub(super) fn moved_task(&self, delta: &Delta) -> Option<ObjectId> {
+        let is_task = |packed: Message<'_>| packed.method() == KIND_TASK;
         match delta {
-            Delta::ObjectCreated { object, record: packed, .. }
-            | Delta::ObjectChanged { object, changes: packed, .. } => {
-                let is_task = Message::from_checked(packed).method() == KIND_TASK;
-                is_task.then_some(ObjectId(*object))
+            Delta::ObjectCreated { object, record, .. } => {
+                is_task(Message::from_checked(record)).then_some(ObjectId(*object))
+            }
+            Delta::ObjectChanged { object, changes, .. } => {
+                let changes = Message::from_checked(changes);
+                (is_task(changes) && TaskRecord::moves(changes)).then_some(ObjectId(*object))
             }
             Delta::ObjectDeleted { object } => {
                 self.tasks.index.has(ObjectId(*object)).then_some(ObjectId(*object))
@@ -354,7 +356,7 @@ impl Shard {
     /// The delta by which these fields of a task change.
     pub(super) fn task_delta(&self, id: ObjectId, fields: &[(&str, Value<'_>)]) -> Delta {
         let version = self.task(id).0.version() + 1;
-        let mut changes = Vec::new();
+        let mut changes = Vec::with_capacity(CHANGE_BYTES);
         let mut builder = MessageBuilder::new(&mut changes, KIND_TASK);
         for (name, value) in fields {
             builder.field(name, *value);
@@ -552,8 +554,8 @@ impl Shard {
         let delta = self.task_delta(id, &fields);
         let waited_ns = now_ns.saturating_sub(self.tasks.index.since_ns(id));
         // Nobody was there to notice while the server was not.
-        let is_overdue = self.now.wall_ms > record.number(FIELD_AT) + LATE_NS / 1_000_000;
-        let is_late = record.waits_for_event() && (waited_ns > LATE_NS || is_overdue);
+        let is_overdue = || self.now.wall_ms > record.number(FIELD_AT) + LATE_NS / 1_000_000;
+        let is_late = record.waits_for_event() && (waited_ns > LATE_NS || is_overdue());
         self.counters.events_late += u64::from(is_late);
         self.count_task(id, TaskEvent::Leased);
         let bytes = self.send_task(id, token, session, outputs);
@@ -593,7 +595,7 @@ impl Shard {
         let (object, record) = self.task(id);
         let target = record.target().and_then(|target| {
             let partition = self.partition(target.partition())?;
-            Some(partition.object(target)?.clone())
+            partition.object(target)
         });
         let (method, user) = (record.method(), object.owner());
         let batch = &mut outputs.mesh[session.shard.index()];
@@ -610,7 +612,7 @@ impl Shard {
                 message.field(name, value);
             }
         }
-        if let Some(target) = &target {
+        if let Some(target) = target {
             message.field("target_version", Value::Integer(target.version() as i64));
             message.field("target_record", Value::Bytes(target.record().as_bytes()));
         }

@@ -16,6 +16,7 @@ use crate::tasks::TaskEvent;
 use crate::tasks::record::{
     FIELD_ATTEMPT, FIELD_BEGUN, FIELD_DEADLINE, FIELD_DURABLE, FIELD_EXTENDED, FIELD_KEY,
     FIELD_LEASE, FIELD_LIMIT, FIELD_REPLY, FIELD_STATE, FIELD_UNTIL, TaskRecord, TaskState,
+    number_of,
 };
 use crate::turn::ShardOutputs;
 
@@ -90,8 +91,9 @@ impl Shard {
         let token = token.as_integer().and_then(|token| u64::try_from(token).ok());
         let object = self.partition(id.partition()).and_then(|partition| partition.object(id));
         let record = object.and_then(TaskRecord::of).ok_or(Reason::LeaseLost)?;
-        let is_leased = record.state() == TaskState::Leased;
-        if is_leased && token == Some(record.number(FIELD_LEASE)) {
+        let [state, lease] = record.get_all([FIELD_STATE, FIELD_LEASE]);
+        let is_leased = state == Some(Value::Text(TaskState::Leased.word()));
+        if is_leased && token == Some(lease.map_or(0, number_of)) {
             Ok(id)
         } else {
             Err(Reason::LeaseLost)
@@ -100,15 +102,15 @@ impl Shard {
 
     /// None when it has begun already.
     fn begun_delta(&self, id: ObjectId) -> Option<Delta> {
-        let record = self.task(id).1;
-        let attempt = record.number(FIELD_ATTEMPT) as i64 + 1;
+        let [attempt, begun] = self.task(id).1.get_all([FIELD_ATTEMPT, FIELD_BEGUN]);
+        let attempt = attempt.map_or(0, number_of) as i64 + 1;
         let fields = [
             (FIELD_ATTEMPT, Value::Integer(attempt)),
             (FIELD_BEGUN, Value::Boolean(true)),
             // Somebody has begun in time.
             (FIELD_DEADLINE, Value::Null),
         ];
-        (!record.is_set(FIELD_BEGUN)).then(|| self.task_delta(id, &fields))
+        begun.is_none().then(|| self.task_delta(id, &fields))
     }
 
     fn extended_delta(&self, id: ObjectId) -> Delta {
@@ -193,9 +195,10 @@ impl Shard {
     fn answer_of_task(&self, id: ObjectId, done: Message<'_>) -> Result<Vec<u8>, Reason> {
         let record = self.task(id).1;
         let is_asked = record.request().get("plugin").and_then(Value::as_boolean) == Some(true);
-        let worker = self.tasks.workers.holder(id).and_then(|who| self.tasks.workers.get(who));
+        let holder = self.tasks.workers.holder(id).filter(|_| is_asked);
+        let worker = holder.and_then(|session| self.tasks.workers.get(session));
         let plugin = worker.and_then(|worker| worker.plugin_of(record.method()));
-        answer_of(done, record.method(), plugin.filter(|_| is_asked))
+        answer_of(done, record.method(), plugin)
     }
 
     /// Effects and end of a task are one delta batch.

@@ -3,7 +3,7 @@
 
 use crate::ids::ObjectId;
 use crate::message::{Message, Value};
-use crate::object::{Object, record_owner};
+use crate::object::{FIELD_OWNER, Object, record_owner};
 
 /// Kind of a task.
 pub(crate) const KIND_TASK: &str = "task";
@@ -45,6 +45,21 @@ pub(crate) const FIELD_REPLY: &str = "reply";
 /// Why the last attempt failed.
 pub(crate) const FIELD_ERROR: &str = "error_text";
 
+// The same names as they are packed.
+const STATE: &[u8] = FIELD_STATE.as_bytes();
+const OWNER: &[u8] = FIELD_OWNER.as_bytes();
+const METHOD: &[u8] = FIELD_METHOD.as_bytes();
+const KEY: &[u8] = FIELD_KEY.as_bytes();
+const TARGET: &[u8] = FIELD_TARGET.as_bytes();
+const ORDERED: &[u8] = FIELD_ORDERED.as_bytes();
+const PRIORITY: &[u8] = FIELD_PRIORITY.as_bytes();
+const LEASE: &[u8] = FIELD_LEASE.as_bytes();
+const EXTENDED: &[u8] = FIELD_EXTENDED.as_bytes();
+const LIMIT: &[u8] = FIELD_LIMIT.as_bytes();
+const UNTIL: &[u8] = FIELD_UNTIL.as_bytes();
+const DEADLINE: &[u8] = FIELD_DEADLINE.as_bytes();
+const AT: &[u8] = FIELD_AT.as_bytes();
+
 /// How far a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TaskState {
@@ -75,6 +90,31 @@ impl TaskState {
     }
 }
 
+/// What says where a task stands. A number that is not there is 0.
+pub(crate) struct TaskFields<'a> {
+    pub(crate) state: TaskState,
+    pub(crate) owner: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) key: Option<&'a str>,
+    pub(crate) target: Option<ObjectId>,
+    pub(crate) is_ordered: bool,
+    pub(crate) priority: u64,
+    pub(crate) lease: u64,
+    pub(crate) extended: u64,
+    pub(crate) limit_ms: u64,
+    pub(crate) until_ms: u64,
+    pub(crate) deadline_ms: u64,
+    /// Of a scheduled event.
+    pub(crate) at_ms: Option<u64>,
+}
+
+impl TaskFields<'_> {
+    /// Whether it is an event with which nobody has begun yet.
+    pub(crate) fn waits_for_event(&self) -> bool {
+        self.state == TaskState::Ready && self.at_ms == Some(self.until_ms)
+    }
+}
+
 /// A task as its record has it.
 #[derive(Clone, Copy)]
 pub(crate) struct TaskRecord<'a>(Message<'a>);
@@ -100,6 +140,11 @@ impl<'a> TaskRecord<'a> {
             && record.get(FIELD_PRIORITY).and_then(Value::as_integer).is_some()
     }
 
+    /// Whether a change says where the task stands: all but that an attempt was begun.
+    pub(crate) fn moves(changes: Message<'_>) -> bool {
+        changes.packed_fields().any(|field| matches!(field.name, STATE | UNTIL))
+    }
+
     /// Whether a change from outside leaves it one.
     pub(crate) fn is_sound_change(changes: Message<'_>) -> bool {
         let state =
@@ -116,6 +161,50 @@ impl<'a> TaskRecord<'a> {
             Some(Some(_)) => true,
         };
         is_state && reply != Some(false) && kept.iter().all(|name| changes.get(name).is_none())
+    }
+
+    /// All that the index needs, in one pass.
+    pub(crate) fn fields(self) -> TaskFields<'a> {
+        let mut fields = TaskFields {
+            state: TaskState::Dead,
+            owner: "",
+            method: "",
+            key: None,
+            target: None,
+            is_ordered: false,
+            priority: 0,
+            lease: 0,
+            extended: 0,
+            limit_ms: 0,
+            until_ms: 0,
+            deadline_ms: 0,
+            at_ms: None,
+        };
+        for field in self.0.packed_fields() {
+            let text = || field.value().as_text().expect("it is a text");
+            match field.name {
+                STATE => fields.state = TaskState::of_word(text()).expect("a task's state is one"),
+                OWNER => fields.owner = text(),
+                METHOD => fields.method = text(),
+                KEY => fields.key = Some(text()),
+                TARGET => fields.target = field.value().as_object(),
+                ORDERED => fields.is_ordered = field.value() == Value::Boolean(true),
+                PRIORITY => fields.priority = number_of(field.value()),
+                LEASE => fields.lease = number_of(field.value()),
+                EXTENDED => fields.extended = number_of(field.value()),
+                LIMIT => fields.limit_ms = number_of(field.value()),
+                UNTIL => fields.until_ms = number_of(field.value()),
+                DEADLINE => fields.deadline_ms = number_of(field.value()),
+                AT => fields.at_ms = Some(number_of(field.value())),
+                _ => {}
+            }
+        }
+        fields
+    }
+
+    /// The values of several fields in one pass.
+    pub(crate) fn get_all<const N: usize>(self, names: [&str; N]) -> [Option<Value<'a>>; N] {
+        self.0.get_all(names)
     }
 
     pub(crate) fn state(self) -> TaskState {
@@ -138,8 +227,7 @@ impl<'a> TaskRecord<'a> {
 
     /// A number that is not there is 0.
     pub(crate) fn number(self, field: &str) -> u64 {
-        let number = self.0.get(field).and_then(Value::as_integer);
-        number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+        self.0.get(field).map_or(0, number_of)
     }
 
     pub(crate) fn is_set(self, field: &str) -> bool {
@@ -153,8 +241,8 @@ impl<'a> TaskRecord<'a> {
 
     /// Whether it is an event with which nobody has begun yet.
     pub(crate) fn waits_for_event(self) -> bool {
-        let is_first = self.number(FIELD_UNTIL) == self.number(FIELD_AT);
-        self.is_event() && self.state() == TaskState::Ready && is_first
+        let is_first = || self.number(FIELD_UNTIL) == self.number(FIELD_AT);
+        self.is_event() && self.state() == TaskState::Ready && is_first()
     }
 
     pub(crate) fn target(self) -> Option<ObjectId> {
@@ -176,4 +264,9 @@ impl<'a> TaskRecord<'a> {
             _ => None,
         }
     }
+}
+
+/// What is no number is 0.
+pub(crate) fn number_of(value: Value<'_>) -> u64 {
+    value.as_integer().and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
 }
