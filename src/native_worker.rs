@@ -1,12 +1,15 @@
 //! `warren worker FILE.so`: does tasks with the methods of a native library, which runs in this process and no
 //! other. What it does to the process ends one attempt: `docs/plugins.md`.
 //!
-//! Files: `told.rs` a task as it is told, `session.rs` one connection's tasks, `connection.rs` the socket,
-//! `watch.rs` what goes on beside a method: signals, its time, signs of life.
+//! Files: `told.rs` a task as it is told, `session.rs` one connection's tasks, `connection.rs` what goes over its
+//! socket, `link.rs` the socket, `trust.rs` whom it trusts by TLS, `watch.rs` what goes on beside a method: signals,
+//! its time, signs of life.
 
 mod connection;
+mod link;
 mod session;
 mod told;
+mod trust;
 mod watch;
 
 use std::env::var;
@@ -22,7 +25,8 @@ use crate::config::{LogConfig, LogFormat};
 use crate::fatal::{Fatal, FatalReason};
 use crate::logging;
 use crate::worker::{TICKET_VARIABLE, URL_DEFAULT, URL_VARIABLE, USER_VARIABLE};
-use connection::{Connection, Lost, address_of};
+use connection::{Connection, Lost};
+use link::Server;
 use session::{Session, Unbegun};
 use watch::Watch;
 
@@ -68,7 +72,7 @@ pub struct NativeWorkerArguments {
 pub fn run(arguments: &NativeWorkerArguments) -> Result<ExitCode, Fatal> {
     let url = var(URL_VARIABLE).unwrap_or_else(|_| URL_DEFAULT.to_owned());
     let invalid = |detail| Fatal::new(FatalReason::ConfigInvalid, detail);
-    let address = address_of(&url).map_err(invalid)?;
+    let server = Server::of(&url).map_err(invalid)?;
     let log = LogConfig { format: LogFormat::Text, level: tracing::Level::INFO };
     let log = Arc::new(logging::start(log)?);
     let library = match Library::load(&arguments.file) {
@@ -93,16 +97,16 @@ pub fn run(arguments: &NativeWorkerArguments) -> Result<ExitCode, Fatal> {
         );
     }
     let watch = Watch::start(Arc::clone(&log))?;
-    let ended = work_on(&library, address, &watch);
+    let ended = work_on(&library, &server, &watch);
     log.flush();
     Ok(ended.map_or_else(|()| ExitCode::from(EXIT_REFUSED), |()| ExitCode::SUCCESS))
 }
 
 /// Works whatever happens to the connection. An error when the server does not want the worker.
-fn work_on(library: &Library, address: &str, watch: &Arc<Watch>) -> Result<(), ()> {
+fn work_on(library: &Library, server: &Server, watch: &Arc<Watch>) -> Result<(), ()> {
     let mut delay_ms = BACKOFF_MS;
     while !watch.is_stopped() {
-        let lost = match work(library, address, watch, &mut delay_ms) {
+        let lost = match work(library, server, watch, &mut delay_ms) {
             Ok(()) => break,
             Err(lost) => lost.0,
         };
@@ -123,11 +127,11 @@ fn work_on(library: &Library, address: &str, watch: &Arc<Watch>) -> Result<(), (
 /// One connection.
 fn work(
     library: &Library,
-    address: &str,
+    server: &Server,
     watch: &Arc<Watch>,
     delay_ms: &mut u64,
 ) -> Result<(), Lost> {
-    let connection = Connection::open(address, watch)?;
+    let connection = Connection::open(server, watch)?;
     let mut session = Session::new(connection, library, Arc::clone(watch));
     let ticket = var(TICKET_VARIABLE).ok().filter(|ticket| !ticket.is_empty());
     let user = var(USER_VARIABLE).ok().filter(|user| !user.is_empty());
@@ -144,6 +148,7 @@ fn work(
     }
     *delay_ms = BACKOFF_MS;
     let methods: Vec<&str> = library.methods().iter().map(|method| method.name()).collect();
+    let address = &*server.address;
     tracing::info!(plugin = library.label(), ?methods, address, "the worker works");
     session.serve().map_err(|lost| session.last_words().map_or(lost, Lost))
 }

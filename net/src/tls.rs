@@ -15,6 +15,8 @@
 
 mod validity;
 
+pub use validity::expires_s;
+
 use std::io::{Read, Write};
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use warren_core::control::{Answer, Command, WorkerRow};
+use warren_core::control::{Answer, Command, Leases, WorkerRow};
 use warren_core::ids::{PartitionId, SessionId, ShardId};
 use warren_core::reason::Reason;
 use warren_core::routing::RoutingTable;
@@ -94,6 +94,33 @@ impl Desk {
             Answer::Workers(page) => Ok(page.rows.into_iter().find(|row| row.session == session)),
             other => panic!("a shard answers what it was asked: {other:?}"),
         }
+    }
+
+    /// What each session has of all shards.
+    pub(super) async fn leases_of(
+        &self,
+        sessions: Arc<[SessionId]>,
+    ) -> Result<Vec<Leases>, ApiError> {
+        let mut sums = vec![Leases::default(); sessions.len()];
+        for shard in 0..self.controls.shard_count() {
+            let command = Command::CountLeases { sessions: Arc::clone(&sessions) };
+            let Answer::Leases(leases) = self.controls.ask(ShardId(shard), command).await?.answer
+            else {
+                panic!("a shard answers what it was asked")
+            };
+            for (sum, one) in sums.iter_mut().zip(leases) {
+                sum.count += one.count;
+                sum.oldest_ms = sum.oldest_ms.max(one.oldest_ms);
+                sum.silent_ms = sum.silent_ms.max(one.silent_ms);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// What the user has of all shards; none if it has no session that does tasks.
+    pub(crate) async fn worker_leases(&self, user: &str) -> Result<Option<Leases>, ApiError> {
+        let Some(row) = self.find_worker(user).await? else { return Ok(None) };
+        Ok(self.leases_of(Arc::new([row.session])).await?.pop())
     }
 
     /// Ends the user's session, if there is one.

@@ -12,7 +12,6 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warren_core::control::{Answer, Command, Leases, WorkerRow};
-use warren_core::ids::{SessionId, ShardId};
 
 use super::answers::{ApiError, ErrorWord, json as json_answer, ok};
 use super::api::{END_WAIT, only};
@@ -38,29 +37,11 @@ async fn workers(State(desk): State<Arc<Desk>>, uri: Uri) -> Result<Response, Ap
     };
     let at = begin(&desk, query.after.as_deref(), 0)?;
     let (rows, next) = gather(&desk, at, 0, query.count, command, part_of).await?;
-    let leases = leases_of(&desk, rows.iter().map(|row| row.session).collect()).await?;
+    let leases = desk.leases_of(rows.iter().map(|row| row.session).collect()).await?;
     let rows: Vec<Value> =
         rows.iter().zip(leases).map(|(row, leases)| row_of(row, leases)).collect();
     let after = next.map(|next| next.text());
     Ok(ok(&json!({ "workers": rows, "after": after, "processes": desk.workers.rows() })))
-}
-
-/// What each session has of all shards.
-async fn leases_of(desk: &Desk, sessions: Arc<[SessionId]>) -> Result<Vec<Leases>, ApiError> {
-    let mut sums = vec![Leases::default(); sessions.len()];
-    for shard in 0..desk.controls.shard_count() {
-        let command = Command::CountLeases { sessions: Arc::clone(&sessions) };
-        let Answer::Leases(leases) = desk.controls.ask(ShardId(shard), command).await?.answer
-        else {
-            panic!("a shard answers what it was asked")
-        };
-        for (sum, one) in sums.iter_mut().zip(leases) {
-            sum.count += one.count;
-            sum.oldest_ms = sum.oldest_ms.max(one.oldest_ms);
-            sum.silent_ms = sum.silent_ms.max(one.silent_ms);
-        }
-    }
-    Ok(sums)
 }
 
 fn row_of(row: &WorkerRow, leases: Leases) -> Value {

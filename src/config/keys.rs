@@ -309,7 +309,7 @@ macro_rules! sections {
             &[$($(sections!(@key $header $key $default $allowed, $($doc)+),)+)+ METHOD_ROLES, METHOD_ACK,
             workers::FILE, workers::COMMAND, workers::COUNT, workers::FOLDER, workers::ENVIRONMENT,
             workers::URL, workers::MEMORY_BYTES_MAX, workers::NICE, workers::CORES,
-            workers::START_MS, workers::RESTART_MS_MAX, workers::STOP_MS];
+            workers::START_MS, workers::SILENT_MS_MAX, workers::RESTART_MS_MAX, workers::STOP_MS];
     };
     (@key $header:literal $key:ident $default:literal $allowed:expr, $($doc:literal)+) => {
         Key {

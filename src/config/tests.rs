@@ -151,6 +151,7 @@ fn every_key_can_be_set() {
         nice = 6
         cores = [2, 3]
         start_ms = 101
+        silent_ms_max = 104
         restart_ms_max = 102
         stop_ms = 103
         [workers.quests]
@@ -219,6 +220,7 @@ fn every_key_can_be_set() {
                 nice: 6,
                 cores: Some(vec![2, 3]),
                 start_ms: 101,
+                silent_ms_max: 104,
                 restart_ms_max: 102,
                 stop_ms: 103,
             },
@@ -233,6 +235,7 @@ fn every_key_can_be_set() {
                 nice: 5,
                 cores: None,
                 start_ms: 30_000,
+                silent_ms_max: 60_000,
                 restart_ms_max: 30_000,
                 stop_ms: 5_000,
             },

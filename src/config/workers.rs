@@ -46,6 +46,8 @@ pub struct WorkersConfig {
     pub cores: Option<Vec<usize>>,
     /// Milliseconds within which a process has to say `work`.
     pub start_ms: u64,
+    /// Milliseconds for which a process may be silent.
+    pub silent_ms_max: u64,
     /// Milliseconds for which there is no process after one that has ended, at most.
     pub restart_ms_max: u64,
     /// Milliseconds within which a process has to end that was asked to.
@@ -66,6 +68,7 @@ pub(super) struct WorkersSection {
     nice: Option<Spanned<u64>>,
     cores: Option<Spanned<Vec<usize>>>,
     start_ms: Option<Spanned<u64>>,
+    silent_ms_max: Option<Spanned<u64>>,
     restart_ms_max: Option<Spanned<u64>>,
     stop_ms: Option<Spanned<u64>>,
 }
@@ -142,6 +145,13 @@ pub(super) const START_MS: Key = key(
     Allowed::Range(100, 600_000),
     "Time within which a process has to say `work`, in milliseconds; then it is ended.",
 );
+pub(super) const SILENT_MS_MAX: Key = key(
+    "workers.NAME.silent_ms_max",
+    "60000",
+    Allowed::Range(100, 3_600_000),
+    "Longest time for which a process may say nothing after its time for a task was over, or be without a \
+     session, in milliseconds; then it is ended, and started again.",
+);
 pub(super) const RESTART_MS_MAX: Key = key(
     "workers.NAME.restart_ms_max",
     "30000",
@@ -204,6 +214,7 @@ fn one(
         nice: number(section.nice.as_ref(), &NICE)? as i32,
         cores: section.cores.as_ref().map(cores).transpose()?,
         start_ms: number(section.start_ms.as_ref(), &START_MS)?,
+        silent_ms_max: number(section.silent_ms_max.as_ref(), &SILENT_MS_MAX)?,
         restart_ms_max: number(section.restart_ms_max.as_ref(), &RESTART_MS_MAX)?,
         stop_ms: number(section.stop_ms.as_ref(), &STOP_MS)?,
     })

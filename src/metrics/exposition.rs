@@ -420,16 +420,22 @@ fn encode_workers(
     encoder: &mut DescriptorEncoder<'_>,
     state: &ServerState,
 ) -> Result<(), fmt::Error> {
-    let mut restarts =
-        state.workers.get().into_iter().flat_map(|board| board.restarts()).peekable();
-    if restarts.peek().is_none() {
+    let counts: Vec<(&str, [u64; 2])> =
+        state.workers.get().into_iter().flat_map(|board| board.counts()).collect();
+    if counts.is_empty() {
         return Ok(());
     }
-    let help = "Times that the server started a worker again";
-    let name = "worker_restarts";
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (worker, count) in restarts {
-        encode_number(family.encode_family(&[("worker", worker)])?, MetricType::Counter, count)?;
+    let restarts = "Times that the server started a worker again";
+    let stuck = "Workers that the server has ended because they were stuck";
+    for (index, (name, help)) in
+        [("worker_restarts", restarts), ("worker_stuck", stuck)].into_iter().enumerate()
+    {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (worker, counts) in &counts {
+            let labels = [("worker", *worker)];
+            let metric = family.encode_family(&labels)?;
+            encode_number(metric, MetricType::Counter, counts[index])?;
+        }
     }
     Ok(())
 }

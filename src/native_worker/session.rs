@@ -349,7 +349,8 @@ impl<'w> Session<'w> {
         };
         let (now_ns, limit_ns) = (self.now_ns(), told.limit_ms * MS_NS);
         if now_ns - arrived_ns >= limit_ns {
-            // It is another's.
+            // It is another's; but whoever says nothing of it is taken for stuck.
+            self.release(task);
             return Ok(());
         }
         let mut until_ns = arrived_ns + limit_ns;

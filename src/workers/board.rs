@@ -59,6 +59,7 @@ struct Place {
     taken: Mutex<Option<mpsc::Receiver<(u64, WorkerOrder)>>>,
     rows: Mutex<Vec<ProcessRow>>,
     restarts: AtomicU64,
+    stuck: AtomicU64,
     /// The last order that has ended.
     ended: watch::Sender<(u64, OrderEnd)>,
     last_order: AtomicU64,
@@ -81,6 +82,7 @@ impl Board {
                 taken: Mutex::new(Some(taken)),
                 rows: Mutex::default(),
                 restarts: AtomicU64::default(),
+                stuck: AtomicU64::default(),
                 ended: watch::Sender::new((0, Ok(()))),
                 last_order: AtomicU64::default(),
             };
@@ -106,6 +108,10 @@ impl Board {
         self.place(name).restarts.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn count_stuck(&self, name: &str) {
+        self.place(name).stuck.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn tell_end(&self, name: &str, number: u64, end: OrderEnd) {
         let _ = self.place(name).ended.send_replace((number, end));
     }
@@ -115,9 +121,11 @@ impl Board {
         self.0.values().flat_map(|place| locked(&place.rows).clone()).collect()
     }
 
-    /// How often processes of each section were started again.
-    pub(crate) fn restarts(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.0.iter().map(|(name, place)| (name.as_str(), place.restarts.load(Relaxed)))
+    /// How often processes of each section were started again, and how many were ended because they were stuck.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&str, [u64; 2])> {
+        self.0.iter().map(|(name, place)| {
+            (name.as_str(), [&place.restarts, &place.stuck].map(|count| count.load(Relaxed)))
+        })
     }
 
     /// Gives an order to the processes of a section, and says by which number its end is told.

@@ -24,6 +24,8 @@ const BACKOFF_MS: u64 = 100;
 const FORGET_NS: u64 = 30_000 * MS_NS;
 /// How often it is looked whether a process that starts has said `work`.
 const LOOK: Duration = Duration::from_millis(50);
+/// The same whether one that works is stuck: four times in the time for which it may be, and so often at least.
+const LOOK_WORKING_MS_MAX: u64 = 5_000;
 /// How long the lines of a process are waited for that has ended: another may hold its pipes.
 const OUTPUT_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait when nothing is due.
@@ -177,7 +179,9 @@ impl Crew {
         let Some(process) = self.processes.remove(&number) else { return };
         let exit = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         let (worker, pid) = (self.launch.user(number), process.pid);
-        if process.was_asked {
+        if process.was_stuck {
+            tracing::warn!(worker, pid, exit, "a stuck worker has ended");
+        } else if process.was_asked {
             tracing::info!(worker, pid, exit, "a worker has ended");
         } else {
             tracing::warn!(worker, pid, exit, "a worker has ended by itself");
@@ -185,7 +189,7 @@ impl Crew {
         match process.part {
             Part::Seated(seat) => {
                 self.seats[seat].last_exit = Some(exit.clone());
-                if process.was_asked {
+                if process.was_asked && !process.was_stuck {
                     self.seats[seat].due_ns = 0;
                 } else {
                     self.back_off(seat, self.now_ns() - process.started_ns);
@@ -318,14 +322,21 @@ impl Crew {
         let empty = (0..self.seats.len()).filter(|seat| !self.is_ending && self.is_empty(*seat));
         let dues = empty.map(|seat| self.seats[seat].due_ns);
         let until = self.processes.values().filter_map(|process| process.stage.until_ns());
-        let due = dues.chain(until).min();
+        let looks = self.processes.values().filter_map(Process::look_ns);
+        let due = dues.chain(until).chain(looks).min();
         let wait = due.map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(self.now_ns())));
         let is_starting = |process: &Process| matches!(process.stage, Stage::Starting { .. });
         if self.processes.values().any(is_starting) { wait.min(LOOK) } else { wait }
     }
 
-    /// Looks which of those that start have said `work`.
     async fn look(&mut self) {
+        self.look_for_stuck().await;
+        // What is told of these is on the board at once.
+        self.look_for_begun().await;
+    }
+
+    /// Looks which of those that start have said `work`.
+    async fn look_for_begun(&mut self) {
         for (number, process) in &mut self.processes {
             if !matches!(process.stage, Stage::Starting { .. }) {
                 continue;
@@ -335,6 +346,28 @@ impl Crew {
             if self.desk.find_worker(&user).await.is_ok_and(|found| found.is_some()) {
                 tracing::info!(worker = user, pid = process.pid, "a worker works");
                 process.stage = Stage::Working;
+            }
+        }
+    }
+
+    /// Looks which of those that work are stuck, and asks them to end.
+    async fn look_for_stuck(&mut self) {
+        let (now_ns, stop_until_ns) = (self.now_ns(), self.stop_until_ns());
+        let silent_ms_max = self.launch.section.silent_ms_max;
+        let look_ms = (silent_ms_max / 4).min(LOOK_WORKING_MS_MAX);
+        for (number, process) in &mut self.processes {
+            if process.look_ns().is_none_or(|look_ns| look_ns > now_ns) {
+                continue;
+            }
+            process.look_ns = now_ns + look_ms * MS_NS;
+            let (worker, pid) = (self.launch.user(*number), process.pid);
+            let Ok(leases) = self.desk.worker_leases(&worker).await else { continue };
+            let silent_ms = process.silent_ms(leases, now_ns);
+            if silent_ms > silent_ms_max {
+                tracing::warn!(worker, pid, silent_ms, "a worker is stuck: it is ended");
+                self.board.count_stuck(&self.launch.section.name);
+                process.was_stuck = true;
+                process.ask_to_end(stop_until_ns);
             }
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use warren_core::control::Leases;
 
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,12 @@ pub(super) struct Process {
     pub(super) started_ns: u64,
     /// It was asked to end.
     pub(super) was_asked: bool,
+    /// Because it was stuck.
+    pub(super) was_stuck: bool,
+    /// When it is looked next whether it is.
+    pub(super) look_ns: u64,
+    /// Since when it has no session.
+    pub(super) away_since_ns: Option<u64>,
     /// By which it is meant also when its number is another's.
     handle: Arc<OwnedFd>,
 }
@@ -76,7 +83,34 @@ impl Process {
         let handle = Arc::new(or_end(&mut child, opened.map_err(io::Error::from))?);
         let watched = or_end(&mut child, watch(&handle))?;
         let ended = ended(child, watched);
-        Ok((Self { pid, stage, part, started_ns, was_asked: false, handle }, ended))
+        let process = Self {
+            pid,
+            stage,
+            part,
+            started_ns,
+            was_asked: false,
+            was_stuck: false,
+            look_ns: started_ns,
+            away_since_ns: None,
+            handle,
+        };
+        Ok((process, ended))
+    }
+
+    /// When it is to be looked whether it is stuck.
+    pub(super) fn look_ns(&self) -> Option<u64> {
+        (self.stage == Stage::Working).then_some(self.look_ns)
+    }
+
+    /// For how long nothing was heard of it that should have been: since it has no session, or since its time
+    /// for a task was over. One that still has a task in its time may be busy with that.
+    pub(super) fn silent_ms(&mut self, leases: Option<Leases>, now_ns: u64) -> u64 {
+        let Some(leases) = leases else {
+            let since_ns = *self.away_since_ns.get_or_insert(now_ns);
+            return (now_ns - since_ns) / 1_000_000;
+        };
+        self.away_since_ns = None;
+        leases.silent_ms.filter(|_| leases.count == 0).unwrap_or(0)
     }
 
     /// Asks it to end until then.
@@ -133,6 +167,29 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    fn silence(leases: &[Option<Leases>]) -> Vec<u64> {
+        let child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let (mut process, ended) =
+            Process::of(child, (Stage::Working, Part::Seated(0), 0)).unwrap();
+        let silent = leases
+            .iter()
+            .zip(1..)
+            .map(|(leases, second)| process.silent_ms(*leases, second * 1_000_000_000));
+        let silent = silent.collect();
+        process.kill();
+        runtime.block_on(ended).unwrap();
+        silent
+    }
+
+    #[test]
+    fn who_has_a_task_in_its_time_or_was_heard_is_not_stuck() {
+        let of = |count, silent_ms| Some(Leases { count, oldest_ms: 9, silent_ms });
+        assert_eq!(silence(&[of(0, None), of(0, Some(7)), of(1, Some(7))]), [0, 7, 0]);
+        assert_eq!(silence(&[None, None, None, of(0, None), None]), [0, 1000, 2000, 0, 0]);
+    }
 
     #[test]
     fn a_child_that_cannot_be_watched_is_ended() {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -41,6 +42,10 @@ impl Files {
         std::fs::write(&self.certificate.0, made.cert.pem()).unwrap();
         std::fs::write(&self.key.0, made.signing_key.serialize_pem()).unwrap();
         made.cert.der().clone()
+    }
+
+    pub(crate) fn certificate_path(&self) -> &Path {
+        &self.certificate.0
     }
 
     pub(crate) fn command(&self, name: &str) -> Command {

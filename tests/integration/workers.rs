@@ -19,6 +19,7 @@ use crate::server::{TestServer, command, send_signal};
 
 const KILL: i32 = 9;
 const TERMINATE: i32 = 15;
+const STOP: i32 = 19;
 
 /// The program of the workers.
 fn script() -> PathBuf {

@@ -178,11 +178,12 @@ class WorkerSessionTest(unittest.IsolatedAsyncioTestCase):
                 connection = await served.greet(frame_bytes_max=4096)
                 self.assertEqual((await connection.answer("login"))["ticket"], "two")
 
-    async def test_what_waited_too_long_is_extended_or_left(self) -> None:
+    async def test_what_waited_too_long_is_extended_or_given_back(self) -> None:
         over, past_the_middle = task(2, limit_ms=0), task(3, limit_ms=4000)
         async with working(task(1, "nap"), over, past_the_middle) as (_, connection, running):
             await self.step(connection, "begin", 1)
             await self.step(connection, "done", 1)
+            await self.step(connection, "release", 2)
             await self.step(connection, "begin", 3)
             await self.step(connection, "extend", 3)
             await self.step(connection, "done", 3)

@@ -8,7 +8,8 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// Seconds since 1970 at which the certificate expires; none when it cannot be read.
-pub(super) fn expires_s(certificate: &[u8]) -> Option<i64> {
+#[must_use]
+pub fn expires_s(certificate: &[u8]) -> Option<i64> {
     let (certificate, _) = expect(certificate, SEQUENCE)?;
     let (mut fields, _) = expect(certificate, SEQUENCE)?;
     if fields.first() == Some(&VERSION) {

@@ -46,6 +46,37 @@ impl Batch<'_> {
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
+
+    /// That NPC goes on by its velocity.
+    pub fn go_on(&mut self, at: usize) {
+        let (position, velocity) = (&mut self.positions[at], self.velocities[at]);
+        for (axis, way) in position.iter_mut().zip(velocity) {
+            *axis += way * self.seconds[at];
+        }
+    }
+
+    /// That NPC goes to this place as fast as it may, looks there, and stops when it is there.
+    pub fn go_to(&mut self, at: usize, place: Vector) {
+        let here = self.positions[at];
+        let way: Vector = std::array::from_fn(|axis| place[axis] - here[axis]);
+        let distance = way.map(|axis| axis * axis).iter().sum::<f32>().sqrt();
+        if distance == 0.0 || self.speed <= 0.0 {
+            self.stand(at);
+            return;
+        }
+        self.headings[at] = way[1].atan2(way[0]).to_degrees();
+        self.velocities[at] = way.map(|axis| axis * self.speed / distance);
+        if distance > self.speed * self.seconds[at] {
+            self.go_on(at);
+        } else {
+            self.positions[at] = place;
+        }
+    }
+
+    /// That NPC stands where it is.
+    pub fn stand(&mut self, at: usize) {
+        self.velocities[at] = [0.0; 3];
+    }
 }
 
 /// Somebody near an NPC.

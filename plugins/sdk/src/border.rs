@@ -342,9 +342,10 @@ pub(crate) unsafe extern "C" fn run_behaviour(
         };
         (function, batch, near_of(&*host, near))
     };
-    // What it has moved until it panicked stays moved.
+    // What it has moved until it panicked stays moved, and then they stand.
     if let Err(why) = panics::caught(AssertUnwindSafe(|| function(&mut batch, &near))) {
         panics::tell_once(&why);
+        batch.velocities.fill([0.0; 3]);
     }
 }
 

@@ -54,6 +54,7 @@ fn attack(call: &mut Call) -> Result<(), Failure> {
     call.emit(call.text("room")?, "hit", &[field("by", call.user())])?;
     assert_ne!(call.integer("damage")?, 13, "bad luck");
     call.reply(&[field("hp", hp)])?;
+    assert_eq!(wolf.version(), 7);
     call.reply(&[field("kind", wolf.kind()), field("owner", wolf.owner())])
 }
 
@@ -100,8 +101,24 @@ fn a_behaviour_is_tried_without_a_server() {
     assert_eq!((npcs.states, npcs.headings), (vec![1, 6], vec![1602.0; 2]));
 }
 
+#[test]
+fn an_npc_goes_as_fast_as_it_may_and_stops_where_it_wants_to_be() {
+    fn up(batch: &mut Batch, _: &Near) {
+        batch.go_to(0, [0.0, 3.0, 0.0]);
+    }
+    let mut npcs = Npcs::new(1);
+    (npcs.speed, npcs.seconds[0]) = (4.0, 0.5);
+    let mut step = || {
+        npcs.think(up, &Around::default());
+        (npcs.positions[0], npcs.velocities[0], npcs.headings[0])
+    };
+    assert_eq!(step(), ([0.0, 2.0, 0.0], [0.0, 4.0, 0.0], 90.0));
+    assert_eq!(step().0, [0.0, 3.0, 0.0]);
+    assert_eq!(step(), ([0.0, 3.0, 0.0], [0.0; 3], 90.0));
+}
+
 /// What the server does with a behaviour's row: two NPCs, each array where the header says.
-fn think(raw: &RawBehaviour, states: &mut [u64; 2]) -> ([[f32; 3]; 2], [f32; 2]) {
+fn think(raw: &RawBehaviour, states: &mut [u64; 2]) -> ([[f32; 3]; 2], [[f32; 3]; 2], [f32; 2]) {
     let (numbers, seconds) = ([3, 4], [1.0, 0.5]);
     let (mut positions, mut velocities) = ([[0.0; 3], [1.0; 3]], [[0.0; 3]; 2]);
     let mut headings = [0.0; 2];
@@ -122,7 +139,7 @@ fn think(raw: &RawBehaviour, states: &mut [u64; 2]) -> ([[f32; 3]; 2], [f32; 2])
         states: states.as_mut_ptr(),
     };
     crate::testing::think_raw(raw, &mut batch, &around);
-    (positions, headings)
+    (positions, velocities, headings)
 }
 
 #[test]
@@ -130,13 +147,15 @@ fn a_behaviour_of_the_table_moves_what_the_server_gives() {
     let row = behaviour("step", step).0;
     assert_eq!((row.size, row.name.length), (40, 4));
     let mut states = [1, 2];
-    let (positions, headings) = think(&row, &mut states);
+    let (positions, velocities, headings) = think(&row, &mut states);
     assert_eq!(positions, [[4.0, 0.0, 0.0], [3.0, 1.0, 1.0]]);
     assert_eq!((states, headings), ([11, 12], [300.0; 2]));
+    assert_eq!(velocities, [[4.0, 0.0, 0.0]; 2]);
     // One that panics ends where it is, and the server goes on.
     let mut states = [1, 13];
-    let (positions, _) = think(&row, &mut states);
+    let (positions, velocities, _) = think(&row, &mut states);
     assert_eq!((positions, states), ([[4.0, 0.0, 0.0], [1.0; 3]], [11, 13]));
+    assert_eq!(velocities, [[0.0; 3]; 2]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{KILL, Place, TERMINATE, Watched, hit};
+use super::{KILL, Place, STOP, TERMINATE, Watched, hit};
 use crate::client::Client;
 use crate::server::send_signal;
 
@@ -49,6 +49,45 @@ fn an_endless_loop_loses_its_task_to_another_and_is_killed_at_the_end() {
     watched.iter().for_each(Watched::ends);
     let killed = "a worker did not end in time, and is killed";
     assert_eq!(log.iter().filter(|line| line["message"] == killed).count(), 1);
+}
+
+#[test]
+fn a_worker_that_is_stopped_is_ended_and_another_has_its_task() {
+    let place = place(&format!("silent_ms_max = 300\n{}", work(r#"{"limit_ms": 300}"#)));
+    let mut server = place.start();
+    let pid = server.working(1)[0];
+    let stopped = Watched::of(pid);
+    send_signal(pid, STOP);
+    let mut client = Client::log_in(server.listen, "ann");
+    let reply = hit(&mut client, json!({}));
+    assert_eq!((&reply["status"], &reply["tries"]), (&json!(0), &json!(1)), "{reply}");
+    assert_ne!(reply["pid"], pid);
+    stopped.ends();
+    let told = server.logged("a worker is stuck: it is ended");
+    assert_eq!((&told["pid"], &told["worker"]), (&json!(pid), &json!("worker.game.1")));
+    assert!(told["silent_ms"].as_u64().unwrap() > 300, "{told}");
+    // It hears nothing, and has its time all the same.
+    server.logged("a worker did not end in time, and is killed");
+    assert_eq!(server.logged("a stuck worker has ended")["exit"], "signal: 9 (SIGKILL)");
+    server.working(1);
+    for count in ["warren_worker_stuck_total", "warren_worker_restarts_total"] {
+        assert_eq!(server.metric(count, "game"), 1, "{count}");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_worker_without_a_session_is_ended() {
+    let place = place("silent_ms_max = 300\n");
+    let mut server = place.start();
+    let pid = server.working(1)[0];
+    let mut client = Client::log_in(server.listen, "ann");
+    let reply = hit(&mut client, json!({"misdeed": "part"}));
+    assert_eq!((&reply["status"], &reply["tries"]), (&json!(0), &json!(2)), "{reply}");
+    assert_ne!(reply["pid"], pid);
+    assert_eq!(server.logged("a worker is stuck: it is ended")["pid"], pid);
+    server.working(1);
+    server.stop();
 }
 
 #[test]

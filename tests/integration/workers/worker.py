@@ -123,6 +123,12 @@ class Worker:
         task["token"] = again["token"]
         return {"old": old["error"]}
 
+    def part(self, _):
+        """Lives on without a connection."""
+        self.socket.close()
+        while True:
+            signal.pause()
+
     def fork(self, _):
         child = os.fork()
         while child == 0:

@@ -279,7 +279,8 @@ class Session:
         """One attempt: nothing that it does ends the worker but what ends the process."""
         limit, now = task["limit_ms"] / 1000, time.monotonic()
         if now - arrived >= limit:
-            self.outcomes["lease-lost"] += 1
+            # It is another's; but whoever says nothing of it is taken for stuck.
+            self._release(task)
             return
         self._serial += 1
         serial, lease = self._serial, Lease(task)

@@ -39,6 +39,9 @@ static HOST: RawHost = RawHost {
     neighbours,
 };
 
+/// Of every object here.
+const VERSION: u64 = 7;
+
 /// What `warren_call` points to here.
 pub(super) struct FakeCall<'r> {
     pub(super) request: &'r Request,
@@ -147,7 +150,7 @@ unsafe extern "C" fn object(call: *const RawCall, object: u64, out: *mut RawObje
         index.and_then(|index| objects.get(index)).map(|object| RawObject {
             size: size_of::<RawObject>() as u32,
             reserved: 0,
-            version: 1,
+            version: VERSION,
             kind: RawText::of(object.kind.as_bytes()),
             owner: RawText::of(object.owner.as_bytes()),
         }),
@@ -210,10 +213,13 @@ fn add_effect(call: *mut RawCall, start: String, fields: *const RawField, count:
 unsafe extern "C" fn set(
     call: *mut RawCall,
     object: u64,
-    _version: u64,
+    version: u64,
     fields: *const RawField,
     count: u32,
 ) -> i32 {
+    if version != VERSION {
+        return 1;
+    }
     add_effect(call, format!("set {}", ObjectId(object)), fields, count)
 }
 
