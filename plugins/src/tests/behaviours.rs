@@ -11,14 +11,14 @@ const HERD: &[&str] = &["PLUGIN=herd", "VERSION=1", "NAME=march", "MARCH=10"];
 const TICK_NS: u64 = 100_000_000;
 
 /// A shard with the world `w`, in which ann stands at 3, 0. After each turn all NPCs are moved.
-struct Wild {
+pub(super) struct Wild {
     world: World,
     /// What she was last told of each.
-    seen: BTreeMap<u16, Update>,
+    pub(super) seen: BTreeMap<u16, Update>,
 }
 
 impl Wild {
-    fn new(catalog: &Catalog, npcs: &str) -> Self {
+    pub(super) fn new(catalog: &Catalog, npcs: &str) -> Self {
         let mut world = World::new(catalog);
         let made = world.ask(&format!("create kind=world room=w npcs={npcs}"));
         assert!(made.starts_with("create status=0 "), "{made}");
@@ -30,7 +30,7 @@ impl Wild {
     }
 
     /// What is told at the next tick; then they are moved for the one behind it.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         // A turn is a millisecond.
         self.world.time_ns.set(self.world.time_ns.get() + TICK_NS - 1_000_000);
         self.world.turn(&ShardInputs::default());
@@ -57,7 +57,7 @@ impl Wild {
         self.seen[&entity].position[0]
     }
 
-    fn velocity(&self, entity: u16) -> [f64; 2] {
+    pub(super) fn velocity(&self, entity: u16) -> [f64; 2] {
         let [x, y, _] = self.seen[&entity].velocity;
         [x, y]
     }

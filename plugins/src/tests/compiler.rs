@@ -28,7 +28,9 @@ impl Compiled {
     pub(crate) fn rust(sdk: &Path, source: &Path, arguments: &[&str]) -> Self {
         let rustc = |source: &Path, out: &Path| {
             let mut rustc = Command::new("rustc");
-            rustc.args(["--edition=2024", "-O", "-o"]).arg(out).arg(source);
+            rustc.args(["--edition=2024", "-Copt-level=2", "-o"]).arg(out).arg(source);
+            // As cargo does.
+            rustc.env("CARGO_PKG_VERSION", "1.0.0");
             rustc
         };
         let (library, crate_file) = (Self::named("so"), Self::named("rlib"));

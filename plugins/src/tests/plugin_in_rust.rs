@@ -1,6 +1,7 @@
 //! What calls in Rust read and say, and how they fail. The test compiles it as a library of its own.
 
-use warren_plugin::{Call, Failure, TextList, Value, field, method, plugin};
+use warren_plugin::{Batch, Call, Failure, Near, TextList, Value};
+use warren_plugin::{behaviour, field, method, plugin};
 
 fn look(call: &mut Call) -> Result<(), Failure> {
     let target = call.target()?;
@@ -77,6 +78,24 @@ fn fail(call: &mut Call) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Tells what it is told, by velocities and places.
+fn mirror(batch: &mut Batch, near: &Near) {
+    for at in 0..batch.len() {
+        let around = near.entities(batch.numbers[at]).len() * 10;
+        let members = near.members(batch.numbers[at]);
+        assert!(members.iter().all(|member| member.is_member && member.position[0] == 3.0));
+        batch.states[at] = if batch.states[at] < 100 { batch.states[at] + 1 } else { 1 };
+        batch.velocities[at] =
+            [(around + members.len()) as f32, batch.states[at] as f32, 0.0];
+        batch.positions[at] = [batch.home[0] + batch.speed, batch.home[1] + batch.radius, 0.0];
+    }
+}
+
+fn fall(batch: &mut Batch, _: &Near) {
+    batch.velocities.fill([1.0, 1.0, 0.0]);
+    batch.positions[0][0] += batch.seconds[batch.len()];
+}
+
 plugin! {
     name: "calls-rust",
     version: "3",
@@ -87,5 +106,6 @@ plugin! {
         method("drop", drop_it),
         method("raise", fail).priority(2).attempts_max(5).limit_ms(7).deadline_ms(9),
     ],
+    behaviours: [behaviour("mirror", mirror), behaviour("fall", fall)],
     self_check: || if cfg!(full_moon) { Err(Failure::new("the moon is full")) } else { Ok(()) },
 }

@@ -1,5 +1,6 @@
 //! Plugins in Rust.
 
+use super::behaviours::Wild;
 use super::*;
 use crate::TaskOptions;
 
@@ -14,7 +15,7 @@ fn calls() -> Library {
 }
 
 fn world() -> World {
-    World::new(&empty_catalog(Arc::new(AtomicU64::new(1))).with(calls()).unwrap())
+    World::new(&catalog())
 }
 
 #[test]
@@ -105,6 +106,34 @@ fn failure_of(method: &crate::LibraryMethod, what: &str) -> crate::CallFailure {
     };
     let mut buffers = InlineBuffers::default();
     method.call(&mut InlineCall::of_task(task, &mut buffers)).unwrap_err()
+}
+
+fn catalog() -> Catalog {
+    empty_catalog(Arc::new(AtomicU64::new(1))).with(calls()).unwrap()
+}
+
+#[test]
+fn a_behaviour_in_rust_is_told_all_and_moves_npcs() {
+    let mut wild = Wild::new(&catalog(), "mirror:3:2.5:3:-4:1");
+    for word in 1..4 {
+        wild.tick();
+        for entity in 1..=3 {
+            assert_eq!(wild.velocity(entity), [31.0, f64::from(word)], "two others, ann; and ann");
+            let [x, y, _] = wild.seen[&entity].position;
+            assert!((x - 5.5).abs() < 0.01 && (y + 3.0).abs() < 0.01, "{x} {y}");
+        }
+    }
+}
+
+#[test]
+fn npcs_of_a_behaviour_that_panics_stand() {
+    let mut wild = Wild::new(&catalog(), "fall:3:2.5:3:-4:1");
+    let before = wild.seen.clone();
+    for _ in 0..3 {
+        wild.tick();
+        assert_eq!(wild.seen[&1].position, before[&1].position);
+        assert_eq!(wild.velocity(1), [0.0, 0.0]);
+    }
 }
 
 #[test]

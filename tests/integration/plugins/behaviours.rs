@@ -40,20 +40,25 @@ impl Watcher {
         Self { client, seen: BTreeMap::new(), speeds: BTreeSet::new() }
     }
 
-    /// Hears a frame: nobody in it has gone further than it can since it was seen to move last.
-    fn hear(&mut self) {
+    /// What a frame tells of NPCs, and of which tick.
+    fn updates(&mut self) -> (u32, Vec<Update>) {
         let (kind, payload) = self.client.binary_frame();
         if kind != KIND_FRAME {
-            return;
+            return (0, Vec::new());
         }
         let frame = Frame::parse(&payload).expect("a frame is whole");
-        let tick = frame.header.tick;
+        let mut updates = Vec::new();
         for section in frame.sections() {
             let left = section.leaves().filter_map(|leave| Some(leave.now?.1));
-            for update in section.updates().chain(left).filter(|update| update.entity > 0) {
-                self.note(tick, update);
-            }
+            updates.extend(section.updates().chain(left).filter(|update| update.entity > 0));
         }
+        (frame.header.tick, updates)
+    }
+
+    /// Hears a frame: nobody in it has gone further than it can since it was seen to move last.
+    fn hear(&mut self) {
+        let (tick, updates) = self.updates();
+        updates.into_iter().for_each(|update| self.note(tick, update));
     }
 
     fn note(&mut self, tick: u32, update: Update) {
@@ -185,4 +190,47 @@ fn a_library_of_behaviours_alone_is_no_worker() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(65), "{told}");
     assert!(told.contains("plugin-refused: ") && told.contains(": no-methods: "), "{told}");
+}
+
+/// The example in Rust, compiled with this beside.
+fn wolves(argument: &str) -> Compiled {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = root.join("examples/behaviour-rust/src/lib.rs");
+    Compiled::rust(&root.join("plugins/sdk/src/lib.rs"), &source, &[argument])
+}
+
+#[test]
+fn the_example_in_rust_passes_its_own_tests() {
+    let tests = wolves("--test");
+    let output = std::process::Command::new(tests.path()).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && told.contains("2 passed"), "{told}");
+}
+
+/// Who stands in the middle has all wolves there, who would go around it otherwise.
+#[test]
+fn wolves_in_rust_hunt_a_member() {
+    const WOLVES: u16 = 20;
+    const FRAMES_MAX: usize = 2_000;
+    let place = Place::start(2, &[&wolves("-Cdebuginfo=0")], "");
+    let mut client = Client::log_in(place.server.listen, "ann");
+    let npcs = [format!("hunt:{WOLVES}:20:0:0:15")];
+    let create = json!({"msg": "create", "kind": "world", "room": "steppe", "npcs": npcs});
+    assert_eq!(ask(&mut client, &create)["status"], 0);
+    let mut watcher = Watcher::join(&place.server);
+    let mut came = BTreeSet::new();
+    let mut frames = 0..FRAMES_MAX;
+    while came.len() < WOLVES.into() {
+        assert!(frames.next().is_some(), "only {came:?} came");
+        for update in watcher.updates().1 {
+            let [x, y, _] = update.position;
+            if x.hypot(y) < 0.1 && update.velocity == [0.0; 3] {
+                came.insert(update.entity);
+            } else {
+                came.remove(&update.entity);
+            }
+        }
+    }
+    assert_eq!(place.server.metric("warren_npc_moves_invalid_total", ""), 0);
+    place.server.stop();
 }
