@@ -15,6 +15,7 @@ pub use self::tasks::TasksArguments;
 use crate::attack::parse_setting;
 use crate::attack::scenario::Scenario;
 use crate::behaviour::BehaviourArguments;
+use crate::plugin::PluginArguments;
 use crate::profile::{Profile, ai, chat, crowd, durable, idle, mixed, open_world, storm, walk};
 use crate::wire::Protocol;
 
@@ -90,20 +91,6 @@ pub enum Action {
     },
 }
 
-/// What is measured of a plugin.
-#[derive(Clone, Debug, Args)]
-pub struct PluginArguments {
-    /// Rounds of each of the two methods
-    #[arg(long, default_value_t = 21, value_parser = value_parser!(u32).range(1..=10_000))]
-    pub rounds: u32,
-    /// Requests of a round
-    #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u32).range(64..=100_000_000))]
-    pub requests: u32,
-    /// One JSON object instead of text
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// What users do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProfileName {
@@ -119,6 +106,8 @@ pub enum ProfileName {
     OpenWorld,
     /// As walk, among four NPCs for each user; each user says 64 bytes every 2 s
     Ai,
+    /// As ai, and those that wander are moved by a native plugin, which is compiled for the run
+    AiNative,
     /// As chat, and all are cut at one moment and come back within 3 s
     Storm,
     /// No rooms; each user sets an object of its own every second, and waits until that is durable
@@ -449,8 +438,10 @@ impl LoadArguments {
                 walk::profile(self.room_size.unwrap_or(walk::WORLD_SIZE), heartbeat_ns)
             }
             ProfileName::OpenWorld => open_world::profile(self.users, heartbeat_ns),
-            ProfileName::Ai => {
-                ai::profile(self.room_size.unwrap_or(walk::WORLD_SIZE), heartbeat_ns)
+            ProfileName::Ai | ProfileName::AiNative => {
+                let world_size = self.room_size.unwrap_or(walk::WORLD_SIZE);
+                let is_native = self.profile == ProfileName::AiNative;
+                ai::profile(world_size, is_native, heartbeat_ns)
             }
             ProfileName::Storm => {
                 storm::profile(self.room_size.unwrap_or(chat::ROOM_SIZE), heartbeat_ns)
@@ -477,6 +468,7 @@ impl LoadArguments {
                 | ProfileName::Storm
                 | ProfileName::Walk
                 | ProfileName::Ai
+                | ProfileName::AiNative
                 | ProfileName::Mixed
         );
         ensure!(

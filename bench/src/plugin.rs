@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::{Args, value_parser};
 use serde::Serialize;
 use warren_core::acknowledgement::AckDefaults;
 use warren_core::authentication::Authentication;
@@ -24,7 +26,6 @@ use warren_core::turn::{
 };
 use warren_plugins::{Budget, Catalog, Clock, Library};
 
-use crate::arguments::PluginArguments;
 use crate::clock;
 use crate::verdict::Verdict;
 
@@ -37,6 +38,20 @@ const CLIENT: ConnectionId = ConnectionId { index: 1, generation: 1 };
 /// The two methods, which answer the same.
 const BUILT_IN: &str = "get";
 const PLUGIN: &str = "look";
+
+/// What is measured of a plugin.
+#[derive(Clone, Debug, Args)]
+pub struct PluginArguments {
+    /// Rounds of each of the two methods
+    #[arg(long, default_value_t = 21, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub rounds: u32,
+    /// Requests of a round
+    #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u32).range(64..=100_000_000))]
+    pub requests: u32,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -101,13 +116,16 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
-/// A library in C, in a folder that goes with the run.
-pub(crate) struct CompiledLibrary(PathBuf);
+/// A library in C, in a folder that goes with it.
+#[derive(Debug)]
+pub struct CompiledLibrary(PathBuf);
 
 impl CompiledLibrary {
     /// Of a name and a text.
     pub(crate) fn new((name, text): (&str, &str)) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("warren-plugin-{}", std::process::id()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let folder = std::env::temp_dir().join(format!("warren-plugin-{process}-{number}"));
         std::fs::create_dir(&folder).context("a folder for the library")?;
         let (source, library) = (folder.join("plugin.c"), Self(folder.join(format!("{name}.so"))));
         let header = include_str!("../../plugins/include/warren_plugin.h");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use warren_net::io::descriptor_limit::{descriptors_max, descriptors_raise};
@@ -9,6 +10,7 @@ use warren_net::reactor::SURPLUS_SLOTS;
 
 use crate::ab::{self, Comparison};
 use crate::arguments::{AbArguments, LoadArguments, RunArguments, Target};
+use crate::behaviour;
 use crate::capacity;
 use crate::cpu::ProcessReading;
 use crate::disk::{self, DiskReport};
@@ -16,6 +18,7 @@ use crate::machine::Machine;
 use crate::memory;
 use crate::phase::{self, Outcome, Setup};
 use crate::pinning::{self, Pinning};
+use crate::plugin::CompiledLibrary;
 use crate::process::server::{SHARD_THREAD_PREFIX, ServerProcess, Size};
 use crate::progress::Meter;
 use crate::report::{Circumstances, FloorReport, Report};
@@ -184,6 +187,11 @@ pub(crate) fn size(load: &LoadArguments, program: &Path) -> Result<Size> {
     let more = [worlds, if npcs > settings::NPCS_MAX { &npcs_max } else { &[] }].concat();
     size.settings =
         settings::known(program, &[settings::wanted(profile.storm.is_some()), &more].concat())?;
+    if profile.ai.is_some_and(|ai| ai.is_native) {
+        let library = CompiledLibrary::new(behaviour::LIBRARY)?;
+        size.settings.push(("plugins.files".to_owned(), format!("[{:?}]", library.path())));
+        size.library = Some(Arc::new(library));
+    }
     Ok(size)
 }
 
@@ -198,6 +206,7 @@ fn bare_size(load: &LoadArguments) -> Result<Size> {
         tls: load.tls,
         snapshot_interval_ms: None,
         settings: Vec::new(),
+        library: None,
     })
 }
 

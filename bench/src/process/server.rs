@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,6 +16,7 @@ use crate::certificate;
 use crate::clock;
 use crate::cpu::ProcessReading;
 use crate::pinning;
+use crate::plugin::CompiledLibrary;
 
 /// How long a server may take until it listens: it may have much to load.
 const READY_WAIT: Duration = Duration::from_secs(120);
@@ -45,6 +46,8 @@ pub struct Size {
     pub snapshot_interval_ms: Option<u64>,
     /// Other keys of its configuration, with what is to stand there.
     pub settings: Vec<(String, String)>,
+    /// A library that the settings name: it goes when the server has started.
+    pub library: Option<Arc<CompiledLibrary>>,
 }
 
 /// A server that was asked to end, and did.

@@ -56,6 +56,7 @@ fn warren_is_configured_for_the_connections_and_ready_when_its_admin_endpoint_is
         tls: true,
         snapshot_interval_ms: Some(70),
         settings: vec![("limits.login_ms".to_owned(), "500".to_owned())],
+        library: None,
     };
     let server = ServerProcess::start_warren(&program, &size, &cores()).unwrap();
     assert_eq!(server.admin().map(|address| address.port()), Some(701));

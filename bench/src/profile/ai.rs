@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Profile, walk};
+use crate::behaviour::NATIVE_WANDER;
 
 /// NPCs of a world for each of its users.
 pub const NPCS_PER_USER: u32 = 4;
@@ -28,6 +29,8 @@ pub const REACH: f32 = RADIUS + 2.0 * SPEED_MAX;
 pub struct Ai {
     /// NPCs of each world that wander about.
     pub wanderers: u32,
+    /// A native plugin moves these.
+    pub is_native: bool,
     /// Those that go in a flock.
     pub flock: u32,
     /// Those that follow users, and may stand.
@@ -48,8 +51,9 @@ impl Ai {
     /// A world's field `npcs`, as one text.
     #[must_use]
     pub fn field(&self) -> String {
+        let wander = if self.is_native { NATIVE_WANDER } else { "wander" };
         let kinds = [
-            ("wander", self.wanderers, SPEED_MAX - 1.0, RADIUS),
+            (wander, self.wanderers, SPEED_MAX - 1.0, RADIUS),
             ("flock", self.flock, SPEED_MAX - 0.5, FLOCK_RADIUS),
             ("seek", self.seekers, SPEED_MAX, RADIUS),
         ];
@@ -62,16 +66,17 @@ impl Ai {
     }
 }
 
-/// The profile with worlds of so many users, and so long between two signs of life. There is no floor:
-/// NPCs are what a server is for.
+/// The profile with worlds of so many users, whose NPCs a native plugin may move, and so long between two
+/// signs of life. There is no floor: NPCs are what a server is for.
 #[must_use]
-pub fn profile(world_size: u32, heartbeat_ns: u64) -> Profile {
+pub fn profile(world_size: u32, is_native: bool, heartbeat_ns: u64) -> Profile {
     let seekers = world_size / 5;
     Profile {
-        name: "ai".to_owned(),
+        name: if is_native { "ai-native" } else { "ai" }.to_owned(),
         has_floor: false,
         ai: Some(Ai {
             wanderers: world_size * (NPCS_PER_USER - 1),
+            is_native,
             flock: world_size - seekers,
             seekers,
             moves_per_line: MOVES_PER_LINE,
@@ -88,22 +93,27 @@ mod tests {
     #[test]
     fn a_world_has_four_npcs_for_each_user_and_none_leaves_the_cell() {
         for size in [1, 4, 50, 1_000] {
-            let profile = profile(size, 1);
+            let profile = profile(size, false, 1);
             assert_eq!(profile.ai.unwrap().npcs(), size * NPCS_PER_USER);
             assert_eq!(profile.side_cells, Some(1));
         }
         const { assert!(REACH < MIDDLE && MIDDLE + REACH < crate::path::CELL_WIDTH) };
         const { assert!(FLOCK_RADIUS + 6.0 * (SPEED_MAX - 0.5) <= REACH) };
         assert_eq!(
-            profile(50, 1).ai.unwrap().field(),
+            profile(50, false, 1).ai.unwrap().field(),
             "wander:150:2.5:32:32:24|flock:40:3:32:32:12|seek:10:3.5:32:32:24"
         );
-        assert_eq!(profile(1, 1).ai.unwrap().field(), "wander:3:2.5:32:32:24|flock:1:3:32:32:12");
+        let native = profile(1, true, 1).ai.unwrap().field();
+        assert_eq!(native, "native.wander:3:2.5:32:32:24|flock:1:3:32:32:12");
+        assert_eq!(
+            profile(1, false, 1).ai.unwrap().field(),
+            "wander:3:2.5:32:32:24|flock:1:3:32:32:12"
+        );
     }
 
     #[test]
     fn each_user_says_a_line_with_every_twentieth_move_and_not_all_at_once() {
-        let profile = profile(50, 1);
+        let profile = profile(50, false, 1);
         for user in [0, 7, 19, 20, 53] {
             for moves in [0, 1, 19, 20, 21, 200] {
                 let lines: Vec<u32> =

@@ -494,7 +494,7 @@ fn a_storm_is_told_in_json_table_and_page() {
 
 #[test]
 fn npcs_and_lines_are_told_where_there_are_npcs() {
-    let profile = crate::profile::ai::profile(50, 10_000_000_000);
+    let profile = crate::profile::ai::profile(50, false, 10_000_000_000);
     let circumstances = Circumstances { profile, duration_s: 2, ..circumstances() };
     let mut outcome = Outcome { has_npcs: true, ..outcome() };
     for second in &mut outcome.seconds {

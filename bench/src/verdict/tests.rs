@@ -157,7 +157,7 @@ fn a_storm_passes_when_all_are_back_in_time() {
 
 #[test]
 fn npcs_that_are_moved_late_are_a_limit_of_their_own() {
-    let profile = crate::profile::ai::profile(50, 1);
+    let profile = crate::profile::ai::profile(50, false, 1);
     for (on_time, limit) in
         [(None, None), (Some(1.0), None), (Some(0.99), None), (Some(0.9899), Some(Limit::Npcs))]
     {
