@@ -70,6 +70,12 @@ pub enum Action {
     Plugin(PluginArguments),
     /// Measure what NPCs cost that a native plugin moves, beside those of the server's own behaviour
     Behaviour(BehaviourArguments),
+    /// Be a worker that does nothing; started by `tasks`
+    #[command(hide = true)]
+    HoldTasks {
+        /// Where the server listens.
+        address: String,
+    },
     /// Be an attacker; started by `attack`
     #[command(hide = true)]
     Attacker,

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Action::Ab(arguments) => runner::ab(&arguments).map(|verdict| verdict.exit_status()),
         Action::Objects(arguments) => objects::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Tasks(arguments) => tasks::run(&arguments).map(|verdict| verdict.exit_status()),
+        Action::HoldTasks { address } => tasks::hold(&address).map(|()| 0),
         Action::Attack(arguments) => attack::run(&arguments).map(|verdict| verdict.exit_status()),
         Action::Stall(arguments) => stall::run(&arguments),
         Action::Plugin(arguments) => plugin::run(&arguments).map(|verdict| verdict.exit_status()),

@@ -10,6 +10,8 @@
 //! have to be the number of requests that were answered, so none was lost and none done twice.
 
 mod asker;
+mod kills;
+mod phases;
 mod report;
 mod wire;
 mod worker;
@@ -19,12 +21,15 @@ use std::process::Stdio;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, Builder};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
 use warren_core::ids::ObjectId;
 use warren_core::ticket::{Claims, TicketIssuer, TicketKey};
 
 use self::asker::{Asked, Asker, Pace};
+pub use self::kills::hold;
 use self::report::TasksReport;
 use crate::arguments::TasksArguments;
 use crate::clock;
@@ -82,13 +87,46 @@ pub fn run(arguments: &TasksArguments) -> Result<Verdict> {
     settings::set(&mut size.settings, &own_settings(&tickets));
     let server = ServerProcess::start_warren(&program, &size, &circumstances.pinning.server)?;
     let address = *server.addresses().first().context("it has told where it listens")?;
-    let report = measure(arguments, &tickets, (&server, address))?;
-    print!("{}", report.to_table());
+    let site = Site { arguments, tickets: &tickets, address };
+    if let Some(kills) = arguments.kills {
+        let report = kills::measure(&site, kills)?;
+        tell(arguments, &report.to_table(), &report)?;
+        return Ok(report.verdict);
+    }
+    if !arguments.then.is_empty() {
+        let report = phases::measure(&site)?;
+        tell(arguments, &report.to_table(), &report)?;
+        return Ok(report.verdict);
+    }
+    let report = measure(&site, &server)?;
+    tell(arguments, &report.to_table(), &report)?;
+    Ok(report.verdict)
+}
+
+fn tell(arguments: &TasksArguments, table: &str, report: &impl Serialize) -> Result<()> {
+    print!("{table}");
     if let Some(path) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report)? + "\n";
+        let json = serde_json::to_string_pretty(report)? + "\n";
         std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
     }
-    Ok(report.verdict)
+    Ok(())
+}
+
+/// Where the tasks are, and who may have to do with them.
+struct Site<'a> {
+    arguments: &'a TasksArguments,
+    tickets: &'a Tickets,
+    address: SocketAddrV4,
+}
+
+impl Site<'_> {
+    fn open_askers(&self) -> Result<Vec<Asker>> {
+        let open = |number| {
+            let ticket = self.tickets.of(&format!("asker{number}"), "user")?;
+            Asker::open((self.address, &ticket), number, self.arguments.targets)
+        };
+        (0..self.arguments.users).map(open).collect()
+    }
 }
 
 fn own_settings(tickets: &Tickets) -> Vec<(String, String)> {
@@ -102,16 +140,10 @@ fn own_settings(tickets: &Tickets) -> Vec<(String, String)> {
     loading.chain(own.map(|(key, value)| (key.to_owned(), value))).collect()
 }
 
-fn measure(
-    arguments: &TasksArguments,
-    tickets: &Tickets,
-    (server, address): (&ServerProcess, SocketAddrV4),
-) -> Result<TasksReport> {
-    let mut askers = Vec::new();
-    for number in 0..arguments.users {
-        let ticket = tickets.of(&format!("asker{number}"), "user")?;
-        askers.push(Asker::open((address, &ticket), number, arguments.targets)?);
-    }
+fn measure(site: &Site<'_>, server: &ServerProcess) -> Result<TasksReport> {
+    let Site { arguments, tickets, address } = *site;
+    let mut askers = site.open_askers()?;
+    let work = Duration::from_micros(arguments.work_us);
     let targets: Vec<ObjectId> =
         askers.iter().flat_map(|asker| asker.targets().iter().copied()).collect();
     let is_over = AtomicBool::new(false);
@@ -125,11 +157,11 @@ fn measure(
                 processes.push(start_worker(command, address, &ticket)?);
                 continue;
             }
-            let mut worker = worker::Worker::open(address, &ticket, arguments.credits)?;
+            let mut worker = worker::Worker::open(address, &ticket)?;
             let name = format!("{WORKER_THREADS}-{number}");
             let is_over = &is_over;
-            let work = move || worker.run(is_over);
-            workers.push(Builder::new().name(name).spawn_scoped(scope, work)?);
+            let run = move || worker.run(is_over, (arguments.credits, work));
+            workers.push(Builder::new().name(name).spawn_scoped(scope, run)?);
         }
         let result = play(arguments, &mut askers, (server, &processes));
         is_over.store(true, Relaxed);

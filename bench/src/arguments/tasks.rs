@@ -25,6 +25,17 @@ pub struct TasksArguments {
     /// Number of workers
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=64))]
     pub workers: u32,
+    /// Microseconds that a worker of the harness takes for a task, without using its core for it
+    #[arg(long, default_value_t = 0, value_parser = value_parser!(u64).range(0..=1_000_000))]
+    pub work_us: u64,
+    /// So many workers after that, as often as wanted: each number for --duration, while users go on
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=64),
+        conflicts_with_all = ["rate", "worker_command"])]
+    pub then: Vec<u32>,
+    /// Only kill a worker so often that has tasks, and say when another has them
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=10_000),
+        conflicts_with_all = ["then", "rate", "worker_command"])]
+    pub kills: Option<u32>,
     /// Tasks that one worker takes at a time of each shard
     #[arg(long, default_value_t = 256, value_parser = value_parser!(u32).range(1..=1024))]
     pub credits: u32,
@@ -54,7 +65,11 @@ impl TasksArguments {
     pub fn load(&self) -> LoadArguments {
         LoadArguments {
             profile: ProfileName::Idle,
-            users: self.users + self.workers,
+            // Each worker that comes is a user of its own.
+            users: self.users
+                + self.workers
+                + self.then.iter().sum::<u32>()
+                + self.kills.map_or(0, |kills| kills + 2),
             duration: self.duration,
             warm_up: self.warm_up,
             room_size: None,

@@ -1,6 +1,9 @@
 //! A user who asks: at a rate, or as soon as answers come, each time about the next of its objects.
 
 use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -57,6 +60,8 @@ pub(super) struct Asker {
     targets: Vec<ObjectId>,
     /// The next request, from 1.
     next: u64,
+    /// How many were answered since it began to ask.
+    progress: Arc<AtomicU64>,
 }
 
 impl Asker {
@@ -80,7 +85,36 @@ impl Asker {
                 reply.get("object").and_then(Value::as_object).context("an object without id")
             })?);
         }
-        Ok(Self { wire, targets, next: 1 })
+        Ok(Self { wire, targets, next: 1, progress: Arc::default() })
+    }
+
+    /// How many were answered since it began to ask, for whoever looks on.
+    pub(super) fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Asks once about each of its objects.
+    pub(super) fn push_each(&mut self) -> Result<()> {
+        for target in &self.targets {
+            self.wire.push(METHOD, &[("target", Value::Object(*target))]);
+        }
+        self.wire.send()
+    }
+
+    /// Waits for so many good answers.
+    pub(super) fn hear_each(&mut self, count: u32, until_ns: u64) -> Result<()> {
+        let mut heard = 0;
+        while heard < count {
+            ensure!(clock::monotonic_ns() < until_ns, "{heard} of {count} answers came");
+            self.wire.receive(Duration::from_millis(50), |message, _| {
+                if message.method() == METHOD {
+                    check_status(message)?;
+                    heard += 1;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     pub(super) fn targets(&self) -> &[ObjectId] {
@@ -135,6 +169,7 @@ impl Asker {
             })?;
             if has_heard {
                 heard_ns = clock::monotonic_ns();
+                self.progress.store(asked.answered, Relaxed);
             }
             let silent_ns = clock::monotonic_ns() - heard_ns;
             ensure!(silent_ns < ANSWER_WAIT_NS, "answers are missing");

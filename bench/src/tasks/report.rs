@@ -34,7 +34,7 @@ pub(super) struct TasksReport {
 
 /// Of tasks that were answered and those that their objects have counted: how many were lost, and how many
 /// were done twice, or done and not answered.
-fn lost_and_doubled(answered: u64, counted: u64) -> (u64, u64) {
+pub(super) fn lost_and_doubled(answered: u64, counted: u64) -> (u64, u64) {
     (answered.saturating_sub(counted), counted.saturating_sub(answered))
 }
 

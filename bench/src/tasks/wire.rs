@@ -38,6 +38,11 @@ impl Wire {
         encode_request(Message::from_checked(&packed(method, fields)), &mut self.output);
     }
 
+    /// What is sent next.
+    pub(super) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
     /// Sends what was pushed.
     pub(super) fn send(&mut self) -> Result<()> {
         self.stream.write_all(&self.output).context("sending")?;
@@ -65,6 +70,10 @@ impl Wire {
         let mut consumed = 0;
         while let Some((frame, length)) = decode_server_frame(&self.received[consumed..]) {
             if let ServerFrame::Message(message) = frame {
+                if message.method() == "closed" {
+                    let error = message.get("error").and_then(Value::as_text);
+                    bail!("the server closes the connection: {}", error.unwrap_or("no reason"));
+                }
                 take(message, &mut self.output)?;
             }
             consumed += length;

@@ -1,9 +1,11 @@
 //! A worker of the harness: it begins each task, adds one to the counter of the object that it is about, and
 //! is done.
 
+use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,23 +23,72 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn open(address: SocketAddrV4, ticket: &str, credits: u32) -> Result<Self> {
-        let mut wire = Wire::open(address, ticket).context("a worker")?;
-        let work = [("methods", Value::Text(METHOD)), ("credits", Value::Integer(credits.into()))];
-        wire.ask_once("work", &work, |_| Ok(())).context("a worker")?;
-        Ok(Self { wire })
+    pub(super) fn open(address: SocketAddrV4, ticket: &str) -> Result<Self> {
+        Ok(Self { wire: Wire::open(address, ticket).context("a worker")? })
     }
 
-    pub(super) fn run(&mut self, is_over: &AtomicBool) -> Result<()> {
+    /// From here on it takes so many tasks at a time. Returns when the server knows that: no task may be
+    /// there for it yet, since it would be passed over.
+    pub(super) fn set_credits(&mut self, credits: u32) -> Result<()> {
+        self.wire.ask_once("work", &work_of(credits), |_| Ok(())).context("a worker")
+    }
+
+    /// Does tasks, each in this time, until all is over. What it has then is for others.
+    pub(super) fn run(
+        &mut self,
+        is_over: &AtomicBool,
+        (credits, work): (u32, Duration),
+    ) -> Result<()> {
+        self.wire.push("work", &work_of(credits));
+        self.wire.send()?;
+        let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
         while !is_over.load(Relaxed) {
+            if let Some(task) = waiting.pop_front() {
+                take_time(work);
+                do_task(Message::from_checked(&task), self.wire.output())?;
+                self.wire.send()?;
+                continue;
+            }
             self.wire.receive(LOOK_WAIT, |message, output| match message.method() {
-                "task" => do_task(message, output),
-                "begin" | "effect" | "done" => check_status(message).context("a worker's step"),
-                _ => Ok(()),
+                "task" if work.is_zero() => do_task(message, output),
+                "task" => {
+                    waiting.push_back(message.as_bytes().to_vec());
+                    Ok(())
+                }
+                _ => check_step(message),
             })?;
             self.wire.send()?;
         }
         Ok(())
+    }
+
+    /// Waits for tasks for a while, and does them at once; tells of each.
+    pub(super) fn do_some(&mut self, mut tell: impl FnMut()) -> Result<()> {
+        self.wire.receive(LOOK_WAIT, |message, output| match message.method() {
+            "task" => {
+                tell();
+                do_task(message, output)
+            }
+            _ => check_step(message),
+        })?;
+        self.wire.send()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a task takes so long")]
+fn take_time(work: Duration) {
+    thread::sleep(work);
+}
+
+fn work_of(credits: u32) -> [(&'static str, Value<'static>); 2] {
+    [("methods", Value::Text(METHOD)), ("credits", Value::Integer(credits.into()))]
+}
+
+/// What it says has to be taken.
+fn check_step(message: Message<'_>) -> Result<()> {
+    match message.method() {
+        "work" | "begin" | "effect" | "done" => check_status(message).context("a worker's step"),
+        _ => Ok(()),
     }
 }
 

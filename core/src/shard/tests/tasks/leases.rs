@@ -324,3 +324,21 @@ fn a_task_that_nobody_begins_in_time_is_given_up() {
         ",
     );
 }
+
+/// One line of a script is one turn.
+#[test]
+fn the_turn_that_sees_a_worker_s_end_gives_all_its_tasks_to_the_next() {
+    let mut world = World::with_settings(task_settings(Limits::PRODUCTION));
+    for (connection, user) in [(1, "ann"), (3, "dwarf"), (4, "gnome")] {
+        world.run(&format!("{connection} open ; {connection} login user={user}"));
+    }
+    world.run("3 work methods=hit credits=60");
+    for _ in 0..60 {
+        let told = world.run("1 hit");
+        assert!(told.contains("3: task task=12626."), "{told}");
+    }
+    world.run("4 work methods=hit credits=60");
+    let told = world.run("3 close");
+    assert_eq!(told.matches("4: task task=12626.").count(), 60, "{told}");
+    assert!(!world.shard.has_work(), "no turn more was needed");
+}
