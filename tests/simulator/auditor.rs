@@ -213,6 +213,9 @@ impl Auditor {
     pub(crate) fn sent(&mut self, conversation: usize, id: i64, draft: &Draft) {
         let message = Message::from_checked(&draft.bytes);
         let ordinal = self.asks(conversation, id, message.method());
+        if message.method() == "fail" && !draft.is_malformed {
+            self.note_failure(message);
+        }
         let view = &mut self.views[conversation];
         let mut recipient = None;
         match message.method() {

@@ -17,7 +17,10 @@ impl SimulatedClock {
     }
 
     pub(crate) fn now(self) -> Now {
-        let wall_ms = WALL_START_MS + self.monotonic_ns / 1_000_000;
-        Now { monotonic_ns: self.monotonic_ns, wall_ms }
+        Now { monotonic_ns: self.monotonic_ns, wall_ms: Self::wall_ms_at(self.monotonic_ns) }
+    }
+
+    pub(crate) fn wall_ms_at(monotonic_ns: u64) -> u64 {
+        WALL_START_MS + monotonic_ns / 1_000_000
     }
 }

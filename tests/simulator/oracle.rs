@@ -12,7 +12,10 @@ use warren_core::object::is_room_kind;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 
+use self::tasks::TaskFacts;
 use crate::tasks::DEED;
+
+mod tasks;
 
 /// By how much the record of a task grows while it is worked at, at most.
 const TASK_GROWTH_BYTES: u64 = 160;
@@ -57,17 +60,6 @@ pub(crate) struct RoomFacts {
     pub(crate) counts: BTreeMap<u64, i64>,
 }
 
-/// What is known of a task.
-#[derive(Debug, Default)]
-pub(crate) struct TaskFacts {
-    /// Those of all of its leases.
-    pub(crate) tokens: Vec<i64>,
-    /// Objects that its effects have made.
-    pub(crate) deeds: i64,
-    /// It is gone, or kept with its answer.
-    pub(crate) is_over: bool,
-}
-
 /// One session's time in a room. It hears what is numbered between its two moments; each moment
 /// is known to lie between the numbers before and after a turn of the room's home.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +90,8 @@ pub(crate) struct Oracle {
     watch_begins: BTreeMap<(u64, u64), VecDeque<u64>>,
     watch_ends: BTreeMap<(u64, u64), VecDeque<u64>>,
     pub(crate) tasks: BTreeMap<u64, TaskFacts>,
+    /// By the id of the request that made them.
+    pub(crate) task_requests: BTreeMap<i64, Vec<u64>>,
     /// How often a task was leased.
     pub(crate) lease_count: u64,
     /// How often an object's room was to hear of it.
@@ -131,6 +125,7 @@ impl Oracle {
             watch_begins: BTreeMap::new(),
             watch_ends: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            task_requests: BTreeMap::new(),
             lease_count: 0,
             notices_made: 0,
             objects: BTreeMap::new(),
@@ -239,9 +234,7 @@ impl Oracle {
                 let facts = self.objects.get_mut(object).expect("a deleted object exists");
                 assert!(!facts.is_deleted, "an object is deleted once");
                 facts.is_deleted = true;
-                if let Some(task) = self.tasks.get_mut(object) {
-                    task.is_over = true;
-                }
+                self.tasks.get_mut(object).into_iter().for_each(TaskFacts::end);
                 self.notices_made += u64::from(facts.room().is_some());
                 let watched = self.watches.iter().filter(|(_, watched)| watched == object);
                 let sessions: Vec<u64> = watched.map(|(session, _)| *session).collect();
@@ -285,12 +278,6 @@ impl Oracle {
         let facts = self.objects.get_mut(&object).expect("a changed object exists");
         assert!(version == facts.version + 1 && !facts.is_deleted, "versions are dense");
         facts.version = version;
-        if let Some(task) = self.tasks.get_mut(&object) {
-            let token = changes.get("lease").and_then(Value::as_integer);
-            self.lease_count += u64::from(token.is_some());
-            task.tokens.extend(token);
-            task.is_over |= changes.get("state") == Some(Value::Text("done"));
-        }
         let before = facts.room().cloned();
         let mut fields = facts.history.last().cloned().expect("it has a first version");
         for (name, value) in changes.fields() {
@@ -306,6 +293,7 @@ impl Oracle {
         facts.changed.push(changes.fields().map(|(name, _)| name.to_owned()).collect());
         let rooms = BTreeSet::from([before.as_ref(), facts.room()]);
         self.notices_made += rooms.iter().flatten().count() as u64;
+        self.note_task_changed(object, changes);
     }
 
     fn end_watch(&mut self, session: u64, object: u64) {
@@ -342,7 +330,7 @@ impl Oracle {
         self.notices_made += u64::from(facts.room().is_some());
         assert!(self.objects.insert(object, facts).is_none(), "an id is used once");
         match record.method() {
-            "task" => _ = self.tasks.insert(object, TaskFacts::default()),
+            "task" => self.note_task_made(object, record),
             _ => self.object_list.push(object),
         }
     }

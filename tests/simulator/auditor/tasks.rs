@@ -7,6 +7,7 @@ use warren_core::message::{Message, Value};
 use warren_core::reason::Reason;
 
 use super::{Auditor, View, integer_of, text_of};
+use crate::clock::SimulatedClock;
 use crate::tasks::{ATTEMPTS_MAX, TOIL};
 
 /// Leases of which a client remembers.
@@ -30,6 +31,8 @@ pub(super) struct Heard {
     done: BTreeMap<u64, i64>,
     /// Tasks that have answered somebody.
     answered: BTreeSet<u64>,
+    /// Tasks of which a worker has said that nobody is to try again.
+    given_up: BTreeSet<u64>,
 }
 
 impl Heard {
@@ -76,6 +79,13 @@ impl Auditor {
         leases.push(Lease { task, token, effects: 0 });
         if leases.len() > LEASES_MAX {
             leases.remove(0);
+        }
+    }
+
+    /// A client says that it could not do a task.
+    pub(super) fn note_failure(&mut self, request: Message<'_>) {
+        if request.get("retry") == Some(Value::Boolean(false)) {
+            self.tasks.given_up.insert(task_of(request));
         }
     }
 
@@ -130,10 +140,22 @@ impl Auditor {
         assert!(is_first || request.get("key").is_some(), "answered twice: {reply:?}");
     }
 
-    /// Why a task is not done.
+    /// Why a task is not done: its time was over and nobody had begun, or nobody could do it in all of its
+    /// attempts, or a worker has given it up.
     pub(super) fn is_toil_refused(&self, request: Message<'_>, reason: Reason) -> bool {
+        let id = integer_of(request, "id").expect("a request has an id");
+        let made = self.oracle.task_requests.get(&id).into_iter().flatten();
+        let mut made = made.map(|task| (task, &self.oracle.tasks[task]));
+        let wall_ms = SimulatedClock::wall_ms_at(self.now_ns) as i64;
         match reason {
-            Reason::QueueFull | Reason::TaskExpired | Reason::TaskFailed => true,
+            Reason::QueueFull => true,
+            Reason::TaskExpired => made.any(|(_, facts)| {
+                facts.is_expired && facts.deadline_ms.is_some_and(|deadline| deadline <= wall_ms)
+            }),
+            Reason::TaskFailed => made.any(|(task, facts)| {
+                let is_last = facts.attempt == facts.attempts_max;
+                facts.is_dead && (is_last || self.tasks.given_up.contains(task))
+            }),
             Reason::TaskPending => request.get("key").is_some(),
             _ => false,
         }
