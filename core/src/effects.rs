@@ -68,8 +68,6 @@ pub(crate) struct Effects {
     pub(crate) scanned: usize,
     /// Memory for what a handler has to look at before it decides.
     scratch: Vec<u8>,
-    /// What is told of the changes waits until they are durable.
-    pub(crate) waits_for_log: bool,
     /// What a world that is going to wake says of its NPCs.
     pub(crate) waking: Option<Result<Vec<npcs::Entry>, Reason>>,
 }
@@ -81,7 +79,6 @@ impl Effects {
         self.bytes.clear();
         self.reply.clear();
         self.scanned = 0;
-        self.waits_for_log = false;
         self.waking = None;
         let _ = MessageBuilder::new(&mut self.reply, method);
     }

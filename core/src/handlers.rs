@@ -399,7 +399,7 @@ pub(crate) use rooms::session_left;
 pub(crate) use schedule::build_start_event;
 pub(crate) use tasks::{
     check_effect, check_room_for_answer, check_staged, count_effects, effects_of, home_of_event,
-    new_task, run_effects, target_of_task,
+    new_task, push_effect, run_effects, target_of_task,
 };
 pub(crate) use watches::{build_deleted, hear_notice};
 

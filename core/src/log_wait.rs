@@ -1,6 +1,6 @@
 //! What is told when a change is durable, and not before: replies, and notices to the rooms of objects.
 //! One queue for a shard, in the order in which the changes were made, so that what is told of an object
-//! keeps the order of its versions.
+//! keeps the order of its versions. What tasks ask of other partitions waits in another of the same kind.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -20,6 +20,8 @@ const SPARE_BUFFER_BYTES_MAX: usize = 4096;
 pub(crate) enum Telling {
     /// Whoever asked.
     Reply(Origin),
+    /// Nobody: whoever asked is gone. What is told later still waits behind it.
+    Nobody,
     /// The members of a room, or a partition that is to make an event. The user's name stands before the
     /// message.
     Notice { header: EventHeader, user_length: usize },
@@ -48,7 +50,7 @@ impl Waiting {
 
     fn user_length(&self) -> usize {
         match self.telling {
-            Telling::Reply(_) => 0,
+            Telling::Reply(_) | Telling::Nobody => 0,
             Telling::Notice { user_length, .. } => user_length,
         }
     }

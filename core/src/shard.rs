@@ -148,6 +148,8 @@ pub struct Shard {
     /// Of those, up to where each group's are durable.
     durable_sequences: Vec<u64>,
     log_wait: LogWait,
+    /// Events that tasks have other partitions make.
+    event_wait: LogWait,
     tasks: Tasks,
     inline: Inline,
     has_log_failed: bool,
@@ -210,6 +212,7 @@ impl Shard {
             group_sequences: vec![0; GROUP_COUNT],
             durable_sequences: vec![0; GROUP_COUNT],
             log_wait: LogWait::new(),
+            event_wait: LogWait::new(),
             tasks: Tasks::new(settings.task_methods.clone(), seed),
             inline: Inline::new(settings.shard),
             has_log_failed: false,
@@ -251,6 +254,7 @@ impl Shard {
             self.note_log(condition);
         }
         self.tell_durable(outputs);
+        self.send_made_events(outputs);
         self.relays.forget_listed();
         self.watch_relays.forget_listed();
         self.advance_crowds(outputs);
@@ -307,8 +311,9 @@ impl Shard {
         self.counters.changed_objects = self.changed_object_count() as u64;
         self.counters.snapshots_waiting = self.waiting_snapshot_count() as u64;
         self.count_tasks();
-        self.counters.log_waiting = self.log_wait.len() as u64;
-        self.counters.log_waiting_bytes = self.log_wait.size_bytes() as u64;
+        let waiting = [&self.log_wait, &self.event_wait];
+        self.counters.log_waiting = waiting.map(|wait| wait.len() as u64).iter().sum();
+        self.counters.log_waiting_bytes = waiting.map(|wait| wait.size_bytes() as u64).iter().sum();
         assert!(outputs.mesh[self.id().index()].is_empty(), "what is our own is done in its turn");
     }
 
@@ -318,6 +323,7 @@ impl Shard {
     pub fn has_work(&self) -> bool {
         let is_overdue = self.detached.first_overdue(self.now.monotonic_ns).is_some();
         let waits = is_overdue || self.waiting_logins.len() > 0 || self.has_durable_to_tell();
+        let waits = waits || self.has_event_to_send();
         let waits = waits || self.tasks.has_work(self.now.monotonic_ns);
         waits || self.is_world_due() || self.queue.len() > 0 || !self.pages.is_empty()
     }

@@ -192,7 +192,8 @@ typedef struct warren_host {
     /* The object gets these fields; if `version` is not 0, only if that is its version. */
     int32_t (*set)(warren_call *call, uint64_t object, uint64_t version, const warren_field *fields,
                    uint32_t count);
-    /* A new object in the request's partition, which is the asking user's. */
+    /* A new object in the request's partition, which is the asking user's, or whose the field `owner` says: with
+     * an empty text the server's. */
     int32_t (*create)(warren_call *call, warren_text kind, const warren_field *fields, uint32_t count);
     /* The object goes. */
     int32_t (*remove)(warren_call *call, uint64_t object);

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Method, Request, authorize, watches};
-use crate::authorize::Verb;
+use crate::authorize::{Roles, Verb};
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::ids::ObjectId;
@@ -85,7 +85,10 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
     let message = request.message;
     let kind = message.name("kind")?;
     let mut record = Vec::new();
-    let mut fields = start_record(&mut record, kind, request.user);
+    let owner = owner_of_new(request)?;
+    let mut fields = start_record(&mut record, kind, owner.unwrap_or(request.user));
+    // The owner is the object's own field only where it may not be said.
+    let passed_count = 4 + usize::from(owner.is_some());
     match kind {
         // A user's object comes with the first login, a task with a request.
         KIND_USER | KIND_TASK => return Err(Reason::FieldInvalid),
@@ -94,12 +97,12 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
             super::rooms::check_watchtower(request, name)?;
             super::rooms::check_free(request.partition, name)?;
             fields.field("name", Value::Text(name));
-            let passed = ["id", "ack", "kind", "room"];
-            copy_own(message, &passed, kind, &mut fields, Removals::Skipped)?;
+            let passed = &["id", "ack", "kind", "room", FIELD_OWNER][..passed_count];
+            copy_own(message, passed, kind, &mut fields, Removals::Skipped)?;
         }
         _ => {
-            let passed = ["id", "ack", "kind", "partition"];
-            copy_own(message, &passed, kind, &mut fields, Removals::Skipped)?;
+            let passed = &["id", "ack", "kind", "partition", FIELD_OWNER][..passed_count];
+            copy_own(message, passed, kind, &mut fields, Removals::Skipped)?;
         }
     }
     check_size(request, &record)?;
@@ -232,6 +235,17 @@ enum Removals {
     Skipped,
     /// They are kept, as null.
     Null,
+}
+
+/// Whom a task says to own what it makes: a user, or with an empty text the server alone. Others own what
+/// they make.
+fn owner_of_new<'a>(request: &Request<'a>) -> Result<Option<&'a str>, Reason> {
+    let said = request.message.get(FIELD_OWNER);
+    match said.filter(|_| request.header.roles.meets(Roles::TASK)) {
+        None => Ok(None),
+        Some(Value::Text("")) => Ok(Some("")),
+        Some(_) => request.message.name(FIELD_OWNER).map(Some),
+    }
 }
 
 /// Copies the own fields, and refuses those that belong to the protocol.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::tasks::{check_own_fields, new_task};
 use super::{Request, authorize, page_count};
 use crate::acknowledgement::AckLevel;
-use crate::authorize::{Target, Verb};
+use crate::authorize::{Roles, Target, Verb};
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects};
 use crate::handlers::Method;
@@ -16,7 +16,7 @@ use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::room::WATCHTOWER;
 use crate::tasks::methods::TaskMethod;
-use crate::tasks::record::{FIELD_AT, KIND_TASK, TaskRecord, TaskState};
+use crate::tasks::record::{FIELD_AT, FIELD_OF_TASK, KIND_TASK, TaskRecord, TaskState};
 
 /// How far ahead an event may be, in milliseconds: a leap year.
 const AHEAD_MS_MAX: u64 = 366 * 24 * 3_600_000;
@@ -109,8 +109,12 @@ pub(super) fn cancel_event(request: &Request<'_>, effects: &mut Effects) -> Resu
     let is_open =
         |task: &TaskRecord<'_>| matches!(task.state(), TaskState::Ready | TaskState::Leased);
     let event = TaskRecord::of(object).filter(|task| task.is_event() && is_open(task));
-    event.ok_or(Reason::UnknownObject)?;
+    let event = event.ok_or(Reason::UnknownObject)?;
     authorize(request, id, object, Verb::Call(Method::CancelEvent))?;
+    // Whoever asked for a task does not undo what it has decided.
+    if event.is_set(FIELD_OF_TASK) && !request.header.roles.meets(Roles::ADMIN) {
+        return Err(Reason::Forbidden);
+    }
     effects.change(Delta::ObjectDeleted { object: id.0 });
     Ok(())
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::schedule::send_event;
 use super::{Method, Request, Route, handle, objects};
 use crate::acknowledgement::AckLevel;
+use crate::authorize::Roles;
 use crate::delta::Delta;
 use crate::effects::{Effect, Effects};
 use crate::ids::{ObjectId, PartitionId};
@@ -17,8 +18,8 @@ use crate::room::LOBBY;
 use crate::tasks::methods::TaskMethod;
 use crate::tasks::record::{
     FIELD_AT, FIELD_ATTEMPTS_MAX, FIELD_DEADLINE, FIELD_DURABLE, FIELD_KEY, FIELD_LIMIT,
-    FIELD_METHOD, FIELD_ORDERED, FIELD_PRIORITY, FIELD_REQUEST, FIELD_STATE, FIELD_TARGET,
-    FIELD_UNTIL, KIND_TASK, TaskState,
+    FIELD_METHOD, FIELD_OF_TASK, FIELD_ORDERED, FIELD_PRIORITY, FIELD_REQUEST, FIELD_STATE,
+    FIELD_TARGET, FIELD_UNTIL, KIND_TASK, TaskState,
 };
 
 /// What a worker is told of a task beside the request's own fields, and so no request of a worker's method
@@ -73,6 +74,9 @@ pub(crate) fn new_task(
     }
     if method.is_ordered {
         fields.field(FIELD_ORDERED, Value::Boolean(true));
+    }
+    if at_ms.is_some() && request.header.roles.meets(Roles::TASK) {
+        fields.field(FIELD_OF_TASK, Value::Boolean(true));
     }
     if level == AckLevel::Durable {
         fields.field(FIELD_DURABLE, Value::Boolean(true));
@@ -148,9 +152,10 @@ pub(crate) fn check_staged(
         _ => None,
     };
     let object = object_of(effect);
+    let event = keyed_event(effect, partition);
     let clashes = |other: Message<'_>| {
         let is_same = object.is_some() && object_of(other) == object;
-        let is_same_event = event_key(effect).is_some() && event_key(other) == event_key(effect);
+        let is_same_event = event.is_some() && keyed_event(other, partition) == event;
         is_same || is_same_event || makes_room(other) && makes_room(effect)
     };
     if effects_of(staged).any(clashes) {
@@ -159,19 +164,27 @@ pub(crate) fn check_staged(
     Ok(())
 }
 
+/// The key of an event that the effect makes, and where.
+fn keyed_event(effect: Message<'_>, own: PartitionId) -> Option<(Value<'_>, PartitionId)> {
+    let is_event = effect.method() == Method::NewEvent.name();
+    effect.get("key").filter(|_| is_event).zip(home_of_event(effect, own).ok())
+}
+
 fn makes_room(effect: Message<'_>) -> bool {
     let kind = effect.get("kind").and_then(Value::as_text);
     effect.method() == Method::Create.name() && kind.is_some_and(is_room_kind)
 }
 
-fn event_key(effect: Message<'_>) -> Option<Value<'_>> {
-    let is_event = effect.method() == Method::NewEvent.name();
-    is_event.then(|| effect.get("key")).flatten()
-}
-
 /// The partition in which a task's `new-event` makes the event: the target's, or the task's own.
 pub(crate) fn home_of_event(effect: Message<'_>, own: PartitionId) -> Result<PartitionId, Reason> {
     Ok(target_of_task(effect)?.map_or(own, ObjectId::partition))
+}
+
+/// Stages a packed effect behind the others.
+pub(crate) fn push_effect(effect: &[u8], staged: &mut Vec<u8>) {
+    let length = u32::try_from(effect.len()).expect("an effect is a message");
+    staged.extend_from_slice(&length.to_le_bytes());
+    staged.extend_from_slice(effect);
 }
 
 /// How many effects are staged.
@@ -180,7 +193,7 @@ pub(crate) fn count_effects(staged: &[u8]) -> usize {
 }
 
 /// Staged effects: packed messages, each behind its length.
-pub(crate) fn effects_of(staged: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(crate) fn effects_of(staged: &[u8]) -> impl Iterator<Item = Message<'_>> + Clone {
     let mut rest = staged;
     core::iter::from_fn(move || {
         let (length, behind) = rest.split_first_chunk::<4>()?;

@@ -17,7 +17,7 @@ use crate::event_queue::QueuedEvent;
 use crate::ids::{GroupId, Sequence};
 use crate::limits::TURN_OUTPUT_BYTES_MAX;
 use crate::log_wait::{Telling, Waiting};
-use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
+use crate::mesh::{EventHeader, MeshMessage, Origin};
 use crate::message::Message;
 use crate::reason::Reason;
 use crate::turn::{LogCondition, ShardOutputs, Span};
@@ -102,6 +102,13 @@ impl Shard {
         self.keep_reply_until((group, next), origin, request, own);
     }
 
+    /// Keeps what is told later of the group's next delta batch until that is durable, although nobody waits
+    /// for a reply.
+    pub(super) fn keep_place(&mut self, group: GroupId) {
+        let next = Sequence(self.group_sequences[usize::from(group.0)] + 1);
+        self.log_wait.push((group, next), Telling::Nobody, |_| {});
+    }
+
     /// Keeps a reply until all that the group has is durable: what it tells of has happened before.
     pub(super) fn keep_known_reply(
         &mut self,
@@ -153,7 +160,7 @@ impl Shard {
     }
 
     /// Keeps what a task asks of another partition until the delta batch that the group is about to get is
-    /// durable. There is room: it was asked for before.
+    /// durable: after a crash the task would be done again, and ask again.
     pub(super) fn keep_made_event(
         &mut self,
         group: GroupId,
@@ -163,16 +170,47 @@ impl Shard {
     ) {
         let next = Sequence(self.group_sequences[usize::from(group.0)] + 1);
         let telling = Telling::Notice { header, user_length: user.len() };
-        self.log_wait.push((group, next), telling, |buffer| {
+        self.event_wait.push((group, next), telling, |buffer| {
             buffer.extend_from_slice(user);
             buffer.extend_from_slice(message);
         });
     }
 
-    /// Whether replies or notices wait until they are durable.
+    /// Whether one more event for another partition may wait.
+    pub(super) fn check_event_wait(&self) -> Result<(), Reason> {
+        let has_room = self.event_wait.size_bytes() < self.settings.limits.log_wait_bytes_max;
+        if has_room { Ok(()) } else { Err(Reason::LogBehind) }
+    }
+
+    /// Whether the event that has waited longest may be sent. When the log has failed all are: what they come
+    /// from has happened, as far as anybody can see.
+    pub(super) fn has_event_to_send(&self) -> bool {
+        self.event_wait.first().is_some_and(|first| self.has_log_failed || self.is_durable(first))
+    }
+
+    /// Sends events of tasks to their partitions. A way that is full holds them up, and none is dropped.
+    pub(super) fn send_made_events(&mut self, outputs: &mut ShardOutputs) {
+        let staged_bytes = outputs.size_bytes();
+        while self.has_event_to_send()
+            && outputs.size_bytes() - staged_bytes <= TURN_OUTPUT_BYTES_MAX
+            && let Some(Telling::Notice { header, .. }) =
+                self.event_wait.first().map(|first| first.telling)
+        {
+            let to = self.settings.routing.shard_of(header.partition);
+            if self.staging(outputs).check_shard(to).is_err() {
+                return;
+            }
+            let waiting = self.event_wait.pop().expect("it is the first");
+            let (user, message) = (waiting.user(), waiting.message().as_bytes());
+            self.post_event_of_task(header, user, message, outputs);
+            self.event_wait.recycle(waiting);
+        }
+    }
+
+    /// Whether replies, notices or events for other partitions wait until they are durable.
     #[must_use]
     pub fn awaits_log(&self) -> bool {
-        self.log_wait.first().is_some()
+        self.log_wait.first().is_some() || self.event_wait.first().is_some()
     }
 
     /// Whether what has waited longest may be told.
@@ -184,23 +222,10 @@ impl Shard {
         self.durable_sequence(waiting.group) >= waiting.sequence
     }
 
-    /// Whether what has waited longest may go now: what a task asks of another partition is not dropped when
-    /// the way there is full.
-    fn has_way_for_first(&self, outputs: &ShardOutputs) -> bool {
-        match self.log_wait.first().map(|first| first.telling) {
-            Some(Telling::Notice { header, .. }) if header.kind == EventKind::MakeEvent => {
-                let to = self.settings.routing.shard_of(header.partition);
-                self.staging(outputs).check_shard(to).is_ok()
-            }
-            _ => true,
-        }
-    }
-
     /// Tells what has become durable; and when the log has failed, all that waits, each whether it is.
     pub(super) fn tell_durable(&mut self, outputs: &mut ShardOutputs) {
         let staged_bytes = outputs.size_bytes();
         while self.has_durable_to_tell()
-            && self.has_way_for_first(outputs)
             && outputs.size_bytes() - staged_bytes <= TURN_OUTPUT_BYTES_MAX
             && let Some(waiting) = self.log_wait.pop()
         {
@@ -211,10 +236,7 @@ impl Shard {
                 Telling::Reply(origin) => {
                     self.post_not_durable(origin, waiting.message(), outputs);
                 }
-                Telling::Notice { header, .. } if header.kind == EventKind::MakeEvent => {
-                    let (user, message) = (waiting.user(), waiting.message().as_bytes());
-                    self.post_event_of_task(header, user, message, outputs);
-                }
+                Telling::Nobody => {}
                 Telling::Notice { header, .. } => {
                     let message = waiting.message().as_bytes();
                     self.post_notice_event(header, waiting.user(), message, outputs);

@@ -76,7 +76,7 @@ impl Shard {
         self.partition_mut(header.partition);
         let may_begin = match method {
             Method::NewEvent => {
-                self.check_room_for_event((header.partition, event.user()), message, 0)
+                self.check_room_for_event((header.partition, event.user()), message)
             }
             _ => Ok(()),
         };
@@ -227,7 +227,7 @@ impl Shard {
                 }
                 Effect::MakeEvent { home, user, message } => {
                     let told = (effects.bytes_of(*user), effects.bytes_of(*message));
-                    self.post_made_event(event, *home, told, effects.waits_for_log, outputs);
+                    self.post_made_event(partition, *home, told, outputs);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Tasks: what a request becomes that no handler of the server does, who takes it, and what comes of it.
 //! Where tasks stand and whose turn it is: `tasks.rs`.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::Shard;
@@ -10,7 +11,9 @@ use crate::authorize::Roles;
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
-use crate::handlers::{Method, build_start_event, effects_of, handle, home_of_event, new_task};
+use crate::handlers::{
+    Method, build_start_event, effects_of, handle, home_of_event, new_task, push_effect,
+};
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{ObjectId, PartitionId, SessionId};
 use crate::limits::TURN_OUTPUT_BYTES_MAX;
@@ -22,8 +25,8 @@ use crate::room::WATCHTOWER;
 use crate::tasks::methods::TaskMethods;
 use crate::tasks::record::{
     FIELD_AT, FIELD_ATTEMPT, FIELD_ATTEMPTS_MAX, FIELD_BEGUN, FIELD_DEADLINE, FIELD_ERROR,
-    FIELD_EXTENDED, FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL, KIND_TASK, TaskRecord,
-    TaskState,
+    FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL, KIND_TASK,
+    TaskRecord, TaskState,
 };
 use crate::tasks::workers::Workers;
 use crate::tasks::{Due, TaskEvent, TaskIndex};
@@ -218,21 +221,18 @@ impl Shard {
         self.check_level(level)?;
         let (message, partition) = (event.message(), event.header.partition);
         let method = self.tasks.methods.get(message.method()).ok_or(Reason::UnknownMethod)?;
-        if let Some(key) = message.get("key") {
-            let key = key.as_text().filter(|key| key.len() <= 64).ok_or(Reason::FieldInvalid)?;
-            if let Some(first) = self.tasks.index.by_key(partition, event.user(), key) {
-                let known = self.partition(partition).and_then(|known| known.object(first));
-                let record = known.and_then(TaskRecord::of).expect("what has a key is there");
-                if record.state() != TaskState::Done {
-                    return Err(Reason::TaskPending);
-                }
-                if level == AckLevel::Durable {
-                    self.check_log_wait()?;
-                }
-                return Ok(Taken::Done(first));
+        if let Some(first) = self.known_by_key((partition, event.user()), message)? {
+            let known = self.partition(partition).and_then(|known| known.object(first));
+            let record = known.and_then(TaskRecord::of).expect("what has a key is there");
+            if record.state() != TaskState::Done {
+                return Err(Reason::TaskPending);
             }
+            if level == AckLevel::Durable {
+                self.check_log_wait()?;
+            }
+            return Ok(Taken::Done(first));
         }
-        self.check_share(partition, event.user(), 0)?;
+        self.check_share(partition, event.user(), 1)?;
         if self.is_storage_behind() || self.is_log_behind {
             return Err(Reason::Busy);
         }
@@ -240,13 +240,24 @@ impl Shard {
         new_task(&request, (method, level), None, effects).map(Taken::New)
     }
 
-    /// Whether the partition takes one more task of the user, beside so many.
-    fn check_share(&self, partition: PartitionId, user: &str, beside: u64) -> Result<(), Reason> {
-        let open = self.tasks.index.counts_of(partition).open() + beside;
+    /// Whether the partition takes so many more tasks of the user.
+    fn check_share(&self, partition: PartitionId, user: &str, more: u64) -> Result<(), Reason> {
+        let open = self.tasks.index.counts_of(partition).open() + more;
         let most = self.settings.limits.tasks_per_partition_max as u64;
-        let of_user = self.tasks.index.count_of_user(partition, user) + beside;
-        let is_full = open >= most || of_user >= (most / USERS_SHARE).max(USER_TASKS_MIN);
+        let of_user = self.tasks.index.count_of_user(partition, user) + more;
+        let is_full = open > most || of_user > (most / USERS_SHARE).max(USER_TASKS_MIN);
         if is_full { Err(Reason::QueueFull) } else { Ok(()) }
+    }
+
+    /// The user's task of this key that the partition knows, if the message names one.
+    fn known_by_key(
+        &self,
+        (partition, user): (PartitionId, &str),
+        message: Message<'_>,
+    ) -> Result<Option<ObjectId>, Reason> {
+        let Some(key) = message.get("key") else { return Ok(None) };
+        let key = key.as_text().filter(|key| key.len() <= 64).ok_or(Reason::FieldInvalid)?;
+        Ok(self.tasks.index.by_key(partition, user, key))
     }
 
     /// Whether a scheduled event may be made: one of the same key may be there.
@@ -254,45 +265,58 @@ impl Shard {
         &self,
         (partition, user): (PartitionId, &str),
         message: Message<'_>,
-        beside: u64,
     ) -> Result<(), Reason> {
-        if let Some(key) = message.get("key") {
-            let key = key.as_text().filter(|key| key.len() <= 64).ok_or(Reason::FieldInvalid)?;
-            if self.tasks.index.by_key(partition, user, key).is_some() {
-                return Err(Reason::TaskPending);
-            }
+        if self.known_by_key((partition, user), message)?.is_some() {
+            return Err(Reason::TaskPending);
         }
-        self.check_share(partition, user, beside)
+        self.check_share(partition, user, 1)
     }
 
-    /// Whether the scheduled events among staged effects may be made here, and asked for elsewhere.
-    pub(super) fn check_staged_events(
+    /// What a task that ends has staged: whether the scheduled events among it may be made here, and asked for
+    /// elsewhere. Returns the effects without the events whose keys are known, which are made already.
+    pub(super) fn check_staged_events<'s>(
         &self,
-        (partition, user): (PartitionId, &str),
-        staged: &[u8],
+        task: ObjectId,
+        staged: &'s [u8],
         outputs: &ShardOutputs,
-    ) -> Result<(), Reason> {
-        let mut made_here = 0;
+    ) -> Result<Cow<'s, [u8]>, Reason> {
         let is_event = |effect: &Message<'_>| effect.method() == Method::NewEvent.name();
-        for event in effects_of(staged).filter(is_event) {
-            let home = home_of_event(event, partition)?;
-            if home == partition {
-                self.check_room_for_event((partition, user), event, made_here)?;
-                made_here += 1;
-            } else {
-                self.staging(outputs).check_shard(self.settings.routing.shard_of(home))?;
-            }
+        if !effects_of(staged).any(|effect| is_event(&effect)) {
+            return Ok(Cow::Borrowed(staged));
         }
-        Ok(())
+        let partition = task.partition();
+        let (object, record) = self.task(task);
+        let user = object.owner();
+        let mut carried_out = Vec::with_capacity(staged.len());
+        let mut made_here = 0;
+        for effect in effects_of(staged) {
+            if is_event(&effect) {
+                let home = home_of_event(effect, partition)?;
+                if home != partition {
+                    self.check_event_wait()?;
+                    self.staging(outputs).check_shard(self.settings.routing.shard_of(home))?;
+                } else if self.known_by_key((partition, user), effect)?.is_some() {
+                    continue;
+                } else {
+                    made_here += 1;
+                }
+            }
+            push_effect(effect.as_bytes(), &mut carried_out);
+        }
+        // Its own place is free then, unless it is remembered.
+        let freed = u64::from(record.text(FIELD_KEY).is_none());
+        if made_here > freed {
+            self.check_share(partition, user, made_here - freed)?;
+        }
+        Ok(Cow::Owned(carried_out))
     }
 
-    /// Has another partition make an event; behind the log, if what is told of the task waits for that.
+    /// Has another partition make an event, behind the log if there is one.
     pub(super) fn post_made_event(
         &mut self,
-        event: &QueuedEvent,
+        from: PartitionId,
         home: PartitionId,
         (user, message): (&[u8], &[u8]),
-        waits_for_log: bool,
         outputs: &mut ShardOutputs,
     ) {
         let nobody = SessionId { shard: self.id(), generation: 0, index: u32::MAX };
@@ -305,9 +329,8 @@ impl Shard {
             login: 0,
             roles: Roles::TASK,
         };
-        if waits_for_log {
-            let group = event.header.partition.group();
-            self.keep_made_event(group, header, user, message);
+        if self.settings.has_log {
+            self.keep_made_event(from.group(), header, user, message);
         } else {
             self.post_event_of_task(header, user, message, outputs);
         }
@@ -326,24 +349,23 @@ impl Shard {
         self.post(to, outputs, MeshMessage::Event { header, user, message });
     }
 
-    /// A task of another partition has the event made here. Nobody hears of a refusal: it is counted.
+    /// A task of another partition has the event made here. Nobody hears of a refusal: it is counted. One whose
+    /// key is known is made already.
     pub(super) fn run_made_event(
         &mut self,
         event: &QueuedEvent,
         effects: &mut Effects,
         outputs: &mut ShardOutputs,
     ) {
-        let (message, partition) = (event.message(), event.header.partition);
+        let message = event.message();
         effects.start(message.method());
-        self.partition_mut(partition);
+        self.partition_mut(event.header.partition);
         let request = self.handler_request(event, outputs);
-        let made = self
-            .check_room_for_event((partition, event.user()), message, 0)
-            .and_then(|()| handle(Method::NewEvent, &request, effects));
-        let is_behind = self.is_storage_behind() || self.is_log_behind;
-        match made {
-            Ok(()) if !is_behind => self.commit(event, effects, outputs),
-            _ => self.counters.events_refused += 1,
+        let has_room = self.check_room_for_event((event.header.partition, event.user()), message);
+        match has_room.and_then(|()| handle(Method::NewEvent, &request, effects)) {
+            Ok(()) => self.commit(event, effects, outputs),
+            Err(Reason::TaskPending) => {}
+            Err(_) => self.counters.events_refused += 1,
         }
     }
 

@@ -8,7 +8,9 @@ use crate::acknowledgement::AckLevel;
 use crate::delta::Delta;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
-use crate::handlers::{Request, check_effect, check_room_for_answer, count_effects, run_effects};
+use crate::handlers::{
+    Request, check_effect, check_room_for_answer, count_effects, push_effect, run_effects,
+};
 use crate::ids::ObjectId;
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
@@ -184,11 +186,8 @@ impl Shard {
         if self.tasks.staged_bytes + effect.len() + 4 > STAGED_BYTES_MAX {
             return Err(Reason::Busy);
         }
-        let length = u32::try_from(effect.len()).expect("an effect is a message");
         self.tasks.staged_bytes += effect.len() + 4;
-        let staged = self.tasks.staged.entry(id).or_default();
-        staged.extend_from_slice(&length.to_le_bytes());
-        staged.extend_from_slice(&effect);
+        push_effect(&effect, self.tasks.staged.entry(id).or_default());
         Ok(())
     }
 
@@ -230,13 +229,13 @@ impl Shard {
         let has_key = self.task(id).1.text(FIELD_KEY).is_some();
         // As if who asked for it had: what it makes is theirs.
         let user = self.task(id).0.owner();
-        self.check_staged_events((id.partition(), user), staged, outputs)?;
+        let staged = self.check_staged_events(id, staged, outputs)?;
         let request = Request { user, ..self.handler_request(event, outputs) };
         if has_key {
             // It is kept with its answer.
             check_room_for_answer(&request, own.len())?;
         }
-        let result = run_effects(&request, staged, effects);
+        let result = run_effects(&request, &staged, effects);
         if result == Err(Reason::VersionConflict) {
             // That it comes again is what whoever asked wants; the worker hears why.
             effects.start(message.method());
@@ -245,7 +244,6 @@ impl Shard {
             return result;
         }
         result?;
-        effects.waits_for_log = waits;
         let record = self.task(id).1;
         let request = record.request().as_bytes().to_vec();
         let end = if has_key {
@@ -270,6 +268,8 @@ impl Shard {
             } else {
                 self.post_reply(asker, request, own, outputs);
             }
+        } else if waits {
+            self.keep_place(id.partition().group());
         }
         self.count_task(id, TaskEvent::Done);
         self.commit(event, effects, outputs);

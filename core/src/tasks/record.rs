@@ -34,6 +34,8 @@ pub(crate) const FIELD_EXTENDED: &str = "extended";
 /// Of a task that is ready: not before; of a leased one: the end of the lease; of a done one: for how long
 /// it is remembered. Milliseconds since 1970.
 pub(crate) const FIELD_UNTIL: &str = "until_ms";
+/// Of a scheduled event: a task has made it, so its user does not call it off.
+pub(crate) const FIELD_OF_TASK: &str = "of_task";
 /// Of a scheduled event: when it is to begin, in milliseconds since 1970.
 pub(crate) const FIELD_AT: &str = "at_ms";
 /// Until when it has to be leased, in milliseconds since 1970.
@@ -138,6 +140,7 @@ impl<'a> TaskRecord<'a> {
             && is_message(FIELD_REQUEST)
             && record.name(FIELD_METHOD).is_ok()
             && record.get(FIELD_PRIORITY).and_then(Value::as_integer).is_some()
+            && record.get(FIELD_KEY).is_none_or(|key| key.as_text().is_some())
     }
 
     /// Whether a change says where the task stands: all but that an attempt was begun.
@@ -153,7 +156,7 @@ impl<'a> TaskRecord<'a> {
             Value::Bytes(reply) => Message::parse(reply).is_ok(),
             _ => false,
         });
-        let kept = [FIELD_METHOD, FIELD_REQUEST, FIELD_PRIORITY];
+        let kept = [FIELD_METHOD, FIELD_REQUEST, FIELD_PRIORITY, FIELD_KEY];
         let is_state = match state {
             None => true,
             Some(None) => false,

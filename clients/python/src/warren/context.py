@@ -207,7 +207,11 @@ class Context:
         return replace(change, version=version)
 
     def create(self, kind: str, /, **fields: Value) -> None:
-        """An object is made in the task's partition, in a ``room`` if that is named."""
+        """An object is made in the task's partition, in a ``room`` if that is named.
+
+        It belongs to whoever asked, and they may change it, or to the ``owner`` that is named: with an empty
+        one to the server, and no player changes it.
+        """
         self._effect("create", {"kind": kind}, fields)
 
     def delete(self, object: Object | str, /) -> None:
@@ -237,10 +241,11 @@ class Context:
     ) -> None:
         """The method of that name is asked for later: so long after this task is done, or at this time in
         milliseconds since 1970. It is the user's, with these fields; with a ``target`` in that object's
-        partition, otherwise in the task's own. With a ``key`` it is made once.
+        partition, otherwise in the task's own. Under a ``key`` that is known there, also this task's own, none
+        is made: it is there already.
 
         In the task's own partition it is there if and only if the task is done. Another partition is asked
-        when that has happened, once: it may refuse, when its queue is full.
+        when that has happened, once: it may refuse, when it is full.
         """
         if (delay_ms is None) == (at_ms is None):
             raise WarrenError("field-invalid", 400)

@@ -136,7 +136,7 @@ class World:
         do, id = effect["do"], effect.get("object", "")
         own = {name: value for name, value in effect.items() if name not in _SAID}
         if do == "create":
-            outcome.created.append(self.create(effect["kind"], owner=user, **own))
+            outcome.created.append(self.create(effect["kind"], owner=effect.get("owner", user), **own))
         elif do == "emit":
             outcome.sent.append((effect["to"], effect["event"], own))
         elif do == "new-event":

@@ -31,7 +31,7 @@ fn a_task_makes_events_of_its_user_here_and_elsewhere() {
         +20
             3: task task=172.1 method=hit user=ann attempt=1 limit_ms=30000 target=172.9 n=2
         1 cancel-event task=171.5
-            1: cancel-event status=0
+            1: cancel-event status=403 error=forbidden
         ",
     );
 }
@@ -74,16 +74,102 @@ fn a_task_whose_end_is_refused_makes_no_event() {
         3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5 key=k ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=6 key=k
             3: effect status=0
             3: effect status=400 error=field-invalid
-        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5 ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5
+        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5 ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5 ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5
             3: effect status=0
             3: effect status=0
-        3 done task=171.3 token=@3 effects=3
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=4
             3: done status=503 error=queue-full limit=limits.tasks_per_partition_max
         1 pending partition=171
             1: pending status=0 tasks= events= times_ms=
         ",
     );
     assert_eq!(world.shard.counters().events_refused, 0);
+}
+
+/// Its own place becomes free, also in a queue that is full.
+#[test]
+fn a_task_may_always_make_the_one_that_comes_after_it() {
+    check_tasks(
+        Limits { tasks_per_partition_max: 1, ..Limits::PRODUCTION },
+        TaskMethod::DEFAULT,
+        "
+        3 work methods=hit
+            3: work status=0
+        1 hit target=171.1 id=a
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=1
+            1: hit id=a status=0
+            3: done status=0
+        1 pending partition=171
+            1: pending status=0 tasks=171.4 events=hit times_ms=1700000000005
+        ",
+    );
+}
+
+/// Also under the key of the task that makes it: that one is remembered.
+#[test]
+fn an_event_of_a_known_key_is_made_already() {
+    let world = check_default(
+        "
+        3 work methods=hit
+            3: work status=0
+        1 hit target=171.1 id=a key=k
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 key=k target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=50 key=k ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=60 key=l ; 3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=70 key=l target=172.9
+            3: effect status=0
+            3: effect status=0
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=3 hp=7
+            1: hit id=a status=0 hp=7
+            3: done status=0
+        1 pending partition=171 ; 1 pending partition=172
+            1: pending status=0 tasks=171.4 events=hit times_ms=1700000000060
+            1: pending status=0 tasks=172.1 events=hit times_ms=1700000000070
+        1 hit target=171.1 id=b
+            3: task task=171.5 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.5 token=@3 do=new-event event=hit delay_ms=90 key=l target=172.9
+            3: effect status=0
+        3 done task=171.5 token=@3 effects=1
+            1: hit id=b status=0
+            3: done status=0
+        1 pending partition=172
+            1: pending status=0 tasks=172.1 events=hit times_ms=1700000000070
+        ",
+    );
+    assert_eq!(world.shard.counters().events_refused, 0);
+}
+
+#[test]
+fn a_task_says_who_owns_what_it_makes() {
+    check_default(
+        "
+        3 work methods=hit
+            3: work status=0
+        1 hit target=171.1 id=a
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        3 effect task=171.3 token=@3 do=create kind=fang owner= ; 3 effect task=171.3 token=@3 do=create kind=fur owner=bob ; 3 effect task=171.3 token=@3 do=create kind=claw
+            3: effect status=0
+            3: effect status=0
+            3: effect status=0
+        3 done task=171.3 token=@3 effects=3
+            1: hit id=a status=0
+            3: done status=0
+        1 get object=171.4 ; 1 get object=171.5 ; 1 get object=171.6
+            1: get status=0 kind=fang version=1
+            1: get status=0 kind=fur version=1 owner=bob
+            1: get status=0 kind=claw version=1 owner=ann
+        1 set object=171.4 sharp=1 ; 1 set object=171.5 sharp=1 ; 1 set object=171.6 sharp=1
+            1: set status=403 error=not-owner
+            1: set status=403 error=not-owner
+            1: set status=0 version=2
+        1 create kind=fang owner=bob ; 1 create kind=fang owner=
+            1: create status=400 error=reserved-field
+            1: create status=400 error=reserved-field
+        ",
+    );
 }
 
 #[test]
@@ -111,35 +197,46 @@ fn what_another_partition_refuses_is_counted() {
     assert_eq!(world.shard.counters().events_refused, 1);
 }
 
-/// Also when nobody waits for the answer any more.
+/// Also when nobody waits for that, or for the answer any more. So does what rooms hear of a durable task.
 #[test]
 fn another_partition_hears_of_an_event_when_its_task_is_durable() {
-    for is_asker_there in [true, false] {
+    for (ack, is_asker_there) in [("applied", true), ("durable", true), ("durable", false)] {
         let mut settings = task_settings(NO_GRACE);
         settings.has_log = true;
         let mut world = World::with_settings(settings);
         for (connection, user) in [(1, "ann"), (2, "bob"), (3, "dwarf")] {
             world.run(&format!("{connection} open ; {connection} login user={user}"));
         }
-        world.run("3 work methods=hit");
-        world.run("1 hit target=171.9 ack=durable");
+        world.run("3 work methods=hit ; 2 join room=arena");
+        world.run(&format!("1 hit target=171.9 ack={ack}"));
         if !is_asker_there {
             world.shard.tasks.askers.clear();
         }
-        world.run("3 effect task=171.1 token=@3 do=new-event event=hit delay_ms=5000 target=172.9");
+        let effect = "3 effect task=171.1 token=@3";
+        world.run(&format!("{effect} do=new-event event=hit delay_ms=5000 target=172.9"));
+        world.run(&format!("{effect} do=emit to=arena event=howl"));
         let events_of = |world: &World| {
             let partition = world.shard.partition(PartitionId(172));
             partition.map_or(0, |partition| partition.tasks().count())
         };
         let before = world.deltas.len() - world.durable_count;
         world.run(&format!("log {before}"));
-        let heard = world.run("3 done task=171.1 token=@3 effects=1");
-        assert_eq!(heard, "3: done status=0\n");
-        world.run("+0");
+        let mut heard = world.run("3 done task=171.1 token=@3 effects=2");
+        heard += &world.run("+0");
+        let (answer, howl) =
+            ("1: hit status=0\n", "2: emit room=arena from=ann event=howl seq=1\n");
+        if ack == "applied" {
+            assert_eq!(heard, format!("{answer}3: done status=0\n{howl}"));
+        } else {
+            assert_eq!(heard, "3: done status=0\n");
+        }
         assert_eq!(events_of(&world), 0, "the task's end is not durable");
-        let heard = world.run("log 1");
-        assert_eq!(heard, if is_asker_there { "1: hit status=0\n" } else { "" });
-        world.run("+0");
+        assert!(world.shard.awaits_log());
+        let mut heard = world.run("log 1");
+        heard += &world.run("+0");
+        let told = if is_asker_there { answer } else { "" };
+        let told = if ack == "durable" { format!("{told}{howl}") } else { String::new() };
+        assert_eq!(heard, told, "{ack}");
         assert_eq!(events_of(&world), 1);
     }
 }
@@ -168,30 +265,22 @@ fn a_way_that_is_full_holds_an_event_up() {
         let task = heard.lines().find(|line| line.starts_with("1: task ")).unwrap();
         task.split(' ').find_map(|word| word.strip_prefix("task=")).unwrap().to_string()
     };
-    for ack in ["applied", "durable"] {
-        let task = task_of(&world.run(&format!("1 hit n=1 ack={ack}")));
-        world.run(&format!(
-            "1 effect task={task} token=@1 do=new-event event=hit delay_ms=5 target={}.9",
-            far.0
-        ));
-        fill(&mut world);
-        let done = format!("1 done task={task} token=@1 effects=1");
-        assert_eq!(world.run(&done), "1: done status=503 error=busy\n", "{ack}");
-        world.outputs.mesh[1].clear();
-        if ack == "durable" {
-            assert_eq!(world.run(&done), "1: done status=0\n");
-            // The way becomes full while the end waits for the log.
-            fill(&mut world);
-            let waiting = world.deltas.len() - world.durable_count;
-            assert_eq!(world.run(&format!("log {waiting}")), "1: hit status=0\n");
-            assert_eq!(asked_for(&world), 0);
-            assert!(world.shard.has_work(), "it is tried again");
-            world.outputs.mesh[1].clear();
-            world.run("+0");
-        } else {
-            assert_eq!(world.run(&done), "1: hit status=0\n1: done status=0\n");
-        }
-        assert_eq!(asked_for(&world), 1, "{ack}");
-        world.outputs.mesh[1].clear();
-    }
+    let task = task_of(&world.run("1 hit n=1 ack=durable"));
+    let event = format!("do=new-event event=hit delay_ms=5 target={}.9", far.0);
+    world.run(&format!("1 effect task={task} token=@1 {event}"));
+    fill(&mut world);
+    let done = format!("1 done task={task} token=@1 effects=1");
+    assert_eq!(world.run(&done), "1: done status=503 error=busy\n");
+    world.outputs.mesh[1].clear();
+    assert_eq!(world.run(&done), "1: done status=0\n");
+    // The way becomes full while the end waits for the log, and holds up nobody else.
+    fill(&mut world);
+    let waiting = world.deltas.len() - world.durable_count;
+    assert_eq!(world.run(&format!("log {waiting}")), "1: hit status=0\n");
+    assert_eq!(asked_for(&world), 0);
+    assert!(world.shard.has_work(), "it is tried again");
+    world.outputs.mesh[1].clear();
+    world.run("+0");
+    assert_eq!(asked_for(&world), 1);
+    assert!(!world.shard.has_work());
 }

@@ -8,7 +8,7 @@ use super::super::crashes::Random;
 use super::*;
 use crate::control::{Answer, Command, DeadOrder, DeadTasks};
 use crate::tasks::record::{
-    FIELD_ATTEMPT, FIELD_LEASE, FIELD_ORDERED, KIND_TASK, TaskRecord, TaskState,
+    FIELD_ATTEMPT, FIELD_KEY, FIELD_LEASE, FIELD_ORDERED, KIND_TASK, TaskRecord, TaskState,
 };
 
 const STEPS: usize = 60;
@@ -18,6 +18,8 @@ const WORKERS: [u32; 2] = [3, 4];
 /// Wolves that tasks are about, each of which counts how often it was hit.
 const WOLVES: [&str; 2] = ["171.1", "171.2"];
 const WOLVES_HOME: PartitionId = PartitionId(171);
+/// Where tasks are made by those of the wolves only.
+const ELSEWHERE: PartitionId = PartitionId(172);
 
 /// A task that a worker was told of.
 #[derive(Clone, Debug)]
@@ -40,8 +42,9 @@ struct Ledger {
     /// Scheduled events that were made, by their tasks, and how many were called off.
     events: Vec<String>,
     called_off: u64,
-    /// Events that tasks have made.
+    /// Events that tasks have made, and those that were known by their keys.
     made: u64,
+    known: u64,
     /// Dead tasks that the operator has had tried again, and those that he has removed.
     retried: u64,
     dropped: u64,
@@ -142,7 +145,7 @@ impl Run {
         assert!(attempt <= ATTEMPTS_MAX, "{message}");
         let task = field(message, "task").unwrap().to_string();
         let target = field(message, "target");
-        let target = target.map(|target| WOLVES.iter().position(|wolf| *wolf == target).unwrap());
+        let target = target.and_then(|target| WOLVES.iter().position(|wolf| *wolf == target));
         self.ledger.leases.insert(task.clone(), (worker, token.clone()));
         self.ledger.told.push(Told { worker, task, token, target });
         let few = self.ledger.told.len().saturating_sub(8);
@@ -236,9 +239,7 @@ impl Run {
                 }
                 let staged = told.target.is_none() || self.hit(&told, worker);
                 if self.random.below(5) == 0 {
-                    let delay_ms = [0, 30, 500][self.random.below(3)];
-                    let event = format!(" do=new-event event=hit delay_ms={delay_ms}");
-                    self.say_of(&told, worker, "effect", &event);
+                    self.stage_event(&told, worker);
                 }
                 if staged {
                     self.finish(&told, worker);
@@ -247,14 +248,48 @@ impl Run {
         }
     }
 
-    /// A worker's message about a task. It is refused if its token is not the last one of the task.
+    /// Stages an event: here or elsewhere, perhaps under a key that is known.
+    fn stage_event(&mut self, told: &Told, worker: u32) {
+        let delay_ms = [0, 30, 500][self.random.below(3)];
+        let mut event = format!(" do=new-event event=hit delay_ms={delay_ms}");
+        if self.random.below(3) == 0 {
+            write!(event, " target={}.9", ELSEWHERE.0).unwrap();
+        }
+        if self.random.below(3) == 0 {
+            write!(event, " key=k{}", self.random.below(3)).unwrap();
+        }
+        self.say_of(told, worker, "effect", &event);
+    }
+
+    /// A worker's message about a task: it is refused if, and only if, its token is not the last one of the
+    /// task or that lease is over.
     fn say_of(&mut self, told: &Told, worker: u32, step: &str, fields: &str) -> String {
         let Told { task, token, .. } = told;
         let is_over = self.ledger.leases.get(task).is_none_or(|(_, last)| last != token);
+        let is_out = self.is_out(task, token);
         let heard = self.say(&format!("{worker} {step} task={task} token={token}{fields}"));
         let refused = format!("{worker}: {step} status=409 error=lease-lost");
         assert!(!is_over || heard.contains(&refused), "{step} with a token that is over: {heard}");
+        assert!(!is_out || !heard.contains(&refused), "{step} with a token that holds: {heard}");
+        let gives_back = matches!(step, "release" | "fail");
+        if gives_back && heard.contains(&format!("{worker}: {step} status=0")) {
+            // Perhaps it is out again already.
+            let is_same = self.ledger.leases.get(task).is_some_and(|(_, last)| last == token);
+            if is_same {
+                self.ledger.leases.remove(task);
+            }
+        }
         heard
+    }
+
+    fn is_out(&self, task: &str, token: &str) -> bool {
+        let id: ObjectId = task.parse().unwrap();
+        let object = self.world.shard.partition(id.partition()).and_then(|of| of.object(id));
+        let record = object.and_then(TaskRecord::of);
+        record.is_some_and(|record| {
+            let lease = record.number(FIELD_LEASE).to_string();
+            record.state() == TaskState::Leased && lease == token
+        })
     }
 
     /// Stages that the wolf was hit once more than it is now.
@@ -269,16 +304,20 @@ impl Run {
 
     fn finish(&mut self, told: &Told, worker: u32) {
         let task: ObjectId = told.task.parse().unwrap();
-        let (id, staged) = (self.task_request_id(task), self.staged(task));
-        let (staged, events) =
-            (staged.len(), staged.iter().filter(|is| **is == "new-event").count());
+        let (id, staged) = (self.task_request_id(task), self.staged(task).count());
+        let events = self.staged(task).filter(|effect| effect.method() == "new-event");
+        let (events, new) =
+            (events.clone().count(), events.filter(|event| self.is_new(task, *event)).count());
+        let refused = self.world.shard.counters().events_refused;
         let fields = format!(" effects={staged} again={id}");
         let heard = self.say_of(told, worker, "done", &fields);
         if heard.lines().any(|line| line == format!("{worker}: done status=0")) {
             self.ledger.leases.remove(&told.task);
             self.ledger.done += 1;
-            self.ledger.taken += events as u64;
-            self.ledger.made += events as u64;
+            let refused = self.world.shard.counters().events_refused - refused;
+            self.ledger.taken += new as u64 - refused;
+            self.ledger.made += new as u64 - refused;
+            self.ledger.known += (events - new) as u64;
             if let Some(wolf) = told.target.filter(|_| staged > events) {
                 self.ledger.hits[wolf] += 1;
             }
@@ -286,9 +325,25 @@ impl Run {
     }
 
     /// What the worker has staged before, or another with the same token.
-    fn staged(&self, task: ObjectId) -> Vec<&str> {
+    fn staged(&self, task: ObjectId) -> impl Iterator<Item = Message<'_>> + Clone {
         let staged = self.world.shard.tasks.staged.get(&task).map_or(&[][..], Vec::as_slice);
-        crate::handlers::effects_of(staged).map(Message::method).collect()
+        crate::handlers::effects_of(staged)
+    }
+
+    /// Whether no task of the event's key is known where it belongs. A dead one's key is free.
+    fn is_new(&self, task: ObjectId, event: Message<'_>) -> bool {
+        let Some(key) = event.get("key") else { return true };
+        let target = event.get("target").and_then(Value::as_object);
+        let shard = &self.world.shard;
+        let owner =
+            shard.partition(task.partition()).and_then(|of| of.object(task)).unwrap().owner();
+        let home = target.map_or(task.partition(), ObjectId::partition);
+        let mut known = shard.partition(home).into_iter().flat_map(|partition| partition.tasks());
+        !known.any(|(_, object)| {
+            let record = TaskRecord::of(object).unwrap();
+            let is_dead = record.state() == TaskState::Dead;
+            !is_dead && object.owner() == owner && record.text(FIELD_KEY) == key.as_text()
+        })
     }
 
     /// The id of the request that made the task, which its answer repeats.
@@ -358,7 +413,7 @@ impl Run {
         let users = ASKERS.into_iter().chain(WORKERS).map(|client| format!("u{client}"));
         let homes: BTreeSet<_> = users.map(|user| PartitionId::of_name(&user)).collect();
         self.check_partitions(
-            homes.iter().chain([&WOLVES_HOME]).filter_map(|id| shard.partition(*id)),
+            homes.iter().chain([&WOLVES_HOME, &ELSEWHERE]).filter_map(|id| shard.partition(*id)),
         );
     }
 
@@ -441,6 +496,7 @@ struct Ends {
     expired: u64,
     called_off: u64,
     made: u64,
+    known: u64,
     dead: u64,
     retried: u64,
     dropped: u64,
@@ -453,6 +509,7 @@ impl Ends {
         self.expired += run.ledger.expired;
         self.called_off += run.ledger.called_off;
         self.made += run.ledger.made;
+        self.known += run.ledger.known;
         self.dead += run.world.shard.counters().tasks_dead_total;
         self.retried += run.ledger.retried;
         self.dropped += run.ledger.dropped;
@@ -464,6 +521,7 @@ impl Ends {
         self.expired += other.expired;
         self.called_off += other.called_off;
         self.made += other.made;
+        self.known += other.known;
         self.dead += other.dead;
         self.retried += other.retried;
         self.dropped += other.dropped;
@@ -490,7 +548,7 @@ fn no_sequence_loses_a_task_or_does_one_twice() {
         ends.fold(Ends::default(), |sum, ends| sum.merge(&ends))
     });
     std::println!("{count} sequences: {ends:?}");
-    let Ends { asked: _, done, expired, called_off, made, dead, retried, dropped } = ends;
-    let ends = [done, expired, dead, called_off, made, retried, dropped];
+    let Ends { asked: _, done, expired, called_off, made, known, dead, retried, dropped } = ends;
+    let ends = [done, expired, dead, called_off, made, known, retried, dropped];
     assert!(ends.iter().all(|count| *count > 0), "the sequences come to all ends");
 }
