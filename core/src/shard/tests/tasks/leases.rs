@@ -115,6 +115,8 @@ fn a_lease_ends_with_its_time_unless_it_is_extended() {
             3: extend status=0
         +60
         +39
+        3 effect task=12626.2 token=@3
+            3: effect status=400 error=field-missing
         +1
         3 done task=12626.2 token=@3.1
             3: done status=409 error=lease-lost
