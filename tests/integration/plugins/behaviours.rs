@@ -185,8 +185,11 @@ fn a_world_outlives_its_plugin_and_its_npcs_wait_for_it() {
 #[test]
 fn a_library_of_behaviours_alone_is_no_worker() {
     let library = herd("1.0", "march", SPEEDS[0]);
-    let mut worker = command(&["worker", "--url", "tcp://127.0.0.1:1"]);
-    let output = worker.arg(library.path()).output().unwrap();
+    let worker = command(&["worker", "--url", "tcp://127.0.0.1:1"]);
+    // One that is not refused would try to connect for ever.
+    let mut bounded = std::process::Command::new("timeout");
+    bounded.arg("20").arg(worker.get_program()).args(worker.get_args());
+    let output = bounded.arg(library.path()).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(65), "{told}");
     assert!(told.contains("plugin-refused: ") && told.contains(": no-methods: "), "{told}");
