@@ -69,6 +69,26 @@ pub(super) async fn gather<Row, Place: Copy>(
     Ok((rows, Some(at)))
 }
 
+/// Gathers all rows of all shards.
+pub(super) async fn gather_all<Row, Place>(
+    desk: &Desk,
+    first: Place,
+    command: impl Fn(Place, usize) -> Command,
+    part_of: impl Fn(Reply) -> Part<Row, Place>,
+) -> Result<Vec<Row>, ApiError>
+where
+    Place: Copy + core::str::FromStr + core::fmt::Display,
+{
+    let mut rows = Vec::new();
+    let mut at = begin(desk, None, first)?;
+    loop {
+        let (more, next) = gather(desk, at, first, usize::MAX, &command, &part_of).await?;
+        rows.extend(more);
+        let Some(next) = next else { return Ok(rows) };
+        at = next;
+    }
+}
+
 pub(super) fn begin<Place: core::str::FromStr + core::fmt::Display>(
     desk: &Desk,
     after: Option<&str>,

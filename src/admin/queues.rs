@@ -21,7 +21,7 @@ use warren_core::reason::Reason;
 
 use super::answers::{ApiError, ErrorWord, ok};
 use super::desk::Desk;
-use super::pages::{begin, gather};
+use super::pages::{begin, gather, gather_all};
 use super::requests::{COUNT_MAX, PageQuery, body_of, parameters};
 
 /// Dead tasks that one request tries again or removes; the answer says where to go on.
@@ -44,7 +44,7 @@ pub(super) async fn queues(State(desk): State<Arc<Desk>>, uri: Uri) -> Answered 
         }
     }
     let command = |from, count| Command::ListQueues { from, count };
-    let (rows, _) = gather(&desk, begin(&desk, None, 0)?, 0, usize::MAX, command, |reply| {
+    let rows = gather_all(&desk, 0, command, |reply| {
         let Answer::Queues(page) = reply.answer else { panic!("it was asked for queues") };
         (page.rows, page.next)
     })
@@ -65,8 +65,7 @@ pub(super) async fn queues(State(desk): State<Arc<Desk>>, uri: Uri) -> Answered 
 
 async fn deepest(desk: &Desk, count: usize) -> Result<Value, ApiError> {
     let command = |from, _| Command::DeepestPartitions { from: PartitionId(from), count };
-    let at = begin(desk, None, 0)?;
-    let (mut rows, _) = gather(desk, at, 0, usize::MAX, command, |reply| {
+    let mut rows = gather_all(desk, 0, command, |reply| {
         let Answer::Partitions(page) = reply.answer else { panic!("it was asked for partitions") };
         (page.rows, page.next.map(|next| next.0))
     })
