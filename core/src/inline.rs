@@ -305,7 +305,8 @@ impl<'a> InlineCall<'a> {
         })
     }
 
-    /// A new object comes to be in the request's partition. It is the user's who asked.
+    /// A new object comes to be in the request's partition. It is the user's who asked, or whose the field `owner`
+    /// says: with an empty text the server's.
     ///
     /// # Errors
     /// As [`set`](Self::set).

@@ -150,6 +150,8 @@ pub struct Shard {
     log_wait: LogWait,
     /// Events that tasks have other partitions make.
     event_wait: LogWait,
+    /// The way of the first of them was full.
+    event_retry_ns: Option<u64>,
     tasks: Tasks,
     inline: Inline,
     has_log_failed: bool,
@@ -213,6 +215,7 @@ impl Shard {
             durable_sequences: vec![0; GROUP_COUNT],
             log_wait: LogWait::new(),
             event_wait: LogWait::new(),
+            event_retry_ns: None,
             tasks: Tasks::new(settings.task_methods.clone(), seed),
             inline: Inline::new(settings.shard),
             has_log_failed: false,
@@ -339,7 +342,8 @@ impl Shard {
         let tick_ns = tick_ns.filter(|due_ns| *due_ns > self.now.monotonic_ns);
         let task_ns = self.tasks.next_deadline_ns();
         let crowds_ns = self.crowds.next_deadline_ns();
-        [expiry_ns, grace_ns, crowds_ns, tick_ns, task_ns].into_iter().flatten().min()
+        let event_ns = self.event_retry_ns.filter(|due_ns| *due_ns > self.now.monotonic_ns);
+        [expiry_ns, grace_ns, crowds_ns, tick_ns, task_ns, event_ns].into_iter().flatten().min()
     }
 
     /// Whether new client input is welcome: no way to another shard is half full.

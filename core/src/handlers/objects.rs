@@ -85,10 +85,7 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
     let message = request.message;
     let kind = message.name("kind")?;
     let mut record = Vec::new();
-    let owner = owner_of_new(request)?;
-    let mut fields = start_record(&mut record, kind, owner.unwrap_or(request.user));
-    // The owner is the object's own field only where it may not be said.
-    let passed_count = 4 + usize::from(owner.is_some());
+    let mut fields = start_record(&mut record, kind, owner_of_new(request)?);
     match kind {
         // A user's object comes with the first login, a task with a request.
         KIND_USER | KIND_TASK => return Err(Reason::FieldInvalid),
@@ -97,12 +94,12 @@ pub(super) fn create(request: &Request<'_>, effects: &mut Effects) -> Result<(),
             super::rooms::check_watchtower(request, name)?;
             super::rooms::check_free(request.partition, name)?;
             fields.field("name", Value::Text(name));
-            let passed = &["id", "ack", "kind", "room", FIELD_OWNER][..passed_count];
-            copy_own(message, passed, kind, &mut fields, Removals::Skipped)?;
+            let passed = ["id", "ack", "kind", "room", FIELD_OWNER];
+            copy_own(message, &passed, kind, &mut fields, Removals::Skipped)?;
         }
         _ => {
-            let passed = &["id", "ack", "kind", "partition", FIELD_OWNER][..passed_count];
-            copy_own(message, passed, kind, &mut fields, Removals::Skipped)?;
+            let passed = ["id", "ack", "kind", "partition", FIELD_OWNER];
+            copy_own(message, &passed, kind, &mut fields, Removals::Skipped)?;
         }
     }
     check_size(request, &record)?;
@@ -237,14 +234,13 @@ enum Removals {
     Null,
 }
 
-/// Whom a task says to own what it makes: a user, or with an empty text the server alone. Others own what
-/// they make.
-fn owner_of_new<'a>(request: &Request<'a>) -> Result<Option<&'a str>, Reason> {
-    let said = request.message.get(FIELD_OWNER);
-    match said.filter(|_| request.header.roles.meets(Roles::TASK)) {
-        None => Ok(None),
-        Some(Value::Text("")) => Ok(Some("")),
-        Some(_) => request.message.name(FIELD_OWNER).map(Some),
+/// Whoever creates an object owns it. A task may name another, or with an empty text the server alone.
+fn owner_of_new<'a>(request: &Request<'a>) -> Result<&'a str, Reason> {
+    match request.message.get(FIELD_OWNER) {
+        None => Ok(request.user),
+        Some(_) if !request.header.roles.meets(Roles::TASK) => Err(Reason::ReservedField),
+        Some(Value::Text("")) => Ok(""),
+        Some(_) => request.message.name(FIELD_OWNER),
     }
 }
 

@@ -11,6 +11,7 @@
 
 use super::Shard;
 use super::reply::{write_refusal, write_reply};
+use super::tasks::WAY_RETRY_NS;
 use crate::acknowledgement::AckLevel;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
@@ -185,7 +186,9 @@ impl Shard {
     /// Whether the event that has waited longest may be sent. When the log has failed all are: what they come
     /// from has happened, as far as anybody can see.
     pub(super) fn has_event_to_send(&self) -> bool {
-        self.event_wait.first().is_some_and(|first| self.has_log_failed || self.is_durable(first))
+        let may_go = |first: &Waiting| self.has_log_failed || self.is_durable(first);
+        let is_time = self.event_retry_ns.is_none_or(|retry_ns| retry_ns <= self.now.monotonic_ns);
+        is_time && self.event_wait.first().is_some_and(may_go)
     }
 
     /// Sends events of tasks to their partitions. A way that is full holds them up, and none is dropped.
@@ -198,8 +201,10 @@ impl Shard {
         {
             let to = self.settings.routing.shard_of(header.partition);
             if self.staging(outputs).check_shard(to).is_err() {
+                self.event_retry_ns = Some(self.now.monotonic_ns + WAY_RETRY_NS);
                 return;
             }
+            self.event_retry_ns = None;
             let waiting = self.event_wait.pop().expect("it is the first");
             let (user, message) = (waiting.user(), waiting.message().as_bytes());
             self.post_event_of_task(header, user, message, outputs);

@@ -32,8 +32,8 @@ use crate::tasks::workers::Workers;
 use crate::tasks::{Due, TaskEvent, TaskIndex};
 use crate::turn::{ShardOutputs, Span};
 
-/// When a lease is tried again for which the way to the worker was full, in nanoseconds.
-const LEASE_RETRY_NS: u64 = 1_000_000;
+/// When a lease, or an event for another partition, is tried again for which the way was full, in nanoseconds.
+pub(super) const WAY_RETRY_NS: u64 = 1_000_000;
 /// Most changes of a task fit into so many bytes.
 const CHANGE_BYTES: usize = 128;
 /// Leases and ends of one turn.
@@ -245,8 +245,14 @@ impl Shard {
         let open = self.tasks.index.counts_of(partition).open() + more;
         let most = self.settings.limits.tasks_per_partition_max as u64;
         let of_user = self.tasks.index.count_of_user(partition, user) + more;
-        let is_full = open > most || of_user > (most / USERS_SHARE).max(USER_TASKS_MIN);
+        let is_full = open > most || of_user > self.share_of_user();
         if is_full { Err(Reason::QueueFull) } else { Ok(()) }
+    }
+
+    /// How many tasks of a user a partition takes at most.
+    fn share_of_user(&self) -> u64 {
+        let most = self.settings.limits.tasks_per_partition_max as u64;
+        (most / USERS_SHARE).max(USER_TASKS_MIN).min(most)
     }
 
     /// The user's task of this key that the partition knows, if the message names one.
@@ -288,7 +294,7 @@ impl Shard {
         let (object, record) = self.task(task);
         let user = object.owner();
         let mut carried_out = Vec::with_capacity(staged.len());
-        let mut made_here = 0;
+        let mut made_here: u64 = 0;
         for effect in effects_of(staged) {
             if is_event(&effect) {
                 let home = home_of_event(effect, partition)?;
@@ -305,8 +311,13 @@ impl Shard {
         }
         // Its own place is free then, unless it is remembered.
         let freed = u64::from(record.text(FIELD_KEY).is_none());
-        if made_here > freed {
-            self.check_share(partition, user, made_here - freed)?;
+        let more = made_here.saturating_sub(freed);
+        if more > self.share_of_user() {
+            // There will never be room for so many.
+            return Err(Reason::EffectsTooLarge);
+        }
+        if more > 0 {
+            self.check_share(partition, user, more)?;
         }
         Ok(Cow::Owned(carried_out))
     }
@@ -553,7 +564,7 @@ impl Shard {
         let Some((session, id)) = found else {
             if is_way_full {
                 // The others have what they can take.
-                self.tasks.retry_ns = Some(now_ns + LEASE_RETRY_NS);
+                self.tasks.retry_ns = Some(now_ns + WAY_RETRY_NS);
                 return;
             }
             // One may have become ready for a worker that was asked before.
@@ -561,7 +572,7 @@ impl Shard {
             return;
         };
         if self.is_storage_behind() || self.is_log_behind {
-            self.tasks.retry_ns = Some(now_ns + LEASE_RETRY_NS);
+            self.tasks.retry_ns = Some(now_ns + WAY_RETRY_NS);
             return;
         }
         let (object, record) = self.task(id);

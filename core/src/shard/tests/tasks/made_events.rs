@@ -109,6 +109,33 @@ fn a_task_may_always_make_the_one_that_comes_after_it() {
     );
 }
 
+/// Who asks for more than there can ever be room for would be tried for ever.
+#[test]
+fn no_task_makes_more_events_than_a_partition_takes() {
+    let limits = Limits { tasks_per_partition_max: 2, ..Limits::PRODUCTION };
+    let mut world = check_tasks(
+        limits,
+        TaskMethod::DEFAULT,
+        "
+        3 work methods=hit
+            3: work status=0
+        1 hit target=171.1 id=a
+            3: task task=171.3 method=hit user=ann attempt=1 limit_ms=30000 target=171.1 target_version=1 target_record=WOLF
+        ",
+    );
+    for (count, refused) in [(3, "503 error=queue-full"), (4, "413 error=effects-too-large")] {
+        if count == 3 {
+            world.run("2 hit target=171.2");
+            for _ in 0..2 {
+                world.run("3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5");
+            }
+        }
+        world.run("3 effect task=171.3 token=@3 do=new-event event=hit delay_ms=5");
+        let heard = world.run(&format!("3 done task=171.3 token=@3 effects={count}"));
+        assert!(heard.starts_with(&format!("3: done status={refused}")), "{heard}");
+    }
+}
+
 /// Also under the key of the task that makes it: that one is remembered.
 #[test]
 fn an_event_of_a_known_key_is_made_already() {
@@ -278,9 +305,10 @@ fn a_way_that_is_full_holds_an_event_up() {
     let waiting = world.deltas.len() - world.durable_count;
     assert_eq!(world.run(&format!("log {waiting}")), "1: hit status=0\n");
     assert_eq!(asked_for(&world), 0);
-    assert!(world.shard.has_work(), "it is tried again");
+    assert!(!world.shard.has_work());
+    assert_eq!(world.shard.next_deadline_ns(), Some(world.now.monotonic_ns + 1_000_000));
     world.outputs.mesh[1].clear();
-    world.run("+0");
+    world.run("+1");
     assert_eq!(asked_for(&world), 1);
     assert!(!world.shard.has_work());
 }
