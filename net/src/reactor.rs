@@ -178,7 +178,7 @@ impl Default for ReactorSettings {
             tls_required: false,
             tls_handshakes_per_turn_max: 4,
             rates: RateLimits::default(),
-            worker_rates: RateLimits::of_workers(200_000, 256 << 20, 200),
+            worker_rates: RateLimits::of_workers(1_000_000, 256 << 20, 200),
         }
     }
 }

@@ -124,6 +124,14 @@ pub enum LoadError {
     /// There are as many plugins as there may be.
     #[error("there are as many plugins as there may be")]
     TooManyPlugins,
+    /// It has methods or behaviours, and NULL for where they are.
+    #[error("it says that it has {count} {what}, and does not say where")]
+    ArrayMissing {
+        /// `methods` or `behaviours`.
+        what: &'static str,
+        /// As many as it says.
+        count: usize,
+    },
     /// It has more behaviours than a server.
     #[error("there are more than {BEHAVIOURS_MAX} behaviours")]
     TooManyBehaviours,
@@ -186,6 +194,7 @@ impl LoadError {
             Self::MethodWithoutFunction { .. } => "method-without-function",
             Self::MethodTaken { .. } => "method-taken",
             Self::TooManyPlugins => "too-many-plugins",
+            Self::ArrayMissing { .. } => "array-missing",
             Self::TooManyBehaviours => "too-many-behaviours",
             Self::BehaviourNameInvalid { .. } => "behaviour-name-invalid",
             Self::BehaviourBuiltIn { .. } => "behaviour-built-in",
@@ -460,8 +469,16 @@ fn name_and_version(plugin: &RawPlugin) -> Result<(Box<str>, Box<str>), LoadErro
     Ok((name, version.ok_or(LoadError::VersionInvalid)?.into()))
 }
 
+/// Whether there is one at least.
+fn has_array<T>(what: &'static str, array: *const T, count: usize) -> Result<bool, LoadError> {
+    if count > 0 && array.is_null() {
+        return Err(LoadError::ArrayMissing { what, count });
+    }
+    Ok(count > 0)
+}
+
 fn methods_of(plugin: &RawPlugin) -> Result<Vec<LibraryMethod>, LoadError> {
-    if plugin.method_count == 0 || plugin.methods.is_null() {
+    if !has_array("methods", plugin.methods, plugin.method_count)? {
         return Ok(Vec::new());
     }
     if plugin.method_count > INLINE_METHODS_MAX {
@@ -489,7 +506,7 @@ fn methods_of(plugin: &RawPlugin) -> Result<Vec<LibraryMethod>, LoadError> {
 }
 
 fn behaviours_of(plugin: &RawPlugin) -> Result<Vec<LibraryBehaviour>, LoadError> {
-    if plugin.behaviour_count == 0 || plugin.behaviours.is_null() {
+    if !has_array("behaviours", plugin.behaviours, plugin.behaviour_count)? {
         return Ok(Vec::new());
     }
     if plugin.behaviour_count > BEHAVIOURS_MAX {

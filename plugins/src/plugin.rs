@@ -17,12 +17,16 @@ const WARNING_INTERVAL_NS: u64 = 1_000_000_000;
 /// plugin's faults.
 const STRIKES_FORGOTTEN_NS: u64 = 60_000_000_000;
 
+/// A version is called no more when it was too slow in more than one of so many calls.
+const CALLS_PER_STRIKE: u64 = 100;
+
 /// What a plugin's calls may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// A call that takes longer is a strike.
     pub call_ns_max: u64,
-    /// With so many strikes within a minute a version is called no more.
+    /// With so many strikes within a minute, and more than one in 100 calls, a version is called no
+    /// more.
     pub strikes_max: u64,
 }
 
@@ -83,6 +87,11 @@ impl PluginCounters {
         self.sum(|shard| &shard.failures)
     }
 
+    /// Calls of methods and of behaviours. Nothing is shared for this by those that count.
+    fn all_calls(&self) -> u64 {
+        self.calls().wrapping_add(self.thinks())
+    }
+
     /// Calls of behaviours.
     #[must_use]
     pub fn thinks(&self) -> u64 {
@@ -130,6 +139,8 @@ pub(crate) struct Plugin {
     strikes: AtomicU64,
     /// Since when they are counted.
     counted_since_ns: AtomicU64,
+    /// How many calls there were before.
+    calls_before: AtomicU64,
     is_disabled: AtomicBool,
     warned_ns: AtomicU64,
 }
@@ -145,6 +156,7 @@ impl Plugin {
         let Library { name, version, hash, methods, behaviours } = library;
         let (strikes, warned_ns) = (AtomicU64::default(), AtomicU64::default());
         let counted_since_ns = AtomicU64::default();
+        let calls_before = AtomicU64::new(counters.all_calls());
         let is_disabled = AtomicBool::default();
         Self {
             name,
@@ -158,6 +170,7 @@ impl Plugin {
             clock,
             strikes,
             counted_since_ns,
+            calls_before,
             is_disabled,
             warned_ns,
         }
@@ -170,6 +183,7 @@ impl Plugin {
     /// It may be called again.
     pub(crate) fn forgive(&self) {
         self.strikes.store(0, Relaxed);
+        self.calls_before.store(self.counters.all_calls(), Relaxed);
         self.is_disabled.store(false, Relaxed);
     }
 
@@ -182,7 +196,7 @@ impl Plugin {
         is_due && self.warned_ns.compare_exchange(warned_ns, now_ns, Relaxed, Relaxed).is_ok()
     }
 
-    /// A call of the method or behaviour of this name took too long.
+    /// A call of the method or behaviour of this name, which is counted already, took too long.
     fn strike(&self, name: &str, shard: ShardId, now_ns: u64, busy_ns: u64) {
         add(&self.counters.shards[shard.index()].strikes, 1);
         let counted_since_ns = self.counted_since_ns.load(Relaxed);
@@ -190,12 +204,22 @@ impl Plugin {
             // Of several shards each may begin: one strike more or less does not matter.
             self.counted_since_ns.store(now_ns, Relaxed);
             self.strikes.store(0, Relaxed);
+            self.calls_before.store(self.counters.all_calls().wrapping_sub(1), Relaxed);
         }
         let strikes = self.strikes.fetch_add(1, Relaxed) + 1;
         let (plugin, busy_us) = (&*self.label, busy_ns / 1000);
-        if strikes == self.budget.strikes_max {
-            self.is_disabled.store(true, Relaxed);
-            tracing::error!(plugin, name, strikes, "a plugin is called no more: it was too slow");
+        let calls = self.counters.all_calls().wrapping_sub(self.calls_before.load(Relaxed));
+        let is_too_often = strikes.saturating_mul(CALLS_PER_STRIKE) > calls;
+        if strikes >= self.budget.strikes_max && is_too_often {
+            if !self.is_disabled.swap(true, Relaxed) {
+                tracing::error!(
+                    plugin,
+                    name,
+                    strikes,
+                    calls,
+                    "a plugin is called no more: it was too slow"
+                );
+            }
         } else if self.may_warn(now_ns) {
             let shard = shard.0;
             tracing::warn!(plugin, name, shard, busy_us, strikes, "a plugin was too slow");

@@ -493,7 +493,7 @@ sections! {
         bytes_burst: u64 = "2097152", Allowed::Range(1, 1024 * GIB);
         /// Messages in a second, and as many at once, on one connection whose user has the role `worker`,
         /// in place of `limits.messages_per_s`.
-        worker_messages_per_s: u64 = "200000", Allowed::Range(1, 1_000_000_000);
+        worker_messages_per_s: u64 = "1000000", Allowed::Range(1, 1_000_000_000);
         /// Bytes in a second, and as many at once, on one connection whose user has the role `worker`, in
         /// place of `limits.bytes_per_s`.
         worker_bytes_per_s: u64 = "268435456", Allowed::Range(1, 1024 * GIB);
@@ -611,8 +611,9 @@ sections! {
         /// Time that one call of a plugin may take, in microseconds. A longer one is a strike. A call of a
         /// behaviour moves 64 NPCs at most.
         call_us_max: u64 = "1000", Allowed::Range(1, 10_000_000);
-        /// Strikes within a minute after which a version of a plugin is called no more: its methods answer
-        /// `plugin-disabled`, and its NPCs stand, until it is loaded again.
+        /// Strikes within a minute after which a version of a plugin is called no more, if they are also more than
+        /// one in 100 of the plugin's calls in it: its methods answer `plugin-disabled`, and its NPCs stand,
+        /// until it is loaded again.
         strikes_max: u64 = "100", Allowed::Range(1, 1_000_000_000);
     }
     ReactorSection = "reactor" {

@@ -23,8 +23,8 @@ impl Shard {
         self.inline.behaviours.take_missing()
     }
 
-    /// Moves NPCs of one world, so many at most; next time it is another world's turn. Returns how
-    /// many.
+    /// Moves NPCs of one entry of one world, so many at most, by one call of their behaviour; next time it
+    /// is another world's turn. Returns how many.
     pub fn think(&mut self, updates_max: usize) -> usize {
         while let Some((slot, woken)) = self.thinkers.pop_front() {
             // It may have gone to sleep.

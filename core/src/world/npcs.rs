@@ -212,7 +212,8 @@ impl World {
         self.npcs.due
     }
 
-    /// Moves as many of those that are due, those that wait for longest first.
+    /// Moves as many of those that are due, those that wait for longest first; only of one band, by one call of its
+    /// behaviour, so that whoever has a clock looks at it after each.
     pub(crate) fn think(
         &mut self,
         updates_max: usize,
@@ -220,15 +221,12 @@ impl World {
     ) -> Thought {
         let mut npcs = core::mem::take(&mut self.npcs);
         let mut thought = Thought::default();
-        while npcs.due > 0 && thought.updates < updates_max {
+        let left = npcs.due.min(updates_max);
+        if left > 0 {
             let (at, start) = npcs.next;
             let band = &mut npcs.bands[at];
-            let left = npcs.due.min(updates_max - thought.updates);
-            let end = band.numbers.len().min(start + left);
-            let thought_of = band.think(start..end, self, behaviours, &mut npcs.seconds);
-            thought.invalid += thought_of.invalid;
-            thought.unmoved += thought_of.unmoved;
-            thought.updates += thought_of.updates;
+            let end = band.numbers.len().min(start.saturating_add(left));
+            thought = band.think(start..end, self, behaviours, &mut npcs.seconds);
             npcs.due -= end - start;
             let is_over = end == band.numbers.len();
             npcs.next = if is_over { ((at + 1) % npcs.bands.len(), 0) } else { (at, end) };
@@ -297,33 +295,36 @@ impl Band {
         }
         for at in range {
             let (position, velocity) = (self.positions[at], self.velocities[at]);
-            let motion = Motion { position, velocity, heading: self.headings[at] };
-            if let Some(stays) = world.move_npc(self.numbers[at], motion) {
-                (self.positions[at], self.velocities[at]) = (stays.position, [0.0; 3]);
-                self.headings[at] = stays.heading;
-                thought.invalid += 1;
-            }
+            let wanted = Motion { position, velocity, heading: self.headings[at] };
+            let (motion, is_valid) = world.move_npc(self.numbers[at], wanted);
+            // A third axis in a world that has two comes back as zero.
+            (self.positions[at], self.velocities[at]) = (motion.position, motion.velocity);
+            self.headings[at] = motion.heading;
+            thought.invalid += usize::from(!is_valid);
         }
         thought
     }
 }
 
 impl World {
-    /// An NPC is going to be told so. Returns how it stays if it cannot.
-    pub(super) fn move_npc(&mut self, number: u16, motion: Motion) -> Option<Motion> {
+    /// An NPC is going to be told so; one that cannot be there stands where it was. Returns how it is then, and
+    /// whether that was what was wanted.
+    pub(super) fn move_npc(&mut self, number: u16, wanted: Motion) -> (Motion, bool) {
         let known = &mut self.entities[usize::from(number)];
-        if motion == known.motion {
-            return None;
+        let wanted = wanted.in_dims(self.settings.dims);
+        if wanted == known.motion {
+            return (wanted, true);
         }
-        let motion = motion.in_dims(self.settings.dims);
-        if motion.check(self.settings.cell).is_err() {
-            return Some(known.motion);
+        let is_valid = wanted.check(self.settings.cell).is_ok();
+        let stands = Motion { velocity: [0.0; 3], ..known.motion };
+        let motion = if is_valid { wanted } else { stands };
+        if motion != known.motion {
+            known.motion = motion;
+            if !core::mem::replace(&mut known.is_dirty, true) {
+                self.dirty.push(number);
+            }
         }
-        known.motion = motion;
-        if !core::mem::replace(&mut known.is_dirty, true) {
-            self.dirty.push(number);
-        }
-        None
+        (motion, is_valid)
     }
 }
 

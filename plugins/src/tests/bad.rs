@@ -37,6 +37,11 @@ fn what_is_wrong_with_a_library_has_a_name() {
         ("BEHAVIOUR_BUILT_IN", "behaviour-built-in: `flock` "),
         ("BEHAVIOUR_TWICE", "behaviour-twice: it has the behaviour `rest` twice"),
         ("BEHAVIOUR_NO_FUNCTION", "behaviour-without-function: its behaviour `sleep` "),
+        ("NULL_METHODS", "array-missing: it says that it has 4 methods, and does not say where"),
+        (
+            "NULL_BEHAVIOURS",
+            "array-missing: it says that it has 2 behaviours, and does not say where",
+        ),
         ("MANY_BEHAVIOURS", "too-many-behaviours: "),
         ("SELF_CHECK", "self-check-failed: its self-check says: 3 the moon is full"),
         ("SELF_CHECK_SILENT", "self-check-failed: its self-check says: 4"),
@@ -114,6 +119,41 @@ fn strikes_are_forgotten_after_a_minute() {
         assert!(!is_disabled());
         world.ask("hit target=171.1");
     }
+    assert!(is_disabled());
+}
+
+#[test]
+fn a_plugin_that_is_seldom_too_slow_goes_on() {
+    let look_ns = Arc::new(AtomicU64::new(1));
+    let load = || loaded("game", &["NAME=a", "VERSION=1", "METHOD=hit", "DAMAGE=0"]).unwrap();
+    let catalog = empty_catalog(Arc::clone(&look_ns)).with(load()).unwrap();
+    let mut world = World::new(&catalog);
+    let is_disabled = || catalog.row("a").unwrap().is_disabled;
+    let ask = |world: &mut World, calls: u64, ns: u64| {
+        look_ns.store(ns, Relaxed);
+        for _ in 0..calls {
+            world.ask("hit target=171.1");
+        }
+    };
+    // One in 100, from the first call on, also when there are more strikes than may be.
+    for _ in 0..BUDGET.strikes_max + 2 {
+        ask(&mut world, 99, 1);
+        ask(&mut world, 1, BUDGET.call_ns_max + 1);
+        assert!(!is_disabled());
+    }
+    // One more is too often.
+    ask(&mut world, 98, 1);
+    ask(&mut world, 1, BUDGET.call_ns_max + 1);
+    assert!(is_disabled());
+    // After a minute only the calls since then matter.
+    let again = catalog.with(load()).unwrap();
+    world.take(&again);
+    let is_disabled = || again.row("a").unwrap().is_disabled;
+    ask(&mut world, 1000, 1);
+    ask(&mut world, 1, 60_000_000_000);
+    ask(&mut world, BUDGET.strikes_max - 1, BUDGET.call_ns_max + 1);
+    assert!(!is_disabled());
+    ask(&mut world, 1, BUDGET.call_ns_max + 1);
     assert!(is_disabled());
 }
 

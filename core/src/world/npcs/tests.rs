@@ -34,8 +34,27 @@ pub(in crate::world) fn tick(world: &mut World, updates_max: usize) -> usize {
     world.clock.advance(due_ns).expect("it is due");
     world.tick();
     let put_off = world.expect_npcs();
-    world.think(updates_max, &mut built_in());
+    think(world, updates_max, &mut built_in());
     put_off
+}
+
+/// Moves so many NPCs, of one band after the other.
+pub(in crate::world) fn think(
+    world: &mut World,
+    updates_max: usize,
+    behaviours: &mut ShardBehaviours,
+) -> Thought {
+    let mut all = Thought::default();
+    loop {
+        let Thought { updates, unmoved, invalid } =
+            world.think(updates_max - all.updates, behaviours);
+        if updates == 0 {
+            return all;
+        }
+        all.updates += updates;
+        all.unmoved += unmoved;
+        all.invalid += invalid;
+    }
 }
 
 /// The server's own behaviours, and no others.
@@ -179,6 +198,83 @@ fn who_is_moved_to_where_nobody_can_be_stays() {
 }
 
 #[test]
+fn who_goes_and_then_cannot_stands_and_is_told_so() {
+    let mut world = inhabited("east:1:1:0:0:9", 2, HashSeed(1, 2));
+    let mut behaviours = built_in();
+    behaviours.replace(with(&[Arc::new(East("east", 0.5))]));
+    tick(&mut world, 0);
+    world.think(1, &mut behaviours);
+    let (x, speed) = first(&world);
+    assert_eq!(speed, 5.0);
+    behaviours.replace(with(&[Arc::new(Lost)]));
+    tick(&mut world, 0);
+    assert_eq!(world.think(1, &mut behaviours).invalid, 1);
+    assert_eq!(first(&world), (x, 0.0));
+    assert_eq!((&world.dirty[..], world.npcs.bands[0].velocities[0]), (&[1][..], [0.0; 3]));
+}
+
+/// What has the name of a behaviour that was good.
+#[derive(Debug)]
+struct Lost;
+
+impl Behaviour for Lost {
+    fn name(&self) -> &str {
+        "east"
+    }
+
+    fn think(&self, batch: &mut Batch<'_>, near: &Surroundings<'_>) {
+        Astray.think(batch, near);
+    }
+}
+
+/// Stays where it is, but for an axis that the world does not have.
+#[derive(Debug)]
+struct Up;
+
+impl Behaviour for Up {
+    fn name(&self) -> &str {
+        "up"
+    }
+
+    fn think(&self, batch: &mut Batch<'_>, _near: &Surroundings<'_>) {
+        assert!(batch.positions.iter().all(|position| position[2] == 0.0), "{batch:?}");
+        batch.positions.iter_mut().zip(0..).for_each(|(position, at)| {
+            position[2] = [f32::NAN, 7.0][at % 2];
+        });
+        batch.velocities.fill([0.0, 0.0, 1.0]);
+    }
+}
+
+#[test]
+fn an_axis_that_a_world_does_not_have_stays_zero_for_behaviours_too() {
+    let mut world = inhabited("up:2:1:0:0:9", 2, HashSeed(1, 2));
+    let mut behaviours = built_in();
+    behaviours.replace(with(&[Arc::new(Up)]));
+    tick(&mut world, usize::MAX);
+    assert!(world.dirty.is_empty());
+    for _ in 0..2 {
+        tick(&mut world, 0);
+        let thought = world.think(usize::MAX, &mut behaviours);
+        assert_eq!(thought, Thought { updates: 2, invalid: 0, unmoved: 0 });
+        assert!(world.dirty.is_empty(), "{:?}", world.dirty);
+    }
+    assert_eq!(world.npcs.bands[0].velocities, [[0.0; 3]; 2]);
+}
+
+#[test]
+fn one_call_moves_npcs_of_one_entry() {
+    let mut world = inhabited("wander:2:1:0:0:9|seek:3:1:0:0:9|flee:70:1:0:0:9", 2, HashSeed(1, 2));
+    let mut behaviours = built_in();
+    tick(&mut world, 0);
+    for updates in [2, 3, 64, 6, 0] {
+        assert_eq!(world.think(64, &mut behaviours).updates, updates);
+    }
+    tick(&mut world, 0);
+    assert_eq!(world.think(1, &mut behaviours).updates, 1);
+    assert_eq!((world.think(64, &mut behaviours).updates, world.npcs_due()), (1, 73));
+}
+
+#[test]
 fn one_seed_puts_them_to_the_same_places() {
     let told_by = |seed| {
         let mut world = inhabited("wander:9:5:0:0:50|flock:9:5:0:0:50", 2, seed);
@@ -262,7 +358,7 @@ fn the_next_table_moves_those_who_are_there_and_what_nobody_has_stands() {
         world.clock.advance(due_ns).expect("it is due");
         world.tick();
         world.expect_npcs();
-        let thought = world.think(usize::MAX, &mut behaviours);
+        let thought = think(&mut world, usize::MAX, &mut behaviours);
         assert_eq!((thought.updates, thought.invalid), (4, 0));
         let missing = behaviours.take_missing().map(str::to_owned);
         (thought.unmoved, first(&world), missing)

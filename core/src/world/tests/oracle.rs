@@ -197,7 +197,7 @@ impl Walk {
     /// Everybody walks, some jump, some come and go. NPCs are moved, but not always all of them.
     fn act(&mut self) {
         let updates_max = self.dice.below(60) as usize;
-        self.world.think(updates_max, &mut npcs::tests::built_in());
+        npcs::tests::think(&mut self.world, updates_max, &mut npcs::tests::built_in());
         if (self.walkers.len() as u64) < MEMBERS_MAX && self.dice.one_in(3) {
             self.join();
         }
