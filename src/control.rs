@@ -110,6 +110,13 @@ impl Controls {
         Self { lines: lines.into_iter().map(line).collect(), answer_wait: ANSWER_WAIT }
     }
 
+    /// The same, with another patience.
+    #[cfg(test)]
+    pub(crate) fn with_answer_wait(mut self, answer_wait: Duration) -> Self {
+        self.answer_wait = answer_wait;
+        self
+    }
+
     /// Number of shards.
     #[must_use]
     pub fn shard_count(&self) -> u16 {

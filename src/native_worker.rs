@@ -91,7 +91,7 @@ pub fn run(arguments: &NativeWorkerArguments) -> Result<ExitCode, Fatal> {
         return Ok(ExitCode::from(EXIT_LIBRARY));
     }
     if !library.behaviours().is_empty() {
-        tracing::warn!(
+        tracing::info!(
             plugin = library.label(),
             "its behaviours are left out: a worker moves no NPCs"
         );

@@ -15,7 +15,7 @@
 
 mod validity;
 
-pub use validity::expires_s;
+pub use validity::{begins_s, expires_s};
 
 use std::io::{Read, Write};
 use std::sync::Arc;

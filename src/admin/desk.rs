@@ -117,10 +117,20 @@ impl Desk {
         Ok(sums)
     }
 
-    /// What the user has of all shards; none if it has no session that does tasks.
-    pub(crate) async fn worker_leases(&self, user: &str) -> Result<Option<Leases>, ApiError> {
-        let Some(row) = self.find_worker(user).await? else { return Ok(None) };
-        Ok(self.leases_of(Arc::new([row.session])).await?.pop())
+    /// What each user has of all shards; none if it has no session that does tasks. The first shard that does
+    /// not answer is the end of it.
+    pub(crate) async fn worker_leases<'u>(
+        &self,
+        users: impl Iterator<Item = &'u str>,
+    ) -> Result<Vec<Option<Leases>>, ApiError> {
+        let (mut places, mut sessions) = (Vec::new(), Vec::new());
+        for user in users {
+            let row = self.find_worker(user).await?;
+            places.push(row.as_ref().map(|_| sessions.len()));
+            sessions.extend(row.map(|row| row.session));
+        }
+        let leases = self.leases_of(sessions.into()).await?;
+        Ok(places.into_iter().map(|place| place.map(|place| leases[place])).collect())
     }
 
     /// Ends the user's session, if there is one.
@@ -141,6 +151,27 @@ impl Desk {
         match self.controls.ask(self.home_of(user), command).await?.answer {
             Answer::Session(session) => Ok(session),
             other => panic!("a shard answers what it was asked: {other:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Desk {
+    /// One that has these controls, and nothing else of a server.
+    pub(crate) fn of_controls(controls: Controls) -> Self {
+        let clock = Clock::start();
+        let config = crate::config::ServerConfig::default();
+        Self {
+            state: Arc::new(ServerState::new(1, || 0)),
+            clock,
+            controls,
+            routing: RoutingTable::even(1, warren_core::ids::Epoch(1)),
+            bans: BanBook::new(crate::bans::BanList::default(), 1),
+            plugins: PluginBook::load(&config, clock).unwrap(),
+            orders: ServerOrders::new(None),
+            backups: Backups::new(None),
+            workers: Arc::default(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 1)),
         }
     }
 }

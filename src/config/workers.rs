@@ -150,7 +150,8 @@ pub(super) const SILENT_MS_MAX: Key = key(
     "60000",
     Allowed::Range(100, 3_600_000),
     "Longest time for which a process may say nothing after its time for a task was over, or be without a \
-     session, in milliseconds; then it is ended, and started again.",
+     session, in milliseconds; then it is ended, and started again. Workers that have lost their connection wait up \
+     to 10 s before they connect again: with less than that they are ended when the server refuses them for a while.",
 );
 pub(super) const RESTART_MS_MAX: Key = key(
     "workers.NAME.restart_ms_max",

@@ -29,10 +29,13 @@ impl Server {
         let invalid = || format!("url-invalid: {url}: allowed: tcp://HOST:PORT, tls://HOST:PORT");
         let (scheme, address) = url.split_once("://").ok_or_else(invalid)?;
         let address = address.trim_end_matches('/').to_owned();
+        let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
+        if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err(invalid());
+        }
         let name = match scheme {
             "tcp" => None,
             "tls" => {
-                let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
                 let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 Some(ServerName::try_from(host).map_err(|_| invalid())?)
             }
@@ -76,7 +79,7 @@ impl Link {
         let count = tls.writer().write(bytes)?;
         match self.flush() {
             // It waits here, and these are taken.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(count),
+            Err(error) if is_for_later(&error) => Ok(count),
             flushed => flushed.map(|()| count),
         }
     }
@@ -110,12 +113,27 @@ impl Link {
     }
 }
 
+/// What is not done now is done the next time.
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// A socket whose time is over says that it would block.
+fn named(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            io::Error::new(io::ErrorKind::TimedOut, "timeout")
+        }
+        _ => error,
+    }
+}
+
 fn connect(address: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIME) {
             Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+            Err(error) => last = named(error),
         }
     }
     Err(last)
@@ -135,8 +153,7 @@ fn secure(
     stream.set_read_timeout(Some(CONNECT_TIME))?;
     stream.set_write_timeout(Some(CONNECT_TIME))?;
     let mut both = Stream::new(&mut tls, stream);
-    both.write_all(first)?;
-    both.flush()?;
+    both.write_all(first).and_then(|()| both.flush()).map_err(named)?;
     Ok(tls)
 }
 
@@ -156,8 +173,21 @@ mod tests {
         ] {
             assert_eq!(server(url), Ok((address.to_owned(), is_secure)));
         }
-        for url in ["udp://127.0.0.1:1", "127.0.0.1:1", "tls://a b:1", "tls://:1", ""] {
+        let no_scheme = ["udp://127.0.0.1:1", "127.0.0.1:1", ""];
+        let no_host = ["tls://a b:1", "tls://:1", "tcp://:1"];
+        let no_port = ["tcp://a", "tls://a", "tcp://a:", "tls://[::1]", "tcp://a:0", "tcp://a:x"];
+        for url in no_scheme.into_iter().chain(no_host).chain(no_port) {
             assert!(server(url).unwrap_err().starts_with("url-invalid: "), "{url}");
         }
+    }
+    #[test]
+    fn a_time_that_is_over_has_its_name() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let error = stream.read(&mut [0]).map_err(named).unwrap_err();
+        assert_eq!((error.kind(), &*error.to_string()), (io::ErrorKind::TimedOut, "timeout"));
+        let other = io::Error::other("no such thing");
+        assert_eq!(named(other).to_string(), "no such thing");
     }
 }

@@ -15,7 +15,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
-use warren_net::tls::expires_s;
+use warren_net::tls::{begins_s, expires_s};
 
 /// How connections by TLS begin that trust the certificates of this file; those of the system without one.
 ///
@@ -81,11 +81,15 @@ impl ServerCertVerifier for Trust {
             return self.verifier.verify_server_cert(certificate, others, name, ocsp, now);
         }
         verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-        let expires_s = expires_s(certificate).ok_or(CertificateError::BadEncoding)?;
-        if i64::try_from(now.as_secs()).is_ok_and(|now_s| now_s <= expires_s) {
-            Ok(ServerCertVerified::assertion())
-        } else {
+        let times = begins_s(certificate).zip(expires_s(certificate));
+        let (begins_s, expires_s) = times.ok_or(CertificateError::BadEncoding)?;
+        let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if now_s < begins_s {
+            Err(CertificateError::NotValidYet.into())
+        } else if now_s > expires_s {
             Err(CertificateError::Expired.into())
+        } else {
+            Ok(ServerCertVerified::assertion())
         }
     }
 
@@ -158,6 +162,11 @@ mod tests {
         assert!(wrong_name.to_string().contains("not valid for name"), "{wrong_name}");
         assert_eq!(said(&[&old], old.der(), "localhost"), Err(CertificateError::Expired.into()));
         assert!(said(&[&other], own.der(), "localhost").is_err());
+        let mut new = params("localhost", 2099);
+        new.not_before = rcgen::date_time_ymd(2098, 1, 1);
+        let new = CertifiedIssuer::self_signed(new, KeyPair::generate().unwrap()).unwrap();
+        let not_yet = Err(CertificateError::NotValidYet.into());
+        assert_eq!(said(&[&new], new.der(), "localhost"), not_yet);
         let mut leaf = params("game.example.org", 2099);
         leaf.is_ca = IsCa::NoCa;
         let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &own).unwrap();

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use warren_core::control::Leases;
 
 use super::board::{Board, OrderEnd, ProcessRow, WorkerOrder};
 use super::launch::Launch;
 use super::output;
-use super::process::{Part, Process, Stage};
+use super::process::{Look, Part, Process, Stage};
 use crate::admin::Desk;
 
 const MS_NS: u64 = 1_000_000;
@@ -26,6 +27,8 @@ const FORGET_NS: u64 = 30_000 * MS_NS;
 const LOOK: Duration = Duration::from_millis(50);
 /// The same whether one that works is stuck: four times in the time for which it may be, and so often at least.
 const LOOK_WORKING_MS_MAX: u64 = 5_000;
+/// A look is late that comes so long after it was due, or as long as is between two if that is longer.
+const LATE_MS: u64 = 1_000;
 /// How long the lines of a process are waited for that has ended: another may hold its pipes.
 const OUTPUT_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait when nothing is due.
@@ -50,6 +53,17 @@ struct Task {
     outcome: OrderEnd,
 }
 
+/// Who is looked at: the number of a process, and the process.
+type Looked = (u32, u32);
+
+/// What a look has found.
+enum Found {
+    /// Those that have said `work`.
+    Begun(Vec<Looked>),
+    /// Of those that work, in order; none if a shard did not answer.
+    Leases(Vec<(Looked, u64)>, Option<Vec<Option<Leases>>>),
+}
+
 pub(super) struct Crew {
     launch: Launch,
     desk: Arc<Desk>,
@@ -59,6 +73,11 @@ pub(super) struct Crew {
     /// By number: the lowest that is free.
     processes: BTreeMap<u32, Process>,
     ends: JoinSet<(u32, io::Result<ExitStatus>)>,
+    /// Looks that are under way, one of each kind at most. A shard may take long to answer, and nothing else waits
+    /// for that.
+    looks: JoinSet<Found>,
+    is_begun_asked: bool,
+    is_silence_asked: bool,
     task: Option<Task>,
     is_ending: bool,
 }
@@ -73,6 +92,9 @@ impl Crew {
             board,
             processes: BTreeMap::new(),
             ends: JoinSet::new(),
+            looks: JoinSet::new(),
+            is_begun_asked: false,
+            is_silence_asked: false,
             task: None,
             is_ending: false,
         }
@@ -92,7 +114,8 @@ impl Crew {
                     self.begin(number, order);
                 }
                 _ = ending.changed(), if !self.is_ending => self.begin_end(),
-                () = tokio::time::sleep(wait) => self.look().await,
+                Some(Ok(found)) = self.looks.join_next() => self.found(found),
+                () = tokio::time::sleep(wait) => self.look(),
             }
         }
         self.board.set_rows(&self.launch.section.name, Vec::new());
@@ -189,7 +212,7 @@ impl Crew {
         match process.part {
             Part::Seated(seat) => {
                 self.seats[seat].last_exit = Some(exit.clone());
-                if process.was_asked && !process.was_stuck {
+                if process.was_asked && (!process.was_stuck || self.is_being_replaced(&process)) {
                     self.seats[seat].due_ns = 0;
                 } else {
                     self.back_off(seat, self.now_ns() - process.started_ns);
@@ -201,6 +224,13 @@ impl Crew {
             }
             Part::Leaving => {}
         }
+    }
+
+    /// Its end is what an order is about.
+    fn is_being_replaced(&self, process: &Process) -> bool {
+        let is_before =
+            |task: &Task| task.order == WorkerOrder::Restart && process.started_ns < task.begun_ns;
+        self.task.as_ref().is_some_and(is_before)
     }
 
     /// The seat stays empty for a while, after a process that has lived so long.
@@ -322,53 +352,121 @@ impl Crew {
         let empty = (0..self.seats.len()).filter(|seat| !self.is_ending && self.is_empty(*seat));
         let dues = empty.map(|seat| self.seats[seat].due_ns);
         let until = self.processes.values().filter_map(|process| process.stage.until_ns());
-        let looks = self.processes.values().filter_map(Process::look_ns);
+        let is_asked = self.is_silence_asked;
+        let looks = self.processes.values().filter(|_| !is_asked).filter_map(Process::look_ns);
         let due = dues.chain(until).chain(looks).min();
         let wait = due.map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(self.now_ns())));
         let is_starting = |process: &Process| matches!(process.stage, Stage::Starting { .. });
-        if self.processes.values().any(is_starting) { wait.min(LOOK) } else { wait }
+        let is_looked = !self.is_begun_asked && self.processes.values().any(is_starting);
+        if is_looked { wait.min(LOOK) } else { wait }
     }
 
-    async fn look(&mut self) {
-        self.look_for_stuck().await;
-        // What is told of these is on the board at once.
-        self.look_for_begun().await;
+    fn look(&mut self) {
+        if !self.is_silence_asked {
+            self.look_for_stuck();
+        }
+        if !self.is_begun_asked {
+            self.look_for_begun();
+        }
     }
 
     /// Looks which of those that start have said `work`.
-    async fn look_for_begun(&mut self) {
-        for (number, process) in &mut self.processes {
-            if !matches!(process.stage, Stage::Starting { .. }) {
-                continue;
+    fn look_for_begun(&mut self) {
+        let all = self.processes.iter();
+        let starting = all.filter(|(_, process)| matches!(process.stage, Stage::Starting { .. }));
+        let looked = |(number, process): (&u32, &Process)| {
+            ((*number, process.pid), self.launch.user(*number))
+        };
+        let starting: Vec<(Looked, String)> = starting.map(looked).collect();
+        if starting.is_empty() {
+            return;
+        }
+        let desk = Arc::clone(&self.desk);
+        self.is_begun_asked = true;
+        self.looks.spawn(async move {
+            let mut begun = Vec::new();
+            for (looked, user) in starting {
+                match desk.find_worker(&user).await {
+                    Ok(found) => begun.extend(found.map(|_| looked)),
+                    // A shard that does not answer now is asked again.
+                    Err(_) => break,
+                }
             }
-            let user = self.launch.user(*number);
-            // A shard that does not answer now is asked again.
-            if self.desk.find_worker(&user).await.is_ok_and(|found| found.is_some()) {
-                tracing::info!(worker = user, pid = process.pid, "a worker works");
-                process.stage = Stage::Working;
+            Found::Begun(begun)
+        });
+    }
+
+    /// The time between two looks at one that works.
+    fn look_ns(&self) -> u64 {
+        (self.launch.section.silent_ms_max / 4).min(LOOK_WORKING_MS_MAX) * MS_NS
+    }
+
+    /// Looks which of those that work are stuck.
+    fn look_for_stuck(&mut self) {
+        let (now_ns, distance_ns) = (self.now_ns(), self.look_ns());
+        let (mut working, mut users) = (Vec::new(), Vec::new());
+        for (number, process) in &mut self.processes {
+            if let Some(due_ns) = process.look_ns().filter(|due_ns| *due_ns <= now_ns) {
+                working.push(((*number, process.pid), due_ns));
+                users.push(self.launch.user(*number));
+                process.look_ns = now_ns + distance_ns;
+            }
+        }
+        if working.is_empty() {
+            return;
+        }
+        let desk = Arc::clone(&self.desk);
+        self.is_silence_asked = true;
+        self.looks.spawn(async move {
+            let leases = desk.worker_leases(users.iter().map(String::as_str)).await;
+            Found::Leases(working, leases.ok())
+        });
+    }
+
+    fn found(&mut self, found: Found) {
+        match found {
+            Found::Begun(begun) => {
+                self.is_begun_asked = false;
+                begun.into_iter().for_each(|looked| self.found_begun(looked));
+            }
+            Found::Leases(working, leases) => {
+                self.is_silence_asked = false;
+                for (index, (looked, due_ns)) in working.into_iter().enumerate() {
+                    self.found_leases(looked, due_ns, leases.as_ref().map(|leases| leases[index]));
+                }
             }
         }
     }
 
-    /// Looks which of those that work are stuck, and asks them to end.
-    async fn look_for_stuck(&mut self) {
+    fn found_begun(&mut self, (number, pid): Looked) {
+        let now_ns = self.now_ns();
+        let process = self.processes.get_mut(&number).filter(|process| process.pid == pid);
+        if let Some(process) = process
+            && matches!(process.stage, Stage::Starting { .. })
+        {
+            tracing::info!(worker = self.launch.user(number), pid, "a worker works");
+            process.stage = Stage::Working;
+            process.look_ns = now_ns;
+        }
+    }
+
+    /// Asks the process to end if it is stuck.
+    fn found_leases(&mut self, (number, pid): Looked, due_ns: u64, leases: Option<Option<Leases>>) {
         let (now_ns, stop_until_ns) = (self.now_ns(), self.stop_until_ns());
+        let late_ns = self.look_ns().max(LATE_MS * MS_NS);
         let silent_ms_max = self.launch.section.silent_ms_max;
-        let look_ms = (silent_ms_max / 4).min(LOOK_WORKING_MS_MAX);
-        for (number, process) in &mut self.processes {
-            if process.look_ns().is_none_or(|look_ns| look_ns > now_ns) {
-                continue;
-            }
-            process.look_ns = now_ns + look_ms * MS_NS;
-            let (worker, pid) = (self.launch.user(*number), process.pid);
-            let Ok(leases) = self.desk.worker_leases(&worker).await else { continue };
-            let silent_ms = process.silent_ms(leases, now_ns);
-            if silent_ms > silent_ms_max {
-                tracing::warn!(worker, pid, silent_ms, "a worker is stuck: it is ended");
-                self.board.count_stuck(&self.launch.section.name);
-                process.was_stuck = true;
-                process.ask_to_end(stop_until_ns);
-            }
+        let process = self.processes.get_mut(&number).filter(|process| process.pid == pid);
+        let Some(process) = process.filter(|process| process.stage == Stage::Working) else {
+            return;
+        };
+        let Some(leases) = leases else { return process.not_looked() };
+        let look = Look { due_ns, now_ns, late_ns, silent_ms_max };
+        if let Some(silent_ms) = process.looked(leases, look) {
+            let worker = self.launch.user(number);
+            tracing::warn!(worker, pid, silent_ms, "a worker is stuck: it is ended");
+            self.board.count_stuck(&self.launch.section.name);
+            process.was_stuck = true;
+            process.ask_to_end(stop_until_ns);
         }
     }
 
@@ -400,3 +498,6 @@ impl Crew {
         self.processes.iter().map(of_process).chain(empty.map(of_empty)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,16 @@ pub(super) enum Part {
     Leaving,
 }
 
+/// A look whether a process is stuck.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) due_ns: u64,
+    pub(super) now_ns: u64,
+    /// It is late when it comes so long after it was due.
+    pub(super) late_ns: u64,
+    pub(super) silent_ms_max: u64,
+}
+
 /// A process that runs.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -67,7 +77,9 @@ pub(super) struct Process {
     /// When it is looked next whether it is.
     pub(super) look_ns: u64,
     /// Since when it has no session.
-    pub(super) away_since_ns: Option<u64>,
+    away_since_ns: Option<u64>,
+    /// The last look in its time has found it silent for too long.
+    was_silent: bool,
     /// By which it is meant also when its number is another's.
     handle: Arc<OwnedFd>,
 }
@@ -92,6 +104,7 @@ impl Process {
             was_stuck: false,
             look_ns: started_ns,
             away_since_ns: None,
+            was_silent: false,
             handle,
         };
         Ok((process, ended))
@@ -102,9 +115,28 @@ impl Process {
         (self.stage == Stage::Working).then_some(self.look_ns)
     }
 
+    /// What a look has found that was due then: how long it was silent, if it is stuck. A look that comes late
+    /// tells nothing: the server has stood still, and what was said meanwhile waits to be read. So does what was
+    /// said while it stood still just before a look; for that there is a second one.
+    pub(super) fn looked(&mut self, leases: Option<Leases>, look: Look) -> Option<u64> {
+        if look.now_ns.saturating_sub(look.due_ns) > look.late_ns {
+            (self.away_since_ns, self.was_silent) = (None, false);
+            return None;
+        }
+        let silent_ms = self.silent_ms(leases, look.now_ns);
+        let is_silent = silent_ms > look.silent_ms_max;
+        let was_silent = core::mem::replace(&mut self.was_silent, is_silent);
+        (is_silent && was_silent).then_some(silent_ms)
+    }
+
+    /// A look has found nothing: none before it counts.
+    pub(super) fn not_looked(&mut self) {
+        self.was_silent = false;
+    }
+
     /// For how long nothing was heard of it that should have been: since it has no session, or since its time
     /// for a task was over. One that still has a task in its time may be busy with that.
-    pub(super) fn silent_ms(&mut self, leases: Option<Leases>, now_ns: u64) -> u64 {
+    fn silent_ms(&mut self, leases: Option<Leases>, now_ns: u64) -> u64 {
         let Some(leases) = leases else {
             let since_ns = *self.away_since_ns.get_or_insert(now_ns);
             return (now_ns - since_ns) / 1_000_000;
@@ -168,20 +200,66 @@ mod tests {
 
     use super::*;
 
-    fn silence(leases: &[Option<Leases>]) -> Vec<u64> {
+    /// What comes of a process that works.
+    fn of_process<T>(look: impl FnOnce(&mut Process) -> T) -> T {
         let child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _entered = runtime.enter();
         let (mut process, ended) =
             Process::of(child, (Stage::Working, Part::Seated(0), 0)).unwrap();
-        let silent = leases
-            .iter()
-            .zip(1..)
-            .map(|(leases, second)| process.silent_ms(*leases, second * 1_000_000_000));
-        let silent = silent.collect();
+        let seen = look(&mut process);
         process.kill();
         runtime.block_on(ended).unwrap();
-        silent
+        seen
+    }
+
+    fn silence(leases: &[Option<Leases>]) -> Vec<u64> {
+        of_process(|process| {
+            let second = |(leases, second): (&Option<Leases>, u64)| {
+                process.silent_ms(*leases, second * 1_000_000_000)
+            };
+            leases.iter().zip(1..).map(second).collect()
+        })
+    }
+
+    /// What looks find that are due each second, and come so late: one that may be silent for 5 ms.
+    fn found(looks: &[(Option<u64>, u64)]) -> Vec<Option<u64>> {
+        of_process(|process| {
+            let one = |((silent_ms, late_ms), second): (&(Option<u64>, u64), u64)| {
+                let leases = Leases { count: 0, oldest_ms: 9, silent_ms: *silent_ms };
+                let due_ns = second * 1_000_000_000;
+                let now_ns = due_ns + late_ms * 1_000_000;
+                let look = Look { due_ns, now_ns, late_ns: 500_000_000, silent_ms_max: 5 };
+                process.looked(silent_ms.map(|_| leases), look)
+            };
+            looks.iter().zip(1..).map(one).collect()
+        })
+    }
+
+    #[test]
+    fn two_looks_in_a_row_find_who_is_stuck_and_late_ones_find_nobody() {
+        let (silent, heard) = ((Some(7), 0), (Some(5), 0));
+        assert_eq!(found(&[silent, heard, silent, silent]), [None, None, None, Some(7)]);
+        // The server stood still.
+        let late = (Some(7), 501);
+        assert_eq!(found(&[silent, late, silent, silent]), [None, None, None, Some(7)]);
+        assert_eq!(found(&[late, late, late]), [None; 3]);
+        // Without a session, from the first look on that is in its time.
+        let away = |late_ms| (None, late_ms);
+        let looks = [away(0), away(60_000), away(0), away(0), away(0)];
+        assert_eq!(found(&looks), [None, None, None, None, Some(2000)]);
+    }
+
+    #[test]
+    fn a_look_without_an_answer_lets_none_before_it_count() {
+        let look = Look { due_ns: 0, now_ns: 0, late_ns: 9, silent_ms_max: 5 };
+        let silent = Some(Leases { count: 0, oldest_ms: 9, silent_ms: Some(7) });
+        let found = of_process(|process| {
+            let first = process.looked(silent, look);
+            process.not_looked();
+            [first, process.looked(silent, look), process.looked(silent, look)]
+        });
+        assert_eq!(found, [None, None, Some(7)]);
     }
 
     #[test]

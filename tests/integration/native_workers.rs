@@ -263,6 +263,25 @@ fn a_panic_of_a_method_in_rust_fails_its_task_and_the_worker_goes_on() {
     server.stop();
 }
 
+#[test]
+fn the_panic_that_ends_a_worker_is_told_of() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = root.join("tests/integration/native_workers/two_panics.rs");
+    let sdk = root.join("plugins/sdk/src/lib.rs");
+    // Where no panic unwinds the first is the end; otherwise one while another unwinds is.
+    for (arguments, what, texts) in [
+        (&["-Cpanic=abort"][..], "once", &["no place 7"][..]),
+        (&[], "twice", &["a plugin has panicked at ", "and once more"]),
+    ] {
+        let library = Compiled::rust(&sdk, &source, arguments);
+        let (_folder, mut server) = start_with_workers(&library, 1);
+        let mut client = Client::log_in(server.listen, "ann");
+        client.send(format!("{}\n", json!({"msg": "fall", "what": what})));
+        texts.iter().for_each(|text| drop(server.logged_words(text)));
+        server.stop();
+    }
+}
+
 /// A worker that a test has started by hand.
 struct ByHand(Child);
 
@@ -279,11 +298,21 @@ impl ByHand {
 
     /// Waits until it has written this; at the latest it ends when its method is over its time.
     fn told(&mut self, words: &[&str]) {
+        assert!(self.tells(words, None), "{words:?} is not told");
+    }
+
+    /// The same, of one that does not work: whoever works says nothing more.
+    fn told_instead_of_work(&mut self, words: &[&str]) {
+        assert!(self.tells(words, Some("the worker works")), "{words:?} is not told");
+    }
+
+    /// Whether it writes this, and not these last words before.
+    fn tells(&mut self, words: &[&str], last: Option<&str>) -> bool {
         let lines = BufReader::new(self.0.stderr.as_mut().unwrap()).lines();
         // It may try to connect for ever.
-        let mut lines = lines.take(LINES_MAX).map(Result::unwrap);
-        let is_told = lines.any(|line| words.iter().all(|words| line.contains(words)));
-        assert!(is_told, "{words:?} is not told");
+        let lines = lines.take(LINES_MAX).map(Result::unwrap);
+        let mut lines = lines.take_while(|line| last.is_none_or(|last| !line.contains(last)));
+        lines.any(|line| words.iter().all(|words| line.contains(words)))
     }
 }
 
@@ -345,6 +374,7 @@ fn a_worker_that_cannot_work_says_why() {
         (&*plain, &*no_library, 65, "not-loadable"),
         (&*plain, library.path(), 77, "forbidden"),
         ("tls://", library.path(), 78, "url-invalid"),
+        ("tcp://localhost", library.path(), 78, "url-invalid"),
         ("udp://127.0.0.1:1", library.path(), 78, "url-invalid"),
     ] {
         let output = ByHand::command(url, file).output().unwrap();

@@ -1,4 +1,4 @@
-//! When a certificate expires: the one thing of it that an operator wants to know before clients do.
+//! From when until when a certificate is valid: what of it an operator wants to know before clients do.
 //! Reads just as much of its DER as leads there (RFC 5280, section 4.1); rustls checks the rest.
 
 const SEQUENCE: u8 = 0x30;
@@ -10,6 +10,20 @@ const GENERALIZED_TIME: u8 = 0x18;
 /// Seconds since 1970 at which the certificate expires; none when it cannot be read.
 #[must_use]
 pub fn expires_s(certificate: &[u8]) -> Option<i64> {
+    let (_, _, not_after) = element(validity(certificate)?)?;
+    let (tag, time, _) = element(not_after)?;
+    seconds(tag, time)
+}
+
+/// Seconds since 1970 from which on the certificate is valid; none when it cannot be read.
+#[must_use]
+pub fn begins_s(certificate: &[u8]) -> Option<i64> {
+    let (tag, time, _) = element(validity(certificate)?)?;
+    seconds(tag, time)
+}
+
+/// Both times, one behind the other.
+fn validity(certificate: &[u8]) -> Option<&[u8]> {
     let (certificate, _) = expect(certificate, SEQUENCE)?;
     let (mut fields, _) = expect(certificate, SEQUENCE)?;
     if fields.first() == Some(&VERSION) {
@@ -19,10 +33,7 @@ pub fn expires_s(certificate: &[u8]) -> Option<i64> {
     for tag in [INTEGER, SEQUENCE, SEQUENCE] {
         fields = expect(fields, tag)?.1;
     }
-    let (validity, _) = expect(fields, SEQUENCE)?;
-    let (_, _, not_after) = element(validity)?;
-    let (tag, time, _) = element(not_after)?;
-    seconds(tag, time)
+    expect(fields, SEQUENCE).map(|(validity, _)| validity)
 }
 
 /// The first element: its tag, its contents, and what follows it.
@@ -111,17 +122,20 @@ mod tests {
     }
 
     #[test]
-    fn a_real_certificate_says_when_it_expires_and_a_cut_one_nothing() {
+    fn a_real_certificate_says_when_it_is_valid_and_a_cut_one_nothing() {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(2001, 9, 9);
         for (year, expected) in [(2031, 1_924_992_000), (2075, 3_313_526_400)] {
             parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
             let certificate = parameters.self_signed(&key).unwrap();
             let bytes: &[u8] = certificate.der();
             assert_eq!(expires_s(bytes), Some(expected));
+            assert_eq!(begins_s(bytes), Some(999_993_600));
             // What follows the date is rustls's to check, but the outermost length covers it.
             for length in 0..bytes.len() {
                 assert_eq!(expires_s(&bytes[..length]), None, "{length}");
+                assert_eq!(begins_s(&bytes[..length]), None, "{length}");
             }
         }
     }

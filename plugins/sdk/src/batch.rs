@@ -65,11 +65,12 @@ impl Batch<'_> {
             return;
         }
         self.headings[at] = way[1].atan2(way[0]).to_degrees();
-        self.velocities[at] = way.map(|axis| axis * self.speed / distance);
         if distance > self.speed * self.seconds[at] {
+            self.velocities[at] = way.map(|axis| axis * self.speed / distance);
             self.go_on(at);
         } else {
             self.positions[at] = place;
+            self.stand(at);
         }
     }
 

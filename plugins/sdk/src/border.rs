@@ -282,13 +282,17 @@ impl Surroundings<'_> {
         let count = unsafe {
             (self.host.neighbours)(near, number, of_members, raw.as_mut_ptr(), raw.len() as u32)
         };
-        let list = raw.map(|raw| Neighbour {
-            position: raw.position,
-            velocity: raw.velocity,
-            number: raw.number,
-            is_member: raw.is_member != 0,
-        });
-        Neighbours { list, count: (count as usize).min(NEIGHBOURS_MAX) }
+        let count = (count as usize).min(NEIGHBOURS_MAX);
+        let mut list = [Neighbour::default(); NEIGHBOURS_MAX];
+        for (to, raw) in list.iter_mut().zip(&raw[..count]) {
+            *to = Neighbour {
+                position: raw.position,
+                velocity: raw.velocity,
+                number: raw.number,
+                is_member: raw.is_member != 0,
+            };
+        }
+        Neighbours { list, count }
     }
 }
 

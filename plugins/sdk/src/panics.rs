@@ -9,21 +9,28 @@ use std::sync::Once;
 thread_local! {
     /// The server has called this thread into the plugin.
     static IS_CALLED: Cell<bool> = const { Cell::new(false) };
+    /// It has panicked in this call.
+    static HAS_PANICKED: Cell<bool> = const { Cell::new(false) };
     /// Where the last panic was.
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// From here on panics in what the server calls are told by [`caught`] alone.
+/// From here on panics in what the server calls are told by [`caught`] alone; but a second one in a call may be the
+/// end of the process, as one while another unwinds.
 #[doc(hidden)]
 pub fn keep_from_stderr() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |panic| {
-            if IS_CALLED.get() {
+            if IS_CALLED.get() && !HAS_PANICKED.replace(true) {
                 let place = panic.location().map(ToString::to_string);
                 PLACE.set(place.unwrap_or_default());
             } else {
+                let first = PLACE.take();
+                if !first.is_empty() {
+                    let _ = writeln!(stderr(), "a plugin has panicked at {first}, and then:");
+                }
                 before(panic);
             }
         }));
@@ -32,6 +39,7 @@ pub fn keep_from_stderr() {
 
 /// What it returns; or the text of its panic and its place.
 pub(crate) fn caught<T>(function: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
+    HAS_PANICKED.set(false);
     IS_CALLED.set(true);
     let ended = catch_unwind(function);
     IS_CALLED.set(false);

@@ -182,7 +182,10 @@ macro_rules! plugin {
             extern "C" fn warren_plugin_entry(
                 _host: *const $crate::raw::RawHost,
             ) -> *const $crate::raw::RawPlugin {
-                $crate::panics::keep_from_stderr();
+                // Where the first panic is the end, nobody else would tell of it.
+                if cfg!(panic = "unwind") {
+                    $crate::panics::keep_from_stderr();
+                }
                 PLUGIN.as_raw()
             }
         };

@@ -129,9 +129,12 @@ impl Request {
         self
     }
 
-    /// About this object of the user's; a further one is there beside it.
+    /// About this object of the user's, which its field `target` names; a further one is there beside it.
     #[must_use]
     pub fn target(mut self, kind: &str, fields: &[Field<'_>]) -> Self {
+        if !self.fields.iter().any(|(name, _)| name == "target") {
+            self.fields.push(("target".to_owned(), Kept::Object(TARGET)));
+        }
         let (kind, owner) = (kind.to_owned(), self.user.clone());
         self.objects.push(KeptObject { kind, owner, fields: kept(fields) });
         self

@@ -69,6 +69,13 @@ fn a_method_is_tried_without_a_server() {
     assert_eq!(outcome.effects, told);
     assert_eq!(outcome.answer.unwrap(), "hp=13 kind=wolf owner=ann");
     assert_eq!(request("20").run(attack).effects[0], "remove 1.1");
+    // As the server does it, the request says which object it is about; the first is, and what is said stays.
+    let asked = |request: Request| {
+        let again = request.target("wolf", &[]).target("wolf", &[]);
+        again.run(|call| call.reply(&[field("target", call.object_id("target")?)])).answer
+    };
+    assert_eq!(asked(Request::by("ann")).unwrap(), "target=1.1");
+    assert_eq!(asked(Request::by("ann").field("target", "1.2")).unwrap(), "target=1.2");
     let why = |request: Request| request.run(attack).answer.unwrap_err();
     assert!(why(request("13")).contains("bad luck"));
     assert_eq!(why(request("x")), "the field `damage` is missing, or no such value");
@@ -113,7 +120,7 @@ fn an_npc_goes_as_fast_as_it_may_and_stops_where_it_wants_to_be() {
         (npcs.positions[0], npcs.velocities[0], npcs.headings[0])
     };
     assert_eq!(step(), ([0.0, 2.0, 0.0], [0.0, 4.0, 0.0], 90.0));
-    assert_eq!(step().0, [0.0, 3.0, 0.0]);
+    assert_eq!(step(), ([0.0, 3.0, 0.0], [0.0; 3], 90.0));
     assert_eq!(step(), ([0.0, 3.0, 0.0], [0.0; 3], 90.0));
 }
 

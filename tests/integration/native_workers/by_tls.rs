@@ -78,7 +78,7 @@ fn a_worker_by_hand_trusts_whom_its_file_names_and_nobody_else() {
         let mut worker = ByHand::command(url, library.path());
         worker.env_remove("WARREN_CA_FILE").envs(ca_file.map(|path| ("WARREN_CA_FILE", path)));
         let mut worker = ByHand(worker.stderr(Stdio::piped()).spawn().unwrap());
-        worker.told(&["connect-failed: ", why]);
+        worker.told_instead_of_work(&["connect-failed: ", why]);
     }
     let mut worker = ByHand::command(&named, library.path());
     worker.env("WARREN_CA_FILE", &trusted);

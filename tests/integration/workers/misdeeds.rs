@@ -53,7 +53,7 @@ fn an_endless_loop_loses_its_task_to_another_and_is_killed_at_the_end() {
 
 #[test]
 fn a_worker_that_is_stopped_is_ended_and_another_has_its_task() {
-    let place = place(&format!("silent_ms_max = 300\n{}", work(r#"{"limit_ms": 300}"#)));
+    let place = place(&format!("silent_ms_max = 2000\n{}", work(r#"{"limit_ms": 2000}"#)));
     let mut server = place.start();
     let pid = server.working(1)[0];
     let stopped = Watched::of(pid);
@@ -65,7 +65,7 @@ fn a_worker_that_is_stopped_is_ended_and_another_has_its_task() {
     stopped.ends();
     let told = server.logged("a worker is stuck: it is ended");
     assert_eq!((&told["pid"], &told["worker"]), (&json!(pid), &json!("worker.game.1")));
-    assert!(told["silent_ms"].as_u64().unwrap() > 300, "{told}");
+    assert!(told["silent_ms"].as_u64().unwrap() > 2000, "{told}");
     // It hears nothing, and has its time all the same.
     server.logged("a worker did not end in time, and is killed");
     assert_eq!(server.logged("a stuck worker has ended")["exit"], "signal: 9 (SIGKILL)");
@@ -77,8 +77,26 @@ fn a_worker_that_is_stopped_is_ended_and_another_has_its_task() {
 }
 
 #[test]
+fn workers_are_restarted_while_one_that_is_stuck_has_its_time_to_end() {
+    let more = format!("silent_ms_max = 1000\nstop_ms = 2000\n{}", work(r#"{"limit_ms": 500}"#));
+    let place = Place::with_workers(&format!("restart_ms_max = 100\n{more}"));
+    let mut server = place.start();
+    let pid = server.working(1)[0];
+    send_signal(pid, STOP);
+    let mut client = Client::log_in(server.listen, "ann");
+    client.send("{\"msg\":\"hit\",\"id\":1,\"number\":1}\n");
+    assert_eq!(server.logged("a worker is stuck: it is ended")["pid"], pid);
+    // It does not end before it is killed.
+    let (status, told) = server.order_workers(&place, "restart");
+    assert_eq!((status, &*told), (Some(0), "the workers game work anew\n"));
+    let reply = client.reply("hit");
+    assert_eq!(reply["status"], 0, "{reply}");
+    server.stop();
+}
+
+#[test]
 fn a_worker_without_a_session_is_ended() {
-    let place = place("silent_ms_max = 300\n");
+    let place = place("silent_ms_max = 2000\n");
     let mut server = place.start();
     let pid = server.working(1)[0];
     let mut client = Client::log_in(server.listen, "ann");

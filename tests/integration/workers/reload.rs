@@ -25,7 +25,7 @@ fn place() -> Place {
 
 impl TestServer {
     /// Gives an order to workers as an operator does: exit status, and what is told.
-    fn order_workers(&self, place: &Place, order: &str) -> (Option<i32>, String) {
+    pub(super) fn order_workers(&self, place: &Place, order: &str) -> (Option<i32>, String) {
         let token = place.folder.file("operator-token", TOKEN);
         let mut ctl = command(&["ctl", "--admin", &self.admin.to_string(), "--token-file"]);
         let output = ctl.arg(token).args(["workers", order, "game"]).output().unwrap();
