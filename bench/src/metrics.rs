@@ -59,6 +59,14 @@ pub struct WorldCounts {
     pub npc_updates: u64,
     /// Times that one was not moved before the tick for which it was due.
     pub npc_carried_over: u64,
+    /// Times that one stood because nobody had its behaviour.
+    pub npc_updates_unmoved: u64,
+    /// Calls of plugins' behaviours.
+    pub plugin_thinks: u64,
+    /// Calls of plugins that took longer than they may.
+    pub plugin_strikes: u64,
+    /// Plugins that came to be called no more.
+    pub plugins_disabled: u64,
 }
 
 /// What a server tells of its objects. All 0 of one that tells nothing.
@@ -194,6 +202,10 @@ impl WorldCounts {
             frames_lost: sum("warren_world_frames_lost_total"),
             npc_updates: sum("warren_npc_updates_total"),
             npc_carried_over: sum("warren_npc_carried_over_total"),
+            npc_updates_unmoved: sum("warren_npc_updates_unmoved_total"),
+            plugin_thinks: sum("warren_plugin_thinks_total"),
+            plugin_strikes: sum("warren_plugin_strikes_total"),
+            plugins_disabled: sum("warren_plugin_disabled"),
         }
     }
 
@@ -208,6 +220,12 @@ impl WorldCounts {
             frames_lost: self.frames_lost.saturating_sub(earlier.frames_lost),
             npc_updates: self.npc_updates.saturating_sub(earlier.npc_updates),
             npc_carried_over: self.npc_carried_over.saturating_sub(earlier.npc_carried_over),
+            npc_updates_unmoved: self
+                .npc_updates_unmoved
+                .saturating_sub(earlier.npc_updates_unmoved),
+            plugin_thinks: self.plugin_thinks.saturating_sub(earlier.plugin_thinks),
+            plugin_strikes: self.plugin_strikes.saturating_sub(earlier.plugin_strikes),
+            plugins_disabled: self.plugins_disabled.saturating_sub(earlier.plugins_disabled),
         }
     }
 

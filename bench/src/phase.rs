@@ -149,6 +149,7 @@ impl Outcome {
             moves_taken: self.moves_taken,
             moves_said: self.worlds.moves,
             npcs_on_time: self.npcs_on_time(),
+            worlds: self.server_work.as_ref().ok().map(|work| work.worlds),
             disconnects: self.counters.disconnects,
             faults: self.counters.faults,
             heartbeats_missing: self.counters.heartbeats_missing,

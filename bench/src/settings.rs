@@ -29,6 +29,12 @@ pub fn wanted(is_storm: bool) -> &'static [(&'static str, &'static str)] {
 /// The same for those that load objects as fast as the server takes them.
 pub const LOADING: &[(&str, &str)] = &[("limits.messages_per_s", "0"), ("limits.bytes_per_s", "0")];
 
+/// What lets workers do as much as the server takes.
+pub const WORKING: &[(&str, &str)] = &[
+    ("limits.worker_messages_per_s", "1000000000"),
+    ("limits.worker_bytes_per_s", "1099511627776"),
+];
+
 /// Those that the program knows: an older one, to compare with, has fewer limits.
 ///
 /// # Errors

@@ -103,6 +103,15 @@ pub fn run(arguments: &TasksArguments) -> Result<Verdict> {
     Ok(report.verdict)
 }
 
+/// Once this is gone all is over: also when a run cannot be made.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 fn tell(arguments: &TasksArguments, table: &str, report: &impl Serialize) -> Result<()> {
     print!("{table}");
     if let Some(path) = &arguments.json {
@@ -131,13 +140,14 @@ impl Site<'_> {
 
 fn own_settings(tickets: &Tickets) -> Vec<(String, String)> {
     let key = TicketKey::of(&tickets.issuer);
-    let loading = settings::LOADING.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+    let lifted = settings::LOADING.iter().chain(settings::WORKING);
+    let lifted = lifted.map(|(key, value)| ((*key).into(), (*value).into()));
     let own = [
         ("auth.mode", "\"ticket\"".to_owned()),
         ("auth.keys", format!("[\"{key}\"]")),
         ("tasks.methods", format!("[\"{METHOD}\"]")),
     ];
-    loading.chain(own.map(|(key, value)| (key.to_owned(), value))).collect()
+    lifted.chain(own.map(|(key, value)| (key.to_owned(), value))).collect()
 }
 
 fn measure(site: &Site<'_>, server: &ServerProcess) -> Result<TasksReport> {
@@ -148,6 +158,7 @@ fn measure(site: &Site<'_>, server: &ServerProcess) -> Result<TasksReport> {
         askers.iter().flat_map(|asker| asker.targets().iter().copied()).collect();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let over = Over(&is_over);
         let external = arguments.worker_command.as_deref();
         let mut processes = Vec::new();
         let mut workers = Vec::new();
@@ -164,7 +175,7 @@ fn measure(site: &Site<'_>, server: &ServerProcess) -> Result<TasksReport> {
             workers.push(Builder::new().name(name).spawn_scoped(scope, run)?);
         }
         let result = play(arguments, &mut askers, (server, &processes));
-        is_over.store(true, Relaxed);
+        drop(over);
         for worker in workers {
             worker.join().expect("a worker does not panic")?;
         }
@@ -193,10 +204,11 @@ fn play(
     let seconds_ns = |seconds: u32| u64::from(seconds) * SECOND_NS;
     let rate_each = arguments.rate.map(|rate| f64::from(rate) / f64::from(arguments.users));
     let pace = |duration_ns| Pace { rate_hz: rate_each, window: arguments.window, duration_ns };
-    let warm = ask_all(askers, pace(seconds_ns(arguments.warm_up)))?;
+    let goes_on = AtomicBool::new(false);
+    let warm = ask_all(askers, pace(seconds_ns(arguments.warm_up)), &goes_on)?;
     let before = Readings::take(server, processes)?;
     let begun_ns = clock::monotonic_ns();
-    let mut asked = ask_all(askers, pace(seconds_ns(arguments.duration)))?;
+    let mut asked = ask_all(askers, pace(seconds_ns(arguments.duration)), &goes_on)?;
     let elapsed_ns = clock::monotonic_ns() - begun_ns;
     let used = Readings::take(server, processes)?.since(&before);
     // Those before the measured part are counted by their objects too.
@@ -205,13 +217,14 @@ fn play(
     Ok((asked, used, elapsed_ns))
 }
 
-fn ask_all(askers: &mut [Asker], pace: Pace) -> Result<Asked> {
+/// Until the time is over, or somebody says so.
+fn ask_all(askers: &mut [Asker], pace: Pace, is_over: &AtomicBool) -> Result<Asked> {
     let start_ns = clock::monotonic_ns();
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for (number, asker) in askers.iter_mut().enumerate() {
             let thread = Builder::new().name(format!("asker-{number}"));
-            threads.push(thread.spawn_scoped(scope, move || asker.ask(start_ns, pace))?);
+            threads.push(thread.spawn_scoped(scope, move || asker.ask(start_ns, pace, is_over))?);
         }
         let mut all = Asked::default();
         for thread in threads {

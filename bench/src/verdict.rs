@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::ledger::Account;
+use crate::metrics::WorldCounts;
 use crate::profile::{Activity, Profile};
 
 /// Above this share of its core, a generator measures itself.
@@ -60,7 +61,7 @@ pub enum Limit {
     Latency,
     /// The server skipped ticks, or whether it did is not known.
     Ticks,
-    /// The server moved NPCs too late.
+    /// The server moved NPCs too late, or their plugin did not move them as it has to.
     Npcs,
     /// The generator.
     Generator,
@@ -124,6 +125,8 @@ pub struct Evidence {
     pub moves_said: u64,
     /// The share of moves of NPCs that were made in time, where there are NPCs and it is known.
     pub npcs_on_time: Option<f64>,
+    /// What the server has counted of worlds, if that is known.
+    pub worlds: Option<WorldCounts>,
     /// Connections lost.
     pub disconnects: u64,
     /// Frames that are none of the protocol.
@@ -174,7 +177,7 @@ pub fn judge(profile: &Profile, evidence: &Evidence) -> Judgement {
         None if profile.tick_hz.is_none() => Vec::new(),
         None => vec!["whether ticks were skipped is not known: no metrics were read".to_owned()],
     };
-    let npcs = late_npcs(evidence);
+    let npcs = [late_npcs(evidence), plugin_faults(profile, evidence)].concat();
     let (verdict, limited_by) = if !integrity.is_empty() {
         (Verdict::Fail, Some(Limit::Integrity))
     } else if !generator.is_empty() {
@@ -202,6 +205,26 @@ fn late_npcs(evidence: &Evidence) -> Vec<String> {
         format!("{share:.2} % of the moves of NPCs in time, at least {least} %")
     });
     told.into_iter().collect()
+}
+
+/// Where a plugin has to move NPCs: whether it did, and was never too slow.
+fn plugin_faults(profile: &Profile, evidence: &Evidence) -> Vec<String> {
+    let is_native = profile.ai.is_some_and(|ai| ai.is_native);
+    let Some(counts) = evidence.worlds.filter(|_| is_native) else { return Vec::new() };
+    let mut faults = Vec::new();
+    for (count, what) in [
+        (counts.npc_updates_unmoved, "times an NPC stood because nobody had its behaviour"),
+        (counts.plugin_strikes, "calls of the plugin took too long"),
+        (counts.plugins_disabled, "plugins are called no more"),
+    ] {
+        if count > 0 {
+            faults.push(format!("{count} {what}"));
+        }
+    }
+    if counts.plugin_thinks == 0 {
+        faults.push("the plugin moved no NPCs".to_owned());
+    }
+    faults
 }
 
 fn broken_integrity(evidence: &Evidence) -> Vec<String> {

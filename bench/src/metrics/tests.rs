@@ -24,6 +24,11 @@ warren_world_frames_lost_total{shard=\"0\"} 7
 warren_npc_updates_total{shard=\"0\"} 190
 warren_npc_updates_total{shard=\"1\"} 8
 warren_npc_carried_over_total{shard=\"1\"} 2
+warren_npc_updates_unmoved_total{shard=\"0\"} 4
+warren_plugin_thinks_total{plugin=\"a\"} 5
+warren_plugin_strikes_total{plugin=\"a\"} 6
+warren_plugin_disabled{plugin=\"a\"} 0
+warren_plugin_disabled{plugin=\"b\"} 1
 warren_log_commits_total 4
 warren_log_records_total 12
 warren_log_record_bytes_total 900
@@ -97,6 +102,10 @@ fn what_is_counted_of_worlds_is_that_of_all_shards_in_between() {
         frames_lost: 7,
         npc_updates: 198,
         npc_carried_over: 2,
+        npc_updates_unmoved: 4,
+        plugin_thinks: 5,
+        plugin_strikes: 6,
+        plugins_disabled: 1,
     };
     assert_eq!(counts, expected);
     assert_eq!(counts.npcs_on_time(), Some(0.99));

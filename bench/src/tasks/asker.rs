@@ -2,8 +2,8 @@
 
 use std::net::SocketAddrV4;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -140,8 +140,8 @@ impl Asker {
         Ok(())
     }
 
-    /// Asks for so long, and waits for every answer.
-    pub(super) fn ask(&mut self, start_ns: u64, pace: Pace) -> Result<Asked> {
+    /// Asks for so long, or until all is over, and waits for every answer.
+    pub(super) fn ask(&mut self, start_ns: u64, pace: Pace, is_over: &AtomicBool) -> Result<Asked> {
         let (first, end_ns) = (self.next, start_ns + pace.duration_ns);
         let mut asked = Asked::default();
         // By the request's number, when it was meant to be sent.
@@ -149,10 +149,12 @@ impl Asker {
         let mut heard_ns = start_ns;
         loop {
             let now_ns = clock::monotonic_ns();
+            let asks = now_ns < end_ns && !is_over.load(Relaxed);
             let open = |sent: usize| sent as u64 - asked.settled();
             while let Some(due_ns) =
                 next_due(pace, (start_ns, now_ns), meant_ns.len(), open(meant_ns.len()))
                 && due_ns < end_ns
+                && !is_over.load(Relaxed)
             {
                 let target = self.targets[(self.next % self.targets.len() as u64) as usize];
                 let id = Value::Integer(i64::try_from(self.next)?);
@@ -161,7 +163,7 @@ impl Asker {
                 meant_ns.push(due_ns);
             }
             self.wire.send()?;
-            if now_ns >= end_ns && open(meant_ns.len()) == 0 {
+            if !asks && open(meant_ns.len()) == 0 {
                 return Ok(asked);
             }
             let has_heard = self.wire.receive(PACE_WAIT, |message, _| {

@@ -11,9 +11,11 @@
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::Builder;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 use warren_core::message::Value;
 
@@ -31,8 +33,10 @@ const HELD: u32 = 16;
 /// What a holder says of itself.
 const WORKS: &str = "works";
 const HOLDS: &str = "holds";
-/// All that a kill brings is there by then, or the run fails.
+/// All that a kill brings is there by then, and a worker says by then what it has to, or the run fails.
 const WAIT_NS: u64 = 20 * SECOND_NS;
+/// Another has a task within this time, or the verdict is `fail`.
+const REDELIVERY_MAX_US: f64 = 5e6;
 
 #[derive(Debug, Serialize)]
 pub(super) struct KillsReport {
@@ -57,10 +61,10 @@ pub(super) fn measure(site: &Site<'_>, kills: u32) -> Result<KillsReport> {
     for number in 0..kills {
         survivor.set_credits(0)?;
         let ticket = site.tickets.of(&format!("holder{number}"), "worker")?;
-        let (holder, mut said) = start_holder(site, &ticket)?;
-        hear(&mut said, WORKS)?;
+        let (holder, said) = start_holder(site, &ticket)?;
+        hear(&said, WORKS)?;
         asker.push_each()?;
-        hear(&mut said, HOLDS)?;
+        hear(&said, HOLDS)?;
         survivor.set_credits(HELD)?;
         let killed_ns = clock::monotonic_ns();
         drop(holder);
@@ -77,13 +81,19 @@ pub(super) fn measure(site: &Site<'_>, kills: u32) -> Result<KillsReport> {
     }
     let counted = asker.sum(&targets)?;
     let (lost, doubled) = lost_and_doubled(u64::from(kills) * u64::from(HELD), counted);
-    let is_whole = lost + doubled == 0;
-    let verdict = if is_whole { Verdict::Pass } else { Verdict::Fail };
     let redelivery_us = latencies.percentiles_us();
+    let is_good = lost + doubled == 0 && is_soon(redelivery_us);
+    let verdict = if is_good { Verdict::Pass } else { Verdict::Fail };
     Ok(KillsReport { kills, held: HELD, redelivery_us, lost, doubled, verdict })
 }
 
-type Lines = std::io::Lines<BufReader<std::process::ChildStdout>>;
+/// Whether there were tasks, and another had the last of them soon enough.
+fn is_soon(redelivery_us: Option<Percentiles>) -> bool {
+    redelivery_us.is_some_and(|redelivery_us| redelivery_us.max <= REDELIVERY_MAX_US)
+}
+
+/// Lines of a process; a thread reads them until it ends.
+type Lines = Receiver<std::io::Result<String>>;
 
 fn start_holder(site: &Site<'_>, ticket: &str) -> Result<(Process, Lines)> {
     let mut holder = Command::new(std::env::current_exe()?);
@@ -91,11 +101,21 @@ fn start_holder(site: &Site<'_>, ticket: &str) -> Result<(Process, Lines)> {
     let child = holder.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut holder = Process(child.context("starting a worker")?);
     let output = holder.0.stdout.take().context("its output")?;
-    Ok((holder, BufReader::new(output).lines()))
+    let (told, said) = sync_channel(2);
+    let read = move || {
+        // Nobody listens any more where the run has ended.
+        BufReader::new(output).lines().try_for_each(|line| told.send(line)).unwrap_or_default();
+    };
+    Builder::new().name("holder-lines".to_owned()).spawn(read)?;
+    Ok((holder, said))
 }
 
-fn hear(said: &mut Lines, word: &str) -> Result<()> {
-    let line = said.next().context("the worker has ended")??;
+fn hear(said: &Lines, word: &str) -> Result<()> {
+    let line = match said.recv_timeout(Duration::from_nanos(WAIT_NS)) {
+        Ok(line) => line.context("reading what a worker says")?,
+        Err(RecvTimeoutError::Timeout) => bail!("the worker does not say {word}"),
+        Err(RecvTimeoutError::Disconnected) => bail!("the worker has ended"),
+    };
     ensure!(line == word, "the worker says {line}");
     Ok(())
 }
@@ -135,5 +155,34 @@ impl KillsReport {
         let _ = writeln!(text, "lost {lost}, doubled {doubled}");
         let _ = writeln!(text, "{}", self.verdict.label());
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_another_has_late_or_never_fail() {
+        let after = |seconds: u64| {
+            let mut latencies = Latencies::default();
+            latencies.record_ns(1);
+            latencies.record_ns(seconds * SECOND_NS);
+            latencies.percentiles_us()
+        };
+        assert!(is_soon(after(4)));
+        assert!(!is_soon(after(6)));
+        assert!(!is_soon(None));
+    }
+
+    #[test]
+    fn a_worker_that_says_something_else_or_nothing_more_fails() {
+        let (told, said) = sync_channel(2);
+        told.send(Ok(WORKS.to_owned())).unwrap();
+        hear(&said, WORKS).unwrap();
+        told.send(Ok("sleeps".to_owned())).unwrap();
+        assert_eq!(hear(&said, HOLDS).unwrap_err().to_string(), "the worker says sleeps");
+        drop(told);
+        assert_eq!(hear(&said, HOLDS).unwrap_err().to_string(), "the worker has ended");
     }
 }

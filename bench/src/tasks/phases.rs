@@ -13,10 +13,15 @@ use serde::Serialize;
 use super::asker::{Asked, Asker, Pace};
 use super::report::lost_and_doubled;
 use super::worker::Worker;
-use super::{SECOND_NS, Site, WORKER_THREADS, WORKER_WAIT_NS, ask_all};
+use super::{Over, Site, WORKER_THREADS, WORKER_WAIT_NS, ask_all};
 use crate::arguments::TasksArguments;
 use crate::clock;
 use crate::verdict::Verdict;
+
+/// From here on workers limit what is done, and not cores.
+const SCALING_WORK_US_MIN: u64 = 500;
+/// Users ask until they are told to stop.
+const ASKING_NS: u64 = u64::MAX / 2;
 
 /// One number of workers.
 #[derive(Debug, Serialize)]
@@ -46,8 +51,12 @@ struct Member<'s> {
 }
 
 impl Member<'_> {
-    fn end(mut self) -> Result<()> {
+    fn tell_end(&self) {
         self.is_over.store(true, Relaxed);
+    }
+
+    fn end(mut self) -> Result<()> {
+        self.tell_end();
         let thread = self.thread.take().expect("it ends once");
         thread.join().expect("a worker does not panic")
     }
@@ -55,7 +64,7 @@ impl Member<'_> {
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
-        self.is_over.store(true, Relaxed);
+        self.tell_end();
     }
 }
 
@@ -74,9 +83,10 @@ impl<'s> Crew<'s> {
         site: &Site<'_>,
         (count, work): (u32, Duration),
     ) -> Result<()> {
-        while self.members.len() > count as usize {
-            self.members.remove(0).end()?;
-        }
+        let ending = self.members.len().saturating_sub(count as usize);
+        // All of them end at once.
+        self.members[..ending].iter().for_each(Member::tell_end);
+        self.members.drain(..ending).try_for_each(Member::end)?;
         let credits = site.arguments.credits;
         while self.members.len() < count as usize {
             let ticket = site.tickets.of(&format!("worker{}", self.started), "worker")?;
@@ -100,21 +110,20 @@ pub(super) fn measure(site: &Site<'_>) -> Result<PhasesReport> {
     let counts: Vec<u32> =
         [arguments.workers].into_iter().chain(arguments.then.iter().copied()).collect();
     let work = Duration::from_micros(arguments.work_us);
+    let is_over = AtomicBool::new(false);
     let (phases, asked) = thread::scope(|scope| {
         let mut crew = Crew { members: Vec::new(), started: 0 };
         crew.resize(scope, site, (counts[0], work))?;
         for asker in &mut askers {
             asker.ask_one(WORKER_WAIT_NS)?;
         }
-        // A second more, so that they go on asking until the last part is over.
-        let seconds = arguments.warm_up + arguments.duration * counts.len() as u32 + 1;
-        let duration_ns = u64::from(seconds) * SECOND_NS;
-        let pace = Pace { rate_hz: None, window: arguments.window, duration_ns };
+        let pace = Pace { rate_hz: None, window: arguments.window, duration_ns: ASKING_NS };
+        let over = Over(&is_over);
         let progress: Vec<_> = askers.iter().map(Asker::progress).collect();
         let answered = || progress.iter().map(|count| count.load(Relaxed)).sum::<u64>();
         let asking = {
-            let askers = &mut askers;
-            Builder::new().spawn_scoped(scope, move || ask_all(askers, pace))?
+            let (askers, is_over) = (&mut askers, &is_over);
+            Builder::new().spawn_scoped(scope, move || ask_all(askers, pace, is_over))?
         };
         wait_s(arguments.warm_up);
         let mut phases = Vec::new();
@@ -127,7 +136,11 @@ pub(super) fn measure(site: &Site<'_>) -> Result<PhasesReport> {
             let done_hz = done as f64 * 1e9 / elapsed_ns as f64;
             phases.push(Phase { workers: count, answered: done, done_hz });
         }
-        let asked = asking.join().expect("an asker does not panic")?;
+        drop(over);
+        let asked = asking.join().expect("an asker does not panic");
+        // What kept a worker from its tasks says more than what that did to users.
+        crew.resize(scope, site, (0, work))?;
+        let asked = asked?;
         anyhow::Ok((phases, asked))
     })?;
     let counted = askers[0].sum(&targets)?;
@@ -139,11 +152,24 @@ fn wait_s(seconds: u32) {
     thread::sleep(Duration::from_secs(seconds.into()));
 }
 
+/// Whether each number of workers did something, and more of them so much more than fewer: at least half of
+/// what there would be more if each did as much.
+fn have_all_worked(phases: &[Phase], work_us: u64) -> bool {
+    let has_scaled = |few: &Phase, many: &Phase| {
+        let times = f64::from(many.workers) / f64::from(few.workers);
+        times <= 1.0 || many.done_hz >= few.done_hz * f64::midpoint(1.0, times)
+    };
+    let have_scaled = || phases.windows(2).all(|pair| has_scaled(&pair[0], &pair[1]));
+    phases.iter().all(|phase| phase.answered > 0)
+        && (work_us < SCALING_WORK_US_MIN || have_scaled())
+}
+
 impl PhasesReport {
     fn new(arguments: &TasksArguments, phases: Vec<Phase>, asked: &Asked, counted: u64) -> Self {
         let answered = asked.answered + u64::from(arguments.users);
         let (lost, doubled) = lost_and_doubled(answered, counted);
         let is_whole = lost + doubled + asked.refused == 0;
+        let is_good = is_whole && have_all_worked(&phases, arguments.work_us);
         Self {
             work_us: arguments.work_us,
             open: arguments.users * arguments.window,
@@ -152,7 +178,7 @@ impl PhasesReport {
             refused: asked.refused,
             lost,
             doubled,
-            verdict: if is_whole { Verdict::Pass } else { Verdict::Fail },
+            verdict: if is_good { Verdict::Pass } else { Verdict::Fail },
         }
     }
 
@@ -169,5 +195,30 @@ impl PhasesReport {
         );
         let _ = writeln!(text, "{}", self.verdict.label());
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(workers: u32, answered: u64) -> Phase {
+        Phase { workers, answered, done_hz: answered as f64 }
+    }
+
+    #[test]
+    fn a_number_of_workers_that_does_nothing_fails() {
+        assert!(have_all_worked(&[phase(1, 9), phase(2, 9)], 0));
+        assert!(!have_all_worked(&[phase(1, 9), phase(2, 0)], 0));
+        assert!(!have_all_worked(&[phase(2, 0), phase(1, 9)], 0));
+    }
+
+    #[test]
+    fn more_workers_do_more_where_they_limit_what_is_done() {
+        let good = [phase(1, 100), phase(3, 200), phase(2, 10), phase(4, 15)];
+        assert!(have_all_worked(&good, 500));
+        let bad = [phase(1, 100), phase(3, 199)];
+        assert!(!have_all_worked(&bad, 500));
+        assert!(have_all_worked(&bad, 499));
     }
 }

@@ -191,3 +191,28 @@ fn sets_beside_other_things_have_a_bound_of_their_own() {
     let durable = durable::profile(1_000, 1);
     assert_eq!(judged(&durable, 51 * MS, 1), (Verdict::Pass, None, 0));
 }
+
+#[test]
+fn a_plugin_that_moves_npcs_has_to_move_all_and_in_time() {
+    type Change = fn(&mut WorldCounts);
+    let judge_native = |is_native, change: Change| {
+        let profile = crate::profile::ai::profile(50, is_native, 10_000_000_000);
+        let mut worlds = WorldCounts { plugin_thinks: 9, ..WorldCounts::default() };
+        change(&mut worlds);
+        let evidence = Evidence { worlds: Some(worlds), ticks_skipped: Some(0), ..good() };
+        judge(&profile, &evidence)
+    };
+    assert_eq!(judge_native(true, |_| {}).verdict, Verdict::Pass);
+    let faults: [(Change, &str); 4] = [
+        (|worlds| worlds.npc_updates_unmoved = 1, "1 times an NPC stood"),
+        (|worlds| worlds.plugin_strikes = 2, "2 calls of the plugin took too long"),
+        (|worlds| worlds.plugins_disabled = 3, "3 plugins are called no more"),
+        (|worlds| worlds.plugin_thinks = 0, "the plugin moved no NPCs"),
+    ];
+    for (change, reason) in faults {
+        let judgement = judge_native(true, change);
+        assert_eq!((judgement.verdict, judgement.limited_by), (Verdict::Fail, Some(Limit::Npcs)));
+        assert!(judgement.reasons[0].starts_with(reason), "{judgement:?}");
+        assert_eq!(judge_native(false, change).verdict, Verdict::Pass, "{reason}");
+    }
+}
