@@ -330,20 +330,25 @@ impl Shard {
         (user, message): (&[u8], &[u8]),
         outputs: &mut ShardOutputs,
     ) {
-        let nobody = SessionId { shard: self.id(), generation: 0, index: u32::MAX };
-        let header = EventHeader {
-            partition: home,
-            epoch: self.settings.routing.epoch_of(home.group()),
-            kind: EventKind::MakeEvent,
-            origin: Origin { session: nobody, connection: NO_CONNECTION, echoes_request: false },
-            user_partition: home,
-            login: 0,
-            roles: Roles::TASK,
-        };
+        let header = self.header_of_task(home, EventKind::MakeEvent);
         if self.settings.has_log {
             self.keep_made_event(from.group(), header, user, message);
         } else {
             self.post_event_of_task(header, user, message, outputs);
+        }
+    }
+
+    /// The header of what a task has a partition do: nobody is answered.
+    fn header_of_task(&self, partition: PartitionId, kind: EventKind) -> EventHeader {
+        let nobody = SessionId { shard: self.id(), generation: 0, index: u32::MAX };
+        EventHeader {
+            partition,
+            epoch: self.settings.routing.epoch_of(partition.group()),
+            kind,
+            origin: Origin { session: nobody, connection: NO_CONNECTION, echoes_request: false },
+            user_partition: partition,
+            login: 0,
+            roles: Roles::TASK,
         }
     }
 
@@ -599,16 +604,7 @@ impl Shard {
     /// Members of the watchtower hear that an event begins soon.
     fn announce_event(&mut self, id: ObjectId, outputs: &mut ShardOutputs) {
         let home = PartitionId::of_name(WATCHTOWER);
-        let nobody = SessionId { shard: self.id(), generation: 0, index: u32::MAX };
-        let header = EventHeader {
-            partition: home,
-            epoch: self.settings.routing.epoch_of(home.group()),
-            kind: EventKind::ObjectNotice,
-            origin: Origin { session: nobody, connection: NO_CONNECTION, echoes_request: false },
-            user_partition: home,
-            login: 0,
-            roles: Roles::TASK,
-        };
+        let header = self.header_of_task(home, EventKind::ObjectNotice);
         let (object, event) = self.task(id);
         let user = Vec::from(object.owner().as_bytes());
         let mut message = Vec::new();

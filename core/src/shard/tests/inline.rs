@@ -69,6 +69,28 @@ fn begun(list: &[(&str, Does)]) -> World {
 }
 
 #[test]
+fn a_call_says_who_owns_what_it_makes() {
+    let mut world = begun(&[("hunt", |call| {
+        call.create("fang", |fields| fields.field(b"owner", Value::Text("")))?;
+        call.create("fur", |fields| fields.field(b"owner", Value::Text("bob")))?;
+        call.create("claw", |_| Ok(()))
+    })]);
+    check_in(
+        &mut world,
+        "
+        1 hunt target=171.1
+            1: hunt status=0
+        1 get object=171.2 ; 1 get object=171.3 ; 1 get object=171.4
+            1: get status=0 kind=fang version=1
+            1: get status=0 kind=fur version=1 owner=bob
+            1: get status=0 kind=claw version=1 owner=ann
+        1 set object=171.2 sharp=1
+            1: set status=403 error=not-owner
+        ",
+    );
+}
+
+#[test]
 fn what_a_call_says_happens_with_its_answer_or_not_at_all() {
     let mut world = begun(&[("hit", hit)]);
     check_in(
