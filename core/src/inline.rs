@@ -23,6 +23,10 @@ use crate::world::behaviours::Behaviours;
 pub const INLINE_METHODS_MAX: usize = 1024;
 /// Effects of one call: each is held against all others.
 pub const INLINE_EFFECTS_MAX: usize = 256;
+/// What an answer has besides the code's own fields.
+const RESERVED_IN_ANSWERS: &[&[u8]] = &[b"id", b"ack", b"status", b"error", b"limit", b"plugin"];
+/// What a scheduled event has no field of: the call says its time.
+const RESERVED_IN_EVENTS: &[&[u8]] = &[b"id", b"ack", b"time", b"at_ms"];
 /// A buffer that grew beyond this is freed instead of kept.
 const BUFFER_BYTES_KEPT_MAX: usize = 64 << 10;
 
@@ -129,10 +133,13 @@ pub struct InlineBuffers {
     pub(crate) staged: Vec<u8>,
     /// The answer's own fields, packed.
     pub(crate) reply: Vec<u8>,
+    /// There may be scheduled events among them.
+    pub(crate) has_events: bool,
 }
 
 impl InlineBuffers {
     pub(crate) fn start(&mut self, method: &str) {
+        self.has_events = false;
         for buffer in [&mut self.staged, &mut self.reply] {
             if buffer.capacity() > BUFFER_BYTES_KEPT_MAX {
                 *buffer = Vec::new();
@@ -142,7 +149,7 @@ impl InlineBuffers {
         let _ = MessageBuilder::new(&mut self.reply, method);
     }
 
-    /// What the last call said that is to happen: `set`, `create`, `delete` and `emit`, in its order.
+    /// What the last call said that is to happen: `set`, `create`, `delete`, `emit` and `new-event`, in its order.
     pub fn effects(&self) -> impl Iterator<Item = Message<'_>> {
         effects_of(&self.staged)
     }
@@ -295,7 +302,7 @@ impl<'a> InlineCall<'a> {
         version: Option<u64>,
         fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
     ) -> Result<(), Reason> {
-        self.stage(Method::Set, |fields| {
+        self.stage((Method::Set, &[]), |fields| {
             fields.field(b"object", Value::Object(object))?;
             if let Some(version) = version {
                 let version = i64::try_from(version).map_err(|_| Reason::FieldInvalid)?;
@@ -315,7 +322,7 @@ impl<'a> InlineCall<'a> {
         kind: &str,
         fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
     ) -> Result<(), Reason> {
-        self.stage(Method::Create, |fields| {
+        self.stage((Method::Create, &[]), |fields| {
             fields.field(b"kind", Value::Text(kind))?;
             fill(fields)
         })
@@ -326,7 +333,7 @@ impl<'a> InlineCall<'a> {
     /// # Errors
     /// As [`set`](Self::set).
     pub fn delete(&mut self, object: ObjectId) -> Result<(), Reason> {
-        self.stage(Method::Delete, |fields| fields.field(b"object", Value::Object(object)))
+        self.stage((Method::Delete, &[]), |fields| fields.field(b"object", Value::Object(object)))
     }
 
     /// A room's members hear an event, as of the user who asked. The room may be anywhere.
@@ -339,9 +346,30 @@ impl<'a> InlineCall<'a> {
         event: &str,
         fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
     ) -> Result<(), Reason> {
-        self.stage(Method::Emit, |fields| {
+        self.stage((Method::Emit, &[]), |fields| {
             fields.field(b"to", Value::Text(room))?;
             fields.field(b"event", Value::Text(event))?;
+            fill(fields)
+        })
+    }
+
+    /// A scheduled event of whoever asked: a task of the method `event`, which nobody takes before so many
+    /// milliseconds have passed from the moment when the call is done. `target` and `key` are its own as those of a
+    /// request are.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn new_event(
+        &mut self,
+        event: &str,
+        delay_ms: u64,
+        fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
+        self.buffers.has_events = true;
+        self.stage((Method::NewEvent, RESERVED_IN_EVENTS), |fields| {
+            fields.field(b"event", Value::Text(event))?;
+            let delay_ms = i64::try_from(delay_ms).map_err(|_| Reason::FieldInvalid)?;
+            fields.field(b"delay_ms", Value::Integer(delay_ms))?;
             fill(fields)
         })
     }
@@ -356,14 +384,14 @@ impl<'a> InlineCall<'a> {
     ) -> Result<(), Reason> {
         let bytes_left = self.bytes_left();
         let builder = MessageBuilder::resume_checked(&mut self.buffers.reply);
-        let mut fields = EffectFields { builder, bytes_left, is_answer: true };
+        let mut fields = EffectFields { builder, bytes_left, reserved: RESERVED_IN_ANSWERS };
         let result = fill(&mut fields);
         self.note(result)
     }
 
     fn stage(
         &mut self,
-        method: Method,
+        (method, reserved): (Method, &'static [&'static [u8]]),
         fill: impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason>,
     ) -> Result<(), Reason> {
         if let Some(reason) = self.refusal {
@@ -377,7 +405,7 @@ impl<'a> InlineCall<'a> {
         let start = staged.len();
         staged.extend_from_slice(&[0; 4]);
         let builder = MessageBuilder::new(staged, method.name());
-        let result = fill(&mut EffectFields { builder, bytes_left, is_answer: false });
+        let result = fill(&mut EffectFields { builder, bytes_left, reserved });
         let result = result.and_then(|()| {
             let (before, effect) = staged.split_at(start);
             let effect = Message::from_checked(&effect[4..]);
@@ -418,7 +446,8 @@ impl fmt::Debug for InlineCall<'_> {
 pub struct EffectFields<'b> {
     builder: MessageBuilder<'b>,
     bytes_left: usize,
-    is_answer: bool,
+    /// Names that none of them may have.
+    reserved: &'static [&'static [u8]],
 }
 
 impl EffectFields<'_> {
@@ -427,10 +456,7 @@ impl EffectFields<'_> {
     /// # Errors
     /// Why there cannot be such a field, or not one more.
     pub fn field(&mut self, name: &[u8], value: Value<'_>) -> Result<(), Reason> {
-        // What an answer has besides the code's own.
-        let is_reserved =
-            matches!(name, b"id" | b"ack" | b"status" | b"error" | b"limit" | b"plugin");
-        if self.is_answer && is_reserved {
+        if self.reserved.contains(&name) {
             return Err(Reason::ReservedField);
         }
         let bytes = name.len() + value.size_bytes();

@@ -32,7 +32,8 @@
  *
  * Versions. A plugin is loaded if its abi_major is the server's and its abi_minor is not higher. With a
  * higher minor, structs get fields at their ends and the host table functions at its end, and nothing that
- * was there changes. So every struct says its size: set it to sizeof. What is reserved is 0.
+ * was there changes. So every struct says its size: set it to sizeof. What is reserved is 0. Minor 1 has the
+ * function `schedule`.
  */
 #ifndef WARREN_PLUGIN_H
 #define WARREN_PLUGIN_H
@@ -45,7 +46,7 @@ extern "C" {
 #endif
 
 #define WARREN_ABI_MAJOR 1
-#define WARREN_ABI_MINOR 0
+#define WARREN_ABI_MINOR 1
 
 #if defined(__GNUC__)
 #define WARREN_EXPORT __attribute__((visibility("default")))
@@ -210,6 +211,14 @@ typedef struct warren_host {
      * written: 0 also for a number that is nobody's. */
     uint32_t (*neighbours)(const warren_near *near, uint16_t number, uint32_t is_member, warren_neighbour *out,
                            uint32_t count_max);
+
+    /* Since minor 1. A scheduled event of the asking user: a task of the method `event`, which begins so many
+     * milliseconds after the call is done, and not before; 0: then. Of the fields `target` says what it is about,
+     * and so in which partition it is (otherwise the request's), and `key` that it is made once; the others
+     * are its own. Those of the request's partition happen with all that the call says; elsewhere the event is asked
+     * for when that is done. */
+    int32_t (*schedule)(warren_call *call, warren_text event, uint64_t delay_ms, const warren_field *fields,
+                        uint32_t count);
 } warren_host;
 
 /* A method. */

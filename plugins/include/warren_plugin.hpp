@@ -263,6 +263,10 @@ public:
         const warren_text to = detail::text(room), what = detail::text(event);
         detail::check(host_->emit(call_, to, what, raw(fields), count(fields)));
     }
+    /* A task of the method `event` that begins so many milliseconds after the call is done. */
+    void schedule(std::string_view event, std::uint64_t delay_ms, FieldList fields) {
+        detail::check(host_->schedule(call_, detail::text(event), delay_ms, raw(fields), count(fields)));
+    }
     void reply(FieldList fields) { detail::check(host_->reply(call_, raw(fields), count(fields))); }
 
     [[noreturn]] static void fail(const std::string &why) { throw Fail(why); }

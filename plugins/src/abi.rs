@@ -10,7 +10,7 @@ use crate::host::{CallFrame, NearFrame};
 /// `WARREN_ABI_MAJOR`: another one is another interface.
 pub(crate) const ABI_MAJOR: u16 = 1;
 /// `WARREN_ABI_MINOR`: a higher one has more at its ends.
-pub(crate) const ABI_MINOR: u16 = 0;
+pub(crate) const ABI_MINOR: u16 = 1;
 
 pub(crate) const VALUE_NULL: u32 = 0;
 pub(crate) const VALUE_STRING: u32 = 1;
@@ -173,6 +173,7 @@ pub(crate) struct RawHost {
     pub(crate) reply: extern "C" fn(*mut RawCall, *const RawField, u32) -> i32,
     pub(crate) fail: extern "C" fn(*mut RawCall, RawText),
     pub(crate) neighbours: extern "C" fn(*const RawNear, u16, u32, *mut RawNeighbour, u32) -> u32,
+    pub(crate) schedule: extern "C" fn(*mut RawCall, RawText, u64, *const RawField, u32) -> i32,
 }
 
 /// A method's function.

@@ -43,6 +43,7 @@ pub(crate) static HOST: RawHost = RawHost {
     reply,
     fail,
     neighbours,
+    schedule,
 };
 
 /// A call under way: what `warren_call` points to.
@@ -277,6 +278,18 @@ extern "C" fn fail(call: *mut RawCall, why: RawText) {
     let why = bytes_of(why);
     let why = &why[..why.len().min(FAILURE_BYTES_MAX)];
     frame_mut(call).failure = String::from_utf8_lossy(why).into_owned();
+}
+
+extern "C" fn schedule(
+    call: *mut RawCall,
+    event: RawText,
+    delay_ms: u64,
+    fields: *const RawField,
+    count: u32,
+) -> i32 {
+    let call = &mut frame_mut(call).call;
+    let event = text_of(event).unwrap_or("");
+    status(call.new_event(event, delay_ms, |effect| fill(effect, fields, count)))
 }
 
 extern "C" fn neighbours(

@@ -66,6 +66,8 @@ struct World {
 
 impl World {
     fn new(catalog: &Catalog) -> Self {
+        let mut task_methods = TaskMethods::default();
+        task_methods.add("howl").unwrap();
         let shard = Shard::new(ShardSettings {
             shard: ShardId(0),
             routing: RoutingTable::even(1, Epoch(1)),
@@ -83,7 +85,7 @@ impl World {
             snapshot_interval_ns: None,
             has_log: false,
             ack_defaults: AckDefaults::default(),
-            task_methods: TaskMethods::default(),
+            task_methods,
         });
         let outputs = ShardOutputs::new(1);
         let mut world = Self { shard, outputs, time_ns: Cell::new(0) };
@@ -108,6 +110,22 @@ impl World {
         self.outputs.clear();
         let now = Now { monotonic_ns: self.time_ns.get(), wall_ms: 1_700_000_000_000 };
         self.shard.turn(now, inputs, &mut self.outputs);
+    }
+
+    /// Has `plan` make two events about the wolf and one elsewhere, and looks for them; then with a delay of more than
+    /// a year.
+    #[track_caller]
+    fn check_plan(&mut self) {
+        assert_eq!(self.ask("plan target=171.1 delay_ms=500"), "plan status=0");
+        let pending = "pending status=0 tasks=171.2|171.3 events=howl|howl \
+            times_ms=1700000000500|1700000001000";
+        assert_eq!(self.ask("pending partition=171"), pending);
+        // A turn later.
+        self.turn(&ShardInputs::default());
+        let pending = "pending status=0 tasks=172.1 events=howl times_ms=1700000000000";
+        assert_eq!(self.ask("pending partition=172"), pending);
+        let too_late = self.ask("plan target=171.1 delay_ms=99999999999");
+        assert_eq!(too_late, "plan status=400 error=field-invalid");
     }
 
     /// What is said to the client in the turn of its request, a line each.

@@ -237,6 +237,31 @@ fn what_a_method_says_wrongly_fails_its_task_and_the_worker_goes_on() {
 }
 
 #[test]
+fn an_event_of_a_worker_is_done_in_its_time() {
+    let library = faults();
+    let (_folder, mut server) = start_with_workers(&library, 1);
+    let mut counter = Counter::new(&server);
+    let mut later = |delay_ms: u64| {
+        let target = &counter.target;
+        let later = json!({"msg": "work.later", "target": target, "delay_ms": delay_ms});
+        let answer = ask(&mut counter.client, &later);
+        (answer["status"].clone(), counter.n())
+    };
+    // Too far ahead: nothing happens.
+    assert_eq!(later(366 * 24 * 3_600_000 + 1), (500.into(), 0));
+    server.logged_words("refused: field-invalid");
+    assert_eq!(later(3_600_000), (0.into(), 10), "its time has not come");
+    let (status, n) = later(20);
+    assert!(status == 0 && (n == 20 || n == 21), "{status} {n}");
+    let mut looks = 0..LOOKS_MAX;
+    while counter.n() == 20 {
+        assert!(looks.next().is_some(), "the event does not happen");
+    }
+    assert_eq!(counter.n(), 21);
+    server.stop();
+}
+
+#[test]
 fn a_panic_of_a_method_in_rust_fails_its_task_and_the_worker_goes_on() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = root.join("plugins/src/tests/plugin_in_rust.rs");

@@ -160,18 +160,17 @@ impl Shard {
         true
     }
 
-    /// Keeps what a task asks of another partition until the delta batch that the group is about to get is
-    /// durable: after a crash the task would be done again, and ask again.
+    /// Keeps what is asked of another partition until this delta batch is durable: after a crash a task would be done
+    /// again, and ask again.
     pub(super) fn keep_made_event(
         &mut self,
-        group: GroupId,
+        batch: (GroupId, Sequence),
         header: EventHeader,
         user: &[u8],
         message: &[u8],
     ) {
-        let next = Sequence(self.group_sequences[usize::from(group.0)] + 1);
         let telling = Telling::Notice { header, user_length: user.len() };
-        self.event_wait.push((group, next), telling, |buffer| {
+        self.event_wait.push(batch, telling, |buffer| {
             buffer.extend_from_slice(user);
             buffer.extend_from_slice(message);
         });

@@ -9,7 +9,7 @@ use crate::delta::{Delta, DeltaBatch};
 use crate::effects::{Effect, Effects};
 use crate::event_queue::QueuedEvent;
 use crate::handlers::{Method, Request, handle, session_left};
-use crate::ids::{ObjectId, PartitionId, SessionId, ShardId};
+use crate::ids::{ObjectId, PartitionId, Sequence, SessionId, ShardId};
 use crate::limits::{ROOM_LOOK_NS_MIN, SCANNED_PER_EVENT};
 use crate::mesh::{EventKind, MeshMessage};
 use crate::reason::Reason;
@@ -226,8 +226,12 @@ impl Shard {
                     self.post_notice(event, *home, effects.bytes_of(*message), outputs);
                 }
                 Effect::MakeEvent { home, user, message } => {
+                    // What changes nothing makes no batch: what it has seen is in those before.
+                    let has_batch = list.iter().any(|effect| matches!(effect, Effect::Change(_)));
+                    let last = self.group_sequences[usize::from(partition.group().0)];
+                    let batch = (partition.group(), Sequence(last + u64::from(has_batch)));
                     let told = (effects.bytes_of(*user), effects.bytes_of(*message));
-                    self.post_made_event(partition, *home, told, outputs);
+                    self.post_made_event(batch, *home, told, outputs);
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Requests of methods that code beside the server's own does in their turn.
 
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
 
 use super::Shard;
@@ -123,7 +124,13 @@ impl Shard {
         let busy_events = usize::try_from(call.busy_ns / NS_PER_EVENT).unwrap_or(usize::MAX);
         effects.scanned = busy_events.saturating_mul(SCANNED_PER_EVENT);
         called?;
-        run_effects(&request, &buffers.staged, effects)?;
+        let staged = if buffers.has_events {
+            let place = (event.header.partition, event.user());
+            self.check_staged_events(place, 0, &buffers.staged, outputs)?
+        } else {
+            Cow::Borrowed(&*buffers.staged)
+        };
+        run_effects(&request, &staged, effects)?;
         let is_behind = self.is_storage_behind() && effects.changes_objects();
         if is_behind || self.is_log_behind && effects.changes_state() {
             return Err(Reason::Busy);

@@ -15,7 +15,7 @@ use crate::handlers::{
     Method, build_start_event, effects_of, handle, home_of_event, new_task, push_effect,
 };
 use crate::hashing::{HashMap, HashSeed};
-use crate::ids::{ObjectId, PartitionId, SessionId};
+use crate::ids::{GroupId, ObjectId, PartitionId, Sequence, SessionId};
 use crate::limits::TURN_OUTPUT_BYTES_MAX;
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, MessageBuilder, Value};
@@ -25,8 +25,8 @@ use crate::room::WATCHTOWER;
 use crate::tasks::methods::TaskMethods;
 use crate::tasks::record::{
     FIELD_AT, FIELD_ATTEMPT, FIELD_ATTEMPTS_MAX, FIELD_BEGUN, FIELD_DEADLINE, FIELD_ERROR,
-    FIELD_EXTENDED, FIELD_KEY, FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL, KIND_TASK,
-    TaskRecord, TaskState,
+    FIELD_EXTENDED, FIELD_LEASE, FIELD_LIMIT, FIELD_STATE, FIELD_UNTIL, KIND_TASK, TaskRecord,
+    TaskState,
 };
 use crate::tasks::workers::Workers;
 use crate::tasks::{Due, TaskEvent, TaskIndex};
@@ -278,11 +278,13 @@ impl Shard {
         self.check_share(partition, user, 1)
     }
 
-    /// What a task that ends has staged: whether the scheduled events among it may be made here, and asked for
-    /// elsewhere. Returns the effects without the events whose keys are known, which are made already.
+    /// What is staged in the partition, of what the user has asked for: whether the scheduled events among it may
+    /// be made here, where so many tasks end with it, and asked for elsewhere. Returns the effects without the
+    /// events whose keys are known, which are made already.
     pub(super) fn check_staged_events<'s>(
         &self,
-        task: ObjectId,
+        (partition, user): (PartitionId, &str),
+        freed: u64,
         staged: &'s [u8],
         outputs: &ShardOutputs,
     ) -> Result<Cow<'s, [u8]>, Reason> {
@@ -290,9 +292,6 @@ impl Shard {
         if !effects_of(staged).any(|effect| is_event(&effect)) {
             return Ok(Cow::Borrowed(staged));
         }
-        let partition = task.partition();
-        let (object, record) = self.task(task);
-        let user = object.owner();
         let mut carried_out = Vec::with_capacity(staged.len());
         let mut made_here: u64 = 0;
         for effect in effects_of(staged) {
@@ -309,8 +308,6 @@ impl Shard {
             }
             push_effect(effect.as_bytes(), &mut carried_out);
         }
-        // Its own place is free then, unless it is remembered.
-        let freed = u64::from(record.text(FIELD_KEY).is_none());
         let more = made_here.saturating_sub(freed);
         if more > self.share_of_user() {
             // There will never be room for so many.
@@ -322,17 +319,17 @@ impl Shard {
         Ok(Cow::Owned(carried_out))
     }
 
-    /// Has another partition make an event, behind the log if there is one.
+    /// Has another partition make an event, when the log has this batch if there is one.
     pub(super) fn post_made_event(
         &mut self,
-        from: PartitionId,
+        batch: (GroupId, Sequence),
         home: PartitionId,
         (user, message): (&[u8], &[u8]),
         outputs: &mut ShardOutputs,
     ) {
         let header = self.header_of_task(home, EventKind::MakeEvent);
         if self.settings.has_log {
-            self.keep_made_event(from.group(), header, user, message);
+            self.keep_made_event(batch, header, user, message);
         } else {
             self.post_event_of_task(header, user, message, outputs);
         }

@@ -229,7 +229,9 @@ impl Shard {
         let has_key = self.task(id).1.text(FIELD_KEY).is_some();
         // As if who asked for it had: what it makes is theirs.
         let user = self.task(id).0.owner();
-        let staged = self.check_staged_events(id, staged, outputs)?;
+        // Its own place is free then, unless it is remembered.
+        let freed = u64::from(!has_key);
+        let staged = self.check_staged_events((id.partition(), user), freed, staged, outputs)?;
         let request = Request { user, ..self.handler_request(event, outputs) };
         if has_key {
             // It is kept with its answer.

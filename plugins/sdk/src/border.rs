@@ -220,6 +220,16 @@ impl<'c> Border<'c> {
         outcome(unsafe { (self.host.emit)(self.call, room, event, first, count) })
     }
 
+    pub(crate) fn schedule(
+        self,
+        event: &str,
+        delay_ms: u64,
+        fields: &[Field<'_>],
+    ) -> Result<(), Failure> {
+        let ((first, count), event) = (raw_fields(fields), raw_text(event));
+        outcome(unsafe { (self.host.schedule)(self.call, event, delay_ms, first, count) })
+    }
+
     pub(crate) fn reply(self, fields: &[Field<'_>]) -> Result<(), Failure> {
         let (first, count) = raw_fields(fields);
         outcome(unsafe { (self.host.reply)(self.call, first, count) })

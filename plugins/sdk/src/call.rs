@@ -243,6 +243,20 @@ impl<'c> Call<'c> {
         self.border().emit(room, event, fields)
     }
 
+    /// A scheduled event of the asking user: a task of the method `event`, which begins so many milliseconds after the
+    /// call is done. Its field `target` says what it is about, and so in which partition it is; `key` makes it once.
+    ///
+    /// # Errors
+    /// As for `set`.
+    pub fn schedule(
+        &mut self,
+        event: &str,
+        delay_ms: u64,
+        fields: &[Field<'_>],
+    ) -> Result<(), Failure> {
+        self.border().schedule(event, delay_ms, fields)
+    }
+
     /// The answer gets these fields.
     ///
     /// # Errors

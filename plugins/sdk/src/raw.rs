@@ -8,7 +8,7 @@ use core::{ptr, slice};
 /// `WARREN_ABI_MAJOR`: another one is another interface.
 pub const ABI_MAJOR: u16 = 1;
 /// `WARREN_ABI_MINOR`: a higher one has more at its ends.
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 
 pub const VALUE_NULL: u32 = 0;
 pub const VALUE_STRING: u32 = 1;
@@ -156,6 +156,7 @@ pub struct RawHost {
     pub reply: unsafe extern "C" fn(*mut RawCall, *const RawField, u32) -> i32,
     pub fail: unsafe extern "C" fn(*mut RawCall, RawText),
     pub neighbours: unsafe extern "C" fn(*const RawNear, u16, u32, *mut RawNeighbour, u32) -> u32,
+    pub schedule: unsafe extern "C" fn(*mut RawCall, RawText, u64, *const RawField, u32) -> i32,
 }
 
 /// A method's function.

@@ -160,8 +160,8 @@ impl Request {
 /// What a method has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What is to happen, as `set 1.1 hp=13`, `create wolf hp=20`, `remove 1.1`, `emit arena hit hp=13`. Nothing
-    /// of it happens if the method fails.
+    /// What is to happen, as `set 1.1 hp=13`, `create wolf hp=20`, `remove 1.1`, `emit arena hit hp=13`,
+    /// `schedule wolf.howl in 500 ms loud=true`. Nothing of it happens if the method fails.
     pub effects: Vec<String>,
     /// The answer's fields, as `hp=13 by=ann`; or why the method fails, also when it has panicked.
     pub answer: Result<String, String>,

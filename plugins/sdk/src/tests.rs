@@ -95,6 +95,15 @@ fn step(batch: &mut Batch, near: &Near) {
 }
 
 #[test]
+fn events_are_told_without_a_server() {
+    let outcome = Request::by("ann").target("wolf", &[]).run(|call| {
+        let wolf = call.target()?;
+        call.schedule("wolf.howl", 500, &[field("target", &wolf), field("loud", true)])
+    });
+    assert_eq!(outcome.effects, ["schedule wolf.howl in 500 ms target=1.1 loud=true"]);
+}
+
+#[test]
 fn a_behaviour_is_tried_without_a_server() {
     let mut npcs = Npcs::new(2);
     npcs.states[1] = 5;

@@ -5,7 +5,7 @@ enum {
     FINE, NO_ENTRY, NULL_PLUGIN, ABI_MAJOR, ABI_MINOR, PLUGIN_SIZE, METHOD_SIZE, LATER_METHOD_SIZE, NAME,
     NAME_NULL, VERSION, VERSION_LONG, NO_METHODS, MANY_METHODS, METHOD_NAME, BUILT_IN, TWICE, NO_FUNCTION,
     BEHAVIOUR_SIZE, BEHAVIOUR_NAME, BEHAVIOUR_BUILT_IN, BEHAVIOUR_TWICE, BEHAVIOUR_NO_FUNCTION,
-    MANY_BEHAVIOURS, NULL_METHODS, NULL_BEHAVIOURS, SELF_CHECK, SELF_CHECK_SILENT
+    MANY_BEHAVIOURS, NULL_METHODS, NULL_BEHAVIOURS, SELF_CHECK, SELF_CHECK_SILENT, FIRST_MINOR
 };
 
 static int32_t stumble(const warren_host *host, warren_call *call, void *data) {
@@ -121,6 +121,7 @@ const warren_plugin *entry(void) {
     case MANY_BEHAVIOURS: plugin.behaviour_count = 300; break;
     case NULL_METHODS: plugin.methods = NULL; break;
     case NULL_BEHAVIOURS: plugin.behaviours = NULL; break;
+    case FIRST_MINOR: plugin.abi_minor = 0; break;
     case SELF_CHECK: plugin.self_check = self_check; break;
     case SELF_CHECK_SILENT: plugin.self_check = silent_check; break;
     default: break;

@@ -16,9 +16,10 @@ fn word_of(fault: &str, more: &[&str]) -> String {
 fn what_is_wrong_with_a_library_has_a_name() {
     for (fault, expected) in [
         ("FINE", "bad"),
+        ("FIRST_MINOR", "bad"),
         ("NULL_PLUGIN", "declined: its entry returns NULL"),
-        ("ABI_MAJOR", "abi-mismatch: it is made for ABI 2.0; this server has 1.0"),
-        ("ABI_MINOR", "abi-mismatch: it is made for ABI 1.1; this server has 1.0"),
+        ("ABI_MAJOR", "abi-mismatch: it is made for ABI 2.1; this server has 1.1"),
+        ("ABI_MINOR", "abi-mismatch: it is made for ABI 1.2; this server has 1.1"),
         ("PLUGIN_SIZE", "size-invalid: a warren_plugin says that it has 8 bytes; it has 80"),
         ("METHOD_SIZE", "size-invalid: a warren_method says that it has 72 bytes; it has 64"),
         ("LATER_METHOD_SIZE", "size-invalid: a warren_method says that it has 0 bytes; it has 64"),

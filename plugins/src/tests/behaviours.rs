@@ -192,7 +192,7 @@ fn npcs_of_a_behaviour_that_is_too_slow_too_often_stand_until_it_is_loaded_again
 fn a_behaviour_in_cpp_moves_npcs_and_what_it_throws_goes_no_further() {
     let library = super::cpp::calls();
     let names: Vec<_> = library.behaviours().iter().map(|one| one.name()).collect();
-    assert_eq!((names, library.methods().len()), (vec!["east", "stumble"], 5));
+    assert_eq!((names, library.methods().len()), (vec!["east", "stumble"], 6));
     let catalog = empty_catalog(Arc::new(AtomicU64::new(1))).with(library).unwrap();
     let mut wild = Wild::new(&catalog, "east:2:9:40:0:0|stumble:1:5:0:0:0");
     wild.tick();

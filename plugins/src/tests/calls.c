@@ -70,6 +70,23 @@ static int32_t take_away(const warren_host *host, warren_call *call, void *data)
     return host->remove(call, host->target(call));
 }
 
+/* Two events about the target, later and later still, and one about what is elsewhere. */
+static int32_t plan(const warren_host *host, warren_call *call, void *data) {
+    warren_field fields[2];
+    int64_t delay_ms = 0;
+    (void)data;
+    host->to_integer(host->field(call, WARREN_T("delay_ms")), &delay_ms);
+    fields[0].name = WARREN_T("target");
+    fields[0].value = host->field(call, WARREN_T("target"));
+    fields[1] = warren_string_field(WARREN_T("key"), WARREN_T("once"));
+    host->schedule(call, WARREN_T("howl"), (uint64_t)delay_ms, fields, 1);
+    host->schedule(call, WARREN_T("howl"), (uint64_t)delay_ms * 2, fields, 2);
+    fields[0].value.type = WARREN_OBJECT;
+    fields[0].value.count = 0;
+    fields[0].value.as.object = (uint64_t)172 << 48 | 9;
+    return host->schedule(call, WARREN_T("howl"), 0, fields, 1);
+}
+
 static int32_t check(const warren_host *host, warren_text *why) {
     (void)why;
     return kept == host && host->size == sizeof(*host) ? 0 : 1;
@@ -79,11 +96,12 @@ static const warren_method methods[] = {
     {sizeof(warren_method), 0, WARREN_TEXT("look"), look, (void *)&kept, 3, 2, 100, 1000},
     {sizeof(warren_method), 0, WARREN_TEXT("make"), make, NULL, 0, 0, 0, 0},
     {sizeof(warren_method), 0, WARREN_TEXT("take.away"), take_away, NULL, 0, 0, 0, 0},
+    {sizeof(warren_method), 0, WARREN_TEXT("plan"), plan, NULL, 0, 0, 0, 0},
 };
 
 static const warren_plugin plugin = {
     sizeof(warren_plugin), WARREN_ABI_MAJOR, WARREN_ABI_MINOR, WARREN_TEXT("calls"),
-    WARREN_TEXT("0.1+b-2_c"), methods, 3, NULL, 0, check,
+    WARREN_TEXT("0.1+b-2_c"), methods, 4, NULL, 0, check,
 };
 
 const warren_plugin *warren_plugin_entry(const warren_host *host) {

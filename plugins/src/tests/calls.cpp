@@ -32,6 +32,15 @@ void change(warren::Call &call) {
 
 void drop(warren::Call &call) { call.remove(call.target()); }
 
+// Two events about the target, later and later still, and one about what is elsewhere.
+void plan(warren::Call &call) {
+    const warren::Object target = call.target();
+    const std::uint64_t delay_ms = static_cast<std::uint64_t>(call.integer("delay_ms"));
+    call.schedule("howl", delay_ms, {{"target", target}, {"loud", true}});
+    call.schedule("howl", delay_ms * 2, {{"target", target}, {"key", "once"}});
+    call.schedule("howl", 0, {{"target", "172.9"}});
+}
+
 // `what` says which exception; what was said before comes to nothing.
 void raise(warren::Call &call) {
     call.set(call.target(), {{"hp", 0}});
@@ -83,5 +92,6 @@ WARREN_PLUGIN("calls-cpp", "2",
               warren::behaviour("east", east),
               warren::method("drop", drop),
               warren::method("raise", raise),
+              warren::method("plan", plan),
               warren::method("answer", [](warren::Call &call) { call.reply({{"is", 42}}); }, {3, 5, 7, 9}),
               warren::behaviour("stumble", stumble))

@@ -63,6 +63,11 @@ fn a_call_makes_and_removes_objects() {
 }
 
 #[test]
+fn a_call_makes_events() {
+    World::new(&catalog_of(&[("calls", &[])])).check_plan();
+}
+
+#[test]
 fn a_catalog_tells_what_is_at_work_and_goes_back() {
     let catalog = catalog_of(&[("game", WOLVES), ("game", BEARS), ("game", LATER_WOLVES)]);
     let told = |catalog: &Catalog| {

@@ -41,7 +41,7 @@ macro_rules! claims_of {
             RawHost = warren_host {
                 size, abi_major, abi_minor, user, time_ms, target, field, fields, object,
                 object_field, to_integer, to_number, to_boolean, to_object, set, create, remove,
-                emit, reply, fail, neighbours,
+                emit, reply, fail, neighbours, schedule,
             }
             RawMethod = warren_method {
                 size, reserved, name, call, data, priority, attempts_max, limit_ms, deadline_ms,
@@ -81,6 +81,44 @@ fn compiler_says(claims: &str) -> String {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.success(), said.is_empty(), "{said}");
     said
+}
+
+/// The functions of the host table by minor version: a plugin of a lower one finds all where it was.
+const FUNCTIONS: [&[&str]; 2] = [
+    &[
+        "user",
+        "time_ms",
+        "target",
+        "field",
+        "fields",
+        "object",
+        "object_field",
+        "to_integer",
+        "to_number",
+        "to_boolean",
+        "to_object",
+        "set",
+        "create",
+        "remove",
+        "emit",
+        "reply",
+        "fail",
+        "neighbours",
+    ],
+    &["schedule"],
+];
+
+#[test]
+fn functions_stay_where_they_were() {
+    let mut claims = String::new();
+    let functions = FUNCTIONS.concat();
+    for (number, function) in functions.iter().enumerate() {
+        let what = format!("offsetof(warren_host, {function})");
+        claim(&mut claims, &what, 8 + number * size_of::<fn()>());
+    }
+    claim(&mut claims, "sizeof(warren_host)", 8 + functions.len() * size_of::<fn()>());
+    assert_eq!(compiler_says(&claims), "");
+    assert_eq!(FUNCTIONS.len(), usize::from(abi::ABI_MINOR) + 1);
 }
 
 #[test]

@@ -49,6 +49,16 @@ fn drop_it(call: &mut Call) -> Result<(), Failure> {
     call.remove(&target)
 }
 
+/// Two events about the target, later and later still, and one about what is elsewhere.
+fn plan(call: &mut Call) -> Result<(), Failure> {
+    let target = call.target()?;
+    let delay_ms = u64::try_from(call.integer("delay_ms")?)?;
+    call.schedule("howl", delay_ms, &[field("target", &target), field("loud", true)])?;
+    call.schedule("howl", delay_ms * 2, &[field("target", &target), field("key", "once")])?;
+    let elsewhere = warren_plugin::ObjectId(172 << 48 | 9);
+    call.schedule("howl", 0, &[field("target", elsewhere)])
+}
+
 /// What is at the end of a panic.
 struct Bomb;
 
@@ -104,6 +114,7 @@ plugin! {
         method("change", change),
         method("listed", list),
         method("drop", drop_it),
+        method("plan", plan),
         method("raise", fail).priority(2).attempts_max(5).limit_ms(7).deadline_ms(9),
     ],
     behaviours: [behaviour("mirror", mirror), behaviour("fall", fall)],

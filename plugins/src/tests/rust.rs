@@ -46,6 +46,11 @@ fn a_call_in_rust_reads_and_says_all_that_there_is() {
 }
 
 #[test]
+fn a_call_in_rust_makes_events() {
+    world().check_plan();
+}
+
+#[test]
 fn a_failure_and_a_panic_fail_the_call_and_go_no_further() {
     let mut world = world();
     for what in ["said", "error", "field", "object", "panic", "index", "bomb"] {
@@ -148,7 +153,7 @@ fn a_plugin_in_rust_says_what_it_is() {
         limit_ms: Some(7),
         deadline_ms: Some(9),
     };
-    assert_eq!(options[4], said);
+    assert_eq!(options[5], said);
     let error = Library::load(compiled_rust("full_moon").path()).unwrap_err();
     let told = format!("{}: {error}", error.word());
     assert_eq!(told, "self-check-failed: its self-check says: 2 the moon is full");

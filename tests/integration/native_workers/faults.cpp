@@ -85,7 +85,15 @@ void work(warren::Call &call) {
     call.reply({{"n", n}, {"pid", getpid()}});
 }
 
+// Ten more in the target's `n` at once, and one more in a while.
+void later(warren::Call &call) {
+    const warren::Object target = call.target();
+    call.set(target, {{"n", target.integer("n") + 10}});
+    call.schedule("work.do", static_cast<std::uint64_t>(call.integer("delay_ms")), {{"target", target}});
+}
+
 }  // namespace
 
 WARREN_PLUGIN("faults", "1", warren::method("work.do", work, {0, 3, 1000, 0}),
-              warren::method("work.slowly", work))
+              warren::method("work.slowly", work),
+              warren::method("work.later", later))

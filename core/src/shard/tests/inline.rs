@@ -8,7 +8,7 @@ use crate::inline::{
     InlineTable,
 };
 
-type Does = fn(&mut InlineCall<'_>) -> Result<(), Reason>;
+pub(super) type Does = fn(&mut InlineCall<'_>) -> Result<(), Reason>;
 
 #[derive(Debug)]
 struct Code(Does);
@@ -19,7 +19,7 @@ impl InlineCode for Code {
     }
 }
 
-fn integer(
+pub(super) fn integer(
     name: &'static str,
     value: i64,
 ) -> impl FnOnce(&mut EffectFields<'_>) -> Result<(), Reason> {
@@ -43,7 +43,7 @@ fn hit(call: &mut InlineCall<'_>) -> Result<(), Reason> {
     call.reply(|fields| fields.field(b"by", Value::Text(user)))
 }
 
-fn methods(list: &[(&str, Does)], label: &str) -> Command {
+pub(super) fn methods(list: &[(&str, Does)], label: &str) -> Command {
     let mut methods = InlineMethods::default();
     for (name, does) in list {
         methods.add(name, (Arc::new(Code(*does)), 0), label).unwrap();
@@ -51,7 +51,7 @@ fn methods(list: &[(&str, Does)], label: &str) -> Command {
     Command::SetInline(InlineTable { methods: Arc::new(methods), ..InlineTable::default() })
 }
 
-fn command(world: &mut World, command: Command) -> String {
+pub(super) fn command(world: &mut World, command: Command) -> String {
     let inputs = ShardInputs { commands: vec![command], ..ShardInputs::default() };
     let heard = world.turn(&inputs);
     assert_eq!(world.outputs.answers, [Answer::InlineSet]);

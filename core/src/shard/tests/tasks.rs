@@ -8,6 +8,7 @@ use crate::control::{Answer, Command, Leases, Page, WorkerRow};
 use crate::tasks::methods::TaskMethod;
 
 mod effects;
+mod inline_events;
 mod leases;
 mod made_events;
 mod model;

@@ -37,6 +37,7 @@ static HOST: RawHost = RawHost {
     reply,
     fail,
     neighbours,
+    schedule,
 };
 
 /// Of every object here.
@@ -244,6 +245,17 @@ unsafe extern "C" fn emit(
     count: u32,
 ) -> i32 {
     add_effect(call, format!("emit {} {}", text_of(room), text_of(event)), fields, count)
+}
+
+unsafe extern "C" fn schedule(
+    call: *mut RawCall,
+    event: RawText,
+    delay_ms: u64,
+    fields: *const RawField,
+    count: u32,
+) -> i32 {
+    let start = format!("schedule {} in {delay_ms} ms", text_of(event));
+    add_effect(call, start, fields, count)
 }
 
 unsafe extern "C" fn reply(call: *mut RawCall, fields: *const RawField, count: u32) -> i32 {
