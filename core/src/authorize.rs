@@ -130,7 +130,7 @@ const BUILT_IN: &[(Method, Rule)] = &{
     use Method::{
         Begin, CancelEvent, Chat, Create, Delete, Done, Effect, Emit, Extend, Fail, Find, Get,
         Hello, Join, Leave, Login, Move, NewEvent, Pending, Ping, Quit, RegisterWatcher, Release,
-        Resume, Rooms, Set, Time, Unwatch, Watch, Who, Work,
+        Resume, Rooms, Set, Thought, Time, Unwatch, Watch, Who, Work,
     };
     const WORKERS: Rule = Rule::Roles(Roles::WORKER);
     const USERS: Rule = Rule::Roles(Roles::USER.with(Roles::ADMIN));
@@ -162,6 +162,7 @@ const BUILT_IN: &[(Method, Rule)] = &{
         (Done, WORKERS),
         (Fail, WORKERS),
         (Release, WORKERS),
+        (Thought, WORKERS),
         (NewEvent, USERS),
         (CancelEvent, USERS),
         (Pending, USERS),

@@ -37,6 +37,10 @@ pub struct ShardCounters {
     pub npc_updates_unmoved: u64,
     /// Times that a behaviour moved an NPC to where nobody can be.
     pub npc_moves_invalid: u64,
+    /// Times that a worker was asked where NPCs are to go.
+    pub npc_thinks_asked: u64,
+    /// Those of them that were not answered in time, or not waited for any more.
+    pub npc_thinks_lost: u64,
     /// Times that a world woke without NPCs, because what its field said of them was none.
     pub npc_fields_invalid: u64,
     /// Gauge: NPCs of worlds whose home is here.
@@ -156,6 +160,8 @@ impl Default for ShardCounters {
             npc_carried_over: 0,
             npc_updates_unmoved: 0,
             npc_moves_invalid: 0,
+            npc_thinks_asked: 0,
+            npc_thinks_lost: 0,
             npc_fields_invalid: 0,
             npcs: 0,
             worlds: 0,

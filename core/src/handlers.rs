@@ -17,7 +17,7 @@ use crate::tasks::methods::TaskMethods;
 use crate::tasks::record::KIND_TASK;
 use crate::watch::Watchers;
 use crate::world::Worlds;
-use crate::world::behaviours::Behaviours;
+use crate::world::behaviours::ShardBehaviours;
 
 mod find;
 mod objects;
@@ -58,6 +58,7 @@ pub(crate) enum Method {
     Done,
     Fail,
     Release,
+    Thought,
     NewEvent,
     CancelEvent,
     Pending,
@@ -108,6 +109,7 @@ impl Method {
             "done" => Self::Done,
             "fail" => Self::Fail,
             "release" => Self::Release,
+            "thought" => Self::Thought,
             "new-event" => Self::NewEvent,
             "cancel-event" => Self::CancelEvent,
             "pending" => Self::Pending,
@@ -159,6 +161,7 @@ impl Method {
             Self::Done => "done",
             Self::Fail => "fail",
             Self::Release => "release",
+            Self::Thought => "thought",
             Self::NewEvent => "new-event",
             Self::CancelEvent => "cancel-event",
             Self::Pending => "pending",
@@ -190,6 +193,10 @@ impl Method {
             | Self::CancelEvent => {
                 let task = message.get("task").ok_or(Reason::FieldMissing)?;
                 Route::Partition(task.as_object().ok_or(Reason::FieldInvalid)?.partition())
+            }
+            Self::Thought => {
+                let world = message.get("world").ok_or(Reason::FieldMissing)?;
+                Route::Partition(world.as_object().ok_or(Reason::FieldInvalid)?.partition())
             }
             Self::NewEvent => {
                 let target = target_of_task(message)?;
@@ -333,7 +340,7 @@ pub(crate) struct Request<'a> {
     pub(crate) bans: &'a Bans,
     pub(crate) task_methods: &'a TaskMethods,
     pub(crate) worlds: &'a Worlds,
-    pub(crate) behaviours: &'a Behaviours,
+    pub(crate) behaviours: &'a ShardBehaviours,
     /// The shard's time, in nanoseconds.
     pub(crate) now_ns: u64,
     /// The time, in milliseconds since 1970.
@@ -388,6 +395,7 @@ pub(crate) fn handle(
         | Method::Done
         | Method::Fail
         | Method::Release => panic!("{method:?} is a step of a task"),
+        Method::Thought => panic!("{method:?} changes no object"),
     }?;
     if effects.size_bytes() > request.limits.effects_bytes_max {
         return Err(Reason::EffectsTooLarge);

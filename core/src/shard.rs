@@ -17,7 +17,7 @@
 //! `shard/worlds.rs` worlds at their home, `shard/frames.rs` worlds where their members are,
 //! `shard/snapshots.rs` from changes to what is stored, `shard/restore.rs` the way back,
 //! `shard/durability.rs` what the log has and what waits for it, `shard/tasks.rs` what workers do, `shard/inline.rs` what is
-//! done inline by code beside the server's, `shard/crowds.rs` rooms with many members, `shard/npcs.rs` when NPCs are moved, `shard/pages.rs` pages of `rooms`,
+//! done inline by code beside the server's, `shard/crowds.rs` rooms with many members, `shard/npcs.rs` when NPCs are moved, `shard/thinks.rs` which of them workers move, `shard/pages.rs` pages of `rooms`,
 //! `shard/control.rs` the operator's commands.
 
 use alloc::boxed::Box;
@@ -70,6 +70,7 @@ mod restore;
 mod sessions;
 mod snapshots;
 mod tasks;
+mod thinks;
 mod watches;
 mod worker_steps;
 mod workers;
@@ -81,6 +82,7 @@ use pages::{Pages, RoomNames};
 use restore::Restoring;
 use snapshots::ChangedObjects;
 use tasks::Tasks;
+use thinks::Asking;
 pub(crate) use worker_steps::WorkerStep;
 
 /// What a shard is told at its start.
@@ -172,6 +174,8 @@ pub struct Shard {
     worlds: Worlds,
     /// Worlds with NPCs that are due, by their places and wakings: whose turn it is first.
     thinkers: VecDeque<(u32, u32)>,
+    /// Those that workers move.
+    asking: Asking,
     pages: Pages,
     bans: Arc<Bans>,
     effects: Effects,
@@ -228,6 +232,7 @@ impl Shard {
             crowds: Crowds::default(),
             worlds: Worlds::new(seed),
             thinkers: VecDeque::new(),
+            asking: Asking::default(),
             pages: Pages::default(),
             bans: Arc::default(),
             effects: Effects::default(),
@@ -300,6 +305,10 @@ impl Shard {
             self.tick_worlds(outputs);
             self.deliver_own_batch(outputs);
         }
+        if self.asking.has_work() {
+            self.ask_workers(outputs);
+            self.deliver_own_batch(outputs);
+        }
         if self.own_batch.size_bytes() > ARENA_BYTES_KEPT_MAX {
             self.own_batch = MeshBatch::default();
         }
@@ -326,7 +335,7 @@ impl Shard {
     pub fn has_work(&self) -> bool {
         let is_overdue = self.detached.first_overdue(self.now.monotonic_ns).is_some();
         let waits = is_overdue || self.waiting_logins.len() > 0 || self.has_durable_to_tell();
-        let waits = waits || self.has_event_to_send();
+        let waits = waits || self.has_event_to_send() || self.asking.has_work();
         let waits = waits || self.tasks.has_work(self.now.monotonic_ns);
         waits || self.is_world_due() || self.queue.len() > 0 || !self.pages.is_empty()
     }

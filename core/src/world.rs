@@ -41,7 +41,7 @@ mod section;
 mod view;
 mod worlds;
 
-use behaviours::Behaviours;
+use behaviours::ShardBehaviours;
 pub(crate) use clock::{TickClock, Ticked};
 use grid::{Grid, NO_CELL};
 use motion::{Motion, PACKED_BYTES_MAX, Place, SPEED_STEPS_PER_UNIT, pack};
@@ -126,7 +126,7 @@ impl WorldSettings {
         record: Message<'_>,
         said: Message<'_>,
         limits: &Limits,
-        behaviours: &Behaviours,
+        behaviours: &ShardBehaviours,
     ) -> Result<(), Reason> {
         let tick_hz = said.get("tick_hz").and_then(Value::as_integer);
         if tick_hz.is_some_and(|tick_hz| tick_hz > i64::from(limits.world_tick_hz_max)) {

@@ -67,6 +67,12 @@ pub(super) const SCALARS: &[Scalar] = &[
         "Times that an NPC stood, since nobody has its behaviour",
         |turn| turn.shard.npc_updates_unmoved,
     ),
+    counter("npc_thinks_asked", "Times that a worker was asked where NPCs go", |turn| {
+        turn.shard.npc_thinks_asked
+    }),
+    counter("npc_thinks_lost", "Those that no worker answered in time", |turn| {
+        turn.shard.npc_thinks_lost
+    }),
     counter("npc_moves_invalid", "Moves of NPCs to where nobody can be", |turn| {
         turn.shard.npc_moves_invalid
     }),

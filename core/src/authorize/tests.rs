@@ -39,6 +39,7 @@ const TABLE: &str = "
     done            | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
     fail            | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
     release         | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
+    thought         | F      F    F      | F      F   F    | F      F    F   F     | F      F    F   F         | F      F   F
     new-event       | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | F      F   F
     cancel-event    | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | U      +   +
     pending         | +      F    F      | F      F   F    | F      F    F   F     | U      F    F   F         | U      +   +
@@ -306,8 +307,17 @@ fn a_worker_does_tasks_and_nothing_else() {
     let worker = subject("dwarf", Roles::WORKER);
     for (name, verb, _) in rows() {
         let decided = policy.authorize(worker, verb, Target::Server);
-        let is_worker_s =
-            ["work", "begin", "effect", "extend", "done", "fail", "release", "register-watcher"];
+        let is_worker_s = [
+            "work",
+            "begin",
+            "effect",
+            "extend",
+            "done",
+            "fail",
+            "release",
+            "thought",
+            "register-watcher",
+        ];
         let may = EVERYONE.contains(&name) || is_worker_s.contains(&name);
         assert_eq!(decided.is_ok(), may, "{name}");
     }

@@ -27,6 +27,9 @@ impl Shard {
                 let method = Method::from_name(event.message().method());
                 let method = method.expect("it was routed by its method");
                 match method.worker_step() {
+                    None if method == Method::Thought => {
+                        self.run_thought(&event, &mut effects, outputs);
+                    }
                     None => self.run_request(&event, (method, level), &mut effects, outputs),
                     Some(step) => {
                         if step == WorkerStep::Done {
@@ -126,7 +129,7 @@ impl Shard {
             join_creates_rooms: self.settings.join_creates_rooms,
             bans: &self.bans,
             task_methods: &self.tasks.methods,
-            behaviours: &self.inline.behaviours.table,
+            behaviours: &self.inline.behaviours,
             worlds: &self.worlds,
             now_ns: self.now.monotonic_ns,
             wall_ms: self.now.wall_ms,

@@ -38,6 +38,7 @@ mod refusals;
 mod sessions;
 mod snapshots;
 mod tasks;
+mod thinks;
 mod worlds;
 
 const SNAPSHOT_INTERVAL_NS: u64 = 5_000_000_000;

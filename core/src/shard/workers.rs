@@ -1,4 +1,4 @@
-//! Sessions that take tasks: every shard knows of each.
+//! Sessions that take tasks, or move NPCs: every shard knows of each.
 
 use super::Shard;
 use super::sessions::NO_CONNECTION;
@@ -13,11 +13,14 @@ use crate::tasks::methods::TaskMethod;
 use crate::tasks::workers::CREDITS_MAX;
 use crate::turn::ShardOutputs;
 
-/// Methods that one `work` may name.
-const METHODS_PER_WORK_MAX: usize = 64;
+/// Methods that one `work` may name, and behaviours.
+const NAMES_PER_WORK_MAX: usize = 64;
+const METHODS: &str = "methods";
+const BEHAVIOURS: &str = "behaviours";
 
 impl Shard {
-    /// `work`: every shard hears that the session takes tasks of these methods.
+    /// `work`: every shard hears that the session takes tasks of these methods, and moves NPCs that have these
+    /// behaviours.
     pub(super) fn start_work(
         &mut self,
         session: SessionId,
@@ -26,13 +29,12 @@ impl Shard {
     ) -> Result<(), Reason> {
         credits_of(message)?;
         plugin_of(message)?;
-        let mut count = 0;
-        for name in method_names(message)? {
-            self.tasks.methods.check(name).map_err(|_| Reason::FieldInvalid)?;
-            count += 1;
-        }
-        if count > METHODS_PER_WORK_MAX {
-            return Err(Reason::FieldInvalid);
+        let methods = &self.tasks.methods;
+        let methods = check_names(message, METHODS, |name| methods.check(name).is_ok())?;
+        let behaviours = &self.inline.behaviours.workers;
+        let behaviours = check_names(message, BEHAVIOURS, |name| behaviours.check(name))?;
+        if !methods && !behaviours {
+            return Err(Reason::FieldMissing);
         }
         TaskMethod::DEFAULT.told(message)?;
         self.sessions.get_mut(session).expect("who asks is there").is_worker = true;
@@ -59,16 +61,23 @@ impl Shard {
         let credits = credits_of(work).expect("it was checked");
         let Tasks { index, methods, workers, .. } = &mut self.tasks;
         // Others may have come to be known meanwhile, and there may be too many now.
-        let names = method_names(work).expect("it was checked");
+        let names = names_of(work, METHODS).expect("it was checked");
         let names = names.filter(|name| methods.register(name, work));
         let numbered = names.map(|name| (index.number_of(name), name));
         let plugin = plugin_of(work).expect("it was checked");
         workers.set(session, numbered, (credits, plugin));
         self.tasks.may_lease_more();
+        let behaviours = &mut self.inline.behaviours;
+        behaviours.heard(session);
+        if work.get(BEHAVIOURS).is_some() {
+            behaviours.set_worker(session, names_of(work, BEHAVIOURS).expect("it was checked"));
+        }
+        self.asking.look_again();
     }
 
     /// What the session still says of its tasks is in their partitions' queues: they are lost behind that.
     pub(super) fn worker_gone(&mut self, session: SessionId) {
+        self.inline.behaviours.worker_gone(session);
         for task in self.tasks.workers.remove(session) {
             let partition = task.partition();
             let header = EventHeader {
@@ -110,12 +119,32 @@ fn plugin_of(work: Message<'_>) -> Result<Option<&str>, Reason> {
     plugin.transpose()?.map(check_plugin_name).transpose()
 }
 
-/// The methods that a worker does: a list, or one name.
-fn method_names(work: Message<'_>) -> Result<impl Iterator<Item = &str>, Reason> {
-    let (one, list) = match work.get("methods").ok_or(Reason::FieldMissing)? {
-        Value::Text(name) => (Some(name), None),
-        Value::List(names) => (None, Some(names)),
-        _ => return Err(Reason::FieldInvalid),
+/// The names of a field of `work`: a list, or one name; none when it is missing.
+fn names_of<'m>(
+    work: Message<'m>,
+    field: &str,
+) -> Result<impl Iterator<Item = &'m str> + use<'m>, Reason> {
+    let (one, list) = match work.get(field) {
+        None => (None, None),
+        Some(Value::Text(name)) => (Some(name), None),
+        Some(Value::List(names)) => (None, Some(names)),
+        Some(_) => return Err(Reason::FieldInvalid),
     };
     Ok(one.into_iter().chain(list.into_iter().flat_map(|names| names.iter())))
+}
+
+/// Whether the field is there, in which each name has to be one that a worker may have.
+fn check_names(
+    work: Message<'_>,
+    field: &str,
+    may_have: impl Fn(&str) -> bool,
+) -> Result<bool, Reason> {
+    let mut count = 0;
+    for name in names_of(work, field)? {
+        count += 1;
+        if count > NAMES_PER_WORK_MAX || !may_have(name) {
+            return Err(Reason::FieldInvalid);
+        }
+    }
+    Ok(work.get(field).is_some())
 }

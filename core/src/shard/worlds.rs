@@ -154,11 +154,16 @@ impl Shard {
 
     /// A tick of a world with nobody in it: nothing happens there, and after a while its NPCs are gone.
     fn rest_world(&mut self, slot: u32) {
-        self.worlds.world_mut(slot).rest();
-        if !self.worlds.is_abandoned(slot, self.now.monotonic_ns) {
+        let now_ns = self.now.monotonic_ns;
+        let is_abandoned = self.worlds.is_abandoned(slot, now_ns);
+        let world = self.worlds.world_mut(slot);
+        world.rest();
+        let behaviours = &mut self.inline.behaviours;
+        let lost = world.give_up_late(behaviours, now_ns);
+        self.counters.npc_thinks_lost += lost as u64;
+        if !is_abandoned {
             return;
         }
-        let world = self.worlds.world_mut(slot);
         let npcs = world.npc_count();
         assert!(world.entity_count() == npcs, "only NPCs are in it");
         self.worlds.count_npcs(npcs, 0);
@@ -190,6 +195,8 @@ impl Shard {
         let world = self.worlds.world_mut(slot);
         self.counters.world_ticks_late += u64::from(ticked.is_late(world.clock.period_ns()));
         world.tick();
+        self.expect_thoughts(slot);
+        let world = self.worlds.world_mut(slot);
         let put_off = world.expect_npcs();
         self.counters.npc_carried_over += put_off as u64;
         if put_off == 0 && world.npcs_due() > 0 {

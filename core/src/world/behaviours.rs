@@ -34,11 +34,13 @@ mod surroundings;
 mod table;
 pub mod vector;
 mod wander;
+mod workers;
 
 pub use surroundings::{LOOKED_AT_MAX, Neighbour, Neighbours, Surroundings};
 pub use table::{BEHAVIOURS_MAX, Behaviours};
-pub(crate) use table::{NamedMover, ShardBehaviours};
+pub(crate) use table::{Mover, NamedMover, ShardBehaviours};
 use vector::{Vector, add, length, scaled, sub};
+pub(crate) use workers::{Chosen, WorkerBehaviours};
 
 use crate::ids::ShardId;
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! field npcs ──wake──► bands ──tick──► due ──think, as much as fits into a turn──► motions ──tick──► frames
+//!                                └──────► `think` ──► a worker ──► `thought` ─────────┘     asked.rs
 //! ```
 //!
 //! A *band* is what one entry of the field has made. Its behaviour is looked for by name when a shard gets another
@@ -14,7 +15,7 @@ use core::hash::BuildHasher;
 use core::ops::Range;
 
 use super::behaviours::vector::{Vector, random, random_place};
-use super::behaviours::{Batch, Behaviours, Manner, NamedMover, ShardBehaviours, Surroundings};
+use super::behaviours::{Batch, Manner, Mover, NamedMover, ShardBehaviours, Surroundings};
 use super::motion::{CELLS_FROM_ZERO_MAX, Motion};
 use super::{NOBODY, World, WorldSettings};
 use crate::hashing::HashSeed;
@@ -22,6 +23,11 @@ use crate::limits::Limits;
 use crate::message::{Message, Value};
 use crate::name::is_name;
 use crate::reason::Reason;
+
+mod asked;
+
+use asked::{Asking, Members};
+pub(crate) use asked::{Question, ThinkBuffers};
 
 /// Most entries of the field.
 pub(crate) const NPC_ENTRIES_MAX: usize = 64;
@@ -110,7 +116,7 @@ pub(crate) fn check(
     record: Message<'_>,
     said: Message<'_>,
     limits: &Limits,
-    behaviours: &Behaviours,
+    behaviours: &ShardBehaviours,
 ) -> Result<(), Reason> {
     let entries = entries(record)?;
     let is_there = |entry: &Entry| behaviours.has(entry.behaviour.name());
@@ -140,19 +146,24 @@ struct Band {
     states: Vec<u64>,
     /// For which tick each was moved.
     moved_for: Vec<u64>,
+    /// Whether a worker moves them, and what of them it is asked.
+    asking: Asking,
 }
 
-/// The NPCs of a world: a ring of bands.
+/// The NPCs of a world: a ring of bands. Those that workers move are passed over in it.
 #[derive(Debug, Default)]
 pub(super) struct Npcs {
     bands: Vec<Band>,
     /// Whose turn it is: which band, and where in it.
     next: (usize, usize),
     count: usize,
+    /// How many are in the ring: all but those that workers move.
+    ring_count: usize,
     /// How many are due, from there on and round.
     due: usize,
     /// Kept for its memory.
     seconds: Vec<f32>,
+    members: Members,
 }
 
 /// What came of thinking.
@@ -189,6 +200,7 @@ impl World {
             self.npcs.count += count;
             self.npcs.bands.push(band);
         }
+        self.npcs.ring_count = self.npcs.count;
     }
 
     /// Number of NPCs.
@@ -202,9 +214,9 @@ impl World {
         self.npcs.bands.iter().find(is_in).map(|band| band.behaviour.name())
     }
 
-    /// After a tick all NPCs are due. Returns how many still were: they are put off beyond their tick.
+    /// After a tick all NPCs of the ring are due. Returns how many still were: they are put off beyond their tick.
     pub(crate) fn expect_npcs(&mut self) -> usize {
-        core::mem::replace(&mut self.npcs.due, self.npcs.count)
+        core::mem::replace(&mut self.npcs.due, self.npcs.ring_count)
     }
 
     /// NPCs that are due.
@@ -223,6 +235,7 @@ impl World {
         let mut thought = Thought::default();
         let left = npcs.due.min(updates_max);
         if left > 0 {
+            npcs.pass_over_asked();
             let (at, start) = npcs.next;
             let band = &mut npcs.bands[at];
             let end = band.numbers.len().min(start.saturating_add(left));
@@ -233,6 +246,15 @@ impl World {
         }
         self.npcs = npcs;
         thought
+    }
+}
+
+impl Npcs {
+    /// Some band is in the ring, or nobody would be due.
+    fn pass_over_asked(&mut self) {
+        while self.bands[self.next.0].asking.is_on {
+            self.next = ((self.next.0 + 1) % self.bands.len(), 0);
+        }
     }
 }
 
@@ -247,6 +269,7 @@ impl Band {
             headings: Vec::with_capacity(count),
             states: Vec::with_capacity(count),
             moved_for: Vec::with_capacity(count),
+            asking: Asking::default(),
         }
     }
 
@@ -267,13 +290,15 @@ impl Band {
         behaviours: &mut ShardBehaviours,
         seconds: &mut Vec<f32>,
     ) -> Thought {
+        let mover = self.behaviour.look_up(behaviours);
+        if mover == Mover::Worker {
+            // It has come since the tick, and is asked from the next one on.
+            return Thought::default();
+        }
         let tick = world.clock.next_tick();
-        let hz = f32::from(world.settings.tick_hz);
         seconds.clear();
-        seconds.extend(self.moved_for[range.clone()].iter_mut().map(|moved_for| {
-            let ticks = tick - core::mem::replace(moved_for, tick);
-            (ticks as f32 / hz).min(THINK_S_MAX)
-        }));
+        self.push_seconds(range.clone(), (tick, world.settings.tick_hz), seconds);
+        self.moved_for[range.clone()].fill(tick);
         let mut batch = Batch {
             manner: self.manner,
             shard: behaviours.shard,
@@ -286,13 +311,32 @@ impl Band {
             states: &mut self.states[range.clone()],
         };
         let mut thought = Thought { updates: range.len(), ..Thought::default() };
-        let mover = self.behaviour.look_up(behaviours);
         if let Some(behaviour) = behaviours.get(mover) {
             behaviour.think(&mut batch, &Surroundings::new(world, tick));
         } else {
             batch.stand_all();
             thought.unmoved = range.len();
         }
+        thought.invalid = self.tell(range, world);
+        thought
+    }
+
+    /// For how long each of these is to be moved.
+    fn push_seconds(
+        &self,
+        range: Range<usize>,
+        (tick, tick_hz): (u64, u8),
+        seconds: &mut Vec<f32>,
+    ) {
+        seconds.extend(self.moved_for[range].iter().map(|moved_for| {
+            let ticks = tick - moved_for;
+            (ticks as f32 / f32::from(tick_hz)).min(THINK_S_MAX)
+        }));
+    }
+
+    /// The world takes them to be as they are said to be here. Returns how many cannot be so, and stay.
+    fn tell(&mut self, range: Range<usize>, world: &mut World) -> usize {
+        let mut invalid = 0;
         for at in range {
             let (position, velocity) = (self.positions[at], self.velocities[at]);
             let wanted = Motion { position, velocity, heading: self.headings[at] };
@@ -300,9 +344,9 @@ impl Band {
             // A third axis in a world that has two comes back as zero.
             (self.positions[at], self.velocities[at]) = (motion.position, motion.velocity);
             self.headings[at] = motion.heading;
-            thought.invalid += usize::from(!is_valid);
+            invalid += usize::from(!is_valid);
         }
-        thought
+        invalid
     }
 }
 

@@ -22,7 +22,7 @@ const WORKER_METHODS: [&str; 7] = ["work", "begin", "effect", "extend", "done", 
 const WOLF_HEX: &str = "04776f6c66056f776e65720103000000616e6e026870010100000039";
 
 /// Whoever logs in may work. `hit` is a method of its own.
-fn task_settings(limits: Limits) -> ShardSettings {
+pub(super) fn task_settings(limits: Limits) -> ShardSettings {
     let mut policy = Policy::default();
     for name in WORKER_METHODS {
         policy.set_rule(name, ["user"]).unwrap();

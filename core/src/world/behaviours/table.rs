@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::workers::WorkerBehaviours;
 use super::{ALL, Behaviour, behaviour};
-use crate::ids::ShardId;
+use crate::ids::{SessionId, ShardId};
 use crate::inline::InlineFault;
 use crate::name::is_name;
 
@@ -22,11 +23,12 @@ pub struct Behaviours {
     brought: Vec<Arc<dyn Behaviour>>,
 }
 
-/// What moves a band: a place in a table, or nothing.
+/// What moves a band: a place in a table, a worker that is asked, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mover {
     BuiltIn(usize),
     Brought(usize),
+    Worker,
     Nobody,
 }
 
@@ -77,9 +79,11 @@ impl Behaviours {
 /// Behaviours as a shard has them, from one table to the next.
 #[derive(Debug)]
 pub(crate) struct ShardBehaviours {
-    pub(crate) table: Arc<Behaviours>,
+    table: Arc<Behaviours>,
     pub(crate) shard: ShardId,
-    /// Which table it is, counted from 1.
+    /// Those of workers. What the table has goes before them.
+    pub(crate) workers: WorkerBehaviours,
+    /// Which table it is, and which workers are there, counted from 1.
     number: u64,
     /// Names that were looked for in vain.
     missing: Vec<Box<str>>,
@@ -89,12 +93,71 @@ pub(crate) struct ShardBehaviours {
 
 impl ShardBehaviours {
     pub(crate) fn new(shard: ShardId) -> Self {
-        Self { table: Arc::default(), shard, number: 1, missing: Vec::new(), told: 0 }
+        Self {
+            table: Arc::default(),
+            shard,
+            workers: WorkerBehaviours::default(),
+            number: 1,
+            missing: Vec::new(),
+            told: 0,
+        }
     }
 
     /// From here on NPCs are moved by those of this table.
     pub(crate) fn replace(&mut self, table: Arc<Behaviours>) {
-        *self = Self { table, number: self.number + 1, ..Self::new(self.shard) };
+        self.table = table;
+        self.changed();
+        self.forget_missing();
+    }
+
+    /// A worker has these too.
+    pub(crate) fn set_worker<'n>(
+        &mut self,
+        session: SessionId,
+        names: impl Iterator<Item = &'n str>,
+    ) {
+        self.workers.set(session, names);
+        self.changed();
+        self.forget_missing();
+    }
+
+    /// A worker has none any more.
+    pub(crate) fn worker_gone(&mut self, session: SessionId) {
+        if self.workers.remove(session) {
+            self.changed();
+        }
+    }
+
+    /// A worker has let a question go unanswered: it is asked no other before it says something.
+    pub(crate) fn note_silence(&mut self, session: SessionId) {
+        if self.workers.set_silent(session, true) {
+            self.changed();
+        }
+    }
+
+    /// A worker has said something. Whether it was silent.
+    pub(crate) fn heard(&mut self, session: SessionId) -> bool {
+        let was_silent = self.workers.set_silent(session, false);
+        if was_silent {
+            self.changed();
+        }
+        was_silent
+    }
+
+    /// Whether anybody has a behaviour of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.table.has(name) || self.workers.has(name)
+    }
+
+    /// Bands look anew for what moves them.
+    fn changed(&mut self) {
+        self.number += 1;
+    }
+
+    /// Names that are missing still are told again.
+    fn forget_missing(&mut self) {
+        self.missing.clear();
+        self.told = 0;
     }
 
     /// A name that nobody has, though NPCs have it: each once.
@@ -106,7 +169,10 @@ impl ShardBehaviours {
 
     /// What moves a band of that name.
     fn find(&mut self, name: &str) -> Mover {
-        let mover = self.table.find(name);
+        let mut mover = self.table.find(name);
+        if mover == Mover::Nobody && self.workers.answers(name) {
+            mover = Mover::Worker;
+        }
         let is_told = || self.missing.iter().any(|missing| **missing == *name);
         if mover == Mover::Nobody && self.missing.len() < MISSING_MAX && !is_told() {
             self.missing.push(name.into());
@@ -119,7 +185,7 @@ impl ShardBehaviours {
         match mover {
             Mover::BuiltIn(place) => Some(ALL[place]),
             Mover::Brought(place) => Some(&*self.table.brought[place]),
-            Mover::Nobody => None,
+            Mover::Worker | Mover::Nobody => None,
         }
     }
 }

@@ -4,8 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 
-use super::super::behaviours::Behaviour;
 use super::super::behaviours::vector::{length, sub};
+use super::super::behaviours::{Behaviour, Behaviours};
 use super::super::tests::{at, session, told, world};
 use super::*;
 use crate::ids::ShardId;

@@ -1,0 +1,160 @@
+//! How much is asked at a time, and what becomes of what is not.
+
+use super::*;
+
+/// Answers what was asked by which all go to this place. Returns what is asked then.
+fn answer(herd: &mut Herd, think: &Think, x: f32) -> Vec<Think> {
+    let heard = herd.run(&think.thought(&think.answer([x, 0.0, 0.0], [0.0; 3])));
+    assert!(heard.contains("thought status=0\n"), "{heard}");
+    herd.asked()
+}
+
+#[test]
+fn a_large_band_is_asked_for_in_pieces_each_once_a_tick() {
+    let mut herd = Herd::new("wolf:1100:4:0:0:50");
+    for round in 0..3_u16 {
+        let line = if round == 0 { "1 join room=w" } else { "+100" };
+        let first = herd.think(line);
+        let second = answer(&mut herd, &first, 1.0).remove(0);
+        let third = answer(&mut herd, &second, 2.0).remove(0);
+        assert_eq!(answer(&mut herd, &third, 3.0), [], "that was all");
+        let asked = [&first, &second, &third];
+        let numbers: Vec<u16> = asked.iter().flat_map(|think| think.numbers()).collect();
+        assert_eq!(numbers, (1..=1100).collect::<Vec<u16>>());
+        assert_eq!(asked.map(|think| think.count), [512, 512, 76]);
+        assert_eq!(asked.map(|think| think.tick), [i64::from(round) + 1; 3]);
+        assert!(asked.iter().all(|think| think.seconds().iter().all(|seconds| *seconds == 0.1)));
+    }
+    assert_eq!([1, 600, 1100].map(|number| herd.position(number)[0]), [1.0, 2.0, 3.0]);
+    assert_eq!(herd.counters().npc_carried_over, 0);
+}
+
+#[test]
+fn what_is_not_asked_in_time_is_first_and_for_longer() {
+    let mut herd = Herd::new("wolf:1100:4:0:0:50");
+    let first = herd.think("1 join room=w");
+    let second = answer(&mut herd, &first, 1.0).remove(0);
+    herd.quiet("+100");
+    // 512 are asked for, and 76 were not.
+    assert_eq!(herd.counters().npc_carried_over, 588);
+    let third = answer(&mut herd, &second, 2.0).remove(0);
+    assert_eq!((third.count, third.numbers()[0], third.tick), (76, 1025, 2));
+    assert_eq!(third.seconds(), [0.2; 76]);
+    let first = answer(&mut herd, &third, 3.0).remove(0);
+    assert_eq!((first.count, first.numbers()[0], first.tick), (512, 1, 2));
+    assert_eq!(first.seconds(), [0.1; 512]);
+    let second = answer(&mut herd, &first, 4.0).remove(0);
+    assert_eq!((second.numbers()[0], second.seconds()), (513, vec![0.1; 512]));
+    assert_eq!(answer(&mut herd, &second, 5.0), []);
+    // Who is given up is first too.
+    let first = herd.think("+100");
+    assert_eq!(first.numbers()[0], 1025);
+    for _ in 0..10 {
+        herd.quiet("+100");
+    }
+    assert_eq!(herd.thinks().1, 1);
+    herd.run("4 work behaviours=wolf");
+    let again = herd.think("+100");
+    assert_eq!((again.connection, again.numbers()), (4, first.numbers()));
+}
+
+#[test]
+fn a_worker_has_four_questions_at_a_time_and_the_others_wait_in_turn() {
+    let herd_of = |count: usize| vec!["wolf:1:4:0:0:9"; count].join("|");
+    let mut herd = Herd::new(&herd_of(10));
+    herd.run("1 join room=w");
+    let mut open = herd.asked();
+    let bands = |asked: &[Think]| asked.iter().map(|think| think.band).collect::<Vec<i64>>();
+    assert_eq!(bands(&open), [0, 1, 2, 3]);
+    // Ticks do not list them twice.
+    for _ in 0..3 {
+        herd.quiet("+100");
+    }
+    let mut order = Vec::new();
+    for _ in 0..14 {
+        let next = answer(&mut herd, &open.remove(0), 1.0);
+        order.extend(bands(&next));
+        open.extend(next);
+    }
+    assert_eq!(order, [4, 5, 6, 7, 8, 9, 0, 1, 2, 3], "all were due anew since the first four");
+    assert_eq!(herd.thinks(), (14, 0));
+    // A worker that comes has its own.
+    herd.run("+100");
+    assert_eq!(herd.asked().len(), 4);
+    herd.run("4 work behaviours=wolf");
+    assert!(herd.asked().len() == 4 && herd.asked().iter().all(|think| think.connection == 4));
+    // One that is larger than all that it may be told waits until there is nothing else.
+    let limits = Limits { resume_bytes_max: 8192, ..Limits::PRODUCTION };
+    let mut herd = Herd::unmoved(limits);
+    herd.run("3 work behaviours=wolf");
+    herd.make("wolf:90:4:0:0:9|wolf:90:4:0:0:9|wolf:90:4:0:0:9");
+    herd.run("1 join room=w");
+    let asked = herd.asked();
+    assert_eq!(bands(&asked), [0, 1], "4,096 bytes are passed by the second");
+    assert_eq!(bands(&answer(&mut herd, &asked[0], 1.0)), [2]);
+}
+
+#[test]
+fn a_world_that_goes_to_sleep_waits_for_nobody() {
+    let mut herd = Herd::new("wolf:600:4:0:0:9");
+    for round in 1_u64..7 {
+        herd.run("1 join room=w");
+        // Only the first wakes with a tick.
+        let think = herd.asked().pop().unwrap_or_else(|| herd.think("+100"));
+        herd.quiet("1 leave room=w");
+        if round % 2 == 0 {
+            // Nor is anybody asked for the others when nobody is there.
+            assert_eq!(answer(&mut herd, &think, 1.0), []);
+        }
+        herd.quiet("+6000");
+        assert_eq!((herd.counters().worlds, herd.thinks()), (0, (round, round.div_ceil(2))));
+        let heard = herd.quiet(&think.thought(&think.answer([1.0; 3], [0.0; 3])));
+        assert_eq!(heard, "3: thought status=409 error=lease-lost\n");
+    }
+    // Nothing of them is left: the worker has all its room again.
+    herd.run("1 join room=w");
+    let think = herd.think("+100");
+    let others = answer(&mut herd, &think, 1.0).remove(0);
+    assert_eq!(answer(&mut herd, &others, 1.0), []);
+    let (list, workers) = (&herd.world.shard.asking, &herd.world.shard.inline.behaviours.workers);
+    assert!(!list.has_work() && workers.has_room(1));
+}
+
+#[test]
+fn an_answer_to_a_world_where_nobody_is_counts() {
+    let mut herd = Herd::new("wolf:2:4:0:0:9");
+    let think = herd.think("1 join room=w");
+    herd.quiet("1 leave room=w");
+    herd.quiet("+200");
+    assert_eq!(answer(&mut herd, &think, 7.0), [], "it does not tick");
+    assert_eq!(herd.position(1), [7.0, 0.0, 0.0]);
+    assert_eq!(herd.think("1 join room=w ; +100").positions()[0], [7.0, 0.0, 0.0]);
+}
+
+#[test]
+fn a_worker_is_told_of_members_near_the_circle() {
+    let mut herd = Herd::new("wolf:1:4:1000:0:30");
+    let think = herd.think("1 join room=w x=1094 y=0 ; 2 join room=w x=1095 y=0");
+    assert_eq!(Think::floats(&think.members), [1094.0, 0.0, 0.0], "the radius and a cell");
+    answer(&mut herd, &think, 1000.0);
+    herd.run("1 leave room=w");
+    assert_eq!(herd.think("+100").members, []);
+    let limits = Limits { presence_members_max: 0, ..Limits::PRODUCTION };
+    let mut herd = Herd::unmoved(limits);
+    herd.run("3 work behaviours=wolf");
+    herd.make("wolf:1:4:0:0:30");
+    for user in 10..110 {
+        herd.run(&format!("{user} open ; {user} login user=u{user} ; {user} join room=w x={user}"));
+    }
+    herd.run("+1000");
+    let mut seen = alloc::collections::BTreeSet::new();
+    herd.run("3 work behaviours=wolf");
+    for _ in 0..4 {
+        let think = herd.think("+100");
+        let told = Think::floats(&think.members);
+        assert_eq!(told.len(), 3 * 64, "so many at most");
+        seen.extend(told.chunks(3).map(|position| position[0] as u32));
+        answer(&mut herd, &think, 0.0);
+    }
+    assert_eq!(seen.len(), 85, "each within 94 units in turn");
+}
