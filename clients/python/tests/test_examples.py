@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from server import BINARIES, PATIENCE, SHARDS, SOURCES, Server, following, server
+from test_world import seen
 
 from warren_client import WarrenError, connect
 
@@ -71,6 +72,23 @@ class ExamplesTest(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(WarrenError) as caught:
                 await ann.call("get", object=wolf)
             self.assertEqual(caught.exception.reason, "unknown-object")
+
+    async def test_wolves_hunt_a_member(self) -> None:
+        folder = EXAMPLES / "behaviour-python"
+        self.assertIn("Ran 3 tests", await asyncio.to_thread(unittests, folder))
+        async with (
+            serving(folder) as running,
+            connect(running.url, user="ann") as ann,
+        ):
+            npcs = ["hunt:20:5:0:0:50"]
+            await ann.call("create", kind="world", room="forest", npcs=npcs)
+            world = await ann.join_world("forest", x=5.0, y=5.0)
+
+            def is_caught() -> bool:
+                wolves = [each for each in world.entities.values() if each.id != world.own_id]
+                return any((wolf.x, wolf.y) == (5, 5) for wolf in wolves)
+
+            await seen(world, is_caught)
 
     async def test_a_module_of_the_connserver_waves(self) -> None:
         async with (

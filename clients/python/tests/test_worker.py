@@ -28,6 +28,14 @@ COMBAT = """
         return {"hp": hp}
 """
 
+WOLVES = """
+    import warren
+
+    @warren.behaviour("wolf")
+    def wolves(world, batch):
+        pass
+"""
+
 # What methods do that they should not; `hit` says that the worker goes on.
 BAD = """
     import os, signal, sys
@@ -406,6 +414,8 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
             "x = 1": "there is no @warren.method in it",
             "raise SystemExit(0)": "SystemExit",
             COMBAT + COMBAT.replace("def attack", "def other"): "two methods combat.attack",
+            WOLVES + WOLVES.replace("def wolves", "def other"): "two behaviours wolf",
+            WOLVES.replace("wolf", "wolf:1"): "bad-name",
             COMBAT + "\n    def self_check():\n        assert False, 'no map'": "no map",
             COMBAT + "\n    __version__ = 'seven of nine'": "is no version",
             COMBAT.replace("priority=2", "priority=8"): "priority is 0 to 7, not 8",
@@ -428,6 +438,11 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
                     code, log = await check(working.folder, *arguments)
                     self.assertEqual(code, 65)
                     self.assertIn(told, log)
-            (working.folder / "game.py").write_text(f"__version__ = '7'{textwrap.dedent(COMBAT)}")
+            (working.folder / "game.py").write_text(f"__version__ = '7'{textwrap.dedent(COMBAT + WOLVES)}")
             code, told = await check(working.folder, "game")
-            self.assertEqual((code, told), (0, "combat.attack game@7 priority=2\n"))
+            self.assertEqual(code, 0)
+            self.assertEqual(told, "combat.attack game@7 priority=2\nwolf game@7 behaviour\n")
+            (working.folder / "other.py").write_text(textwrap.dedent(WOLVES))
+            code, log = await check(working.folder, "game.py", "other.py")
+            self.assertEqual(code, 65)
+            self.assertIn("wolf is in game and in other", log)

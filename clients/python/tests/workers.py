@@ -14,7 +14,7 @@ from pathlib import Path
 
 from server import PATIENCE, SHARDS, SOURCES, Server
 
-_STEPS = ("work", "begin", "effect", "extend", "done", "fail", "release")
+_STEPS = ("work", "begin", "effect", "extend", "done", "fail", "release", "thought")
 # In the mode `open` nobody has the role `worker`.
 OPEN = "[limits]\nmessages_per_s = 0\n" + "".join(
     f'[methods.{step}]\nroles = ["user"]\n' for step in _STEPS

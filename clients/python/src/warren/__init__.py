@@ -1,4 +1,4 @@
-"""Game code for Warren in Python: methods that workers do. See ``docs/workers.md``.
+"""Game code for Warren in Python: methods and behaviours that workers do. See ``docs/workers.md``.
 
 ::
 
@@ -12,16 +12,25 @@
         ctx.room(msg["room"]).send("combat.hit", target=target.id, hp=hp)
         return {"hp": hp}
 
-``python3 -m warren.worker game.py`` does these tasks; ``warren.testing`` calls them without a server.
+    @warren.behaviour("wolf")
+    def wolves(world, batch):
+        for at in range(len(batch)):
+            batch.walk_to(at, batch.nearest_member(at) or batch.home)
+
+``python3 -m warren.worker game.py`` does these tasks, and moves NPCs that are wolves; ``warren.testing``
+calls both without a server.
 """
 
 from warren_client.errors import WarrenError
 from warren_client.message import Message, Value
 
+from .behaviours import Batch, Behaviour, behaviour
 from .context import Context, Object, Room
 from .methods import Fail, Function, Method, Reply, method
 
 __all__ = [
+    "Batch",
+    "Behaviour",
     "Context",
     "Fail",
     "Function",
@@ -32,5 +41,6 @@ __all__ = [
     "Room",
     "Value",
     "WarrenError",
+    "behaviour",
     "method",
 ]

@@ -1,4 +1,4 @@
-"""Finds the methods in files and modules, and what version of them this is."""
+"""Finds the methods and behaviours in files and modules, and what version of them this is."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from types import ModuleType
 from warren_client.message import check_name
 
 from . import connserver
+from .behaviours import Behaviour, behaviours_of
 from .methods import Method, methods_of
 
 _HASH_DIGITS = 12
@@ -27,12 +28,17 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Plugin:
-    """A module with methods."""
+    """A module with methods, behaviours or both."""
 
     name: str
     version: str
     """What the module says in ``__version__``, else the first digits of the file's SHA-256."""
     methods: Sequence[Method]
+    behaviours: Sequence[Behaviour]
+
+    @property
+    def parts(self) -> Sequence[Method | Behaviour]:
+        return [*self.methods, *self.behaviours]
 
     @property
     def label(self) -> str:
@@ -49,29 +55,31 @@ def load(source: str) -> Plugin:
     try:
         module = _import(source)
         methods = connserver.methods_of(module) or methods_of(module)
+        behaviours = behaviours_of(module)
         name = check_name(module.__name__.rpartition(".")[2])
         check = getattr(module, "self_check", None)
         if check is not None:
             check()
     except (Exception, SystemExit) as error:
         raise LoadError(f"{source}: {type(error).__name__}: {error}") from error
-    if not methods:
-        raise LoadError(f"{source}: there is no @warren.method in it, and no ConnServer module")
+    if not methods and not behaviours:
+        wanted = "no @warren.method in it, no @warren.behaviour, and no ConnServer module"
+        raise LoadError(f"{source}: there is {wanted}")
     version = _version(module)
     if not _VERSION.fullmatch(version):
         raise LoadError(f"{source}: {version!r} is no version: letters, digits and _ . + -, at most 64")
-    return Plugin(name, version, methods)
+    return Plugin(name, version, methods, behaviours)
 
 
 def load_all(sources: Sequence[str]) -> list[Plugin]:
-    """Raises ``LoadError``, also where two of them have a method of one name."""
+    """Raises ``LoadError``, also where two of them have a method or a behaviour of one name."""
     plugins = [load(source) for source in sources]
-    owners: dict[str, Plugin] = {}
+    owners: dict[tuple[type, str], Plugin] = {}
     for plugin in plugins:
-        for method in plugin.methods:
-            owner = owners.setdefault(method.name, plugin)
+        for each in plugin.parts:
+            owner = owners.setdefault((type(each), each.name), plugin)
             if owner is not plugin:
-                raise LoadError(f"{method.name} is in {owner.name} and in {plugin.name}")
+                raise LoadError(f"{each.name} is in {owner.name} and in {plugin.name}")
     return plugins
 
 

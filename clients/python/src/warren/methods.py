@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from warren_client.message import Message, Value, check_name
+
+from .marks import mark, marked
 
 if TYPE_CHECKING:
     from .context import Context
@@ -21,7 +22,6 @@ Function = Callable[["Context", Message], Reply]
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., object])
 
-_MARK = "__warren_methods__"
 # The server's bounds: a week, and the lowest of its priorities.
 _TIME_MS_MAX = 7 * 24 * 3_600_000
 _PRIORITY_MAX = 7
@@ -79,10 +79,7 @@ def method(
     check_name(name)
 
     def decorate(function: _Decorated) -> _Decorated:
-        if inspect.iscoroutinefunction(function):
-            raise TypeError(f"{name}: a method is a plain function, not an async one")
-        made = Method(name, function, options)  # type: ignore[arg-type]
-        setattr(function, _MARK, [*getattr(function, _MARK, []), made])
+        mark(function, "method", Method(name, function, options))  # type: ignore[arg-type]
         return function
 
     return decorate
@@ -96,9 +93,4 @@ def _bounded(name: str, value: int | None, least: int, most: int) -> int | None:
 
 def methods_of(module: ModuleType) -> list[Method]:
     """The methods that stand in a module."""
-    found: dict[str, Method] = {}
-    for value in vars(module).values():
-        for each in getattr(value, _MARK, ()) if callable(value) else ():
-            if found.setdefault(each.name, each) is not each:
-                raise ValueError(f"{module.__name__}: there are two methods {each.name}")
-    return list(found.values())
+    return marked(module, "method", Method)

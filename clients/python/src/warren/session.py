@@ -12,23 +12,29 @@ import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from warren_client.errors import WarrenError, error_of
 from warren_client.message import Message, Value, decode, encode
 
+from .behaviours import Behaviour
 from .connection import Connection, Lost
 from .context import EFFECTS_MAX, Context, Object, fits
 from .methods import Fail, Method
 from .signals import OutOfTime, Stop, TimeLimit
+from .thinking import Thinking
 
 log = logging.getLogger("warren.worker")
 
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
 PROTOCOL_VERSION = 1
 CREDITS = 16
-# Names that one `work` may have.
-_METHODS_PER_WORK = 64
+# Names of methods, and of behaviours, that one `work` may have.
+_NAMES_PER_WORK = 64
 # Longest wait for the answer to what is asked and waited for.
 _ANSWER_S = 10.0
 # What a server that is heard of less often than this part of its heartbeats is gone by.
@@ -93,7 +99,13 @@ class Lease:
 class Session:
     """See the module."""
 
-    def __init__(self, connection: Connection, methods: Sequence[Method], stop: Stop) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        methods: Sequence[Method],
+        behaviours: Sequence[Behaviour],
+        stop: Stop,
+    ) -> None:
         self._connection = connection
         self._methods = {each.name: each for each in methods}
         self._stop = stop
@@ -110,7 +122,10 @@ class Session:
         self._answers: dict[int, Message] = {}
         self._is_leaving = False
         self.outcomes: Counter[str] = Counter()
-        """How often what came of a task."""
+        """How often what came of a task, or of NPCs that were to be moved."""
+        self._thinking = Thinking(behaviours, self._call, self.outcomes)
+        # NPCs that are to be moved, with the time of that.
+        self._thinks: deque[tuple[Message, float]] = deque()
 
     def begin(self, login: Login, credits: int, plugins: Mapping[str, str]) -> None:
         """Logs in, and says what it does. ``plugins``: by method, which name and version does it.
@@ -125,6 +140,9 @@ class Session:
         self._ask("login", **{name: value for name, value in who.items() if value})
         for names, options in self._groups(plugins):
             self._ask("work", methods=names, credits=credits, **options)
+        behaviours = self._thinking.names
+        for at in range(0, len(behaviours), _NAMES_PER_WORK):
+            self._ask("work", behaviours=behaviours[at : at + _NAMES_PER_WORK])
 
     def _groups(
         self, plugins: Mapping[str, str]
@@ -138,16 +156,22 @@ class Session:
             names, _ = groups.setdefault(json.dumps(options), ([], options))
             names.append(name)
         return [
-            (names[at : at + _METHODS_PER_WORK], options)
+            (names[at : at + _NAMES_PER_WORK], options)
             for names, options in groups.values()
-            for at in range(0, len(names), _METHODS_PER_WORK)
+            for at in range(0, len(names), _NAMES_PER_WORK)
         ]
 
     def serve(self) -> None:
-        """Does tasks until the process is told to end. Raises ``Lost``."""
+        """Does tasks, and moves NPCs, until the process is told to end. Raises ``Lost``."""
         while not self._stop.is_asked:
+            if self._tasks and self._thinking.names:
+                # NPCs wait for no task but the one that is being done.
+                self._hear(0.0)
+            self._think()
             if self._tasks:
                 self._run(*self._tasks.popleft())
+                continue
+            if self._thinks:
                 continue
             self._flush()
             self._limit.end()
@@ -235,6 +259,12 @@ class Session:
         if msg == "task":
             self._told(message, now)
             return
+        if msg == "think":
+            self._thinks.append((message, now))
+            return
+        if msg == "thought":
+            self._thinking.answered(message)
+            return
         if msg == "closed":
             raise Lost(message["error"])
         if not isinstance(number, int):
@@ -275,6 +305,30 @@ class Session:
 
     # What is done.
 
+    def _call(
+        self,
+        seconds: float,
+        function: Callable[_Parameters, _Result],
+        *arguments: _Parameters.args,
+        **named: _Parameters.kwargs,
+    ) -> _Result:
+        """Calls what a game has written. Raises ``OutOfTime`` when it takes longer than it may."""
+        self._limit.begin(seconds)
+        try:
+            return self._limit.call(function, *arguments, **named)
+        finally:
+            if os.getpid() != self._process:
+                # It has forked: the worker is the other process.
+                os._exit(0)
+
+    def _think(self) -> None:
+        """Moves the NPCs that have come until now. More come when this is told, and tasks have their turn."""
+        while self._thinks and not self._stop.is_asked:
+            # Whatever the behaviour does to this process: what was done before is known.
+            self._flush()
+            self._out.append(self._thinking.thought(*self._thinks.popleft()))
+            self._flush()
+
     def _run(self, task: Message, arrived: float) -> None:
         """One attempt: nothing that it does ends the worker but what ends the process."""
         limit, now = task["limit_ms"] / 1000, time.monotonic()
@@ -296,13 +350,8 @@ class Session:
         try:
             method = self._methods[task["method"]]
             own = {name: value for name, value in task.items() if name not in _TOLD}
-            self._limit.begin(arrived + limit * _TIME_SHARE - now)
-            try:
-                answer = self._limit.call(method.function, context, own)
-            finally:
-                if os.getpid() != self._process:
-                    # A method has forked: the worker is the other process.
-                    os._exit(0)
+            seconds = arrived + limit * _TIME_SHARE - now
+            answer = self._call(seconds, method.function, context, own)
             self._done(serial, lease, context, answer)
             self.outcomes["done"] += 1
         except Lost:

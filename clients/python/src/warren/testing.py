@@ -1,4 +1,4 @@
-"""Calls methods without a server: for tests of game code.
+"""Calls methods and behaviours without a server: for tests of game code.
 
 ::
 
@@ -13,19 +13,25 @@
         assert world[wolf]["hp"] == 13
         assert outcome.events("arena") == [("combat.hit", {"target": wolf, "hp": 13})]
 
+    def test_a_wolf_goes_to_a_member():
+        wolves = World().think(game.wolves, positions=[(0, 0)], members=[(10, 0)], speed=2)
+        assert wolves.position(0) == (2, 0, 0)
+
 It checks names, values and sizes as a worker does. What only the server knows, such as who may read an
 object or what is full, it does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from warren_client.errors import WarrenError
 from warren_client.message import Message, Value, decode
 
+from .behaviours import Batch, batch_bytes
 from .context import Context, Object
 from .methods import Method
 from .session import answer_fields
@@ -111,6 +117,45 @@ class World:
             self._carry_out(effect, user, outcome)
         return outcome
 
+    def think(
+        self,
+        function: Callable[[str, Batch], Any],
+        /,
+        *,
+        positions: Sequence[Sequence[float]],
+        velocities: Sequence[Sequence[float]] = (),
+        headings: Sequence[float] = (),
+        states: Sequence[int] = (),
+        numbers: Sequence[int] = (),
+        seconds: float = 1.0,
+        speed: float = 1.0,
+        home: Sequence[float] = (0.0, 0.0),
+        radius: float = 100.0,
+        dims: int = 2,
+        tick: int = 1,
+        members: Sequence[Sequence[float]] = (),
+    ) -> Batch:
+        """Has a behaviour move NPCs who stand there, and tells where they are then.
+
+        Vectors have two numbers, or three. What is left out is 0; ``numbers`` are 0, 1, 2 …
+        """
+        count = len(positions)
+        batch = batch_bytes(
+            numbers or range(count),
+            [seconds] * count,
+            headings or [0.0] * count,
+            [axis for place in positions for axis in _vector(place)],
+            [axis for way in velocities or [(0.0, 0.0)] * count for axis in _vector(way)],
+            states or [0] * count,
+        )
+        around = [axis for place in members for axis in _vector(place)]
+        said: Message = {"tick": tick, "speed": speed, "radius": radius, "dims": dims}
+        said |= {"home": struct.pack("<3f", *_vector(home)), "count": count, "batch": batch}
+        said |= {"members": struct.pack(f"<{len(around)}f", *around)}
+        moved = Batch(said)
+        function(f"{self._partition}.0", moved)
+        return moved
+
     # What a context needs.
 
     def get(self, object: str) -> Object:
@@ -149,3 +194,8 @@ class World:
             changed = Object(id, found.kind, found.version + 1, owner, dict(found))
             changed.change(own)
             self._objects[id] = changed
+
+
+def _vector(axes: Sequence[float]) -> tuple[float, float, float]:
+    x, y, z = *axes, *(0.0 for _ in range(3 - len(axes)))
+    return x, y, z

@@ -1,4 +1,4 @@
-"""``python3 -m warren.worker game.py``: does tasks of a server until it is told to end.
+"""``python3 -m warren.worker game.py``: does tasks of a server, and moves NPCs, until it is told to end.
 
 SIGTERM and SIGINT: what was begun is finished, the rest is given back. Exit status: 0 when it was told
 to end, 65 when a module does not load, 77 when the server does not let it in or not work, 2 for a wrong
@@ -49,9 +49,12 @@ class Worker:
 
     def __init__(self, plugins: Sequence[Plugin], options: argparse.Namespace, stop: Stop) -> None:
         self._methods = [method for plugin in plugins for method in plugin.methods]
+        self._behaviours = [each for plugin in plugins for each in plugin.behaviours]
         self._plugins = {
             method.name: plugin.label for plugin in plugins for method in plugin.methods
         }
+        parts = [f"{each.name} ({plugin.label})" for plugin in plugins for each in plugin.parts]
+        self._parts = ", ".join(sorted(parts))
         self._options = options
         self._stop = stop
         self._backoff = Backoff()
@@ -63,7 +66,7 @@ class Worker:
         while not self._stop.is_asked:
             try:
                 with contextlib.closing(self._connect()) as connection:
-                    session = Session(connection, self._methods, self._stop)
+                    session = Session(connection, self._methods, self._behaviours, self._stop)
                     self._begin(session)
                     attempt = 0
                     self._serve(session, connection)
@@ -103,8 +106,7 @@ class Worker:
             if is_final or error.reason == "ticket-expired" and not self._options.ticket_file:
                 raise Refused("the server refuses the worker", error) from error
             raise Lost(error.reason) from error
-        names = ", ".join(f"{name} ({label})" for name, label in sorted(self._plugins.items()))
-        log.info("working for %s: %s", self._options.url, names)
+        log.info("working for %s: %s", self._options.url, self._parts)
 
     def _serve(self, session: Session, connection: Connection) -> None:
         try:
@@ -137,17 +139,20 @@ def _leave_to_parent() -> None:
 
 
 def check(plugins: Sequence[Plugin]) -> None:
-    """Tells of the methods."""
+    """Tells of the methods and behaviours."""
     for plugin in plugins:
         for method in plugin.methods:
             options = "".join(f" {name}={value}" for name, value in method.options.items())
             print(f"{method.name} {plugin.label}{options}", flush=True)
+        for behaviour in plugin.behaviours:
+            print(f"{behaviour.name} {plugin.label} behaviour", flush=True)
 
 
 def arguments_of(line: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 -m warren.worker",
-        description="Does tasks of a Warren server with the methods in these files or modules.",
+        description="Does tasks of a Warren server with the methods in these files or modules, and "
+        "moves NPCs with the behaviours there.",
         epilog="Exit status: 0 when it was told to end, 65 when a module does not load, 77 when the "
         "server does not let it in or not work, 2 for a wrong command line.",
     )
@@ -162,7 +167,7 @@ def arguments_of(line: Sequence[str]) -> argparse.Namespace:
         help="for tls: whom to trust in place of the system's; default: WARREN_CA_FILE")  # fmt: skip
     add("--credits", type=_credits, default=CREDITS, metavar="N",
         help=f"tasks that it takes at a time from each shard (default: {CREDITS})")  # fmt: skip
-    add("--check", action="store_true", help="only load the modules, and tell their methods")
+    add("--check", action="store_true", help="only load the modules, and tell what they have")
     return parser.parse_args(line)
 
 
