@@ -73,7 +73,17 @@ class WorkerBehavioursTest(unittest.IsolatedAsyncioTestCase):
             await running.until("warren_npc_thinks_asked_total", 2)
             self.assertEqual(await working.stop(), 0)
             self.assertNotIn("think-failed", working.log)
-            self.assertNotIn("refused", working.log)
+
+    async def test_birds_go_up_to_a_member(self) -> None:
+        async with (
+            server(OPEN) as running,
+            worker(WOLVES, of=running),
+            connect(running.url, user="ann") as ann,
+        ):
+            npcs = ["wolf:3:300:0:0:30:20"]
+            await ann.call("create", kind="world", room="sky", dims=3, npcs=npcs)
+            world = await ann.join_world("sky", x=5.0, y=5.0, z=50.0)
+            await all_are(world, 3, lambda bird: (bird.x, bird.y, bird.z) == (5, 5, 50))
 
     async def test_all_of_a_pack_that_one_call_is_too_small_for_are_moved(self) -> None:
         async with (
