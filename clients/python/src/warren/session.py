@@ -171,8 +171,6 @@ class Session:
             if self._tasks:
                 self._run(*self._tasks.popleft())
                 continue
-            if self._thinks:
-                continue
             self._flush()
             self._limit.end()
             self._hear(self._silence)
