@@ -16,6 +16,7 @@ use crate::attack::parse_setting;
 use crate::attack::scenario::Scenario;
 use crate::behaviour::BehaviourArguments;
 use crate::plugin::PluginArguments;
+use crate::profile::ai::Wander;
 use crate::profile::{Profile, ai, chat, crowd, durable, idle, mixed, open_world, storm, walk};
 use crate::wire::Protocol;
 
@@ -114,6 +115,8 @@ pub enum ProfileName {
     Ai,
     /// As ai, and those that wander are moved by a native plugin, which is compiled for the run
     AiNative,
+    /// As ai, and those that wander are moved by a worker in Python, which the server starts
+    AiPython,
     /// As chat, and all are cut at one moment and come back within 3 s
     Storm,
     /// No rooms; each user sets an object of its own every second, and waits until that is durable
@@ -434,21 +437,18 @@ impl LoadArguments {
     #[must_use]
     pub fn profile(&self) -> Profile {
         let heartbeat_ns = self.heartbeat_ms * 1_000_000;
+        let world_size = self.room_size.unwrap_or(walk::WORLD_SIZE);
         match self.profile {
             ProfileName::Idle => idle::profile(self.protocol, heartbeat_ns),
             ProfileName::Chat => {
                 chat::profile(self.room_size.unwrap_or(chat::ROOM_SIZE), heartbeat_ns)
             }
             ProfileName::Crowd => crowd::profile(self.users, heartbeat_ns),
-            ProfileName::Walk => {
-                walk::profile(self.room_size.unwrap_or(walk::WORLD_SIZE), heartbeat_ns)
-            }
+            ProfileName::Walk => walk::profile(world_size, heartbeat_ns),
             ProfileName::OpenWorld => open_world::profile(self.users, heartbeat_ns),
-            ProfileName::Ai | ProfileName::AiNative => {
-                let world_size = self.room_size.unwrap_or(walk::WORLD_SIZE);
-                let is_native = self.profile == ProfileName::AiNative;
-                ai::profile(world_size, is_native, heartbeat_ns)
-            }
+            ProfileName::Ai => ai::profile(world_size, Wander::BuiltIn, heartbeat_ns),
+            ProfileName::AiNative => ai::profile(world_size, Wander::Native, heartbeat_ns),
+            ProfileName::AiPython => ai::profile(world_size, Wander::Python, heartbeat_ns),
             ProfileName::Storm => {
                 storm::profile(self.room_size.unwrap_or(chat::ROOM_SIZE), heartbeat_ns)
             }
@@ -456,7 +456,6 @@ impl LoadArguments {
                 durable::profile(self.set_period_ms.unwrap_or(durable::PERIOD_MS), heartbeat_ns)
             }
             ProfileName::Mixed => {
-                let world_size = self.room_size.unwrap_or(walk::WORLD_SIZE);
                 let period_ms = self.set_period_ms.unwrap_or(mixed::PERIOD_MS);
                 mixed::profile(world_size, period_ms, heartbeat_ns)
             }
@@ -475,6 +474,7 @@ impl LoadArguments {
                 | ProfileName::Walk
                 | ProfileName::Ai
                 | ProfileName::AiNative
+                | ProfileName::AiPython
                 | ProfileName::Mixed
         );
         ensure!(

@@ -39,6 +39,18 @@ impl ProcessReading {
         Self::take_from(&Path::new("/proc").join(process.to_string()).join("task"))
     }
 
+    /// The same of a process and of those that it has started, and they again.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take) for the process itself; another one may end meanwhile, and is left out.
+    pub fn take_family(process: u32) -> io::Result<Self> {
+        let mut family = Self::take(process)?;
+        for child in children_of(process) {
+            family.threads.extend(Self::take_family(child).unwrap_or_default().threads);
+        }
+        Ok(family)
+    }
+
     fn take_from(tasks: &Path) -> io::Result<Self> {
         let mut threads = BTreeMap::new();
         for entry in fs::read_dir(tasks)? {
@@ -88,6 +100,14 @@ impl ProcessReading {
         used.sort_by_key(|thread| std::cmp::Reverse(thread.cpu_ns));
         used
     }
+}
+
+/// The processes that a process has started and that are there.
+fn children_of(process: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let of = |list: String| list.split(' ').filter_map(|id| id.parse().ok()).collect::<Vec<u32>>();
+    lists.flat_map(of).collect()
 }
 
 /// The first number of `schedstat`: nanoseconds on a CPU.

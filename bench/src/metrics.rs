@@ -17,7 +17,7 @@ use crate::turn_times::TurnTimes;
 
 /// How long the server may take for each step of an answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
-/// How long sessions of a phase may take to end, and how often it is asked.
+/// How long a server may take to come to rest, and how often it is asked.
 const SETTLE_WAIT_NS: u64 = 20_000_000_000;
 const SETTLE_STEP: Duration = Duration::from_millis(100);
 /// Longest answer that is read: a few hundred shards fit.
@@ -67,6 +67,10 @@ pub struct WorldCounts {
     pub plugin_strikes: u64,
     /// Plugins that came to be called no more.
     pub plugins_disabled: u64,
+    /// Times that a worker was asked where NPCs go.
+    pub thinks_asked: u64,
+    /// Such as were given up.
+    pub thinks_lost: u64,
 }
 
 /// What a server tells of its objects. All 0 of one that tells nothing.
@@ -206,6 +210,8 @@ impl WorldCounts {
             plugin_thinks: sum("warren_plugin_thinks_total"),
             plugin_strikes: sum("warren_plugin_strikes_total"),
             plugins_disabled: sum("warren_plugin_disabled"),
+            thinks_asked: sum("warren_npc_thinks_asked_total"),
+            thinks_lost: sum("warren_npc_thinks_lost_total"),
         }
     }
 
@@ -226,6 +232,8 @@ impl WorldCounts {
             plugin_thinks: self.plugin_thinks.saturating_sub(earlier.plugin_thinks),
             plugin_strikes: self.plugin_strikes.saturating_sub(earlier.plugin_strikes),
             plugins_disabled: self.plugins_disabled.saturating_sub(earlier.plugins_disabled),
+            thinks_asked: self.thinks_asked.saturating_sub(earlier.thinks_asked),
+            thinks_lost: self.thinks_lost.saturating_sub(earlier.thinks_lost),
         }
     }
 
@@ -440,18 +448,38 @@ pub fn check_ready(admin: SocketAddrV4) -> Result<()> {
 ///
 /// # Errors
 /// When it does not answer, or still has some after 20 s.
-#[expect(clippy::disallowed_methods, reason = "a server tells its counts only when it is asked")]
 pub fn sessions_settle(admin: SocketAddrV4) -> Result<()> {
+    settle(admin, sessions_left)
+}
+
+/// Waits until each shard knows of a worker.
+///
+/// # Errors
+/// When it does not answer, or some do not know of one after 20 s.
+pub fn workers_ready(admin: SocketAddrV4) -> Result<()> {
+    settle(admin, workers_missing)
+}
+
+/// Asks until nothing is left to be said against what the server tells.
+#[expect(clippy::disallowed_methods, reason = "a server tells its counts only when it is asked")]
+fn settle(admin: SocketAddrV4, objection: fn(&str) -> Result<Option<String>>) -> Result<()> {
     let until_ns = clock::monotonic_ns() + SETTLE_WAIT_NS;
-    loop {
-        let text = fetch(admin, "/metrics")?;
-        let sessions = sum(&text, "warren_sessions").context("there is no warren_sessions")?;
-        if sessions == 0 {
-            return Ok(());
-        }
-        ensure!(clock::monotonic_ns() < until_ns, "{sessions} sessions of a phase did not end");
+    while let Some(objection) = objection(&fetch(admin, "/metrics")?)? {
+        ensure!(clock::monotonic_ns() < until_ns, "{objection}, after 20 s");
         thread::sleep(SETTLE_STEP);
     }
+    Ok(())
+}
+
+fn sessions_left(text: &str) -> Result<Option<String>> {
+    let sessions = sum(text, "warren_sessions").context("there is no warren_sessions")?;
+    Ok((sessions > 0).then(|| format!("{sessions} sessions of a phase did not end")))
+}
+
+fn workers_missing(text: &str) -> Result<Option<String>> {
+    let workers = text.lines().filter_map(|line| sample(line, "warren_task_workers"));
+    let fewest = workers.min().context("there is no warren_task_workers")?;
+    Ok((fewest == 0).then(|| "no worker is known to all shards".to_owned()))
 }
 
 #[cfg(test)]

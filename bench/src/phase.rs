@@ -177,7 +177,7 @@ struct Reading {
 
 impl Reading {
     fn take(setup: &Setup) -> Result<Self> {
-        let server = setup.server.map(ProcessReading::take).transpose();
+        let server = setup.server.map(ProcessReading::take_family).transpose();
         Ok(Self {
             at_ns: clock::monotonic_ns(),
             own_ns: clock::process_cpu_ns(),
@@ -210,7 +210,7 @@ impl Sampler {
         if now_ns < self.next_ns {
             return;
         }
-        let reading = self.server.and_then(|server| ProcessReading::take(server).ok());
+        let reading = self.server.and_then(|server| ProcessReading::take_family(server).ok());
         if let (Some(reading), (last_ns, Some(last))) = (&reading, &self.last) {
             let (threads, elapsed_ns) = (reading.since(last), now_ns - last_ns);
             // Seconds that were slept through have what the next one has.

@@ -19,7 +19,8 @@ use crate::memory;
 use crate::phase::{self, Outcome, Setup};
 use crate::pinning::{self, Pinning};
 use crate::plugin::CompiledLibrary;
-use crate::process::server::{SHARD_THREAD_PREFIX, ServerProcess, Size};
+use crate::process::server::{SHARD_THREAD_PREFIX, ServerProcess, Size, WorkerFile};
+use crate::profile::ai::Wander;
 use crate::progress::Meter;
 use crate::report::{Circumstances, FloorReport, Report};
 use crate::settings;
@@ -172,6 +173,9 @@ pub(crate) fn listed(items: impl Iterator<Item = String>) -> String {
     if list.is_empty() { "-".to_owned() } else { list }
 }
 
+/// What moves the NPCs of `ai-python`.
+const PYTHON_WANDERER: WorkerFile = WorkerFile("wander.py", include_str!("../examples/wander.py"));
+
 /// What a server of this program is set up for: those keys that it knows.
 pub(crate) fn size(load: &LoadArguments, program: &Path) -> Result<Size> {
     let mut size = bare_size(load)?;
@@ -187,10 +191,14 @@ pub(crate) fn size(load: &LoadArguments, program: &Path) -> Result<Size> {
     let more = [worlds, if npcs > settings::NPCS_MAX { &npcs_max } else { &[] }].concat();
     size.settings =
         settings::known(program, &[settings::wanted(profile.storm.is_some()), &more].concat())?;
-    if profile.ai.is_some_and(|ai| ai.is_native) {
-        let library = CompiledLibrary::new(behaviour::LIBRARY)?;
-        size.settings.push(("plugins.files".to_owned(), format!("[{:?}]", library.path())));
-        size.library = Some(Arc::new(library));
+    match profile.ai.map(|ai| ai.wander) {
+        Some(Wander::Native) => {
+            let library = CompiledLibrary::new(behaviour::LIBRARY)?;
+            size.settings.push(("plugins.files".to_owned(), format!("[{:?}]", library.path())));
+            size.library = Some(Arc::new(library));
+        }
+        Some(Wander::Python) => size.worker = Some(PYTHON_WANDERER),
+        Some(Wander::BuiltIn) | None => {}
     }
     Ok(size)
 }
@@ -207,6 +215,7 @@ fn bare_size(load: &LoadArguments) -> Result<Size> {
         snapshot_interval_ms: None,
         settings: Vec::new(),
         library: None,
+        worker: None,
     })
 }
 

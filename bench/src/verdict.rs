@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::ledger::Account;
 use crate::metrics::WorldCounts;
+use crate::profile::ai::Wander;
 use crate::profile::{Activity, Profile};
 
 /// Above this share of its core, a generator measures itself.
@@ -177,7 +178,7 @@ pub fn judge(profile: &Profile, evidence: &Evidence) -> Judgement {
         None if profile.tick_hz.is_none() => Vec::new(),
         None => vec!["whether ticks were skipped is not known: no metrics were read".to_owned()],
     };
-    let npcs = [late_npcs(evidence), plugin_faults(profile, evidence)].concat();
+    let npcs = [late_npcs(evidence), mover_faults(profile, evidence)].concat();
     let (verdict, limited_by) = if !integrity.is_empty() {
         (Verdict::Fail, Some(Limit::Integrity))
     } else if !generator.is_empty() {
@@ -207,22 +208,28 @@ fn late_npcs(evidence: &Evidence) -> Vec<String> {
     told.into_iter().collect()
 }
 
-/// Where a plugin has to move NPCs: whether it did, and was never too slow.
-fn plugin_faults(profile: &Profile, evidence: &Evidence) -> Vec<String> {
-    let is_native = profile.ai.is_some_and(|ai| ai.is_native);
-    let Some(counts) = evidence.worlds.filter(|_| is_native) else { return Vec::new() };
-    let mut faults = Vec::new();
-    for (count, what) in [
-        (counts.npc_updates_unmoved, "times an NPC stood because nobody had its behaviour"),
-        (counts.plugin_strikes, "calls of the plugin took too long"),
-        (counts.plugins_disabled, "plugins are called no more"),
-    ] {
-        if count > 0 {
-            faults.push(format!("{count} {what}"));
+/// Where other code than the server's has to move NPCs: whether it did, and was never too slow.
+fn mover_faults(profile: &Profile, evidence: &Evidence) -> Vec<String> {
+    let wander = profile.ai.map_or(Wander::BuiltIn, |ai| ai.wander);
+    let Some(counts) = evidence.worlds else { return Vec::new() };
+    let unmoved =
+        (counts.npc_updates_unmoved, "times an NPC stood because nobody had its behaviour");
+    let (amiss, calls, idle) = match wander {
+        Wander::BuiltIn => return Vec::new(),
+        Wander::Native => {
+            let strikes = (counts.plugin_strikes, "calls of the plugin took too long");
+            let disabled = (counts.plugins_disabled, "plugins are called no more");
+            (vec![unmoved, strikes, disabled], counts.plugin_thinks, "the plugin moved no NPCs")
         }
-    }
-    if counts.plugin_thinks == 0 {
-        faults.push("the plugin moved no NPCs".to_owned());
+        Wander::Python => {
+            let lost = (counts.thinks_lost, "times the worker did not say in time where NPCs go");
+            (vec![unmoved, lost], counts.thinks_asked, "the worker moved no NPCs")
+        }
+    };
+    let amiss = amiss.into_iter().filter(|(count, _)| *count > 0);
+    let mut faults: Vec<String> = amiss.map(|(count, what)| format!("{count} {what}")).collect();
+    if calls == 0 {
+        faults.push(idle.to_owned());
     }
     faults
 }

@@ -51,6 +51,19 @@ fn our_own_threads_are_found() {
 }
 
 #[test]
+fn whom_a_process_has_started_is_of_its_family() {
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let own = std::process::id();
+    let family = ProcessReading::take_family(own).unwrap();
+    let alone = ProcessReading::take(own).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let is_there = |reading: &ProcessReading| reading.threads.contains_key(&child.id());
+    assert_eq!([family, alone].map(|reading| is_there(&reading)), [true, false]);
+    assert!(ProcessReading::take_family(0).is_err());
+}
+
+#[test]
 fn busy_time_of_cores_is_all_but_idle_waiting_and_stolen_time() {
     let before = MachineReading::parse("cpu  9 9 9 9 9 9 9 9\ncpu0 1 0 0 0 0 0 0 0\n");
     let after = MachineReading::parse(

@@ -29,6 +29,8 @@ warren_plugin_thinks_total{plugin=\"a\"} 5
 warren_plugin_strikes_total{plugin=\"a\"} 6
 warren_plugin_disabled{plugin=\"a\"} 0
 warren_plugin_disabled{plugin=\"b\"} 1
+warren_npc_thinks_asked_total{shard=\"0\"} 12
+warren_npc_thinks_lost_total{shard=\"0\"} 13
 warren_log_commits_total 4
 warren_log_records_total 12
 warren_log_record_bytes_total 900
@@ -106,6 +108,8 @@ fn what_is_counted_of_worlds_is_that_of_all_shards_in_between() {
         plugin_thinks: 5,
         plugin_strikes: 6,
         plugins_disabled: 1,
+        thinks_asked: 12,
+        thinks_lost: 13,
     };
     assert_eq!(counts, expected);
     assert_eq!(counts.npcs_on_time(), Some(0.99));
@@ -201,4 +205,19 @@ fn what_the_log_did_is_read_and_without_a_log_it_is_nothing() {
     let earlier = LogCounts { commits: 1, commit_s: 0.125, ..LogCounts::default() };
     let since = LogCounts { commits: 3, commit_s: 0.125, ..log };
     assert_eq!(log.since(&earlier), since);
+}
+
+#[test]
+fn a_server_is_at_rest_without_sessions_and_ready_with_a_worker_on_each_shard() {
+    let of = |name: &str, counts: [u32; 2]| {
+        let [first, second] = counts;
+        format!("{name}{{shard=\"0\"}} {first}\n{name}{{shard=\"1\"}} {second}\n")
+    };
+    let sessions = |counts| sessions_left(&of("warren_sessions", counts)).unwrap();
+    assert_eq!(sessions([0, 0]), None);
+    assert_eq!(sessions([0, 3]).unwrap(), "3 sessions of a phase did not end");
+    let workers = |counts| workers_missing(&of("warren_task_workers", counts)).unwrap();
+    assert_eq!(workers([1, 2]), None);
+    assert_eq!(workers([1, 0]).unwrap(), "no worker is known to all shards");
+    assert!(sessions_left(METRICS).is_err() && workers_missing(METRICS).is_err());
 }

@@ -15,6 +15,7 @@ use super::OwnedChild;
 use crate::certificate;
 use crate::clock;
 use crate::cpu::ProcessReading;
+use crate::metrics;
 use crate::pinning;
 use crate::plugin::CompiledLibrary;
 
@@ -27,6 +28,9 @@ const LOG_LINES: usize = 20;
 /// What a server prints before each address, and Warren before that of its admin endpoint.
 const LISTENING: &str = "listening on ";
 const ADMIN: &str = "admin on ";
+
+/// What is missing where no worker comes.
+const WORKER_NEEDS: &str = "the server's worker: python3 has to find the package `warren`, say by PYTHONPATH=clients/python/src";
 
 /// How the server names the threads of its shards.
 pub(crate) const SHARD_THREAD_PREFIX: &str = "shard-";
@@ -48,6 +52,21 @@ pub struct Size {
     pub settings: Vec<(String, String)>,
     /// A library that the settings name: it goes when the server has started.
     pub library: Option<Arc<CompiledLibrary>>,
+    /// A worker that it starts.
+    pub worker: Option<WorkerFile>,
+}
+
+/// A worker in Python: the name of its file, and what stands there.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerFile(pub &'static str, pub &'static str);
+
+impl WorkerFile {
+    /// Puts it into the folder. What the configuration says of it.
+    fn create(self, folder: &Path) -> Result<String> {
+        let path = folder.join(self.0);
+        fs::write(&path, self.1)?;
+        Ok(format!("workers.bench.file = '{}'\n", path.display()))
+    }
 }
 
 /// A server that was asked to end, and did.
@@ -115,16 +134,21 @@ impl ServerProcess {
             let (certificate, key) = (files.certificate.display(), files.key.display());
             format!("tls.certificate = '{certificate}'\ntls.key = '{key}'\n")
         });
+        let worker = size.worker.map(|worker| worker.create(&folder.path)).transpose()?;
+        let worker = worker.unwrap_or_default();
         let config = folder.path.join("warren.toml");
         let limits = format!("limits.connections_max = {connections_max}\n");
         let protocol = format!("protocol.heartbeat_ms = {heartbeat_ms}\n");
-        fs::write(&config, format!("{limits}{protocol}{storage}{others}{tls}"))?;
+        fs::write(&config, format!("{limits}{protocol}{storage}{others}{tls}{worker}"))?;
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
         command.arg(folder.data()).args(["--shards", &shards.to_string()]);
         command.arg("--config").arg(config);
         let server = Self::start_in(command, cores, Expected { listening: 1, admin: true }, folder)
             .with_context(|| format!("starting {}", program.display()))?;
+        if let (Some(_), Some(admin)) = (size.worker, server.admin()) {
+            metrics::workers_ready(admin).context(WORKER_NEEDS)?;
+        }
         Ok(Self { certificate: files.map(|files| files.certificate), ..server })
     }
 

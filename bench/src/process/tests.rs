@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
-use super::server::{ServerProcess, Size};
+use super::server::{ServerProcess, Size, WorkerFile};
 use super::*;
 
 #[test]
@@ -57,6 +57,7 @@ fn warren_is_configured_for_the_connections_and_ready_when_its_admin_endpoint_is
         snapshot_interval_ms: Some(70),
         settings: vec![("limits.login_ms".to_owned(), "500".to_owned())],
         library: None,
+        worker: None,
     };
     let server = ServerProcess::start_warren(&program, &size, &cores()).unwrap();
     assert_eq!(server.admin().map(|address| address.port()), Some(701));
@@ -77,6 +78,12 @@ fn warren_is_configured_for_the_connections_and_ready_when_its_admin_endpoint_is
     );
     drop(server);
     assert!(!certificate.exists());
+    // It has a worker, but nobody is at its admin endpoint who tells of it.
+    let size = Size { worker: Some(WorkerFile("game.py", "import warren\n")), ..size };
+    let error = ServerProcess::start_warren(&program, &size, &cores()).unwrap_err();
+    assert!(format!("{error:#}").starts_with("the server's worker: python3 has to"), "{error:#}");
+    let told = std::fs::read_to_string(folder.join("told")).unwrap();
+    assert!(told.contains("\nworkers.bench.file = '") && told.ends_with("/game.py'\n"), "{told}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 

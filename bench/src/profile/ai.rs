@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Profile, walk};
 use crate::behaviour::NATIVE_WANDER;
 
+/// The worker's name for what the server calls `wander`.
+const PYTHON_WANDER: &str = "python.wander";
 /// NPCs of a world for each of its users.
 pub const NPCS_PER_USER: u32 = 4;
 /// Each user says something with every so many moves: every two seconds.
@@ -24,13 +26,44 @@ pub const SPEED_MAX: f32 = 3.5;
 /// six seconds to turn back.
 pub const REACH: f32 = RADIUS + 2.0 * SPEED_MAX;
 
+/// Whose code moves those that wander about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wander {
+    /// The server's.
+    BuiltIn,
+    /// That of a native plugin.
+    Native,
+    /// That of a worker in Python.
+    Python,
+}
+
+impl Wander {
+    /// The profile in which it does.
+    fn profile_name(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "ai",
+            Self::Native => "ai-native",
+            Self::Python => "ai-python",
+        }
+    }
+
+    /// The behaviour's name.
+    fn behaviour(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "wander",
+            Self::Native => NATIVE_WANDER,
+            Self::Python => PYTHON_WANDER,
+        }
+    }
+}
+
 /// What there is besides people who walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ai {
     /// NPCs of each world that wander about.
     pub wanderers: u32,
-    /// A native plugin moves these.
-    pub is_native: bool,
+    /// What moves these.
+    pub wander: Wander,
     /// Those that go in a flock.
     pub flock: u32,
     /// Those that follow users, and may stand.
@@ -51,7 +84,7 @@ impl Ai {
     /// A world's field `npcs`, as one text.
     #[must_use]
     pub fn field(&self) -> String {
-        let wander = if self.is_native { NATIVE_WANDER } else { "wander" };
+        let wander = self.wander.behaviour();
         let kinds = [
             (wander, self.wanderers, SPEED_MAX - 1.0, RADIUS),
             ("flock", self.flock, SPEED_MAX - 0.5, FLOCK_RADIUS),
@@ -66,17 +99,17 @@ impl Ai {
     }
 }
 
-/// The profile with worlds of so many users, whose NPCs a native plugin may move, and so long between two
+/// The profile with worlds of so many users, whose NPCs are moved by this code, and so long between two
 /// signs of life. There is no floor: NPCs are what a server is for.
 #[must_use]
-pub fn profile(world_size: u32, is_native: bool, heartbeat_ns: u64) -> Profile {
+pub fn profile(world_size: u32, wander: Wander, heartbeat_ns: u64) -> Profile {
     let seekers = world_size / 5;
     Profile {
-        name: if is_native { "ai-native" } else { "ai" }.to_owned(),
+        name: wander.profile_name().to_owned(),
         has_floor: false,
         ai: Some(Ai {
             wanderers: world_size * (NPCS_PER_USER - 1),
-            is_native,
+            wander,
             flock: world_size - seekers,
             seekers,
             moves_per_line: MOVES_PER_LINE,
@@ -93,27 +126,30 @@ mod tests {
     #[test]
     fn a_world_has_four_npcs_for_each_user_and_none_leaves_the_cell() {
         for size in [1, 4, 50, 1_000] {
-            let profile = profile(size, false, 1);
+            let profile = profile(size, Wander::BuiltIn, 1);
             assert_eq!(profile.ai.unwrap().npcs(), size * NPCS_PER_USER);
             assert_eq!(profile.side_cells, Some(1));
         }
         const { assert!(REACH < MIDDLE && MIDDLE + REACH < crate::path::CELL_WIDTH) };
         const { assert!(FLOCK_RADIUS + 6.0 * (SPEED_MAX - 0.5) <= REACH) };
         assert_eq!(
-            profile(50, false, 1).ai.unwrap().field(),
+            profile(50, Wander::BuiltIn, 1).ai.unwrap().field(),
             "wander:150:2.5:32:32:24|flock:40:3:32:32:12|seek:10:3.5:32:32:24"
         );
-        let native = profile(1, true, 1).ai.unwrap().field();
-        assert_eq!(native, "native.wander:3:2.5:32:32:24|flock:1:3:32:32:12");
+        for (wander, name) in [(Wander::Native, "native.wander"), (Wander::Python, "python.wander")]
+        {
+            let field = profile(1, wander, 1).ai.unwrap().field();
+            assert_eq!(field, format!("{name}:3:2.5:32:32:24|flock:1:3:32:32:12"));
+        }
         assert_eq!(
-            profile(1, false, 1).ai.unwrap().field(),
+            profile(1, Wander::BuiltIn, 1).ai.unwrap().field(),
             "wander:3:2.5:32:32:24|flock:1:3:32:32:12"
         );
     }
 
     #[test]
     fn each_user_says_a_line_with_every_twentieth_move_and_not_all_at_once() {
-        let profile = profile(50, false, 1);
+        let profile = profile(50, Wander::BuiltIn, 1);
         for user in [0, 7, 19, 20, 53] {
             for moves in [0, 1, 19, 20, 21, 200] {
                 let lines: Vec<u32> =

@@ -4,6 +4,7 @@ use crate::histogram::Latencies;
 use crate::ledger::{Account, WorldTally};
 use crate::metrics::export::ExportCounts;
 use crate::metrics::{LogCounts, WorldCounts};
+use crate::profile::ai::Wander;
 use crate::profile::{chat, crowd, idle};
 use crate::turn_times::TurnTimes;
 use crate::wire::Protocol;
@@ -494,7 +495,7 @@ fn a_storm_is_told_in_json_table_and_page() {
 
 #[test]
 fn npcs_and_lines_are_told_where_there_are_npcs() {
-    let profile = crate::profile::ai::profile(50, false, 10_000_000_000);
+    let profile = crate::profile::ai::profile(50, Wander::BuiltIn, 10_000_000_000);
     let circumstances = Circumstances { profile, duration_s: 2, ..circumstances() };
     let mut outcome = Outcome { has_npcs: true, ..outcome() };
     for second in &mut outcome.seconds {

@@ -157,7 +157,7 @@ fn a_storm_passes_when_all_are_back_in_time() {
 
 #[test]
 fn npcs_that_are_moved_late_are_a_limit_of_their_own() {
-    let profile = crate::profile::ai::profile(50, false, 1);
+    let profile = crate::profile::ai::profile(50, Wander::BuiltIn, 1);
     for (on_time, limit) in
         [(None, None), (Some(1.0), None), (Some(0.99), None), (Some(0.9899), Some(Limit::Npcs))]
     {
@@ -192,27 +192,47 @@ fn sets_beside_other_things_have_a_bound_of_their_own() {
     assert_eq!(judged(&durable, 51 * MS, 1), (Verdict::Pass, None, 0));
 }
 
-#[test]
-fn a_plugin_that_moves_npcs_has_to_move_all_and_in_time() {
-    type Change = fn(&mut WorldCounts);
-    let judge_native = |is_native, change: Change| {
-        let profile = crate::profile::ai::profile(50, is_native, 10_000_000_000);
-        let mut worlds = WorldCounts { plugin_thinks: 9, ..WorldCounts::default() };
-        change(&mut worlds);
-        let evidence = Evidence { worlds: Some(worlds), ticks_skipped: Some(0), ..good() };
-        judge(&profile, &evidence)
-    };
-    assert_eq!(judge_native(true, |_| {}).verdict, Verdict::Pass);
-    let faults: [(Change, &str); 4] = [
-        (|worlds| worlds.npc_updates_unmoved = 1, "1 times an NPC stood"),
-        (|worlds| worlds.plugin_strikes = 2, "2 calls of the plugin took too long"),
-        (|worlds| worlds.plugins_disabled = 3, "3 plugins are called no more"),
-        (|worlds| worlds.plugin_thinks = 0, "the plugin moved no NPCs"),
-    ];
+type Change = fn(&mut WorldCounts);
+
+fn judge_mover(wander: Wander, change: Change) -> Judgement {
+    let profile = crate::profile::ai::profile(50, wander, 10_000_000_000);
+    let mut worlds = WorldCounts { plugin_thinks: 9, thinks_asked: 9, ..WorldCounts::default() };
+    change(&mut worlds);
+    let evidence = Evidence { worlds: Some(worlds), ticks_skipped: Some(0), ..good() };
+    judge(&profile, &evidence)
+}
+
+fn check_mover_faults(wander: Wander, faults: &[(Change, &str)]) {
+    assert_eq!(judge_mover(wander, |_| {}).verdict, Verdict::Pass);
     for (change, reason) in faults {
-        let judgement = judge_native(true, change);
+        let judgement = judge_mover(wander, *change);
         assert_eq!((judgement.verdict, judgement.limited_by), (Verdict::Fail, Some(Limit::Npcs)));
         assert!(judgement.reasons[0].starts_with(reason), "{judgement:?}");
-        assert_eq!(judge_native(false, change).verdict, Verdict::Pass, "{reason}");
+        assert_eq!(judge_mover(Wander::BuiltIn, *change).verdict, Verdict::Pass, "{reason}");
     }
+}
+
+#[test]
+fn a_plugin_that_moves_npcs_has_to_move_all_and_in_time() {
+    check_mover_faults(
+        Wander::Native,
+        &[
+            (|worlds| worlds.npc_updates_unmoved = 1, "1 times an NPC stood"),
+            (|worlds| worlds.plugin_strikes = 2, "2 calls of the plugin took too long"),
+            (|worlds| worlds.plugins_disabled = 3, "3 plugins are called no more"),
+            (|worlds| worlds.plugin_thinks = 0, "the plugin moved no NPCs"),
+        ],
+    );
+}
+
+#[test]
+fn a_worker_that_moves_npcs_has_to_move_all_and_in_time() {
+    check_mover_faults(
+        Wander::Python,
+        &[
+            (|worlds| worlds.npc_updates_unmoved = 1, "1 times an NPC stood"),
+            (|worlds| worlds.thinks_lost = 2, "2 times the worker did not say in time"),
+            (|worlds| worlds.thinks_asked = 0, "the worker moved no NPCs"),
+        ],
+    );
 }

@@ -60,6 +60,7 @@ fn run_with(name: &str, key: &str, value: &str) -> Outcome {
         snapshot_interval_ms: None,
         settings: vec![(key.to_owned(), value.to_owned())],
         library: None,
+        worker: None,
     };
     let cores = warren_bench::pinning::available_cores();
     let server = ServerProcess::start_warren(&server_program(), &size, &cores).unwrap();

@@ -429,7 +429,7 @@ fn a_user_makes_its_world_unless_it_is_there_and_then_enters_it() {
 
 #[test]
 fn who_walks_among_npcs_says_a_line_now_and_then_that_all_are_to_hear() {
-    let profile = crate::profile::ai::profile(2, false, HEARTBEAT_NS);
+    let profile = crate::profile::ai::profile(2, crate::profile::ai::Wander::BuiltIn, HEARTBEAT_NS);
     let schedule = Schedule { period_ns: SECOND_NS / 10, ..schedule() };
     let wire = Wire::Server(Protocol::Binary);
     let mut connections = connections_of(2, profile.clone(), wire);

@@ -65,7 +65,7 @@ fn an_npc_goes_as_far_as_it_can_since_it_was_moved_before() {
 
 #[test]
 fn npcs_are_amiss_when_the_copy_has_not_all_or_more_or_they_stand() {
-    let ai = ai::profile(5, false, 1).ai.unwrap();
+    let ai = ai::profile(5, ai::Wander::BuiltIn, 1).ai.unwrap();
     assert_eq!((ai.npcs(), ai.seekers), (20, 1));
     let all: Vec<u16> = (5..25).collect();
     let told = |npcs: &[u16], moving: usize| {

@@ -302,7 +302,8 @@ fn npcs_are_known_by_keeping_to_what_npcs_keep_to() {
         ("not where it can be by now", |updates| updates[10] = npc(10, 300), 1),
     ];
     for (name, change, corrupted) in cases {
-        let mut fixture = Fixture::of(&ai::profile(USERS, false, 10_000_000_000), false);
+        let mut fixture =
+            Fixture::of(&ai::profile(USERS, ai::Wander::BuiltIn, 10_000_000_000), false);
         (0..10).for_each(|number| among_npcs(&mut fixture, number, 0, |_| {}));
         among_npcs(&mut fixture, 10, 0, change);
         let expected = Counts { corrupted, ..Counts::default() };
@@ -317,9 +318,10 @@ fn npcs_are_known_by_keeping_to_what_npcs_keep_to() {
 #[test]
 fn at_the_end_all_npcs_are_known_and_have_moved_but_for_seekers() {
     // Of 40 NPCs of ten users two seek; of 16 of four users none does.
-    assert_eq!(ai::profile(10, false, 1).ai.unwrap().seekers, 2);
+    assert_eq!(ai::profile(10, ai::Wander::BuiltIn, 1).ai.unwrap().seekers, 2);
     for (stand, gone, still, missing) in [(0, 0, 0, 0), (3, 0, 3, 0), (0, 2, 0, 2)] {
-        let mut fixture = Fixture::of(&ai::profile(USERS, false, 10_000_000_000), false);
+        let mut fixture =
+            Fixture::of(&ai::profile(USERS, ai::Wander::BuiltIn, 10_000_000_000), false);
         let without = |updates: &mut Vec<[u8; 9]>| updates.truncate(20 - gone);
         (0..10).for_each(|number| among_npcs(&mut fixture, number, stand, without));
         let tally = fixture.finish();
