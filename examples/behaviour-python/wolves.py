@@ -19,7 +19,7 @@ ROUND_STEP = 5
 @warren.behaviour("hunt")
 def hunt(world, batch):
     for at in range(len(batch)):
-        batch.walk_to(at, prey(batch, at) or round_place(batch, at))
+        batch.go_to(at, prey(batch, at) or round_place(batch, at))
 
 
 def prey(batch, at):

@@ -22,7 +22,7 @@ SOURCE = """
 
     @warren.behaviour("wolf")
     def wolves(world, batch):
-        batch.walk_to(0, (9, 0))
+        batch.go_to(0, (9, 0))
 
     @warren.behaviour("fork")
     def forks(world, batch):

@@ -114,7 +114,7 @@ class WalkTest(unittest.TestCase):
     def walk(self, place: tuple[float, ...], **options: Any) -> Batch:
         def walks(world: str, batch: Batch) -> None:
             for at in range(len(batch)):
-                batch.walk_to(at, place)
+                batch.go_to(at, place)
 
         return World().think(walks, **{"positions": [(0, 0)]} | options)
 

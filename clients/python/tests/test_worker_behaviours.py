@@ -18,7 +18,7 @@ WOLVES = """
     @warren.behaviour("wolf")
     def wolves(world, batch):
         for at in range(len(batch)):
-            batch.walk_to(at, batch.nearest_member(at) or batch.home)
+            batch.go_to(at, batch.nearest_member(at) or batch.home)
 """
 
 # All of them go to one line, and stay there.

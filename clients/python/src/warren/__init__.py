@@ -15,7 +15,7 @@
     @warren.behaviour("wolf")
     def wolves(world, batch):
         for at in range(len(batch)):
-            batch.walk_to(at, batch.nearest_member(at) or batch.home)
+            batch.go_to(at, batch.nearest_member(at) or batch.home)
 
 ``python3 -m warren.worker game.py`` does these tasks, and moves NPCs that are wolves; ``warren.testing``
 calls both without a server.

@@ -108,7 +108,7 @@ class Batch:
         here = self.position(at)
         return min(self._members, key=lambda place: math.dist(here, place))
 
-    def walk_to(self, at: int, place: Sequence[float]) -> None:
+    def go_to(self, at: int, place: Sequence[float]) -> None:
         """That NPC goes to this place as fast as it may, looks there, and stops when it is there.
 
         Of a place with two numbers the third is the NPC's own.
