@@ -5,7 +5,8 @@ use core::fmt;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Mutex, oneshot};
 use warren_core::control::{Answer, Command};
 use warren_core::ids::{ConnectionId, ShardId};
 use warren_core::turn::{ShardInputs, ShardOutputs};
@@ -23,6 +24,16 @@ pub enum Unanswered {
     Busy(ShardId),
     /// It has not answered in time, or is gone.
     Silent(ShardId),
+}
+
+/// Who asks a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// An operator, now and then.
+    Operator,
+    /// The server itself, again and again: while a shard has not answered one such command it gets no other, so
+    /// that there is room for the operator's.
+    Look,
 }
 
 /// What a shard answers, with what its reactor adds.
@@ -93,6 +104,8 @@ impl ControlSender {
 struct Line {
     orders: Sender<Order>,
     wake: Box<dyn Fn() + Send + Sync>,
+    /// The answer to a look that nobody waits for any more; locked while somebody waits for one.
+    look: Mutex<Option<oneshot::Receiver<Reply>>>,
 }
 
 /// The lines to all shards.
@@ -106,7 +119,7 @@ impl Controls {
     pub fn new(
         lines: impl IntoIterator<Item = (ControlSender, Box<dyn Fn() + Send + Sync>)>,
     ) -> Self {
-        let line = |(ControlSender(orders), wake)| Line { orders, wake };
+        let line = |(ControlSender(orders), wake)| Line { orders, wake, look: Mutex::default() };
         Self { lines: lines.into_iter().map(line).collect(), answer_wait: ANSWER_WAIT }
     }
 
@@ -131,6 +144,34 @@ impl Controls {
         let answered = self.send(shard, command)?;
         let answered = tokio::time::timeout(self.answer_wait, answered).await;
         answered.map_err(|_| Unanswered::Silent(shard))?.map_err(|_| Unanswered::Silent(shard))
+    }
+
+    /// The same, by who asks.
+    ///
+    /// # Errors
+    /// The same; and a look also when the shard has not answered an earlier one.
+    pub(crate) async fn ask_as(
+        &self,
+        asking: Asking,
+        shard: ShardId,
+        command: Command,
+    ) -> Result<Reply, Unanswered> {
+        if asking == Asking::Operator {
+            return self.ask(shard, command).await;
+        }
+        let mut unanswered = self.lines[shard.index()].look.lock().await;
+        if let Some(answered) = unanswered.as_mut()
+            && answered.try_recv() == Err(TryRecvError::Empty)
+        {
+            return Err(Unanswered::Silent(shard));
+        }
+        *unanswered = None;
+        let mut answered = self.send(shard, command)?;
+        if let Ok(answer) = tokio::time::timeout(self.answer_wait, &mut answered).await {
+            return answer.map_err(|_| Unanswered::Silent(shard));
+        }
+        *unanswered = Some(answered);
+        Err(Unanswered::Silent(shard))
     }
 
     /// Sends a command to every shard, and waits until all have answered. What one of them misses is

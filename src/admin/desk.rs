@@ -15,7 +15,7 @@ use super::ban_book::BanBook;
 use super::plugin_book::PluginBook;
 use crate::backup::Backups;
 use crate::clock::Clock;
-use crate::control::Controls;
+use crate::control::{Asking, Controls};
 use crate::metrics::ServerState;
 use crate::reload::ReloadReport;
 use crate::workers::Board;
@@ -83,14 +83,17 @@ impl Desk {
 
     pub(crate) async fn find_user(&self, user: &str) -> Result<Option<SessionId>, ApiError> {
         let command = Command::FindUser { user: user.into() };
-        self.ask_session(user, command).await
+        self.ask_session(Asking::Operator, user, command).await
     }
 
-    /// The user's session, if it does tasks.
+    /// A look at the user's session, if it does tasks.
     pub(crate) async fn find_worker(&self, user: &str) -> Result<Option<WorkerRow>, ApiError> {
-        let Some(session) = self.find_user(user).await? else { return Ok(None) };
+        let find = Command::FindUser { user: user.into() };
+        let Some(session) = self.ask_session(Asking::Look, user, find).await? else {
+            return Ok(None);
+        };
         let command = Command::ListWorkers { from: session.index, count: 1 };
-        match self.controls.ask(session.shard, command).await?.answer {
+        match self.controls.ask_as(Asking::Look, session.shard, command).await?.answer {
             Answer::Workers(page) => Ok(page.rows.into_iter().find(|row| row.session == session)),
             other => panic!("a shard answers what it was asked: {other:?}"),
         }
@@ -99,13 +102,14 @@ impl Desk {
     /// What each session has of all shards.
     pub(super) async fn leases_of(
         &self,
+        asking: Asking,
         sessions: Arc<[SessionId]>,
     ) -> Result<Vec<Leases>, ApiError> {
         let mut sums = vec![Leases::default(); sessions.len()];
         for shard in 0..self.controls.shard_count() {
             let command = Command::CountLeases { sessions: Arc::clone(&sessions) };
-            let Answer::Leases(leases) = self.controls.ask(ShardId(shard), command).await?.answer
-            else {
+            let reply = self.controls.ask_as(asking, ShardId(shard), command).await?;
+            let Answer::Leases(leases) = reply.answer else {
                 panic!("a shard answers what it was asked")
             };
             for (sum, one) in sums.iter_mut().zip(leases) {
@@ -117,7 +121,7 @@ impl Desk {
         Ok(sums)
     }
 
-    /// What each user has of all shards; none if it has no session that does tasks. The first shard that does
+    /// A look at what each user has of all shards; none if it has no session that does tasks. The first shard that does
     /// not answer is the end of it.
     pub(crate) async fn worker_leases<'u>(
         &self,
@@ -129,7 +133,7 @@ impl Desk {
             places.push(row.as_ref().map(|_| sessions.len()));
             sessions.extend(row.map(|row| row.session));
         }
-        let leases = self.leases_of(sessions.into()).await?;
+        let leases = self.leases_of(Asking::Look, sessions.into()).await?;
         Ok(places.into_iter().map(|place| place.map(|place| leases[place])).collect())
     }
 
@@ -140,15 +144,16 @@ impl Desk {
         reason: Reason,
     ) -> Result<Option<SessionId>, ApiError> {
         let command = Command::EndSession { user: user.into(), reason };
-        self.ask_session(user, command).await
+        self.ask_session(Asking::Operator, user, command).await
     }
 
     async fn ask_session(
         &self,
+        asking: Asking,
         user: &str,
         command: Command,
     ) -> Result<Option<SessionId>, ApiError> {
-        match self.controls.ask(self.home_of(user), command).await?.answer {
+        match self.controls.ask_as(asking, self.home_of(user), command).await?.answer {
             Answer::Session(session) => Ok(session),
             other => panic!("a shard answers what it was asked: {other:?}"),
         }

@@ -18,7 +18,7 @@ use super::api::{END_WAIT, only};
 use super::desk::Desk;
 use super::pages::{begin, gather, session_text};
 use super::requests::{PageQuery, body_of};
-use crate::control::Reply;
+use crate::control::{Asking, Reply};
 use crate::workers::{NotTaken, WorkerOrder};
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
@@ -37,7 +37,8 @@ async fn workers(State(desk): State<Arc<Desk>>, uri: Uri) -> Result<Response, Ap
     };
     let at = begin(&desk, query.after.as_deref(), 0)?;
     let (rows, next) = gather(&desk, at, 0, query.count, command, part_of).await?;
-    let leases = desk.leases_of(rows.iter().map(|row| row.session).collect()).await?;
+    let sessions = rows.iter().map(|row| row.session).collect();
+    let leases = desk.leases_of(Asking::Operator, sessions).await?;
     let rows: Vec<Value> =
         rows.iter().zip(leases).map(|(row, leases)| row_of(row, leases)).collect();
     let after = next.map(|next| next.text());

@@ -60,6 +60,37 @@ fn a_full_line_a_silent_shard_and_one_that_is_gone_are_told_apart() {
 }
 
 #[test]
+fn a_silent_shard_gets_one_look_until_it_answers() {
+    let (mut controls, mut port) = one_line();
+    controls.answer_wait = Duration::from_millis(1);
+    let shard = ShardId(0);
+    let silent = Err(Unanswered::Silent(shard));
+    block_on(async {
+        let look = || controls.ask_as(Asking::Look, shard, set_bans());
+        for _ in 0..3 {
+            // Also when two look at once.
+            assert_eq!(tokio::join!(look(), look()), (silent.clone(), silent.clone()));
+        }
+        // An operator is not held up.
+        assert_eq!(controls.ask_as(Asking::Operator, shard, set_bans()).await, silent);
+        assert_eq!(turn(&mut port), 2, "one look, and the operator's command");
+        // It answers again: the next look goes there.
+        assert_eq!(look().await, silent);
+        assert_eq!(turn(&mut port), 1);
+        drop(port);
+        assert_eq!(look().await, silent, "it is gone");
+    });
+    let (controls, mut port) = one_line();
+    block_on(async {
+        for _ in 0..2 {
+            let asked = controls.ask_as(Asking::Look, shard, set_bans());
+            let (reply, taken) = tokio::join!(asked, async { turn(&mut port) });
+            assert_eq!((reply.is_ok(), taken), (true, 1));
+        }
+    });
+}
+
+#[test]
 fn what_all_are_asked_reaches_each_that_hears() {
     let lines: Vec<_> = (0..4).map(|_| control_line()).collect();
     let (senders, mut ports): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
