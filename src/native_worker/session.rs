@@ -331,11 +331,13 @@ impl<'w> Session<'w> {
             // Another attempt is on its way, of the server's accord.
             self.leases.remove(&serial);
             tracing::warn!(task, error, "nothing has changed");
+        } else if has_no_room(status, &error) {
+            self.fail(serial, &format!("refused: {error}"), true);
         } else if matches!(status, 409 | 429 | 500..) {
             self.watch.wait(None, PAUSE);
             self.say("release", (serial, LAST), &[("delay_ms", Value::Integer(RELEASE_MS))]);
         } else {
-            self.fail(serial, &format!("refused: {error}"));
+            self.fail(serial, &format!("refused: {error}"), false);
         }
     }
 
@@ -365,7 +367,8 @@ impl<'w> Session<'w> {
         self.flush()?;
         match self.call(&told, until_ns).and_then(|()| self.done(serial, &told)) {
             Ok(()) => {}
-            Err(Failure(why)) => self.fail(serial, &why),
+            // Trying again would go as badly.
+            Err(Failure(why)) => self.fail(serial, &why, false),
         }
         Ok(())
     }
@@ -443,14 +446,13 @@ impl<'w> Session<'w> {
         })
     }
 
-    /// Trying again would go as badly.
-    fn fail(&mut self, serial: i64, why: &str) {
+    fn fail(&mut self, serial: i64, why: &str, retries: bool) {
         let why: String = why.chars().filter(|c| !c.is_control()).collect();
         let why = &why[..why.floor_char_boundary(ERROR_BYTES_MAX)];
         if let Some(lease) = self.leases.get(&serial) {
             tracing::warn!(task = lease.name, why, "a task failed");
         }
-        let more = [("error_text", Value::Text(why)), ("retry", Value::Boolean(false))];
+        let more = [("error_text", Value::Text(why)), ("retry", Value::Boolean(retries))];
         self.say("fail", (serial, LAST), &more);
     }
 
@@ -490,6 +492,12 @@ fn write_lease(
 
 fn write_fields(message: &mut MessageBuilder<'_>, from: Message<'_>) -> Result<(), Reason> {
     from.fields().try_for_each(|(name, value)| message.try_field(name.as_bytes(), value))
+}
+
+/// Whether what the task makes has no room: that may stay so for long, while the server is well otherwise. Another
+/// attempt is later each time, and there is a last one.
+fn has_no_room(status: i64, error: &str) -> bool {
+    status == 507 || error == "queue-full"
 }
 
 /// Status and reason of an answer.

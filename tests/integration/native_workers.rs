@@ -236,6 +236,25 @@ fn what_a_method_says_wrongly_fails_its_task_and_the_worker_goes_on() {
     server.stop();
 }
 
+/// Three attempts, of which the second is a second later and the third two more; then whoever asked hears of it.
+#[test]
+fn a_task_that_finds_no_room_is_not_tried_for_ever() {
+    let library = faults();
+    // For ann, her counter and her task.
+    let limits = "objects_per_partition_max = 3\n";
+    let file = library.path();
+    let folder = folder_with(&format!("{limits}[workers.game]\nfile = {file:?}\n"));
+    let mut server = start(&folder);
+    server.logged("a worker works");
+    let mut counter = Counter::new(&server);
+    let answer = counter.work("make", None);
+    assert_eq!((&answer["status"], &answer["error"]), (&500.into(), &"task-failed".into()));
+    server.metric_becomes("warren_task_leases_total", "shard", 3);
+    server.logged_words("refused: partition-full");
+    assert_eq!(counter.n(), 0);
+    server.stop();
+}
+
 #[test]
 fn an_event_of_a_worker_is_done_in_its_time() {
     let library = faults();

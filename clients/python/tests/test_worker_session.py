@@ -101,6 +101,19 @@ class WorkerSessionTest(unittest.IsolatedAsyncioTestCase):
             connection.write({"msg": "release", "id": done["id"], "status": 0}, task(2))
             await self.step(connection, "begin", 2)
 
+    async def test_a_task_whose_effects_have_no_room_has_failed_and_is_tried_again(self) -> None:
+        for reason, status in (("partition-full", 507), ("queue-full", 503)):
+            async with working(task(1)) as (_, connection, _):
+                await self.step(connection, "begin", 1)
+                done = await self.step(connection, "done", 1)
+                refusal = {"status": status, "error": reason}
+                connection.write({"msg": done["msg"], "id": done["id"], **refusal})
+                fail = await self.step(connection, "fail", 1)
+                self.assertEqual(fail["error_text"], f"refused: {reason}")
+                self.assertIs(fail["retry"], True)
+                connection.write({"msg": "fail", "id": fail["id"], "status": 0}, task(2))
+                await self.step(connection, "begin", 2)
+
     async def test_what_was_refused_before_the_end_is_why_the_task_fails(self) -> None:
         async with working(task(1, target="171.9", strength=3)) as (_, connection, _):
             await self.step(connection, "begin", 1)

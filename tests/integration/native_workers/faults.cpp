@@ -69,6 +69,8 @@ void be_faulty(warren::Call &call, std::string_view fault, const std::string &on
         long_reply(call);
     } else if (fault == "echo") {
         call.reply({{"text", call.text("text")}});
+    } else if (fault == "make") {
+        call.create("thing", {});
     } else if (fault == "reserved") {
         call.create("thing", {{"token", 7}});
     }

@@ -293,6 +293,9 @@ class Session:
             del self._leases[serial]
             self.outcomes[error.reason] += 1
             log.warning("%s: %s: nothing has changed", lease.name, error.reason)
+        elif has_no_room(error):
+            log.warning("%s: refused: %s", lease.name, error)
+            self._fail(serial, lease, f"refused: {error}", True)
         elif may_retry(error):
             self.outcomes[error.reason] += 1
             self._stop.wait(_PAUSE_S)
@@ -422,6 +425,12 @@ def answer_fields(answer: Mapping[str, Value] | None) -> str:
         raise WarrenError("too-many-fields", 400)
     own = encode("done", answer)[len(_DONE_HEAD) : -1]
     return f",{own}" if own else ""
+
+
+def has_no_room(error: WarrenError) -> bool:
+    """Whether what the task makes has no room: that may stay so for long, while the server is well otherwise.
+    Another attempt is later each time, and there is a last one."""
+    return error.status == 507 or error.reason == "queue-full"
 
 
 def may_retry(error: BaseException) -> bool:
