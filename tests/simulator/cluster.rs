@@ -105,7 +105,8 @@ impl Cluster {
         let mut log_prng = Prng::new(!seed);
         let log_plan = LogPlan::draw(&mut log_prng, &mut plan);
         let mut task_prng = Prng::new(seed.rotate_left(32) ^ !seed);
-        let task_plan = TaskPlan::draw(&mut task_prng, &mut plan);
+        let mut event_prng = Prng::new(seed.rotate_left(16) ^ !seed);
+        let task_plan = TaskPlan::draw(&mut task_prng, &mut event_prng, &mut plan);
         let trace = Trace::new(is_printed);
         trace.line(format_args!("{plan:#?}"));
         trace.line(format_args!("{log_plan:?}"));
@@ -139,7 +140,7 @@ impl Cluster {
                 log_plan.durable_methods(),
             ),
             workload: Workload::new(&plan, prng.fork()),
-            toil: Toil::new(task_plan, task_prng),
+            toil: Toil::new(task_plan, task_prng, event_prng),
             late_steps: 0,
             trace,
             planted,

@@ -118,14 +118,14 @@ const REACHED: &[(&str, &[&str])] = &[
     ("close", &["taken-over", "third-refusal", "too-many-connections"]),
     ("line", &["moved"]),
     ("toil", &["granted", "queue-full", "task-expired", "task-failed", "task-pending"]),
-    ("task", &["told"]),
+    ("task", &["told", "event-told"]),
     ("work", &["granted"]),
     ("begin", &["granted", "lease-lost"]),
     ("effect", &["granted", "lease-lost"]),
     ("extend", &["granted"]),
     ("fail", &["granted"]),
     ("release", &["granted"]),
-    ("done", &["granted", "lease-lost", "effects-missing"]),
+    ("done", &["granted", "lease-lost", "effects-missing", "queue-full"]),
 ];
 
 /// A test: says what it saw, or what went wrong.

@@ -12,8 +12,7 @@ use warren_core::object::is_room_kind;
 use warren_core::routing::RoutingTable;
 use warren_core::shard::Shard;
 
-use self::tasks::TaskFacts;
-use crate::tasks::DEED;
+use self::tasks::{TaskFacts, deed_of};
 
 mod tasks;
 
@@ -469,12 +468,4 @@ impl Oracle {
             }
         }
     }
-}
-
-/// The task that has made the object, if the delta makes one of a task.
-fn deed_of(delta: &Delta) -> Option<u64> {
-    let Delta::ObjectCreated { record, .. } = delta else { return None };
-    let record = Message::parse(record).expect("a record is a message");
-    let of = record.get("of").and_then(Value::as_integer);
-    of.filter(|_| record.method() == DEED).map(|task| task as u64)
 }

@@ -29,11 +29,13 @@ pub(crate) struct TaskPlan {
     limit_ms: i64,
     deadline_ms: i64,
     is_ordered: bool,
+    /// Some effects of tasks are scheduled events.
+    makes_events: bool,
 }
 
 impl TaskPlan {
-    /// Draws them, and the bound of a partition's tasks.
-    pub(crate) fn draw(prng: &mut Prng, plan: &mut Plan) -> Self {
+    /// Draws them, and the bound of a partition's tasks. Whether there are events is drawn by a seed of its own.
+    pub(crate) fn draw(prng: &mut Prng, event_prng: &mut Prng, plan: &mut Plan) -> Self {
         let has_tasks = prng.chance(60);
         if has_tasks {
             plan.limits.tasks_per_partition_max = *prng.pick(&[3, 40]);
@@ -45,6 +47,7 @@ impl TaskPlan {
             limit_ms: (plan.step_ns_max * prng.pick(&[30, 300]) / 1_000_000).max(1) as i64,
             deadline_ms: *prng.pick(&[5, 500, 60_000]),
             is_ordered: prng.chance(50),
+            makes_events: event_prng.chance(40),
         }
     }
 
@@ -71,11 +74,12 @@ impl TaskPlan {
 pub(crate) struct Toil {
     pub(crate) plan: TaskPlan,
     prng: Prng,
+    event_prng: Prng,
 }
 
 impl Toil {
-    pub(crate) fn new(plan: TaskPlan, prng: Prng) -> Self {
-        Self { plan, prng }
+    pub(crate) fn new(plan: TaskPlan, prng: Prng, event_prng: Prng) -> Self {
+        Self { plan, prng, event_prng }
     }
 
     /// What the client says of tasks next, if it says something of them.
@@ -130,6 +134,9 @@ impl Toil {
     fn step(&mut self, id: i64, lease: &Lease, view: &View) -> Vec<u8> {
         let about = about(id, lease);
         match self.prng.below(12) {
+            0..3 | 6..9 if self.plan.makes_events && self.event_prng.chance(50) => {
+                event(id, lease, self.event_prng.below(4) as i64)
+            }
             0..3 => packed("begin", &about),
             3 => packed("extend", &about),
             4 => {
@@ -164,6 +171,17 @@ fn effect(id: i64, lease: &Lease) -> Vec<u8> {
         ("of", Value::Integer(lease.task as i64)),
     ];
     packed("effect", &[&about(id, lease)[..], &deed].concat())
+}
+
+/// A task in its place, which says whose deed it is.
+fn event(id: i64, lease: &Lease, delay_ms: i64) -> Vec<u8> {
+    let event = [
+        ("do", Value::Text("new-event")),
+        ("event", Value::Text(TOIL)),
+        ("delay_ms", Value::Integer(delay_ms)),
+        ("of", Value::Integer(lease.task as i64)),
+    ];
+    packed("effect", &[&about(id, lease)[..], &event].concat())
 }
 
 /// It is not tried again.

@@ -144,7 +144,12 @@ impl Auditor {
                 let most = self.limits.state_bytes_max as u64;
                 peak.is_some_and(|peak| peak + OBJECT_BYTES_MAX > most - most / 8)
             }
-            Reason::EffectsTooLarge => self.limits.effects_bytes_max < 4096,
+            Reason::EffectsTooLarge => {
+                let effects = integer_of(request, "effects").unwrap_or(0);
+                let most = self.limits.tasks_per_partition_max as i64;
+                // More events than there can ever be room for.
+                self.limits.effects_bytes_max < 4096 || method == "done" && effects > most
+            }
             Reason::LevelUnavailable | Reason::LogBehind => self.is_durable(request),
             Reason::ObjectTooLarge => matches!(method, "create" | "set" | TOIL | "done"),
             Reason::VersionConflict => {

@@ -68,13 +68,14 @@ impl Auditor {
         let token = integer_of(message, "token").expect("a lease has a token");
         let facts = self.oracle.tasks.get(&task);
         let facts = facts.unwrap_or_else(|| panic!("there is no such task: {message:?}"));
+        let is_event = facts.is_event;
         assert!(facts.tokens.contains(&token), "nobody has leased {message:?}");
         assert!(self.tasks.told.insert((task, token)), "told twice: {message:?}");
         assert!(text_of(message, "method") == Some(TOIL));
         assert!(text_of(message, "user") == Some(&*self.oracle.objects[&task].owners[0]));
         let attempt = integer_of(message, "attempt").expect("an attempt has a number");
         assert!((1..=ATTEMPTS_MAX).contains(&attempt), "{message:?}");
-        self.reach("task", "told");
+        self.reach("task", if is_event { "event-told" } else { "told" });
         let leases = &mut self.views[conversation].leases;
         leases.push(Lease { task, token, effects: 0 });
         if leases.len() > LEASES_MAX {
@@ -168,6 +169,8 @@ impl Auditor {
             Reason::EffectsMissing => {
                 request.method() == "done" && request.get("sure") == Some(Value::Boolean(false))
             }
+            // There may be an event among them.
+            Reason::QueueFull => integer_of(request, "effects").is_some_and(|effects| effects > 0),
             _ => false,
         }
     }

@@ -1,9 +1,11 @@
 //! What the deltas say of tasks: who has them, and what may not be out at one time.
 
+use warren_core::delta::Delta;
 use warren_core::ids::ObjectId;
 use warren_core::message::{Message, Value};
 
 use super::Oracle;
+use crate::tasks::DEED;
 
 /// What is known of a task.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub(crate) struct TaskFacts {
     pub(crate) is_dead: bool,
     /// It went without anybody having had it then.
     pub(crate) is_expired: bool,
+    /// A task has made it.
+    pub(crate) is_event: bool,
     /// Until when it has to be leased, in milliseconds since 1970, unless somebody has begun.
     pub(crate) deadline_ms: Option<i64>,
     pub(crate) attempt: i64,
@@ -35,11 +39,14 @@ impl TaskFacts {
         let integer = |name: &str| record.get(name).and_then(Value::as_integer);
         let is_ordered = record.get("ordered") == Some(Value::Boolean(true));
         let owner = record.get("owner").and_then(Value::as_text).expect("a task is a user's");
+        let is_event = integer("at_ms").is_some();
         Self {
+            is_event,
             deadline_ms: integer("deadline_ms"),
             attempts_max: integer("attempts_max").expect("it has so many attempts"),
             target: record.get("target").and_then(Value::as_object),
-            line: is_ordered.then(|| owner.to_owned()),
+            // An event goes behind those who are there when its time comes.
+            line: (is_ordered && !is_event).then(|| owner.to_owned()),
             ..Self::default()
         }
     }
@@ -56,16 +63,34 @@ impl TaskFacts {
     }
 }
 
+/// What a task was asked for with.
+fn request_of(task: Message<'_>) -> Message<'_> {
+    let Some(Value::Bytes(request)) = task.get("request") else { panic!("a task has its request") };
+    Message::parse(request).expect("a request is a message")
+}
+
+/// The task that has made the object or the event, if the delta makes one of a task.
+pub(super) fn deed_of(delta: &Delta) -> Option<u64> {
+    let Delta::ObjectCreated { record, .. } = delta else { return None };
+    let record = Message::parse(record).expect("a record is a message");
+    let deed = match record.method() {
+        DEED => record,
+        "task" => request_of(record),
+        _ => return None,
+    };
+    deed.get("of").and_then(Value::as_integer).map(|task| task as u64)
+}
+
 impl Oracle {
     pub(super) fn note_task_made(&mut self, task: u64, record: Message<'_>) {
-        let Some(Value::Bytes(request)) = record.get("request") else {
-            panic!("a task has its request")
-        };
-        let request = Message::parse(request).expect("a request is a message");
+        let request = request_of(record);
         if let Some(id) = request.get("id").and_then(Value::as_integer) {
             self.task_requests.entry(id).or_default().push(task);
         }
-        self.tasks.insert(task, TaskFacts::new(record));
+        let facts = TaskFacts::new(record);
+        // The watchtower is told, where nobody is.
+        self.notices_made += u64::from(facts.is_event);
+        self.tasks.insert(task, facts);
     }
 
     pub(super) fn note_task_changed(&mut self, task: u64, changes: Message<'_>) {
