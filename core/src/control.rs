@@ -191,8 +191,8 @@ pub struct Leases {
     pub count: usize,
     /// For how long it has had the oldest, in milliseconds.
     pub oldest_ms: u64,
-    /// For how long it has been silent since a lease of it ended by its time, in milliseconds. Until it says
-    /// something it gets no tasks.
+    /// For how long it has been silent since a lease of it ended by its time, or since it was asked in vain for
+    /// NPCs, in milliseconds. Until it says something it gets no tasks, or is asked nothing.
     pub silent_ms: Option<u64>,
 }
 

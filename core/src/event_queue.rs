@@ -11,8 +11,8 @@ use crate::message::Message;
 
 /// Buffers kept for reuse. More are made and freed when more events wait.
 const SPARE_BUFFERS_MAX: usize = 1024;
-/// A buffer that grew beyond this is freed instead of kept.
-const SPARE_BUFFER_BYTES_MAX: usize = 4096;
+/// Bytes of all of these. One with which there would be more is freed.
+const SPARE_BYTES_MAX: usize = 4 << 20;
 
 /// Queues kept for reuse: partitions whose events wait at one time share them.
 const SPARE_QUEUES_MAX: usize = 1024;
@@ -68,6 +68,7 @@ pub(crate) struct EventQueue {
     free: Vec<u32>,
     ready: VecDeque<PartitionId>,
     spare_buffers: Vec<Vec<u8>>,
+    spare_bytes: usize,
     partition_events_max: usize,
     count: usize,
 }
@@ -81,6 +82,7 @@ impl EventQueue {
             free: Vec::new(),
             ready: VecDeque::new(),
             spare_buffers: Vec::new(),
+            spare_bytes: 0,
             partition_events_max,
             count: 0,
         }
@@ -121,6 +123,7 @@ impl EventQueue {
             self.ready.push_back(header.partition);
         }
         let mut buffer = self.spare_buffers.pop().unwrap_or_default();
+        self.spare_bytes -= buffer.capacity();
         buffer.extend_from_slice(user);
         buffer.extend_from_slice(message);
         queue.events.push_back(QueuedEvent { header, buffer, user_length: user.len() });
@@ -167,8 +170,9 @@ impl EventQueue {
     pub(crate) fn recycle(&mut self, event: QueuedEvent) {
         let mut buffer = event.buffer;
         if self.spare_buffers.len() < SPARE_BUFFERS_MAX
-            && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX
+            && self.spare_bytes + buffer.capacity() <= SPARE_BYTES_MAX
         {
+            self.spare_bytes += buffer.capacity();
             buffer.clear();
             self.spare_buffers.push(buffer);
         }

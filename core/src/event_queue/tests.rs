@@ -68,3 +68,30 @@ fn partitions_without_events_keep_no_queue() {
     let kept = queue.queues.iter().filter(|queue| queue.events.capacity() > 0).count();
     assert_eq!((queue.queues.len(), kept), (5_000, SPARE_QUEUES_MAX));
 }
+
+#[test]
+fn buffers_that_are_kept_have_a_bound_in_all() {
+    let mut queue = EventQueue::new(2_000);
+    let kept = |queue: &EventQueue| {
+        let bytes: usize = queue.spare_buffers.iter().map(Vec::capacity).sum();
+        assert_eq!(queue.spare_bytes, bytes);
+        (queue.spare_buffers.len(), bytes)
+    };
+    let mut go_round = |count: usize, bytes: usize| {
+        let message = [&b"\x01m"[..], &vec![0; bytes - 2]].concat();
+        for _ in 0..count {
+            queue.push(header(1, REQUEST), b"", &message).unwrap();
+        }
+        while let Some(event) = queue.pop() {
+            queue.recycle(event);
+        }
+        kept(&queue)
+    };
+    // A large one is kept for the next.
+    assert_eq!(go_round(1, 40_000), (1, 40_000));
+    assert_eq!(go_round(1, 40_000), (1, 40_000));
+    assert_eq!(go_round(1, 100), (1, 40_000));
+    assert_eq!(go_round(200, 40_000), (SPARE_BYTES_MAX / 40_000, 4_160_000));
+    let (count, bytes) = go_round(2_000, 100);
+    assert!((105..=SPARE_BUFFERS_MAX).contains(&count) && bytes <= SPARE_BYTES_MAX);
+}

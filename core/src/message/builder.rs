@@ -137,6 +137,31 @@ impl<'b> MessageBuilder<'b> {
         Ok(())
     }
 
+    /// Adds bytes that came from outside: checks the field's name, and has `write` put so many at most into their
+    /// place. It says how many those are. After an error there is no message.
+    ///
+    /// # Errors
+    /// The reason by which the name is refused, or that of `write`.
+    pub fn try_bytes(
+        &mut self,
+        name: &[u8],
+        bytes_max: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, Reason>,
+    ) -> Result<(), Reason> {
+        assert!(self.open.is_none(), "one field is open at a time");
+        self.claim(name)?;
+        write_name(self.out, name);
+        self.out.push(TYPE_BYTES);
+        let length_at = self.begin_length();
+        let start = self.out.len();
+        self.out.resize(start + bytes_max, 0);
+        let written = write(&mut self.out[start..])?;
+        self.out.truncate(start + written);
+        self.end_length(length_at);
+        self.field_count += 1;
+        Ok(())
+    }
+
     /// Begins a field that came from outside and whose value comes in pieces: a text, or with
     /// [`begin_item`](Self::begin_item) a list of texts. [`end_field`](Self::end_field) ends it. So
     /// text that has to be decoded needs no place but the message. After an error there is no

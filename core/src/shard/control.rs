@@ -90,7 +90,10 @@ impl Shard {
     fn leases_of(&self, session: SessionId) -> Leases {
         let Some(worker) = self.tasks.workers.get(session) else { return Leases::default() };
         let age_ns = worker.oldest_lease_ns().map_or(0, |since| self.now.monotonic_ns - since);
-        let silent_ns = worker.silent_since_ns().map(|since| self.now.monotonic_ns - since);
+        // Of tasks, or of NPCs.
+        let moves = self.inline.behaviours.workers.silent_since_ns(session);
+        let silent_since_ns = worker.silent_since_ns().into_iter().chain(moves).min();
+        let silent_ns = silent_since_ns.map(|since| self.now.monotonic_ns - since);
         let silent_ms = silent_ns.map(|silent_ns| silent_ns / 1_000_000);
         Leases { count: worker.leased_count(), oldest_ms: age_ns / 1_000_000, silent_ms }
     }

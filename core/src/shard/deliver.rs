@@ -4,6 +4,7 @@ use super::Shard;
 use super::reply::{write_refusal, write_reply};
 use super::sessions::NO_CONNECTION;
 use crate::authorize::Roles;
+use crate::handlers::Method;
 use crate::ids::{ConnectionId, ObjectId, SessionId};
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::Message;
@@ -114,6 +115,10 @@ impl Shard {
                 return;
             }
             let request = Message::from_checked(message);
+            if request.method() == Method::Thought.name() {
+                // Nobody is silent whose answer finds no room.
+                self.heard_of_npcs(header.origin.session);
+            }
             self.post_refusal(header.origin, request, Reason::Busy, outputs);
         }
     }

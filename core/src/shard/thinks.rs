@@ -16,7 +16,7 @@ use crate::mesh::MeshMessage;
 use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::turn::{ShardOutputs, Span};
-use crate::world::behaviours::Chosen;
+use crate::world::behaviours::{Chosen, Room};
 use crate::world::npcs::{Question, ThinkBuffers};
 
 /// Listed bands that are looked at in one turn.
@@ -44,6 +44,12 @@ pub(super) struct Asking {
 }
 
 impl Asking {
+    /// Bands that wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     pub(super) fn has_work(&self) -> bool {
         self.to_look_at > 0
     }
@@ -73,11 +79,10 @@ impl Shard {
 
     /// Asks workers for bands that are listed.
     pub(super) fn ask_workers(&mut self, outputs: &mut ShardOutputs) {
-        let bytes_max = self.settings.limits.resume_bytes_max / 2;
-        let bytes_max = bytes_max / usize::from(self.settings.routing.shard_count());
+        let room = self.room_of_workers();
         let mut bytes_left = TURN_OUTPUT_BYTES_MAX;
         for _ in 0..LOOKS_PER_TURN_MAX.min(self.asking.to_look_at) {
-            if !self.inline.behaviours.workers.has_room(bytes_max) {
+            if !self.inline.behaviours.workers.has_room(room) {
                 self.asking.to_look_at = 0;
                 return;
             }
@@ -85,12 +90,18 @@ impl Shard {
                 return;
             }
             self.asking.to_look_at -= 1;
-            bytes_left = bytes_left.saturating_sub(self.ask_next(bytes_max, outputs));
+            bytes_left = bytes_left.saturating_sub(self.ask_next(room, outputs));
         }
     }
 
+    /// What a worker may be asked at a time by this shard: of bytes as much as it is told of tasks.
+    pub(super) fn room_of_workers(&self) -> Room {
+        let shard_count = self.settings.routing.shard_count();
+        Room::of_shard(shard_count, self.settings.limits.resume_bytes_max / 2)
+    }
+
     /// Asks for the first band of the list. Returns how many bytes its worker is told.
-    fn ask_next(&mut self, bytes_max: usize, outputs: &mut ShardOutputs) -> usize {
+    fn ask_next(&mut self, room: Room, outputs: &mut ShardOutputs) -> usize {
         let Some(listed) = self.asking.list.pop_front() else { return 0 };
         let staging = self.staging(outputs);
         let has_way = |session: SessionId| staging.check_shard(session.shard).is_ok();
@@ -99,7 +110,7 @@ impl Shard {
         let Some(world) = world else { return 0 };
         let Some(name) = world.unlist(listed.band) else { return 0 };
         let workers = &mut self.inline.behaviours.workers;
-        let session = match workers.choose(name, bytes_max, has_way) {
+        let session = match workers.choose(name, room, has_way) {
             Chosen::Worker(session) => session,
             Chosen::Full => {
                 world.list_again(listed.band);
@@ -123,6 +134,13 @@ impl Shard {
         message.length as usize
     }
 
+    /// The worker may be asked again if it was silent.
+    pub(super) fn heard_of_npcs(&mut self, session: SessionId) {
+        if self.inline.behaviours.heard(session) {
+            self.asking.look_again();
+        }
+    }
+
     /// What a worker says of NPCs for which it was asked.
     pub(super) fn run_thought(
         &mut self,
@@ -131,9 +149,7 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) {
         let (origin, message) = (event.header.origin, event.message());
-        if self.inline.behaviours.heard(origin.session) {
-            self.asking.look_again();
-        }
+        self.heard_of_npcs(origin.session);
         effects.start(message.method());
         match self.take_thought(origin.session, message) {
             Ok(updates) => {

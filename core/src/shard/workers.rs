@@ -67,9 +67,9 @@ impl Shard {
         let plugin = plugin_of(work).expect("it was checked");
         workers.set(session, numbered, (credits, plugin));
         self.tasks.may_lease_more();
-        let behaviours = &mut self.inline.behaviours;
-        behaviours.heard(session);
+        self.heard_of_npcs(session);
         if work.get(BEHAVIOURS).is_some() {
+            let behaviours = &mut self.inline.behaviours;
             behaviours.set_worker(session, names_of(work, BEHAVIOURS).expect("it was checked"));
         }
         self.asking.look_again();

@@ -8,8 +8,8 @@
 use std::fmt;
 use std::io::Write;
 
-use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::{Engine, decoded_len_estimate};
 use memchr::memchr2;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use warren_core::message::{Message, MessageBuilder, TextList, Value, check_text};
@@ -247,20 +247,76 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
         if self.name.is_method() {
             return self.reading.check(Err(Reason::FieldInvalid));
         }
-        let mut name = String::new();
-        let name_seed = TextSeed { reading: self.reading, text: &mut name };
-        if map.next_key_seed(name_seed)?.is_none() || name != BYTES_NAME {
+        if map.next_key_seed(BytesNameSeed)? != Some(true) {
             return self.reading.check(Err(Reason::NestedField));
         }
-        let mut text = String::new();
-        map.next_value_seed(TextSeed { reading: self.reading, text: &mut text })?;
-        if map.next_key_seed(TextSeed { reading: self.reading, text: &mut name })?.is_some() {
-            return self.reading.check(Err(Reason::NestedField));
+        map.next_value_seed(BytesSeed { reading: self.reading, name: &self.name })?;
+        match map.next_key_seed(BytesNameSeed)? {
+            Some(_) => self.reading.check(Err(Reason::NestedField)),
+            None => Ok(()),
         }
+    }
+}
+
+/// Says whether a name is that of bytes.
+struct BytesNameSeed;
+
+impl<'de> DeserializeSeed<'de> for BytesNameSeed {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for BytesNameSeed {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<bool, E> {
+        Ok(name == BYTES_NAME)
+    }
+}
+
+/// Reads bytes into the message: what is not written in base64 is refused.
+struct BytesSeed<'s, 'b> {
+    reading: &'s mut Reading<'b>,
+    name: &'s FieldName,
+}
+
+impl<'de> DeserializeSeed<'de> for BytesSeed<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for BytesSeed<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         let engine = if text.ends_with('=') { STANDARD } else { STANDARD_NO_PAD };
-        let bytes = engine.decode(&text).map_err(|_| Reason::FieldInvalid);
-        let bytes = self.reading.check(bytes)?;
-        self.reading.put(&self.name, Value::Bytes(&bytes))
+        let bytes_max = decoded_len_estimate(text.len());
+        let decode =
+            |place: &mut [u8]| engine.decode_slice(text, place).map_err(|_| Reason::FieldInvalid);
+        let result = self.reading.builder.try_bytes(self.name.as_bytes(), bytes_max, decode);
+        self.reading.check(result)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        self.reading.check(Err(Reason::NestedField))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        self.reading.check(Err(Reason::NestedField))
     }
 }
 

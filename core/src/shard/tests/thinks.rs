@@ -4,7 +4,7 @@ use alloc::string::ToString;
 
 use super::tasks::task_settings;
 use super::*;
-use crate::control::Command;
+use crate::control::{Answer, Command};
 use crate::inline::InlineTable;
 use crate::message::packed;
 use crate::world::behaviours::vector::Vector;
@@ -348,6 +348,44 @@ fn who_lets_a_question_wait_is_asked_again_when_it_has_said_something() {
     herd.quiet("4 work methods=hit");
     herd.run("3 quit");
     assert_eq!(herd.think("+100").connection, 4);
+}
+
+#[test]
+fn workers_of_one_name_take_turns() {
+    let mut herd = Herd::new("wolf:1:4:0:0:9|wolf:1:4:0:0:9|wolf:1:4:0:0:9");
+    herd.run("4 work behaviours=wolf");
+    herd.run("1 join room=w");
+    let connections: Vec<u32> = herd.asked().iter().map(|think| think.connection).collect();
+    assert_eq!(connections, [3, 4, 3]);
+}
+
+#[test]
+fn who_is_silent_of_npcs_is_told_so_and_one_who_finds_no_room_is_not() {
+    let limits = Limits { partition_events_max: 1, ..Limits::PRODUCTION };
+    let mut herd = Herd::unmoved(limits);
+    herd.run("3 work behaviours=wolf");
+    herd.make("wolf:2:4:50:60:20");
+    let think = herd.think("1 join room=w");
+    let Answer::Workers(page) = herd.world.command(Command::ListWorkers { from: 0, count: 9 }).0
+    else {
+        panic!()
+    };
+    let silent_ms = |herd: &mut Herd| {
+        let sessions = [page.rows[0].session].into();
+        match herd.world.command(Command::CountLeases { sessions }).0 {
+            Answer::Leases(leases) => leases[0].silent_ms,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(silent_ms(&mut herd), None);
+    herd.quiet("+1000");
+    herd.quiet("+30");
+    assert_eq!(silent_ms(&mut herd), Some(30));
+    // Another's request has the only place of the partition.
+    let answer = think.thought(&think.answer([51.0, 62.0, 0.0], [0.0; 3]));
+    let heard = herd.run(&format!("1 who room=w ; {answer}"));
+    assert!(heard.contains("3: thought status=503 error=busy\n"), "{heard}");
+    assert_eq!(silent_ms(&mut herd), None);
 }
 
 /// Goes nowhere, and shows that it was there.

@@ -129,15 +129,15 @@ impl ShardBehaviours {
     }
 
     /// A worker has let a question go unanswered: it is asked no other before it says something.
-    pub(crate) fn note_silence(&mut self, session: SessionId) {
-        if self.workers.set_silent(session, true) {
+    pub(crate) fn note_silence(&mut self, session: SessionId, now_ns: u64) {
+        if self.workers.note_silence(session, now_ns) {
             self.changed();
         }
     }
 
     /// A worker has said something. Whether it was silent.
     pub(crate) fn heard(&mut self, session: SessionId) -> bool {
-        let was_silent = self.workers.set_silent(session, false);
+        let was_silent = self.workers.heard(session);
         if was_silent {
             self.changed();
         }

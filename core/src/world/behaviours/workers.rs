@@ -9,9 +9,11 @@ use super::BEHAVIOURS_MAX;
 use super::table::Behaviours;
 use crate::ids::SessionId;
 
-/// So many questions of a shard wait at a worker: it is never without one, and none of them waits there for
-/// longer than those before it take.
-pub(crate) const THINKS_OUT_MAX: usize = 4;
+/// So many questions of all shards wait at a worker: it is never without one, and may take 15 ms for each before the last of
+/// them is given up.
+const THINKS_OUT_MAX: usize = 64;
+/// And so many of each shard at least.
+const THINKS_OUT_MIN: usize = 4;
 
 /// A name, and who has it.
 #[derive(Debug)]
@@ -28,8 +30,24 @@ struct Offer {
 struct Asked {
     thinks: usize,
     bytes: usize,
-    /// It has let one go unanswered, and has said nothing since.
-    is_silent: bool,
+    /// Since when it has said nothing, if it has let one go unanswered.
+    silent_since_ns: Option<u64>,
+}
+
+/// What a worker is asked at a time by one shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    thinks: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// The part of one of so many shards, of this many bytes for all.
+    pub(crate) fn of_shard(shard_count: u16, bytes: usize) -> Self {
+        let shard_count = usize::from(shard_count);
+        let thinks = (THINKS_OUT_MAX / shard_count).max(THINKS_OUT_MIN);
+        Self { thinks, bytes: bytes / shard_count }
+    }
 }
 
 /// Who can be asked.
@@ -101,19 +119,21 @@ impl WorkerBehaviours {
     /// Whether a worker has it that answers.
     pub(super) fn answers(&self, name: &str) -> bool {
         let place = self.place_of(name);
-        place.is_ok_and(|place| self.offers[place].sessions.iter().any(|who| !self.is_silent(*who)))
+        place.is_ok_and(|place| {
+            self.offers[place].sessions.iter().any(|who| self.silent_since_ns(*who).is_none())
+        })
     }
 
     /// Whether any worker could be asked more.
-    pub(crate) fn has_room(&self, bytes_max: usize) -> bool {
-        self.asked.values().any(|asked| asked.has_room(bytes_max))
+    pub(crate) fn has_room(&self, room: Room) -> bool {
+        self.asked.values().any(|asked| asked.has(room))
     }
 
     /// Who is asked next for a behaviour, of those to whom there is a way.
     pub(crate) fn choose(
         &mut self,
         name: &str,
-        bytes_max: usize,
+        room: Room,
         has_way: impl Fn(SessionId) -> bool,
     ) -> Chosen {
         let Ok(place) = self.place_of(name) else { return Chosen::Nobody };
@@ -123,11 +143,11 @@ impl WorkerBehaviours {
             let at = (offer.next + offset) % offer.sessions.len();
             let session = offer.sessions[at];
             let asked = self.asked[&session.to_bits()];
-            if asked.has_room(bytes_max) && has_way(session) {
+            if asked.has(room) && has_way(session) {
                 offer.next = at + 1;
                 return Chosen::Worker(session);
             }
-            if !asked.is_silent {
+            if asked.silent_since_ns.is_none() {
                 chosen = Chosen::Full;
             }
         }
@@ -149,14 +169,25 @@ impl WorkerBehaviours {
         }
     }
 
-    /// Whether the session is silent from here on, or not any more. Whether that is new.
-    pub(super) fn set_silent(&mut self, session: SessionId, is_silent: bool) -> bool {
+    /// The session has let a question go unanswered. Whether that is new.
+    pub(super) fn note_silence(&mut self, session: SessionId, now_ns: u64) -> bool {
         let asked = self.asked.get_mut(&session.to_bits());
-        asked.is_some_and(|asked| core::mem::replace(&mut asked.is_silent, is_silent) != is_silent)
+        asked.is_some_and(|asked| {
+            let was_silent = asked.silent_since_ns.is_some();
+            asked.silent_since_ns.get_or_insert(now_ns);
+            !was_silent
+        })
     }
 
-    fn is_silent(&self, session: SessionId) -> bool {
-        self.asked.get(&session.to_bits()).is_none_or(|asked| asked.is_silent)
+    /// The session has said something. Whether it was silent.
+    pub(super) fn heard(&mut self, session: SessionId) -> bool {
+        let asked = self.asked.get_mut(&session.to_bits());
+        asked.and_then(|asked| asked.silent_since_ns.take()).is_some()
+    }
+
+    /// Since when the session is silent, if it is asked nothing because of that.
+    pub(crate) fn silent_since_ns(&self, session: SessionId) -> Option<u64> {
+        self.asked.get(&session.to_bits())?.silent_since_ns
     }
 
     fn place_of(&self, name: &str) -> Result<usize, usize> {
@@ -166,8 +197,11 @@ impl WorkerBehaviours {
 
 impl Asked {
     /// One may be larger than all that it may be asked.
-    fn has_room(self, bytes_max: usize) -> bool {
-        let fits = self.thinks == 0 || self.bytes < bytes_max;
-        !self.is_silent && fits && self.thinks < THINKS_OUT_MAX
+    fn has(self, room: Room) -> bool {
+        let fits = self.thinks == 0 || self.bytes < room.bytes;
+        self.silent_since_ns.is_none() && fits && self.thinks < room.thinks
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,7 +295,7 @@ impl Asking {
         }
         self.give_up(&mut behaviours.workers);
         if is_late {
-            behaviours.note_silence(session);
+            behaviours.note_silence(session, now_ns);
         }
         true
     }

@@ -1,6 +1,7 @@
 //! How much is asked at a time, and what becomes of what is not.
 
 use super::*;
+use crate::world::behaviours::Room;
 
 /// Answers what was asked by which all go to this place. Returns what is asked then.
 fn answer(herd: &mut Herd, think: &Think, x: f32) -> Vec<Think> {
@@ -59,31 +60,45 @@ fn what_is_not_asked_in_time_is_first_and_for_longer() {
 }
 
 #[test]
-fn a_worker_has_four_questions_at_a_time_and_the_others_wait_in_turn() {
+fn a_worker_has_64_questions_at_a_time_and_the_others_wait_in_turn() {
     let herd_of = |count: usize| vec!["wolf:1:4:0:0:9"; count].join("|");
-    let mut herd = Herd::new(&herd_of(10));
-    herd.run("1 join room=w");
-    let mut open = herd.asked();
+    let mut herd = Herd::new(&herd_of(60));
+    herd.run(&format!("1 create kind=world room=v npcs={}", herd_of(10)));
     let bands = |asked: &[Think]| asked.iter().map(|think| think.band).collect::<Vec<i64>>();
-    assert_eq!(bands(&open), [0, 1, 2, 3]);
+    let mut open = Vec::new();
+    for line in ["1 join room=w", "1 join room=v", "+100", "+100"] {
+        herd.run(line);
+        open.extend(herd.asked());
+    }
+    let (first, second): (Vec<i64>, Vec<i64>) = ((0..60).collect(), (0..4).collect());
+    assert_eq!(bands(&open), [first, second].concat());
+    assert!(open[..60].iter().all(|think| think.world == herd.object));
     // Ticks do not list them twice.
     for _ in 0..3 {
         herd.quiet("+100");
+        assert_eq!(herd.world.shard.asking.len(), 6);
     }
     let mut order = Vec::new();
-    for _ in 0..14 {
+    for _ in 0..10 {
         let next = answer(&mut herd, &open.remove(0), 1.0);
         order.extend(bands(&next));
         open.extend(next);
     }
-    assert_eq!(order, [4, 5, 6, 7, 8, 9, 0, 1, 2, 3], "all were due anew since the first four");
-    assert_eq!(herd.thinks(), (14, 0));
-    // A worker that comes has its own.
-    herd.run("+100");
-    assert_eq!(herd.asked().len(), 4);
+    assert_eq!(
+        order,
+        [4, 5, 6, 7, 8, 9, 0, 1, 2, 3],
+        "all were due anew since they were asked for"
+    );
+    assert_eq!((herd.thinks(), open.len()), ((74, 0), 64));
+    // A worker that comes has what waits.
     herd.run("4 work behaviours=wolf");
-    assert!(herd.asked().len() == 4 && herd.asked().iter().all(|think| think.connection == 4));
-    // One that is larger than all that it may be told waits until there is nothing else.
+    assert_eq!(bands(&herd.asked()), [4, 5, 6, 7, 8, 9]);
+    assert!(herd.asked().iter().all(|think| think.connection == 4));
+}
+
+#[test]
+fn a_worker_is_told_of_no_more_bytes_than_of_tasks() {
+    let bands = |asked: &[Think]| asked.iter().map(|think| think.band).collect::<Vec<i64>>();
     let limits = Limits { resume_bytes_max: 8192, ..Limits::PRODUCTION };
     let mut herd = Herd::unmoved(limits);
     herd.run("3 work behaviours=wolf");
@@ -116,8 +131,9 @@ fn a_world_that_goes_to_sleep_waits_for_nobody() {
     let think = herd.think("+100");
     let others = answer(&mut herd, &think, 1.0).remove(0);
     assert_eq!(answer(&mut herd, &others, 1.0), []);
-    let (list, workers) = (&herd.world.shard.asking, &herd.world.shard.inline.behaviours.workers);
-    assert!(!list.has_work() && workers.has_room(1));
+    let shard = &herd.world.shard;
+    let is_idle = shard.inline.behaviours.workers.has_room(Room::of_shard(1, 1));
+    assert!(is_idle && !shard.asking.has_work());
 }
 
 #[test]
