@@ -71,6 +71,8 @@ pub struct WorldCounts {
     pub thinks_asked: u64,
     /// Such as were given up.
     pub thinks_lost: u64,
+    /// Such as a worker could not say anything to.
+    pub thinks_failed: u64,
 }
 
 /// What a server tells of its objects. All 0 of one that tells nothing.
@@ -212,6 +214,7 @@ impl WorldCounts {
             plugins_disabled: sum("warren_plugin_disabled"),
             thinks_asked: sum("warren_npc_thinks_asked_total"),
             thinks_lost: sum("warren_npc_thinks_lost_total"),
+            thinks_failed: sum("warren_npc_thinks_failed_total"),
         }
     }
 
@@ -234,6 +237,7 @@ impl WorldCounts {
             plugins_disabled: self.plugins_disabled.saturating_sub(earlier.plugins_disabled),
             thinks_asked: self.thinks_asked.saturating_sub(earlier.thinks_asked),
             thinks_lost: self.thinks_lost.saturating_sub(earlier.thinks_lost),
+            thinks_failed: self.thinks_failed.saturating_sub(earlier.thinks_failed),
         }
     }
 

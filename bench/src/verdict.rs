@@ -223,7 +223,8 @@ fn mover_faults(profile: &Profile, evidence: &Evidence) -> Vec<String> {
         }
         Wander::Python => {
             let lost = (counts.thinks_lost, "times the worker did not say in time where NPCs go");
-            (vec![unmoved, lost], counts.thinks_asked, "the worker moved no NPCs")
+            let failed = (counts.thinks_failed, "times the worker failed to move NPCs");
+            (vec![unmoved, lost, failed], counts.thinks_asked, "the worker moved no NPCs")
         }
     };
     let amiss = amiss.into_iter().filter(|(count, _)| *count > 0);

@@ -31,6 +31,7 @@ warren_plugin_disabled{plugin=\"a\"} 0
 warren_plugin_disabled{plugin=\"b\"} 1
 warren_npc_thinks_asked_total{shard=\"0\"} 12
 warren_npc_thinks_lost_total{shard=\"0\"} 13
+warren_npc_thinks_failed_total{shard=\"0\"} 14
 warren_log_commits_total 4
 warren_log_records_total 12
 warren_log_record_bytes_total 900
@@ -110,6 +111,7 @@ fn what_is_counted_of_worlds_is_that_of_all_shards_in_between() {
         plugins_disabled: 1,
         thinks_asked: 12,
         thinks_lost: 13,
+        thinks_failed: 14,
     };
     assert_eq!(counts, expected);
     assert_eq!(counts.npcs_on_time(), Some(0.99));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 
 use super::OwnedChild;
 use crate::certificate;
@@ -29,8 +29,9 @@ const LOG_LINES: usize = 20;
 const LISTENING: &str = "listening on ";
 const ADMIN: &str = "admin on ";
 
-/// What is missing where no worker comes.
-const WORKER_NEEDS: &str = "the server's worker: python3 has to find the package `warren`, say by PYTHONPATH=clients/python/src";
+/// Where no worker comes; the server's log is told with it.
+const WORKER_MISSING: &str = "the server's worker does not come: python3 has to find the package `warren`, \
+                              say by PYTHONPATH=clients/python/src";
 
 /// How the server names the threads of its shards.
 pub(crate) const SHARD_THREAD_PREFIX: &str = "shard-";
@@ -61,11 +62,16 @@ pub struct Size {
 pub struct WorkerFile(pub &'static str, pub &'static str);
 
 impl WorkerFile {
-    /// Puts it into the folder. What the configuration says of it.
-    fn create(self, folder: &Path) -> Result<String> {
+    /// Puts it into the folder. What the configuration says of it: it runs beside the cores of the shards, if
+    /// there are others, as it would beside a server that had the machine alone.
+    fn create(self, folder: &Path, shard_cores: &[usize]) -> Result<String> {
         let path = folder.join(self.0);
         fs::write(&path, self.1)?;
-        Ok(format!("workers.bench.file = '{}'\n", path.display()))
+        let cores = pinning::available_cores();
+        // Generators begin with the first of them.
+        let own = cores.iter().rfind(|core| !shard_cores.contains(core));
+        let own = own.map(|core| format!("workers.bench.cores = [{core}]\n")).unwrap_or_default();
+        Ok(format!("workers.bench.file = '{}'\n{own}", path.display()))
     }
 }
 
@@ -134,7 +140,7 @@ impl ServerProcess {
             let (certificate, key) = (files.certificate.display(), files.key.display());
             format!("tls.certificate = '{certificate}'\ntls.key = '{key}'\n")
         });
-        let worker = size.worker.map(|worker| worker.create(&folder.path)).transpose()?;
+        let worker = size.worker.map(|worker| worker.create(&folder.path, cores)).transpose()?;
         let worker = worker.unwrap_or_default();
         let config = folder.path.join("warren.toml");
         let limits = format!("limits.connections_max = {connections_max}\n");
@@ -147,7 +153,11 @@ impl ServerProcess {
         let server = Self::start_in(command, cores, Expected { listening: 1, admin: true }, folder)
             .with_context(|| format!("starting {}", program.display()))?;
         if let (Some(_), Some(admin)) = (size.worker, server.admin()) {
-            metrics::workers_ready(admin).context(WORKER_NEEDS)?;
+            let missing = |error: Error| {
+                let log = server.log().unwrap_or_default();
+                error.context(log_end(&log)).context(WORKER_MISSING)
+            };
+            metrics::workers_ready(admin).map_err(missing)?;
         }
         Ok(Self { certificate: files.map(|files| files.certificate), ..server })
     }

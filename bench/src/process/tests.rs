@@ -81,9 +81,9 @@ fn warren_is_configured_for_the_connections_and_ready_when_its_admin_endpoint_is
     // It has a worker, but nobody is at its admin endpoint who tells of it.
     let size = Size { worker: Some(WorkerFile("game.py", "import warren\n")), ..size };
     let error = ServerProcess::start_warren(&program, &size, &cores()).unwrap_err();
-    assert!(format!("{error:#}").starts_with("the server's worker: python3 has to"), "{error:#}");
+    assert!(format!("{error:#}").starts_with("the server's worker does not come: "), "{error:#}");
     let told = std::fs::read_to_string(folder.join("told")).unwrap();
-    assert!(told.contains("\nworkers.bench.file = '") && told.ends_with("/game.py'\n"), "{told}");
+    assert!(told.contains("\nworkers.bench.file = '") && told.contains("/game.py'\n"), "{told}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -505,6 +505,7 @@ fn npcs_and_lines_are_told_where_there_are_npcs() {
     outcome.line_latencies.record_ns(2_000_000);
     let counts = &mut outcome.server_work.as_mut().unwrap().worlds;
     (counts.npc_updates, counts.npc_carried_over) = (98, 2);
+    (counts.thinks_asked, counts.thinks_lost, counts.thinks_failed) = (40, 7, 8);
     let report = Report::new("server", circumstances, &outcome, None);
     assert_eq!(report.limited_by, Some(Limit::Npcs));
     let json = serde_json::to_value(&report).unwrap();
@@ -523,6 +524,7 @@ fn npcs_and_lines_are_told_where_there_are_npcs() {
         "28 B a move, and a line of 64 B every 2 s",
         "200 a world, 2000.0 told a member and second, 5 missing, 6 still; 98.00 % moved in time",
         "6 said, p50 2.0",
+        "40 times, 7 lost, 8 failed",
         "limited by npcs",
     ];
     for text in told {

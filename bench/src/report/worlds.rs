@@ -97,6 +97,12 @@ impl WorldsReport {
             ),
         ];
         rows.extend(self.ai.iter().flat_map(AiReport::rows));
+        let asked = self.server.filter(|counts| counts.thinks_asked > 0);
+        rows.extend(asked.map(|counts| {
+            let WorldCounts { thinks_asked, thinks_lost, thinks_failed, .. } = counts;
+            let text = format!("{thinks_asked} times, {thinks_lost} lost, {thinks_failed} failed");
+            ("workers asked", text)
+        }));
         rows.extend(self.server.map(|counts| {
             let WorldCounts { moves, ticks, ticks_late, ticks_skipped, frames, .. } = counts;
             let left_out = counts.frames_missed + counts.frames_lost;

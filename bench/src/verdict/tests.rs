@@ -232,6 +232,7 @@ fn a_worker_that_moves_npcs_has_to_move_all_and_in_time() {
         &[
             (|worlds| worlds.npc_updates_unmoved = 1, "1 times an NPC stood"),
             (|worlds| worlds.thinks_lost = 2, "2 times the worker did not say in time"),
+            (|worlds| worlds.thinks_failed = 3, "3 times the worker failed"),
             (|worlds| worlds.thinks_asked = 0, "the worker moved no NPCs"),
         ],
     );
