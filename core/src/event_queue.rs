@@ -37,9 +37,10 @@ impl QueuedEvent {
 
     /// The request, or the notice.
     pub(crate) fn message(&self) -> Message<'_> {
-        use EventKind::{MakeEvent, ObjectNotice, Request, Task};
+        use EventKind::{MakeEvent, ObjectNotice, Request, RunTask, Task};
         let kind = self.header.kind;
-        assert!(matches!(kind, Request { .. } | Task { .. } | ObjectNotice | MakeEvent));
+        let has_message = matches!(kind, Request { .. } | Task { .. } | RunTask { .. });
+        assert!(has_message || matches!(kind, ObjectNotice | MakeEvent));
         Message::from_checked(&self.buffer[self.user_length..])
     }
 }
@@ -95,7 +96,7 @@ impl EventQueue {
 
     /// Puts an event behind those of its partition. A request, or a scheduled event of a task elsewhere, is
     /// refused when the queue is full, a notice when as many of them wait. The end of a session never is: there are no more of those
-    /// than memberships and watches.
+    /// than memberships and watches; nor is a task that is done inline, of which a shard has few out.
     pub(crate) fn push(
         &mut self,
         header: EventHeader,
@@ -112,6 +113,7 @@ impl EventQueue {
             EventKind::LeaveRoom { .. }
             | EventKind::EndWatch { .. }
             | EventKind::LoseTask { .. }
+            | EventKind::RunTask { .. }
             | EventKind::LogOut => false,
         };
         // A queue that was just taken is not full: the bound is above 0.

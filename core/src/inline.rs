@@ -111,6 +111,11 @@ impl InlineMethods {
         Ok(())
     }
 
+    /// All of them, in the order of their names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.methods.keys().map(|name| &**name)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&InlineMethod> {
         self.methods.get(name)
     }

@@ -63,6 +63,14 @@ pub enum EventKind {
         /// Which.
         task: ObjectId,
     },
+    /// The shard has leased this task to itself, since its method is done inline: it does the message, which is
+    /// the task's request. No reply but that of the task.
+    RunTask {
+        /// Which.
+        task: ObjectId,
+        /// Of which lease.
+        token: u64,
+    },
     /// An object of the room that the message names has changed: its members hear the message,
     /// with the room's next number. No reply.
     ObjectNotice,

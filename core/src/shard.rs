@@ -61,6 +61,7 @@ mod durability;
 mod events;
 mod frames;
 mod inline;
+mod inline_tasks;
 mod npcs;
 mod pages;
 mod queues;

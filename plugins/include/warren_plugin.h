@@ -212,7 +212,7 @@ typedef struct warren_host {
     uint32_t (*neighbours)(const warren_near *near, uint16_t number, uint32_t is_member, warren_neighbour *out,
                            uint32_t count_max);
 
-    /* Since minor 1. A scheduled event of the asking user: a task of the method `event`, which begins so many
+    /* Since minor 1. A scheduled event of the asking user: a task of the method `event`, of a plugin or a worker, which begins so many
      * milliseconds after the call is done, and not before; 0: then. Of the fields `target` says what it is about,
      * and so in which partition it is (otherwise the request's), and `key` that it is made once; the others
      * are its own. Those of the request's partition happen with all that the call says; elsewhere the event is asked

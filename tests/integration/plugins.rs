@@ -182,6 +182,43 @@ fn a_hundred_versions_under_load_fail_no_request_and_never_mix() {
     place.server.stop();
 }
 
+/// Also when the server was started again before, with another version.
+#[test]
+fn a_scheduled_event_of_a_plugin_s_method_is_done_inline_when_its_time_comes() {
+    let versions = [game("1.0", 2), game("1.1", 3)];
+    let kept = TestFolder::new();
+    let data = format!("[server]\ndata = {:?}\n", kept.0.join("data"));
+    let mut place = Place::start(2, &[&versions[0]], &data);
+    // On both shards.
+    let targets = [1, GROUP];
+    let schedule = |client: &mut Client, target: &Value, delay_ms: u64| {
+        let event =
+            json!({"msg": "new-event", "event": "hit", "delay_ms": delay_ms, "target": target});
+        ask(client, &event)["status"].clone()
+    };
+    let mut client = Client::log_in(place.server.listen, "ann");
+    let targets = targets.map(|partition| wolf(&mut client, partition));
+    for target in &targets {
+        assert_eq!(ask(&mut client, &json!({"msg": "watch", "object": target}))["status"], 0);
+        assert_eq!(schedule(&mut client, target, 20), 0);
+        assert_eq!(client.heard("changed")["hp"], 1_000_000 - 2);
+        assert_eq!(schedule(&mut client, target, 1_500), 0);
+    }
+    let Place { folder, server } = place;
+    server.stop();
+    folder.file("warren.toml", &(config_of(&[&versions[1]]) + &data));
+    place = Place { server: start_in(&folder, 2), folder };
+    let mut client = Client::log_in(place.server.listen, "ann");
+    for target in &targets {
+        let watch = ask(&mut client, &json!({"msg": "watch", "object": target}));
+        let left = if watch["hp"] == 1_000_000 - 2 { client.heard("changed") } else { watch };
+        // By the earlier version where the server took so long to end.
+        let taken = 1_000_000 - left["hp"].as_i64().unwrap();
+        assert!([2 + 3, 2 + 2].contains(&taken), "{left}");
+    }
+    place.server.stop();
+}
+
 #[test]
 fn bad_plugins_end_a_start_and_disturb_no_server() {
     let good = game("1.0", 2);

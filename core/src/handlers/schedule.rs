@@ -31,7 +31,7 @@ fn event_of(request: &Request<'_>) -> Result<(TaskMethod, u64), Reason> {
     // Whoever may schedule it may ask for it.
     let asked = Target::Method { name };
     request.policy.authorize(request.subject(), Verb::Ask, asked)?;
-    let method = request.task_methods.get(name).ok_or(Reason::UnknownMethod)?;
+    let method = request.task_methods.of_event(name).ok_or(Reason::UnknownMethod)?;
     Ok((method, time_of(message, request.wall_ms)?))
 }
 

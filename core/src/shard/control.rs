@@ -54,6 +54,7 @@ impl Shard {
             }
             Command::SetInline(table) => {
                 self.inline.replace(table);
+                self.tasks.set_inline(&table.methods);
                 Answer::InlineSet
             }
         };

@@ -55,6 +55,9 @@ impl Shard {
             EventKind::LoseTask { task } => {
                 self.lose_task(task, event.header.origin.session, outputs);
             }
+            EventKind::RunTask { task, token } => {
+                self.run_inline_task(&event, (task, token), &mut effects, outputs);
+            }
             EventKind::ObjectNotice => self.run_object_notice(&event, &mut effects, outputs),
             EventKind::MakeEvent => self.run_made_event(&event, &mut effects, outputs),
         }

@@ -8,7 +8,7 @@ use crate::acknowledgement::AckLevel;
 use crate::authorize::Roles;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
-use crate::handlers::run_effects;
+use crate::handlers::{Request, run_effects};
 use crate::ids::ShardId;
 use crate::inline::{InlineBuffers, InlineCall, InlineMethod, InlineMethods, InlineTable};
 use crate::limits::SCANNED_PER_EVENT;
@@ -26,7 +26,7 @@ pub(super) struct Inline {
     /// None: there are none.
     pub(super) methods: Option<Arc<InlineMethods>>,
     pub(super) behaviours: ShardBehaviours,
-    buffers: InlineBuffers,
+    pub(super) buffers: InlineBuffers,
 }
 
 impl Inline {
@@ -118,12 +118,7 @@ impl Shard {
         let asks = asks.map(|asks| asks.as_boolean().ok_or(Reason::FieldInvalid)).transpose()?;
         let tells_code = asks == Some(true);
         let request = self.handler_request(event, outputs);
-        buffers.start(event.message().method());
-        let mut call = InlineCall::new(request, buffers);
-        let called = method.call(&mut call);
-        let busy_events = usize::try_from(call.busy_ns / NS_PER_EVENT).unwrap_or(usize::MAX);
-        effects.scanned = busy_events.saturating_mul(SCANNED_PER_EVENT);
-        called?;
+        call(method, request, buffers, effects)?;
         let staged = if buffers.has_events {
             let place = (event.header.partition, event.user());
             self.check_staged_events(place, 0, &buffers.staged, outputs)?
@@ -144,4 +139,19 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+/// Calls the code. Everything that it says is in the buffers then.
+pub(super) fn call(
+    method: &InlineMethod,
+    request: Request<'_>,
+    buffers: &mut InlineBuffers,
+    effects: &mut Effects,
+) -> Result<(), Reason> {
+    buffers.start(request.message.method());
+    let mut call = InlineCall::new(request, buffers);
+    let called = method.call(&mut call);
+    let busy_events = usize::try_from(call.busy_ns / NS_PER_EVENT).unwrap_or(usize::MAX);
+    effects.scanned = busy_events.saturating_mul(SCANNED_PER_EVENT);
+    called
 }

@@ -16,6 +16,7 @@ use crate::handlers::{
 };
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{GroupId, ObjectId, PartitionId, Sequence, SessionId};
+use crate::inline::InlineMethods;
 use crate::limits::TURN_OUTPUT_BYTES_MAX;
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, MessageBuilder, Value};
@@ -63,7 +64,11 @@ pub(super) struct Tasks {
     /// There may be a task for a worker.
     pub(super) may_lease: bool,
     /// The way to a worker was full.
-    retry_ns: Option<u64>,
+    pub(super) retry_ns: Option<u64>,
+    /// The index's numbers of methods that are done inline.
+    pub(super) inline: Vec<u32>,
+    /// Tasks that the shard has leased to itself, and which wait in its queues.
+    pub(super) inline_out: usize,
     /// The index is made when a start has brought everything back: rows are of different moments.
     is_restoring: bool,
 }
@@ -87,6 +92,8 @@ impl Tasks {
             askers: HashMap::with_hasher(seed),
             may_lease: false,
             retry_ns: None,
+            inline: Vec::new(),
+            inline_out: 0,
             is_restoring: false,
         }
     }
@@ -104,6 +111,13 @@ impl Tasks {
     pub(super) fn may_lease_more(&mut self) {
         self.may_lease = true;
         self.retry_ns = None;
+    }
+
+    /// From here on these are done inline: of their tasks, too.
+    pub(super) fn set_inline(&mut self, methods: &InlineMethods) {
+        self.methods.set_inline(methods.names());
+        self.inline = methods.names().map(|name| self.index.number_of(name)).collect();
+        self.may_lease_more();
     }
 
     fn unstage(&mut self, task: ObjectId) {
@@ -336,7 +350,7 @@ impl Shard {
     }
 
     /// The header of what a task has a partition do: nobody is answered.
-    fn header_of_task(&self, partition: PartitionId, kind: EventKind) -> EventHeader {
+    pub(super) fn header_of_task(&self, partition: PartitionId, kind: EventKind) -> EventHeader {
         let nobody = SessionId { shard: self.id(), generation: 0, index: u32::MAX };
         EventHeader {
             partition,
@@ -546,6 +560,9 @@ impl Shard {
 
     fn lease_next(&mut self, outputs: &mut ShardOutputs) {
         let now_ns = self.now.monotonic_ns;
+        if self.lease_inline(outputs) {
+            return;
+        }
         let staging = self.staging(outputs);
         let Tasks { index, workers, .. } = &mut self.tasks;
         let bytes_max = self.settings.limits.resume_bytes_max / 2;
@@ -577,6 +594,14 @@ impl Shard {
             self.tasks.retry_ns = Some(now_ns + WAY_RETRY_NS);
             return;
         }
+        let (token, delta) = self.lease_delta(id, &[]);
+        let bytes = self.send_task(id, token, session, outputs);
+        self.tasks.workers.leased(session, id, (bytes, now_ns));
+        self.change_task(id, delta, outputs);
+    }
+
+    /// The delta by which a task is leased, with more fields, and the number of the lease.
+    pub(super) fn lease_delta(&mut self, id: ObjectId, more: &[(&str, Value<'_>)]) -> (i64, Delta) {
         let (object, record) = self.task(id);
         let token = object.version() as i64 + 1;
         let until_ms = (self.now.wall_ms + record.number(FIELD_LIMIT)) as i64;
@@ -586,16 +611,15 @@ impl Shard {
             (FIELD_EXTENDED, Value::Null),
             (FIELD_UNTIL, Value::Integer(until_ms)),
         ];
-        let delta = self.task_delta(id, &fields);
+        let delta = self.task_delta(id, &[&fields, more].concat());
+        let now_ns = self.now.monotonic_ns;
         let waited_ns = now_ns.saturating_sub(self.tasks.index.since_ns(id));
         // Nobody was there to notice while the server was not.
         let is_overdue = || self.now.wall_ms > record.number(FIELD_AT) + LATE_NS / 1_000_000;
         let is_late = record.waits_for_event() && (waited_ns > LATE_NS || is_overdue());
         self.counters.events_late += u64::from(is_late);
         self.count_task(id, TaskEvent::Leased);
-        let bytes = self.send_task(id, token, session, outputs);
-        self.tasks.workers.leased(session, id, (bytes, now_ns));
-        self.change_task(id, delta, outputs);
+        (token, delta)
     }
 
     /// Members of the watchtower hear that an event begins soon.

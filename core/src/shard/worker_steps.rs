@@ -23,7 +23,7 @@ use crate::tasks::record::{
 use crate::turn::ShardOutputs;
 
 /// How long a task waits when an object that it would change was at another version.
-const CONFLICT_MS: u64 = 20;
+pub(super) const CONFLICT_MS: u64 = 20;
 /// How long a task with a key is remembered when it is done.
 const REMEMBERED_MS: u64 = 600_000;
 /// Bytes of all effects of a shard that wait for their tasks to be done.
@@ -91,15 +91,16 @@ impl Shard {
         let id = message.get("task").and_then(Value::as_object).expect("it was routed by its task");
         let token = message.get("token").ok_or(Reason::FieldMissing)?;
         let token = token.as_integer().and_then(|token| u64::try_from(token).ok());
+        let is_leased = token.is_some_and(|token| self.is_leased(id, token));
+        if is_leased { Ok(id) } else { Err(Reason::LeaseLost) }
+    }
+
+    /// Whether the task is there, and leased by this number.
+    pub(super) fn is_leased(&self, id: ObjectId, token: u64) -> bool {
         let object = self.partition(id.partition()).and_then(|partition| partition.object(id));
-        let record = object.and_then(TaskRecord::of).ok_or(Reason::LeaseLost)?;
+        let Some(record) = object.and_then(TaskRecord::of) else { return false };
         let [state, lease] = record.get_all([FIELD_STATE, FIELD_LEASE]);
-        let is_leased = state == Some(Value::Text(TaskState::Leased.word()));
-        if is_leased && token == Some(lease.map_or(0, number_of)) {
-            Ok(id)
-        } else {
-            Err(Reason::LeaseLost)
-        }
+        state == Some(Value::Text(TaskState::Leased.word())) && token == lease.map_or(0, number_of)
     }
 
     /// None when it has begun already.
@@ -153,10 +154,23 @@ impl Shard {
             Some(text) => text.as_text().ok_or(Reason::FieldInvalid)?,
         };
         let text: Box<str> = shortened(text).into();
+        self.fail_attempt(event, id, (&text, retries), effects, outputs);
+        Ok(())
+    }
+
+    /// An attempt has failed, for this reason; another may follow.
+    pub(super) fn fail_attempt(
+        &mut self,
+        event: &QueuedEvent,
+        id: ObjectId,
+        (text, retries): (&str, bool),
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
         let record = self.task(id).1;
         let begun = u64::from(record.is_set(FIELD_BEGUN));
         let attempt = record.number(FIELD_ATTEMPT) + 1 - begun;
-        let (delta, dies) = self.failed_delta(id, (attempt, retries), &text);
+        let (delta, dies) = self.failed_delta(id, (attempt, retries), text);
         effects.change(delta);
         self.count_task(id, TaskEvent::Failed);
         if dies {
@@ -166,7 +180,6 @@ impl Shard {
         if dies {
             self.bury_dead(id.partition(), outputs);
         }
-        Ok(())
     }
 
     /// Keeps an effect of a task until it is done.
@@ -209,35 +222,13 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) -> Result<(), Reason> {
         let message = event.message();
-        let waits = self.task(id).1.is_set(FIELD_DURABLE);
-        let level = if waits { AckLevel::Durable } else { AckLevel::Applied };
-        self.check_level(level)?;
-        if self.is_storage_behind() || self.is_log_behind {
-            return Err(Reason::Busy);
-        }
-        if waits {
-            self.check_log_wait()?;
-        }
+        self.check_end(id)?;
         let own = self.answer_of_task(id, message)?;
-        if own.len() > self.settings.limits.object_bytes_max {
-            return Err(Reason::ObjectTooLarge);
-        }
         let staged = self.tasks.staged.get(&id).map_or(&[][..], Vec::as_slice);
         if count_effects(staged) != effect_count(message)? {
             return Err(Reason::EffectsMissing);
         }
-        let has_key = self.task(id).1.text(FIELD_KEY).is_some();
-        // As if who asked for it had: what it makes is theirs.
-        let user = self.task(id).0.owner();
-        // Its own place is free then, unless it is remembered.
-        let freed = u64::from(!has_key);
-        let staged = self.check_staged_events((id.partition(), user), freed, staged, outputs)?;
-        let request = Request { user, ..self.handler_request(event, outputs) };
-        if has_key {
-            // It is kept with its answer.
-            check_room_for_answer(&request, own.len())?;
-        }
-        let result = run_effects(&request, &staged, effects);
+        let result = self.stage_end(event, id, (staged, &own), effects, outputs);
         if result == Err(Reason::VersionConflict) {
             // That it comes again is what whoever asked wants; the worker hears why.
             effects.start(message.method());
@@ -246,7 +237,57 @@ impl Shard {
             return result;
         }
         result?;
+        self.end_task(event, id, &own, effects, outputs);
+        Ok(())
+    }
+
+    /// Whether a task may end now.
+    pub(super) fn check_end(&self, id: ObjectId) -> Result<(), Reason> {
+        let waits = self.task(id).1.is_set(FIELD_DURABLE);
+        self.check_level(if waits { AckLevel::Durable } else { AckLevel::Applied })?;
+        if self.is_storage_behind() || self.is_log_behind {
+            return Err(Reason::Busy);
+        }
+        if waits { self.check_log_wait() } else { Ok(()) }
+    }
+
+    /// What was staged for the task is among the effects then, as if who asked for it had: what it makes is
+    /// theirs.
+    pub(super) fn stage_end(
+        &self,
+        event: &QueuedEvent,
+        id: ObjectId,
+        (staged, own): (&[u8], &[u8]),
+        effects: &mut Effects,
+        outputs: &ShardOutputs,
+    ) -> Result<(), Reason> {
+        if own.len() > self.settings.limits.object_bytes_max {
+            return Err(Reason::ObjectTooLarge);
+        }
+        let (object, record) = self.task(id);
+        let (user, has_key) = (object.owner(), record.text(FIELD_KEY).is_some());
+        // Its own place is free then, unless it is remembered.
+        let freed = u64::from(!has_key);
+        let staged = self.check_staged_events((id.partition(), user), freed, staged, outputs)?;
+        let request = Request { user, ..self.handler_request(event, outputs) };
+        if has_key {
+            // It is kept with its answer.
+            check_room_for_answer(&request, own.len())?;
+        }
+        run_effects(&request, &staged, effects)
+    }
+
+    /// The task is done, with what is among the effects, and whoever asked hears the answer.
+    pub(super) fn end_task(
+        &mut self,
+        event: &QueuedEvent,
+        id: ObjectId,
+        own: &[u8],
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
         let record = self.task(id).1;
+        let (waits, has_key) = (record.is_set(FIELD_DURABLE), record.text(FIELD_KEY).is_some());
         let request = record.request().as_bytes().to_vec();
         let end = if has_key {
             let until_ms = (self.now.wall_ms + REMEMBERED_MS) as i64;
@@ -255,7 +296,7 @@ impl Shard {
                 &[
                     (FIELD_STATE, Value::Text(TaskState::Done.word())),
                     (FIELD_UNTIL, Value::Integer(until_ms)),
-                    (FIELD_REPLY, Value::Bytes(&own)),
+                    (FIELD_REPLY, Value::Bytes(own)),
                     (FIELD_LEASE, Value::Null),
                 ],
             )
@@ -264,7 +305,7 @@ impl Shard {
         };
         effects.change(end);
         if let Some(asker) = self.tasks.askers.remove(&id) {
-            let (request, own) = (Message::from_checked(&request), Message::from_checked(&own));
+            let (request, own) = (Message::from_checked(&request), Message::from_checked(own));
             if waits {
                 self.keep_reply_to(asker, id.partition().group(), request, own);
             } else {
@@ -275,7 +316,6 @@ impl Shard {
         }
         self.count_task(id, TaskEvent::Done);
         self.commit(event, effects, outputs);
-        Ok(())
     }
 }
 

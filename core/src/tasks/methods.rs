@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use super::LEVELS;
 use crate::handlers::Method;
@@ -79,6 +80,8 @@ pub enum TaskMethodFault {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskMethods {
     methods: BTreeMap<Box<str>, TaskMethod>,
+    /// Those that are done inline, whose scheduled events are tasks. In order.
+    inline: Vec<Box<str>>,
 }
 
 impl TaskMethods {
@@ -117,7 +120,18 @@ impl TaskMethods {
         true
     }
 
+    /// From here on these are done inline.
+    pub(crate) fn set_inline<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        self.inline = names.map(Box::from).collect();
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<TaskMethod> {
         self.methods.get(name).copied()
+    }
+
+    /// How scheduled events of the method are treated, if anybody does it.
+    pub(crate) fn of_event(&self, name: &str) -> Option<TaskMethod> {
+        let is_inline = || self.inline.binary_search_by(|inline| (**inline).cmp(name)).is_ok();
+        self.get(name).or_else(|| is_inline().then_some(TaskMethod::DEFAULT))
     }
 }

@@ -9,6 +9,7 @@ use crate::tasks::methods::TaskMethod;
 
 mod effects;
 mod inline_events;
+mod inline_tasks;
 mod leases;
 mod made_events;
 mod model;
