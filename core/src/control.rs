@@ -176,10 +176,12 @@ pub struct WorkerRow {
     pub session: SessionId,
     /// Its user's name.
     pub user: Box<str>,
-    /// What does its methods, as it says itself.
+    /// What does its methods and behaviours, as it says itself.
     pub plugins: Vec<Box<str>>,
     /// What it does.
     pub methods: Vec<Box<str>>,
+    /// Whose NPCs it moves.
+    pub behaviours: Vec<Box<str>>,
     /// Tasks that it takes at a time from each shard.
     pub credits: usize,
 }
@@ -191,6 +193,8 @@ pub struct Leases {
     pub count: usize,
     /// For how long it has had the oldest, in milliseconds.
     pub oldest_ms: u64,
+    /// Questions of NPCs that it has not answered.
+    pub thinks: usize,
     /// For how long it has been silent since a lease of it ended by its time, or since it was asked in vain for
     /// NPCs, in milliseconds. Until it says something it gets no tasks, or is asked nothing.
     pub silent_ms: Option<u64>,

@@ -41,6 +41,8 @@ pub struct ShardCounters {
     pub npc_thinks_asked: u64,
     /// Those of them that were not answered in time, or not waited for any more.
     pub npc_thinks_lost: u64,
+    /// Those of them that the worker could not answer: the NPCs stand.
+    pub npc_thinks_failed: u64,
     /// Times that a world woke without NPCs, because what its field said of them was none.
     pub npc_fields_invalid: u64,
     /// Gauge: NPCs of worlds whose home is here.
@@ -162,6 +164,7 @@ impl Default for ShardCounters {
             npc_moves_invalid: 0,
             npc_thinks_asked: 0,
             npc_thinks_lost: 0,
+            npc_thinks_failed: 0,
             npc_fields_invalid: 0,
             npcs: 0,
             worlds: 0,

@@ -115,6 +115,7 @@ impl Desk {
             for (sum, one) in sums.iter_mut().zip(leases) {
                 sum.count += one.count;
                 sum.oldest_ms = sum.oldest_ms.max(one.oldest_ms);
+                sum.thinks += one.thinks;
                 sum.silent_ms = sum.silent_ms.max(one.silent_ms);
             }
         }

@@ -52,9 +52,11 @@ fn row_of(row: &WorkerRow, leases: Leases) -> Value {
         "shard": row.session.shard.0,
         "plugins": row.plugins,
         "methods": row.methods,
+        "behaviours": row.behaviours,
         "credits": row.credits,
         "leased": leases.count,
         "oldest_ms": (leases.count > 0).then_some(leases.oldest_ms),
+        "asked": leases.thinks,
         "silent_ms": leases.silent_ms,
     })
 }

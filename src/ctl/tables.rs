@@ -51,9 +51,11 @@ const WORKER_COLUMNS: &[Column] = &[
     ("user", "user"),
     ("plugin", "plugins"),
     ("methods", "methods"),
+    ("behaviours", "behaviours"),
     ("credits", "credits"),
     ("leased", "leased"),
     ("oldest, ms", "oldest_ms"),
+    ("asked", "asked"),
     ("silent, ms", "silent_ms"),
     ("shard", "shard"),
     ("session", "session"),
@@ -177,7 +179,7 @@ pub(super) fn rooms(answer: &Value) -> String {
 pub(super) fn workers(answer: &Value) -> String {
     let mut answer = answer.clone();
     for row in answer["workers"].as_array_mut().into_iter().flatten() {
-        for list in ["methods", "plugins"] {
+        for list in ["methods", "behaviours", "plugins"] {
             let items = row[list].as_array().map(Vec::as_slice).unwrap_or_default();
             row[list] = items.iter().map(cell).collect::<Vec<_>>().join(", ").into();
         }

@@ -70,8 +70,13 @@ pub(super) const SCALARS: &[Scalar] = &[
     counter("npc_thinks_asked", "Times that a worker was asked where NPCs go", |turn| {
         turn.shard.npc_thinks_asked
     }),
-    counter("npc_thinks_lost", "Those that no worker answered in time", |turn| {
-        turn.shard.npc_thinks_lost
+    counter(
+        "npc_thinks_lost",
+        "Those that were not answered in time, or not waited for any more",
+        |turn| turn.shard.npc_thinks_lost,
+    ),
+    counter("npc_thinks_failed", "Those that a worker could not answer", |turn| {
+        turn.shard.npc_thinks_failed
     }),
     counter("npc_moves_invalid", "Moves of NPCs to where nobody can be", |turn| {
         turn.shard.npc_moves_invalid

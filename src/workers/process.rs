@@ -226,7 +226,7 @@ mod tests {
     fn found(looks: &[(Option<u64>, u64)]) -> Vec<Option<u64>> {
         of_process(|process| {
             let one = |((silent_ms, late_ms), second): (&(Option<u64>, u64), u64)| {
-                let leases = Leases { count: 0, oldest_ms: 9, silent_ms: *silent_ms };
+                let leases = Leases { oldest_ms: 9, silent_ms: *silent_ms, ..Leases::default() };
                 let due_ns = second * 1_000_000_000;
                 let now_ns = due_ns + late_ms * 1_000_000;
                 let look = Look { due_ns, now_ns, late_ns: 500_000_000, silent_ms_max: 5 };
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_look_without_an_answer_lets_none_before_it_count() {
         let look = Look { due_ns: 0, now_ns: 0, late_ns: 9, silent_ms_max: 5 };
-        let silent = Some(Leases { count: 0, oldest_ms: 9, silent_ms: Some(7) });
+        let silent = Some(Leases { oldest_ms: 9, silent_ms: Some(7), ..Leases::default() });
         let found = of_process(|process| {
             let first = process.looked(silent, look);
             process.not_looked();
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn who_has_a_task_in_its_time_or_was_heard_is_not_stuck() {
-        let of = |count, silent_ms| Some(Leases { count, oldest_ms: 9, silent_ms });
+        let of = |count, silent_ms| Some(Leases { count, silent_ms, ..Leases::default() });
         assert_eq!(silence(&[of(0, None), of(0, Some(7)), of(1, Some(7))]), [0, 7, 0]);
         assert_eq!(silence(&[None, None, None, of(0, None), None]), [0, 1000, 2000, 0, 0]);
     }

@@ -14,7 +14,6 @@ use crate::object::is_room_kind;
 use crate::partition::object_digest;
 use crate::reason::Reason;
 use crate::session::{Phase, Session};
-use crate::tasks::workers::Worker;
 use crate::turn::ShardOutputs;
 
 impl Shard {
@@ -78,11 +77,15 @@ impl Shard {
         self.page_of_sessions((from, count), |id, session| {
             // One that has only just begun is not known here yet.
             let worker = self.tasks.workers.get(id).filter(|_| session.is_worker)?;
+            let behaviours = || self.inline.behaviours.workers.names_of(id);
+            let methods = worker.method_names();
+            let plugins = methods.filter_map(|method| worker.plugin_of(method));
             Some(WorkerRow {
                 session: id,
                 user: session.user.clone(),
-                plugins: plugins_of(worker),
+                plugins: each_once(plugins.chain(behaviours().filter_map(|(_, plugin)| plugin))),
                 methods: worker.method_names().map(Box::from).collect(),
+                behaviours: behaviours().map(|(name, _)| Box::from(name)).collect(),
                 credits: worker.credits,
             })
         })
@@ -92,11 +95,13 @@ impl Shard {
         let Some(worker) = self.tasks.workers.get(session) else { return Leases::default() };
         let age_ns = worker.oldest_lease_ns().map_or(0, |since| self.now.monotonic_ns - since);
         // Of tasks, or of NPCs.
-        let moves = self.inline.behaviours.workers.silent_since_ns(session);
+        let behaviours = &self.inline.behaviours.workers;
+        let moves = behaviours.silent_since_ns(session);
         let silent_since_ns = worker.silent_since_ns().into_iter().chain(moves).min();
         let silent_ns = silent_since_ns.map(|since| self.now.monotonic_ns - since);
         let silent_ms = silent_ns.map(|silent_ns| silent_ns / 1_000_000);
-        Leases { count: worker.leased_count(), oldest_ms: age_ns / 1_000_000, silent_ms }
+        let (count, thinks) = (worker.leased_count(), behaviours.thinks_of(session));
+        Leases { count, oldest_ms: age_ns / 1_000_000, thinks, silent_ms }
     }
 
     /// Rows of those sessions that have one, from that index on.
@@ -210,15 +215,15 @@ impl Shard {
     }
 }
 
-/// What the worker's methods are done by, each once.
-fn plugins_of(worker: &Worker) -> Vec<Box<str>> {
-    let mut plugins: Vec<Box<str>> = Vec::new();
-    for plugin in worker.method_names().filter_map(|method| worker.plugin_of(method)) {
-        if !plugins.iter().any(|known| **known == *plugin) {
-            plugins.push(plugin.into());
+/// What the worker is, each once.
+fn each_once<'p>(plugins: impl Iterator<Item = &'p str>) -> Vec<Box<str>> {
+    let mut known: Vec<Box<str>> = Vec::new();
+    for plugin in plugins {
+        if !known.iter().any(|known| **known == *plugin) {
+            known.push(plugin.into());
         }
     }
-    plugins
+    known
 }
 
 fn object_at(partition: PartitionId, address: u64) -> ObjectId {

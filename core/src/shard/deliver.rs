@@ -3,6 +3,7 @@
 use super::Shard;
 use super::reply::{write_refusal, write_reply};
 use super::sessions::NO_CONNECTION;
+use super::thinks::token_of;
 use crate::authorize::Roles;
 use crate::handlers::Method;
 use crate::ids::{ConnectionId, ObjectId, SessionId};
@@ -117,7 +118,7 @@ impl Shard {
             let request = Message::from_checked(message);
             if request.method() == Method::Thought.name() {
                 // Nobody is silent whose answer finds no room.
-                self.heard_of_npcs(header.origin.session);
+                self.heard_of_npcs(header.origin.session, token_of(request));
             }
             self.post_refusal(header.origin, request, Reason::Busy, outputs);
         }

@@ -30,8 +30,14 @@ impl Shard {
             // It may have gone to sleep.
             let Some(world) = self.worlds.since_mut(slot, woken) else { continue };
             let thought = world.think(updates_max, &mut self.inline.behaviours);
-            if world.npcs_due() > 0 {
+            let is_more = world.npcs_due() > 0;
+            world.waits_to_think(is_more);
+            if is_more {
                 self.thinkers.push_back((slot, woken));
+            }
+            if thought.updates == 0 {
+                // Workers move these.
+                continue;
             }
             self.counters.npc_updates += thought.updates as u64;
             self.counters.npc_updates_unmoved += thought.unmoved as u64;

@@ -17,10 +17,13 @@ use crate::message::{Message, MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::turn::{ShardOutputs, Span};
 use crate::world::behaviours::{Chosen, Room};
-use crate::world::npcs::{Question, ThinkBuffers};
+use crate::world::npcs::{Question, ThinkBuffers, Thought, npcs_per_think};
 
 /// Listed bands that are looked at in one turn.
 const LOOKS_PER_TURN_MAX: usize = 1024;
+
+/// Of these so many in a row for which nobody has room, while others have.
+const FUTILE_LOOKS_MAX: usize = 64;
 
 /// A band of a world: of the place and the waking of that.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +62,12 @@ impl Asking {
         self.to_look_at = self.list.len();
     }
 
+    /// The world has gone to sleep.
+    pub(super) fn forget(&mut self, slot: u32, woken: u32) {
+        self.list.retain(|listed| (listed.slot, listed.woken) != (slot, woken));
+        self.to_look_at = self.to_look_at.min(self.list.len());
+    }
+
     pub(super) fn list(&mut self, (slot, woken): (u32, u32), band: usize) {
         self.list.push_back(Listed { slot, woken, band });
     }
@@ -68,6 +77,7 @@ impl Shard {
     /// A world has ticked: what workers move in it is listed, and what they have not answered given up.
     pub(super) fn expect_thoughts(&mut self, slot: u32) {
         let woken = self.worlds.waking_of(slot);
+        self.inline.behaviours.probe_silent(self.now.monotonic_ns);
         let (behaviours, asking) = (&mut self.inline.behaviours, &mut self.asking);
         let list = |band| asking.list((slot, woken), band);
         let world = self.worlds.world_mut(slot);
@@ -81,6 +91,7 @@ impl Shard {
     pub(super) fn ask_workers(&mut self, outputs: &mut ShardOutputs) {
         let room = self.room_of_workers();
         let mut bytes_left = TURN_OUTPUT_BYTES_MAX;
+        let mut futile_left = FUTILE_LOOKS_MAX;
         for _ in 0..LOOKS_PER_TURN_MAX.min(self.asking.to_look_at) {
             if !self.inline.behaviours.workers.has_room(room) {
                 self.asking.to_look_at = 0;
@@ -90,7 +101,17 @@ impl Shard {
                 return;
             }
             self.asking.to_look_at -= 1;
-            bytes_left = bytes_left.saturating_sub(self.ask_next(room, outputs));
+            let bytes = self.ask_next(room, outputs);
+            bytes_left = bytes_left.saturating_sub(bytes);
+            if bytes > 0 {
+                futile_left = FUTILE_LOOKS_MAX;
+                continue;
+            }
+            futile_left -= 1;
+            if futile_left == 0 {
+                // The next answer, or the next tick, goes on where this ends.
+                self.asking.to_look_at = 0;
+            }
         }
     }
 
@@ -110,8 +131,8 @@ impl Shard {
         let Some(world) = world else { return 0 };
         let Some(name) = world.unlist(listed.band) else { return 0 };
         let workers = &mut self.inline.behaviours.workers;
-        let session = match workers.choose(name, room, has_way) {
-            Chosen::Worker(session) => session,
+        let worker = match workers.choose(name, room, has_way) {
+            Chosen::Worker(worker) => worker,
             Chosen::Full => {
                 world.list_again(listed.band);
                 self.asking.list.push_back(listed);
@@ -122,21 +143,24 @@ impl Shard {
         };
         self.asking.last_token += 1;
         let token = self.asking.last_token;
-        let question = Question { token, session, now_ns: self.now.monotonic_ns };
+        let npcs_max = npcs_per_think(self.settings.frame_bytes_max);
+        let question = Question { token, worker, now_ns: self.now.monotonic_ns, npcs_max };
+        let session = worker.session;
         let out = &mut outputs.mesh[session.shard.index()].bytes;
         let start = out.len();
         let mut think = MessageBuilder::new(out, "think");
         world.ask(listed.band, question, &mut self.asking.buffers, &mut think);
-        workers.asked(session, world.open_bytes(listed.band));
+        workers.asked(worker, world.open_bytes(listed.band));
         let message = Span::since(start, out);
         self.counters.npc_thinks_asked += 1;
         self.post(session.shard, outputs, MeshMessage::Direct { session, message });
         message.length as usize
     }
 
-    /// The worker may be asked again if it was silent.
-    pub(super) fn heard_of_npcs(&mut self, session: SessionId) {
-        if self.inline.behaviours.heard(session) {
+    /// The worker may be asked again if it was silent. It says something of the question of this token, or
+    /// something else.
+    pub(super) fn heard_of_npcs(&mut self, session: SessionId, token: Option<i64>) {
+        if self.inline.behaviours.heard(session, token) {
             self.asking.look_again();
         }
     }
@@ -149,39 +173,63 @@ impl Shard {
         outputs: &mut ShardOutputs,
     ) {
         let (origin, message) = (event.header.origin, event.message());
-        self.heard_of_npcs(origin.session);
+        self.heard_of_npcs(origin.session, token_of(message));
         effects.start(message.method());
         match self.take_thought(origin.session, message) {
-            Ok(updates) => {
-                effects.scanned = updates;
+            Ok(thought) => {
+                effects.scanned = thought.updates;
+                if thought.invalid > 0 {
+                    let invalid = Value::Integer(thought.invalid as i64);
+                    effects.reply(|reply| reply.field("invalid", invalid));
+                }
                 self.post_reply(origin, message, effects.reply_message(), outputs);
             }
             Err(reason) => self.post_refusal(origin, message, reason, outputs),
         }
     }
 
-    /// Moves the NPCs by the answer. Returns how many those are.
-    fn take_thought(&mut self, session: SessionId, thought: Message<'_>) -> Result<usize, Reason> {
+    /// Moves the NPCs by the answer. Returns what came of it.
+    fn take_thought(
+        &mut self,
+        session: SessionId,
+        thought: Message<'_>,
+    ) -> Result<Thought, Reason> {
         let id = thought.get("world").and_then(Value::as_object);
         let id = id.expect("it was routed by its world");
         let token = thought.get("token").ok_or(Reason::FieldMissing)?;
         let token = token.as_integer().ok_or(Reason::FieldInvalid)?;
-        let batch = thought.get("batch").ok_or(Reason::FieldMissing)?;
+        let has_failed = thought.get("failed").map_or(Some(false), Value::as_boolean);
+        let has_failed = has_failed.ok_or(Reason::FieldInvalid)?;
+        let batch = match thought.get("batch") {
+            None if has_failed => None,
+            batch => Some(batch.ok_or(Reason::FieldMissing)?),
+        };
         let slot = self.worlds.slot_of(id).ok_or(Reason::LeaseLost)?;
         let woken = self.worlds.waking_of(slot);
         let world = self.worlds.world_mut(slot);
         let band = world.asked_band(token, session).ok_or(Reason::LeaseLost)?;
-        let batch = bytes_of(batch, &mut self.asking.answer)?;
+        let decoded = &mut self.asking.answer;
+        let batch = batch.filter(|_| !has_failed);
+        let batch = batch.map(|batch| bytes_of(batch, decoded)).transpose()?;
         let workers = &mut self.inline.behaviours.workers;
         let (moved, is_more) = world.take_thought(band, batch, workers)?;
-        self.counters.npc_updates += moved.updates as u64;
+        if has_failed {
+            self.counters.npc_thinks_failed += 1;
+        } else {
+            self.counters.npc_updates += moved.updates as u64;
+        }
         self.counters.npc_moves_invalid += moved.invalid as u64;
         if is_more {
             self.asking.list((slot, woken), band);
         }
         self.asking.look_again();
-        Ok(moved.updates)
+        Ok(moved)
     }
+}
+
+/// Of which question a worker says something.
+pub(super) fn token_of(thought: Message<'_>) -> Option<i64> {
+    Some(thought.get("token").and_then(Value::as_integer).unwrap_or(0))
 }
 
 /// The bytes of a field: text protocols say them in hexadecimal.

@@ -32,7 +32,9 @@ impl Shard {
         let methods = &self.tasks.methods;
         let methods = check_names(message, METHODS, |name| methods.check(name).is_ok())?;
         let behaviours = &self.inline.behaviours.workers;
-        let behaviours = check_names(message, BEHAVIOURS, |name| behaviours.check(name))?;
+        let mut new_count = 0;
+        let behaviours =
+            check_names(message, BEHAVIOURS, |name| behaviours.check(name, &mut new_count))?;
         if !methods && !behaviours {
             return Err(Reason::FieldMissing);
         }
@@ -67,10 +69,11 @@ impl Shard {
         let plugin = plugin_of(work).expect("it was checked");
         workers.set(session, numbered, (credits, plugin));
         self.tasks.may_lease_more();
-        self.heard_of_npcs(session);
+        self.heard_of_npcs(session, None);
         if work.get(BEHAVIOURS).is_some() {
             let behaviours = &mut self.inline.behaviours;
-            behaviours.set_worker(session, names_of(work, BEHAVIOURS).expect("it was checked"));
+            let names = names_of(work, BEHAVIOURS).expect("it was checked");
+            behaviours.set_worker(session, names, plugin);
         }
         self.asking.look_again();
     }
@@ -137,7 +140,7 @@ fn names_of<'m>(
 fn check_names(
     work: Message<'_>,
     field: &str,
-    may_have: impl Fn(&str) -> bool,
+    mut may_have: impl FnMut(&str) -> bool,
 ) -> Result<bool, Reason> {
     let mut count = 0;
     for name in names_of(work, field)? {

@@ -166,6 +166,7 @@ impl Shard {
         }
         let npcs = world.npc_count();
         assert!(world.entity_count() == npcs, "only NPCs are in it");
+        self.asking.forget(slot, self.worlds.waking_of(slot));
         self.worlds.count_npcs(npcs, 0);
         self.worlds.count_entities(npcs, 0);
         self.worlds.put_to_sleep(slot);
@@ -199,7 +200,7 @@ impl Shard {
         let world = self.worlds.world_mut(slot);
         let put_off = world.expect_npcs();
         self.counters.npc_carried_over += put_off as u64;
-        if put_off == 0 && world.npcs_due() > 0 {
+        if world.npcs_due() > 0 && !world.waits_to_think(true) {
             self.thinkers.push_back((slot, ticked_in));
         }
         let header = TickHeader {

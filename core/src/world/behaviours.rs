@@ -40,7 +40,7 @@ pub use surroundings::{LOOKED_AT_MAX, Neighbour, Neighbours, Surroundings};
 pub use table::{BEHAVIOURS_MAX, Behaviours};
 pub(crate) use table::{Mover, NamedMover, ShardBehaviours};
 use vector::{Vector, add, length, scaled, sub};
-pub(crate) use workers::{Chosen, Room, WorkerBehaviours};
+pub(crate) use workers::{AskedWorker, Chosen, Room, WorkerBehaviours};
 
 use crate::ids::ShardId;
 

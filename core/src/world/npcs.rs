@@ -27,7 +27,7 @@ use crate::reason::Reason;
 mod asked;
 
 use asked::{Asking, Members};
-pub(crate) use asked::{Question, ThinkBuffers};
+pub(crate) use asked::{Question, ThinkBuffers, npcs_per_think};
 
 /// Most entries of the field.
 pub(crate) const NPC_ENTRIES_MAX: usize = 64;
@@ -161,6 +161,8 @@ pub(super) struct Npcs {
     ring_count: usize,
     /// How many are due, from there on and round.
     due: usize,
+    /// The shard is going to move some of them.
+    waits: bool,
     /// Kept for its memory.
     seconds: Vec<f32>,
     members: Members,
@@ -217,6 +219,11 @@ impl World {
     /// After a tick all NPCs of the ring are due. Returns how many still were: they are put off beyond their tick.
     pub(crate) fn expect_npcs(&mut self) -> usize {
         core::mem::replace(&mut self.npcs.due, self.npcs.ring_count)
+    }
+
+    /// Whether the shard has it among those whose NPCs wait to be moved, from here on. Returns whether it had.
+    pub(crate) fn waits_to_think(&mut self, waits: bool) -> bool {
+        core::mem::replace(&mut self.npcs.waits, waits)
     }
 
     /// NPCs that are due.

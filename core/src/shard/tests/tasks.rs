@@ -143,7 +143,10 @@ fn who_works_is_told_with_what_they_have() {
             other => panic!("{other:?}"),
         };
     let (first, next) = rows(&mut world, 0);
-    let [WorkerRow { user, plugins, methods, credits, session }] = &first[..] else { panic!() };
+    let [WorkerRow { user, plugins, methods, behaviours, credits, session }] = &first[..] else {
+        panic!()
+    };
+    assert!(behaviours.is_empty());
     assert_eq!((&**user, *credits), ("dwarf", 3));
     assert_eq!((&*plugins[0], &*methods[0], plugins.len()), ("combat@1.2", "hit", 1));
     // The elf works too, but takes nothing.

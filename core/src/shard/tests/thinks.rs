@@ -95,6 +95,10 @@ impl Herd {
     fn unmoved(limits: Limits) -> Self {
         let mut settings = task_settings(limits);
         settings.policy.set_rule("thought", ["user"]).unwrap();
+        Self::of(settings)
+    }
+
+    fn of(settings: ShardSettings) -> Self {
         let mut world = World::with_settings(settings);
         for (connection, user) in [(1, "ann"), (2, "bob"), (3, "dwarf"), (4, "gnome")] {
             world.run(&format!("{connection} open ; {connection} login user={user}"));
@@ -285,7 +289,7 @@ fn who_is_moved_by_an_answer_to_where_nobody_can_be_stays() {
     // The first's heading, and the second's y.
     put(0, f32::NAN);
     put(3 + 3 + 1, 1e30);
-    herd.quiet(&think.thought(&batch));
+    assert_eq!(herd.quiet(&think.thought(&batch)), "3: thought status=0 invalid=2\n");
     let after = [1, 2, 3].map(|number| herd.position(number));
     assert_eq!(after, [before[0], before[1], [51.0, 62.0, 0.0]]);
     assert_eq!((herd.counters().npc_updates, herd.counters().npc_moves_invalid), (3, 2));
@@ -313,6 +317,12 @@ fn when_a_worker_goes_the_next_is_asked() {
     assert_eq!(herd.world.shard.take_missing_behaviour(), Some("wolf"));
     herd.quiet("+100");
     assert_eq!(herd.world.shard.take_missing_behaviour(), None);
+    // It is told again when a worker brings others, and not when one says again what it has.
+    for told in [Some("wolf"), None] {
+        herd.run("2 work behaviours=fox");
+        herd.quiet("+100");
+        assert_eq!(herd.world.shard.take_missing_behaviour(), told);
+    }
     assert_eq!(herd.position(1), [51.0, 62.0, 0.0]);
     // The next one goes on with them, and with no time that has passed.
     herd.run("2 work behaviours=wolf");
@@ -363,29 +373,88 @@ fn workers_of_one_name_take_turns() {
 fn who_is_silent_of_npcs_is_told_so_and_one_who_finds_no_room_is_not() {
     let limits = Limits { partition_events_max: 1, ..Limits::PRODUCTION };
     let mut herd = Herd::unmoved(limits);
-    herd.run("3 work behaviours=wolf");
+    herd.run("3 work behaviours=wolf plugin=pack@1.2");
     herd.make("wolf:2:4:50:60:20");
     let think = herd.think("1 join room=w");
     let Answer::Workers(page) = herd.world.command(Command::ListWorkers { from: 0, count: 9 }).0
     else {
         panic!()
     };
-    let silent_ms = |herd: &mut Herd| {
+    let row = &page.rows[0];
+    assert_eq!((&*row.behaviours[0], &*row.plugins[0], row.methods.len()), ("wolf", "pack@1.2", 0));
+    let leases = |herd: &mut Herd| {
         let sessions = [page.rows[0].session].into();
         match herd.world.command(Command::CountLeases { sessions }).0 {
-            Answer::Leases(leases) => leases[0].silent_ms,
+            Answer::Leases(leases) => (leases[0].thinks, leases[0].silent_ms),
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(silent_ms(&mut herd), None);
+    assert_eq!(leases(&mut herd), (1, None));
     herd.quiet("+1000");
     herd.quiet("+30");
-    assert_eq!(silent_ms(&mut herd), Some(30));
+    assert_eq!(leases(&mut herd), (0, Some(30)));
     // Another's request has the only place of the partition.
     let answer = think.thought(&think.answer([51.0, 62.0, 0.0], [0.0; 3]));
     let heard = herd.run(&format!("1 who room=w ; {answer}"));
     assert!(heard.contains("3: thought status=503 error=busy\n"), "{heard}");
-    assert_eq!(silent_ms(&mut herd), None);
+    assert_eq!(leases(&mut herd).1, None);
+}
+
+#[test]
+fn npcs_of_a_worker_that_has_failed_stand() {
+    let mut herd = Herd::new("wolf:2:4:50:60:20");
+    let think = herd.think("1 join room=w");
+    herd.quiet(&think.thought(&think.answer([51.0, 62.0, 0.0], [4.0, 0.0, 0.0])));
+    let think = herd.think("+100");
+    let (world, token) = (&think.world, think.token);
+    let failed = format!("3 thought world={world} token={token} failed=");
+    let invalid = "3: thought status=400 error=field-invalid\n";
+    assert_eq!(herd.quiet(&format!("{failed}perhaps")), invalid);
+    let missing = "3: thought status=400 error=field-missing\n";
+    assert_eq!(herd.quiet(&format!("{failed}false")), missing);
+    assert_eq!(herd.quiet(&format!("{failed}true")), "3: thought status=0\n");
+    let next = herd.think("+100");
+    assert_eq!((next.positions()[1], next.velocities()[1]), ([51.0, 62.0, 0.0], [0.0; 3]));
+    assert_eq!(next.seconds(), [0.1; 2]);
+    let counters = herd.counters();
+    assert_eq!((counters.npc_updates, counters.npc_thinks_failed), (2, 1));
+    assert_eq!((counters.npc_updates_unmoved, herd.thinks()), (0, (3, 0)));
+}
+
+#[test]
+fn who_says_nothing_is_asked_one_thing_after_five_seconds() {
+    let mut herd = Herd::new("wolf:2:4:50:60:20|wolf:1:4:0:0:9");
+    herd.run("1 join room=w");
+    let mut asked = Vec::new();
+    for tick in 1..140 {
+        herd.run("+100");
+        asked.extend(herd.asked().iter().map(|_| tick));
+    }
+    // Given up after ten ticks, and again after five seconds and ten ticks.
+    assert_eq!((asked, herd.thinks()), (vec![60, 120], (4, 4)));
+    let id: ObjectId = herd.object.parse().unwrap();
+    assert_eq!(herd.world.shard.worlds.get(id).unwrap().clock.hz(), 10.0);
+    // An answer that is none was said by somebody.
+    for _ in 140..180 {
+        herd.quiet("+100");
+    }
+    let think = herd.think("+100");
+    let other = herd.think(&think.thought(&[0]));
+    assert!(other.band != think.band);
+}
+
+#[test]
+fn a_worker_that_resumes_and_works_again_has_all_its_room() {
+    let mut herd = Herd::new("wolf:2:4:50:60:20");
+    herd.run("1 join room=w");
+    let session = crate::ids::SessionId { shard: ShardId(0), generation: 0, index: 2 };
+    assert!(herd.world.shard.sessions.get(session).is_some_and(|open| &*open.user == "dwarf"));
+    herd.world.shard.worker_gone(session);
+    herd.run("3 work behaviours=wolf");
+    let think = herd.think("+100");
+    assert_eq!((think.connection, herd.thinks()), (3, (2, 1)));
+    herd.quiet(&think.thought(&think.answer([51.0, 62.0, 0.0], [4.0, 0.0, 0.0])));
+    herd.think("+100");
 }
 
 /// Goes nowhere, and shows that it was there.
@@ -436,12 +505,13 @@ fn a_plugins_behaviour_goes_before_a_workers_of_that_name() {
 fn a_worker_that_comes_between_tick_and_move_makes_nobody_leap() {
     let mut herd = Herd::unmoved(Limits::PRODUCTION);
     howls(&mut herd, true);
-    herd.make("wolf:2:4:50:60:20");
+    herd.make("wolf:2:4:50:60:20|wander:5:1:0:0:9");
     herd.run("1 join room=w");
     // The plugin goes when its NPCs are due, and a worker is there.
     herd.world.run("3 work behaviours=wolf");
     herd.world.run("+100");
     howls(&mut herd, false);
+    assert_eq!(herd.world.shard.think(64), 5, "those who are not moved hold up nobody");
     herd.quiet("+1");
     assert_eq!(herd.counters().npc_updates_unmoved, 0);
     let think = herd.think("+99");
@@ -475,6 +545,7 @@ fn what_a_worker_says_of_behaviours_is_checked() {
         assert_eq!(work(from, 64), "3: work status=0\n");
     }
     assert_eq!(work(192, 63), "3: work status=0\n");
+    assert_eq!(work(254, 3), "3: work status=400 error=field-invalid\n", "one too many");
     assert_eq!(work(300, 1), "3: work status=400 error=field-invalid\n", "256 are there");
     assert_eq!(work(3, 1), "3: work status=0\n");
     let number = packed("work", &[("behaviours", Value::Integer(7))]);

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::workers::WorkerBehaviours;
+use super::workers::{AskedWorker, WorkerBehaviours};
 use super::{ALL, Behaviour, behaviour};
 use crate::ids::{SessionId, ShardId};
 use crate::inline::InlineFault;
@@ -115,10 +115,12 @@ impl ShardBehaviours {
         &mut self,
         session: SessionId,
         names: impl Iterator<Item = &'n str>,
+        plugin: Option<&str>,
     ) {
-        self.workers.set(session, names);
-        self.changed();
-        self.forget_missing();
+        if self.workers.set(session, names, plugin) {
+            self.changed();
+            self.forget_missing();
+        }
     }
 
     /// A worker has none any more.
@@ -128,16 +130,22 @@ impl ShardBehaviours {
         }
     }
 
-    /// A worker has let a question go unanswered: it is asked no other before it says something.
-    pub(crate) fn note_silence(&mut self, session: SessionId, now_ns: u64) {
-        if self.workers.note_silence(session, now_ns) {
+    /// A worker has let a question go unanswered: it is asked no other before it says something, or long after.
+    pub(crate) fn note_silence(&mut self, worker: AskedWorker, token: i64, now_ns: u64) {
+        self.workers.note_silence(worker, token, now_ns);
+        self.changed();
+    }
+
+    /// A tick comes: silent workers may be asked one thing after a while.
+    pub(crate) fn probe_silent(&mut self, now_ns: u64) {
+        if self.workers.probe_silent(now_ns) {
             self.changed();
         }
     }
 
     /// A worker has said something. Whether it was silent.
-    pub(crate) fn heard(&mut self, session: SessionId) -> bool {
-        let was_silent = self.workers.heard(session);
+    pub(crate) fn heard(&mut self, session: SessionId, token: Option<i64>) -> bool {
+        let was_silent = self.workers.heard(session, token);
         if was_silent {
             self.changed();
         }

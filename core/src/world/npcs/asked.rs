@@ -16,13 +16,13 @@ use crate::limits::WORLD_GRACE_NS;
 use crate::message::{MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::world::behaviours::vector::{Vector, square, sub};
-use crate::world::behaviours::{Mover, ShardBehaviours, WorkerBehaviours};
+use crate::world::behaviours::{AskedWorker, Mover, ShardBehaviours, WorkerBehaviours};
 use crate::world::{NOBODY, WORLD_ENTITIES_MAX};
 
-/// NPCs that a worker is asked for at once: in an answer they have 36 bytes each, so that it is no longer than a frame may be,
-/// in hexadecimal too.
-pub(crate) const NPCS_PER_THINK_MAX: usize = 512;
-const _: () = assert!(2 * 36 * NPCS_PER_THINK_MAX < 48 << 10, "a frame has 64 KiB");
+/// NPCs that a worker is asked for at once.
+const NPCS_PER_THINK_MAX: usize = 512;
+/// What each of them has in an answer, in hexadecimal, and what the answer has besides, in bytes.
+const ANSWER_BYTES: (usize, usize) = (2 * 36, 256);
 /// How long an answer is waited for, in nanoseconds.
 const THINK_NS_MAX: u64 = 1_000_000_000;
 const _: () =
@@ -53,7 +53,7 @@ pub(super) struct Asking {
 #[derive(Clone, Debug)]
 struct Open {
     token: i64,
-    session: SessionId,
+    worker: AskedWorker,
     since_ns: u64,
     bytes: usize,
     /// For which tick.
@@ -65,8 +65,10 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
     pub(crate) token: i64,
-    pub(crate) session: SessionId,
+    pub(crate) worker: AskedWorker,
     pub(crate) now_ns: u64,
+    /// NPCs that are asked for at once.
+    pub(crate) npcs_max: usize,
 }
 
 /// Kept for their memory.
@@ -91,6 +93,13 @@ pub(crate) struct Unanswered {
     pub(crate) put_off: usize,
     /// Questions that were given up.
     pub(crate) lost: usize,
+}
+
+/// How many NPCs a worker is asked for at once that may answer in frames of so many bytes.
+pub(crate) fn npcs_per_think(frame_bytes_max: u64) -> usize {
+    let (each, besides) = ANSWER_BYTES;
+    let bytes = usize::try_from(frame_bytes_max).unwrap_or(usize::MAX);
+    (bytes.saturating_sub(besides) / each).clamp(1, NPCS_PER_THINK_MAX)
 }
 
 impl World {
@@ -155,7 +164,7 @@ impl World {
         let tick = self.clock.next_tick();
         self.note_members();
         let band = &mut self.npcs.bands[at];
-        let range = band.asking.take_due(band.numbers.len());
+        let range = band.asking.take_due(band.numbers.len(), question.npcs_max);
         band.write_batch(range.clone(), (tick, self.settings.tick_hz), buffers);
         let band = &self.npcs.bands[at];
         self.write_members(band, tick, &mut buffers.members);
@@ -176,9 +185,9 @@ impl World {
         think.field("count", Value::Integer(range.len() as i64));
         think.field("batch", Value::Bytes(&buffers.batch));
         think.field("members", Value::Bytes(&buffers.members));
-        let Question { token, session, now_ns } = question;
+        let Question { token, worker, now_ns, .. } = question;
         let bytes = buffers.batch.len() + buffers.members.len();
-        let open = Open { token, session, since_ns: now_ns, bytes, tick, range };
+        let open = Open { token, worker, since_ns: now_ns, bytes, tick, range };
         self.npcs.bands[at].asking.open = Some(open);
     }
 
@@ -189,11 +198,11 @@ impl World {
 
     /// The band for which the session was asked by this token, if that is still open.
     pub(crate) fn asked_band(&self, token: i64, session: SessionId) -> Option<usize> {
-        let is_it = |open: &Open| open.token == token && open.session == session;
+        let is_it = |open: &Open| open.token == token && open.worker.session == session;
         self.npcs.bands.iter().position(|band| band.asking.open.as_ref().is_some_and(is_it))
     }
 
-    /// Moves the NPCs of a band by the answer to what is open in it. Returns what came of it, and whether there
+    /// Moves the NPCs of a band by the answer to what is open in it; without one they stand. Returns what came of it, and whether there
     /// are more to be asked for, of which the list is to be told.
     ///
     /// # Errors
@@ -201,16 +210,21 @@ impl World {
     pub(crate) fn take_thought(
         &mut self,
         at: usize,
-        batch: &[u8],
+        batch: Option<&[u8]>,
         workers: &mut WorkerBehaviours,
     ) -> Result<(Thought, bool), Reason> {
         let band = &mut self.npcs.bands[at];
         let open = band.asking.open.take().expect("the band was asked for");
-        if let Err(reason) = band.read_batch(open.range.clone(), batch) {
-            band.asking.open = Some(open);
-            return Err(reason);
+        match batch {
+            None => band.velocities[open.range.clone()].fill([0.0; 3]),
+            Some(batch) => {
+                if let Err(reason) = band.read_batch(open.range.clone(), batch) {
+                    band.asking.open = Some(open);
+                    return Err(reason);
+                }
+            }
         }
-        workers.returned(open.session, open.bytes);
+        workers.returned(open.worker, open.bytes);
         let range = open.range;
         band.moved_for[range.clone()].fill(open.tick);
         let is_more = band.asking.can_be_listed();
@@ -268,9 +282,9 @@ impl Asking {
     }
 
     /// The next that are due, as many as are asked for at once.
-    fn take_due(&mut self, count: usize) -> Range<usize> {
+    fn take_due(&mut self, count: usize, npcs_max: usize) -> Range<usize> {
         let start = self.next;
-        let end = count.min(start + self.due.min(NPCS_PER_THINK_MAX));
+        let end = count.min(start + self.due.min(npcs_max));
         self.due -= end - start;
         self.next = if end == count { 0 } else { end };
         start..end
@@ -279,7 +293,7 @@ impl Asking {
     /// Nobody waits for the answer any more. Whether there was one to wait for.
     fn give_up(&mut self, workers: &mut WorkerBehaviours) -> bool {
         let Some(open) = self.open.take() else { return false };
-        workers.returned(open.session, open.bytes);
+        workers.returned(open.worker, open.bytes);
         // Those who have waited longest are first.
         self.next = open.range.start;
         true
@@ -288,14 +302,14 @@ impl Asking {
     /// The same if it is too late, or who was asked is gone. Who lets one wait too long is silent.
     fn give_up_late(&mut self, behaviours: &mut ShardBehaviours, now_ns: u64) -> bool {
         let Some(open) = &self.open else { return false };
-        let session = open.session;
+        let (worker, token) = (open.worker, open.token);
         let is_late = now_ns - open.since_ns >= THINK_NS_MAX;
-        if !is_late && behaviours.workers.is_there(session) {
+        if !is_late && behaviours.workers.is_there(worker) {
             return false;
         }
         self.give_up(&mut behaviours.workers);
         if is_late {
-            behaviours.note_silence(session, now_ns);
+            behaviours.note_silence(worker, token, now_ns);
         }
         true
     }

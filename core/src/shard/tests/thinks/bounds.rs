@@ -1,6 +1,10 @@
 //! How much is asked at a time, and what becomes of what is not.
 
 use super::*;
+use crate::acknowledgement::AckLevel;
+use crate::authorize::Roles;
+use crate::ids::SessionId;
+use crate::mesh::{EventHeader, EventKind, Origin};
 use crate::world::behaviours::Room;
 
 /// Answers what was asked by which all go to this place. Returns what is asked then.
@@ -173,4 +177,129 @@ fn a_worker_is_told_of_members_near_the_circle() {
         answer(&mut herd, &think, 0.0);
     }
     assert_eq!(seen.len(), 85, "each within 94 units in turn");
+}
+
+#[test]
+fn what_waits_for_a_worker_goes_with_its_world() {
+    let bands = vec!["wolf:1:4:0:0:9"; 64].join("|");
+    let mut herd = Herd::new(&bands);
+    for room in ["v", "u"] {
+        herd.run(&format!("1 create kind=world room={room} npcs={bands}"));
+    }
+    herd.run("1 join room=w ; 1 join room=v ; 1 join room=u");
+    herd.run("+100");
+    assert_eq!(herd.world.shard.asking.len(), 128);
+    herd.run("1 leave room=v ; 1 leave room=u");
+    // The worker answers nothing, and is silent: nobody looks at the list.
+    for _ in 0..60 {
+        herd.run("+100");
+    }
+    assert_eq!((herd.counters().worlds, herd.world.shard.asking.len()), (1, 0));
+}
+
+#[test]
+fn no_answer_has_to_be_longer_than_a_frame() {
+    for (frame_bytes_max, count) in [(256, 1), (1024, 10), (8192, 110), (65_536, 512)] {
+        let mut settings = task_settings(Limits::PRODUCTION);
+        settings.policy.set_rule("thought", ["user"]).unwrap();
+        settings.frame_bytes_max = frame_bytes_max;
+        let mut herd = Herd::of(settings);
+        herd.run("3 work behaviours=wolf");
+        herd.make("wolf:600:4:0:0:9");
+        let think = herd.think("1 join room=w");
+        assert_eq!(think.count, count);
+        let thought = think.thought(&think.answer([1.0; 3], [0.0; 3]));
+        assert!(thought.len() <= frame_bytes_max as usize, "{}", thought.len());
+    }
+}
+
+#[test]
+fn a_world_waits_once_for_its_npcs_whoever_moves_them() {
+    let mut herd = Herd::unmoved(Limits::PRODUCTION);
+    howls(&mut herd, true);
+    herd.make("wolf:2:4:50:60:20");
+    herd.world.run("1 join room=w ; 3 work behaviours=wolf");
+    for has_wolf in [true, false, true, false, true] {
+        howls(&mut herd, has_wolf);
+        herd.world.run("+100");
+        assert_eq!(herd.world.shard.thinkers.len(), 1);
+    }
+}
+
+/// A batch of the other shard.
+fn from_other(messages: impl FnOnce(&mut MeshBatch)) -> ShardInputs {
+    let mut batch = MeshBatch::default();
+    messages(&mut batch);
+    ShardInputs { mesh: vec![(ShardId(0), batch)], ..ShardInputs::default() }
+}
+
+#[test]
+fn a_worker_on_another_shard_is_asked_when_the_way_is_free() {
+    let limits = Limits { mesh_staging_bytes_max: 4096, ..Limits::PRODUCTION };
+    let routing = RoutingTable::even(2, Epoch(1));
+    let mut herd = Herd::unmoved(limits.clone());
+    herd.world =
+        World::with_settings(ShardSettings { shard: ShardId(1), routing, ..task_settings(limits) });
+    herd.world.outputs = ShardOutputs::new(2);
+    herd.run("1 open ; 1 login user=ann");
+    let session = SessionId { shard: ShardId(0), generation: 3, index: 9 };
+    let work = from_other(|batch| {
+        let work = batch.push_bytes(&packed("work", &[("behaviours", Value::Text("wolf"))]));
+        batch.list.push(MeshMessage::Work { session, work });
+    });
+    herd.world.turn(&work);
+    herd.make("wolf:2:4:50:60:20");
+    let told = |herd: &mut Herd| {
+        let batch = core::mem::take(&mut herd.world.outputs.mesh[0]);
+        let direct = batch.list.iter().find_map(|message| match *message {
+            MeshMessage::Direct { session: to, message } if to == session => Some(message),
+            _ => None,
+        });
+        direct.map(|message| {
+            Message::parse(message.of(&batch.bytes))
+                .unwrap()
+                .get("token")
+                .unwrap()
+                .as_integer()
+                .unwrap()
+        })
+    };
+    herd.world.outputs.mesh[0].bytes.resize(4096, 0);
+    herd.run("1 join room=w");
+    assert_eq!((told(&mut herd), herd.thinks().0), (None, 0));
+    herd.run("+100");
+    assert_eq!((told(&mut herd), herd.thinks().0), (Some(1), 1));
+    let world: ObjectId = herd.object.parse().unwrap();
+    let thought = from_other(|batch| {
+        let fields = [
+            ("world", Value::Object(world)),
+            ("token", Value::Integer(1)),
+            ("batch", Value::Bytes(&[0; 72])),
+        ];
+        let partition = world.partition();
+        let (user, message) =
+            (batch.push_bytes(b"dwarf"), batch.push_bytes(&packed("thought", &fields)));
+        let connection = ConnectionId { index: 4, generation: 1 };
+        let header = EventHeader {
+            partition,
+            epoch: Epoch(1),
+            kind: EventKind::Request { level: AckLevel::Applied },
+            origin: Origin { session, connection, echoes_request: false },
+            user_partition: partition,
+            login: 1,
+            roles: Roles::WORKER,
+        };
+        batch.list.push(MeshMessage::Event { header, user, message });
+    });
+    herd.world.turn(&thought);
+    assert!(matches!(herd.world.outputs.mesh[0].list[..], [MeshMessage::Reply { .. }]));
+    assert_eq!(herd.position(1), [0.0; 3]);
+    herd.run("+100");
+    assert_eq!(told(&mut herd), Some(2));
+    herd.world.turn(&from_other(|batch| batch.list.push(MeshMessage::WorkerGone { session })));
+    herd.run("+100");
+    assert_eq!(
+        (told(&mut herd), herd.thinks(), herd.counters().npc_updates_unmoved),
+        (None, (2, 1), 2)
+    );
 }
