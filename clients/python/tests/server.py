@@ -38,11 +38,24 @@ class Server:
         self._process.send_signal(signal.SIGTERM)
         await self._process.wait()
 
+    async def ctl(self, *arguments: str | Path) -> str:
+        """What ``warren ctl`` says."""
+        command = [BINARIES / "warren", "ctl", "--admin", self._admin, *arguments]
+        done = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async def metric(self, name: str) -> float:
+        """One of its metrics, of all shards."""
+        return await asyncio.to_thread(self._metric, name)
+
     async def until(self, metric: str, least: int) -> None:
         """Waits until one of its metrics is so much."""
 
         async def reached() -> None:
-            while await asyncio.to_thread(self._metric, metric) < least:
+            while await self.metric(metric) < least:
                 await asyncio.sleep(0.02)
 
         await asyncio.wait_for(reached(), PATIENCE)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import struct
-import time
 import types
 import unittest
-from collections import Counter
+from array import array
 from typing import Any
 
 import warren
-from warren.behaviours import Batch, Behaviour, batch_bytes, behaviours_of, standing
+from warren.behaviours import BUILT_IN, Batch, batch_bytes, behaviours_of, told
 from warren.methods import methods_of
-from warren.signals import TimeLimit
 from warren.testing import World
-from warren.thinking import THINK_S, Thinking
 from warren_client import WarrenError
-from warren_client.message import decode
 
 NUMBERS = [7, 65_534, 300]
 SECONDS = [0.1, 0.25, 1.0]
@@ -105,9 +102,38 @@ class BatchTest(unittest.TestCase):
         self.assertEqual(len(largest.thought()), 512 * 36)
         self.assertEqual((largest.numbers[511], largest.states[511]), (511, 3))
 
-    def test_those_who_could_not_be_moved_stand_where_they_were(self) -> None:
-        told = struct.pack("<12f", *HEADINGS, *POSITIONS) + b"\0" * 36 + b"\0" * 4
-        self.assertEqual(standing(think()), told + struct.pack("<3Q", *STATES))
+    def test_an_answer_is_read_as_the_server_reads_it(self) -> None:
+        for count in (1, 2, 3):
+            with self.subTest(count):
+                batch = Batch(think(count))
+                batch.headings[0], batch.states[count - 1] = 45.0, 12
+                batch.positions[1] = -6.5
+                after = told(think(count), batch.thought())
+                for name in ("numbers", "seconds", "headings", "positions", "velocities", "states"):
+                    self.assertEqual(getattr(after, name), getattr(batch, name), name)
+                self.assertEqual((after.headings[0], after.position(0)), (45, (0, -6.5, 2)))
+
+    def test_an_array_cannot_be_replaced(self) -> None:
+        batch = Batch(think())
+        for name in ("headings", "positions", "velocities", "states"):
+            with self.assertRaisesRegex(AttributeError, f"as batch.{name}\\[:\\] = "):
+                setattr(batch, name, [0.0] * 9)
+        for name in ("seconds", "members", "speed", "tick"):
+            with self.assertRaisesRegex(AttributeError, f"batch.{name} cannot be replaced$"):
+                setattr(batch, name, 1)
+        batch.positions[:] = memoryview(array("f", [2.0] * 9))
+        self.assertEqual(batch.position(2), (2, 2, 2))
+
+    def test_what_is_no_npc_and_no_place_is_told(self) -> None:
+        batch = Batch(think())
+        for at in (-1, 3):
+            for asked in (batch.position, batch.velocity, batch.nearest_member):
+                with self.assertRaisesRegex(IndexError, f"there is no NPC {at}: there are 3"):
+                    asked(at)
+        for place in ((1.0,), (1.0, 2.0, 3.0, 4.0)):
+            with self.assertRaisesRegex(ValueError, "a place has two numbers, or three"):
+                batch.go_to(0, place)
+        self.assertEqual(repr(batch), "<warren.Batch of 3 NPCs for tick 40>")
 
 
 class WalkTest(unittest.TestCase):
@@ -159,6 +185,42 @@ class WalkTest(unittest.TestCase):
         self.assertEqual(found, [None, None])
 
 
+class WorldTest(unittest.TestCase):
+    """What `warren.testing` does with behaviours beside calling them."""
+
+    def test_arrays_of_unlike_length_are_refused(self) -> None:
+        for name in ("velocities", "headings", "states", "numbers"):
+            values: list[Any] = [(1, 1)] if name == "velocities" else [1]
+            with self.assertRaisesRegex(ValueError, f"{name} are 1, and positions 2"):
+                options: dict[str, Any] = {name: values}
+                World().think(lambda *_: None, positions=[(0, 0)] * 2, **options)
+        for places in ([(1.0,)], [(1.0, 2.0, 3.0, 4.0)]):
+            with self.assertRaisesRegex(ValueError, "two numbers, or three"):
+                World().think(lambda *_: None, positions=places)
+
+    def test_arrays_without_a_truth_value_are_arrays(self) -> None:
+        class Ways(list[tuple[float, float]]):
+            def __bool__(self) -> bool:
+                raise ValueError("the truth value of an array is ambiguous")
+
+        after = World().think(lambda *_: None, positions=[(0, 0)], velocities=Ways([(1, 2)]))
+        self.assertEqual(after.velocity(0), (1, 2, 0))
+
+    def test_what_is_not_finite_is_told(self) -> None:
+        def writes(world: str, batch: Batch) -> None:
+            getattr(batch, name)[at] = math.inf
+
+        for name, at in (("headings", 1), ("positions", 4), ("velocities", 5)):
+            with self.assertRaisesRegex(ValueError, "NPC 1: .*inf.*not finite"):
+                World().think(writes, positions=[(0, 0)] * 2)
+
+    def test_what_is_told_is_what_the_server_is_told(self) -> None:
+        kept: list[Batch] = []
+        moved = World().think(lambda world, batch: kept.append(batch), positions=[(0, 0)])
+        kept[0].positions[0] = 9.0
+        self.assertEqual(moved.position(0), (0, 0, 0))
+
+
 class BehaviourTest(unittest.TestCase):
     def test_a_function_is_found_by_its_names_and_is_itself_still(self) -> None:
         module = types.ModuleType("game")
@@ -185,99 +247,25 @@ class BehaviourTest(unittest.TestCase):
     def test_what_no_world_can_name_is_none(self) -> None:
         with self.assertRaises(WarrenError):
             warren.behaviour("wolf:7")
+        for name in BUILT_IN:
+            with self.assertRaisesRegex(ValueError, f"{name} is a behaviour of the server's own"):
+                warren.behaviour(name)
+        for decorator in (warren.behaviour, warren.method):
+            with self.assertRaisesRegex(TypeError, r'is called with a name: @warren\.\w+\("wolf"\)'):
+                decorator(lambda world, batch: None)  # type: ignore[arg-type]
         with self.assertRaisesRegex(TypeError, "wolf: a behaviour is a plain function"):
 
             @warren.behaviour("wolf")
             async def wolves(world: Any, batch: Any) -> None:
                 pass
 
-
-class ThinkingTest(unittest.TestCase):
-    def setUp(self) -> None:
-        self.outcomes: Counter[str] = Counter()
-        self.limits: list[float] = []
-        limit = TimeLimit()
-        self.addCleanup(limit.end)
-
-        def call(seconds: float, function: Any, *arguments: Any) -> None:
-            self.limits.append(seconds)
-            limit.begin(self.shortened or seconds)
-            limit.call(function, *arguments)
-
-        self.shortened: float | None = None
-        self.call = call
-
-    def thought(self, function: Any, *, waited: float = 0.0, times: int = 1) -> dict[str, Any]:
-        thinking = Thinking([Behaviour("wolf", function)], self.call, self.outcomes)
-        for _ in range(times):
-            answer = decode(thinking.thought(think(), time.monotonic() - waited))
-        self.assertEqual((answer["msg"], answer["world"], answer["token"]), ("thought", "171.5", 9))
-        return answer
-
-    def test_an_answer_says_where_they_are(self) -> None:
-        def moves(world: str, batch: Batch) -> None:
-            self.assertEqual(world, "171.5")
-            batch.positions[0] = -1.0
-
-        batch = self.thought(moves)["batch"]
-        self.assertEqual(struct.unpack_from("<f", batch, 12), (-1,))
-        self.assertEqual(self.outcomes, {"thought": 1})
-        self.assertLessEqual(self.limits[0], THINK_S)
-
-    def test_those_of_a_behaviour_that_raises_stand_and_the_log_tells_it_once(self) -> None:
-        def fails(world: str, batch: Batch) -> None:
-            batch.positions[0] = batch.states[0] = 7
-            raise SystemExit("no such spell")
-
-        with self.assertLogs("warren.worker", "ERROR") as logs:
-            answer = self.thought(fails, times=3)
-        self.assertEqual(answer["batch"], standing(think()))
-        self.assertEqual(self.outcomes, {"think-failed": 3})
-        (told,) = logs.output
-        self.assertIn("wolf: failed: those NPCs stand", told)
-        self.assertIn("SystemExit: no such spell", told)
-
-    def test_a_value_that_is_none_fails_it(self) -> None:
-        def writes(world: str, batch: Batch) -> None:
-            batch.states[0] = -1
-
-        with self.assertLogs("warren.worker", "ERROR"):
-            self.assertEqual(self.thought(writes)["batch"], standing(think()))
-
-    def test_a_behaviour_that_loops_is_ended(self) -> None:
-        def loops(world: str, batch: Batch) -> None:
-            while True:
-                try:
-                    while True:
-                        batch.positions[0] += 1
-                except Exception:
-                    pass
-
-        self.shortened = 0.01
-        with self.assertLogs("warren.worker", "ERROR") as logs:
-            answer = self.thought(loops)
-        self.assertEqual(answer["batch"], standing(think()))
-        self.assertEqual(self.outcomes, {"think-failed": 1})
-        self.assertIn("wolf: took too long", logs.output[0])
-
-    def test_what_has_waited_too_long_is_answered_without_a_call(self) -> None:
-        def never(world: str, batch: Batch) -> None:
-            self.fail("it was called")
-
-        with self.assertLogs("warren.worker", "ERROR"):
-            answer = self.thought(never, waited=THINK_S)
-        self.assertEqual(answer["batch"], standing(think()))
-        self.assertEqual(self.outcomes, {"think-late": 1})
-
-    def test_the_time_that_it_has_waited_is_the_behaviours(self) -> None:
-        self.thought(lambda world, batch: None, waited=0.5)
-        self.assertLessEqual(self.limits[0], THINK_S - 0.5)
-
-    def test_refusals_are_counted_by_their_reason(self) -> None:
-        thinking = Thinking([], self.call, self.outcomes)
-        with self.assertLogs("warren.worker", "ERROR") as logs:
-            for _ in range(2):
-                thinking.answered({"msg": "thought", "status": 409, "error": "lease-lost"})
-            thinking.answered({"msg": "thought", "status": 0})
-        self.assertEqual(self.outcomes, {"lease-lost": 2})
-        self.assertEqual(len(logs.output), 1)
+    def test_what_cannot_be_called_as_one_is_none(self) -> None:
+        unlike: list[Any] = [lambda: None, lambda world: None, lambda a, b, c: None, lambda *, a: None]
+        for function in unlike:
+            with self.assertRaisesRegex(TypeError, r"wolf: a behaviour is called with \(world, batch\)"):
+                warren.behaviour("wolf")(function)
+            with self.assertRaisesRegex(TypeError, r"hit: a method is called with \(ctx, msg\)"):
+                warren.method("hit")(function)
+        alike: list[Any] = [lambda *_: None, lambda world, batch, speed=2: None, type("Wolf", (dict,), {})]
+        for function in alike:
+            self.assertIs(warren.behaviour("wolf")(function), function)

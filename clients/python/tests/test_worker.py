@@ -396,7 +396,7 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
     async def test_a_refusal_that_stays_ends_it(self) -> None:
         async with server() as running, worker(BAD, of=running, waits=False) as working:
             self.assertEqual(await working.ended(), 77)
-            self.assertIn("the server refuses the worker: forbidden", working.log)
+            self.assertIn("from who has not the role worker: forbidden", working.log)
         async with server(OPEN) as running:
             async with worker(BAD, "--user", "smith", of=running) as first:
                 async with worker(BAD, "--user", "smith", of=running) as second:
@@ -406,7 +406,7 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
             built_in = BAD.replace('"hit"', '"chat"')
             async with worker(built_in, of=running, waits=False) as working:
                 self.assertEqual(await working.ended(), 77)
-                self.assertIn("field-invalid", working.log)
+                self.assertRegex(working.log, "refuses the work of .*chat.*: field-invalid")
 
     async def test_a_module_that_does_not_load_is_told_before_it_gets_a_task(self) -> None:
         for source, told in {
@@ -416,6 +416,9 @@ class WorkerTest(unittest.IsolatedAsyncioTestCase):
             COMBAT + COMBAT.replace("def attack", "def other"): "two methods combat.attack",
             WOLVES + WOLVES.replace("def wolves", "def other"): "two behaviours wolf",
             WOLVES.replace("wolf", "wolf:1"): "bad-name",
+            WOLVES.replace("wolf", "seek"): "seek is a behaviour of the server's own",
+            WOLVES.replace("world, batch", "batch"): "wolf: a behaviour is called with (world, batch)",
+            COMBAT.replace("ctx, msg", ""): "a method is called with (ctx, msg)",
             COMBAT + "\n    def self_check():\n        assert False, 'no map'": "no map",
             COMBAT + "\n    __version__ = 'seven of nine'": "is no version",
             COMBAT.replace("priority=2", "priority=8"): "priority is 0 to 7, not 8",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import tempfile
+import textwrap
 import unittest
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from server import server
+from server import SHARDS, server
 from test_world import seen
 from workers import OPEN, worker
 
@@ -34,6 +38,19 @@ LINE = """
 """
 
 
+# They are put there once, by their states.
+ONCE = """
+    import warren
+
+    @warren.behaviour("line")
+    def line(world, batch):
+        for at in range(len(batch)):
+            if batch.states[at] != 1:
+                batch.positions[3 * at] = 7
+                batch.states[at] = 1
+"""
+
+
 async def forest(client: Client, npcs: Sequence[str]) -> World:
     """A world with these, that the client is in."""
     await client.call("create", kind="world", room="forest", npcs=list(npcs))
@@ -51,6 +68,10 @@ async def all_are(world: World, count: int, condition: Callable[[Entity], bool])
         return len(others(world)) == count and all(map(condition, others(world)))
 
     await seen(world, are)
+
+
+def is_at(x: float, entity: Entity) -> bool:
+    return entity.x == x
 
 
 class WorkerBehavioursTest(unittest.IsolatedAsyncioTestCase):
@@ -120,6 +141,7 @@ class WorkerBehavioursTest(unittest.IsolatedAsyncioTestCase):
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 while not os.path.exists("go"):
                     time.sleep(0.01)
+                batch.positions[0] = -3
         """
         async with (
             server(OPEN) as running,
@@ -128,13 +150,16 @@ class WorkerBehavioursTest(unittest.IsolatedAsyncioTestCase):
         ):
             world = await forest(ann, ["line:5:1:0:0:5"])
             await running.until("warren_npc_thinks_lost_total", 1)
-            async with worker(LINE.format(x=7), of=running, waits=False):
+            async with worker(ONCE, of=running, waits=False) as second:
                 await all_are(world, 5, lambda each: each.x == 7)
-                # What it says at last changes nothing.
+                # What the first says at last changes nothing, and the second writes it no more.
                 (first.folder / "go").touch()
-                await first.logged("where NPCs are now was refused: lease-lost")
+                await first.logged("line: answered too late")
                 self.assertEqual(await first.stop(), 0)
+                asked = await running.metric("warren_npc_thinks_asked_total")
+                await running.until("warren_npc_thinks_asked_total", int(asked) + 2)
                 self.assertEqual({each.x for each in others(world)}, {7})
+                self.assertEqual(await second.stop(), 0)
 
     async def test_a_behaviour_that_fails_moves_nobody_and_the_worker_goes_on(self) -> None:
         source = """
@@ -165,7 +190,9 @@ class WorkerBehavioursTest(unittest.IsolatedAsyncioTestCase):
             npcs = [f"{name}:1:1:0:0:1" for name in ("bad", "nowhere", "good")]
             world = await forest(ann, npcs)
             await working.logged("bad: failed")
+            await working.logged("nowhere: 1 of its NPCs were where nobody can be")
             await running.until("warren_npc_moves_invalid_total", 1)
+            await running.until("warren_npc_thinks_failed_total", 1)
             await seen(world, lambda: any(each.x == 9 for each in others(world)))
             self.assertEqual((await ann.call("hit"))["hp"], 7)
             near = [math.hypot(each.x, each.y) for each in others(world) if each.x != 9]
@@ -176,9 +203,68 @@ class WorkerBehavioursTest(unittest.IsolatedAsyncioTestCase):
         async with server(OPEN) as running, connect(running.url, user="ann") as ann:
             with self.assertRaisesRegex(Exception, "unknown-behaviour"):
                 await forest(ann, ["wolf:1:1:0:0:1"])
-            async with worker(WOLVES.replace("wolf", "seek"), of=running, waits=False) as built_in:
-                self.assertEqual(await built_in.ended(), 77)
-                self.assertIn("field-invalid", built_in.log)
             async with worker(WOLVES, of=running):
                 world = await forest(ann, ["wolf:1:300:0:0:1"])
                 await all_are(world, 1, lambda wolf: wolf.x == 20)
+
+    async def test_one_that_loops_costs_the_others_of_its_worker_little(self) -> None:
+        source = """
+            import warren
+
+            @warren.behaviour("loop")
+            def loop(world, batch):
+                while True:
+                    pass
+
+            @warren.behaviour("count")
+            def count(world, batch):
+                batch.positions[0] = 1 + batch.tick % 16
+
+            @warren.method("hit")
+            def hit(ctx, msg):
+                pass
+        """
+        async with (
+            server(OPEN) as running,
+            worker(source, of=running) as working,
+            connect(running.url, user="ann") as ann,
+        ):
+            world = await forest(ann, ["loop:1:1:0:0:1", "count:1:1:0:0:1"])
+            await working.logged("loop: took too long: its NPCs stand, and it is not called for 1 s")
+            await working.logged("loop: took too long: its NPCs stand, and it is not called for 2 s")
+            # Until it is called again.
+            places: set[float] = set()
+
+            def goes() -> bool:
+                places.update(each.x for each in others(world) if each.x >= 1 and each.x % 1 == 0)
+                return len(places) >= 8
+
+            await seen(world, goes)
+            for _ in range(20):
+                await ann.call("hit")
+            self.assertEqual(await working.stop(), 0)
+
+    async def test_npcs_change_to_a_new_version_without_a_stop(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="warren-npcs-") as name:
+            folder = Path(name)
+            (folder / "token").write_text("t" * 32)
+            (folder / "token").chmod(0o600)
+            file = folder / "npcs.py"
+            file.write_text(textwrap.dedent(LINE.format(x=7)))
+            config = f"[admin]\ntoken_file = '{folder / 'token'}'\n"
+            config += f"[workers.npcs]\nfile = '{file}'\n"
+            async with (
+                server(config, project=folder) as running,
+                connect(running.url, user="ann") as ann,
+            ):
+                await running.until("warren_task_workers", SHARDS)
+                world = await forest(ann, ["line:5:1:0:0:20"])
+                await all_are(world, 5, lambda each: each.x == 7)
+                for x in (-7.0, 9.0):
+                    file.write_text(textwrap.dedent(LINE.format(x=x)))
+                    order = ("workers", "reload", "npcs")
+                    told = await running.ctl("--token-file", folder / "token", *order)
+                    self.assertEqual(told, "the workers npcs work anew\n")
+                    await all_are(world, 5, functools.partial(is_at, x))
+                for counter in ("updates_unmoved", "thinks_failed"):
+                    self.assertEqual(await running.metric(f"warren_npc_{counter}_total"), 0)

@@ -13,13 +13,16 @@ from typing import TypeVar
 
 from warren_client.message import Message, check_name
 
-from .marks import mark, marked
+from .marks import check_text, mark, marked
 
 Function = Callable[[str, "Batch"], None]
 """What moves NPCs: it is given the object id of their world, and the NPCs."""
 
-_Decorated = TypeVar("_Decorated", bound=Callable[..., object])
+_Decorated = TypeVar("_Decorated", bound=Callable[[str, "Batch"], object])
 _Number = TypeVar("_Number", int, float)
+
+# Behaviours that the server has itself: it takes none of these names.
+BUILT_IN = frozenset({"wander", "patrol", "seek", "flee", "flock"})
 
 # A batch is as the server sends it: arrays, one after the other, that begin where their values may. Bytes of
 # one NPC in each, and what is before the first array of 64 bits is a multiple of this.
@@ -27,10 +30,19 @@ _ALIGNMENT = 8
 _NUMBER, _FLOAT, _VECTOR, _STATE = 2, 4, 12, 8
 # Its heading, position and velocity.
 _MOVED = _FLOAT + 2 * _VECTOR
+_WRITTEN = ("headings", "positions", "velocities", "states")
 
 
 def _padding(length: int) -> int:
     return -length % _ALIGNMENT
+
+
+def _three(array: memoryview[float], at: int) -> tuple[float, float, float]:
+    """The vector of an array at this index."""
+    if not 0 <= 3 * at < len(array):
+        raise IndexError(f"there is no NPC {at}: there are {len(array) // 3}")
+    x, y, z = array[3 * at : 3 * at + 3]
+    return x, y, z
 
 
 def _to_read(view: memoryview[_Number]) -> memoryview[_Number]:
@@ -41,11 +53,12 @@ class Batch:
     """NPCs of one world that have a behaviour. What stands at one index of the arrays is one NPC's.
 
     Of vectors the arrays have three numbers for each NPC, one after the other:
-    ``numpy.frombuffer(batch.positions, dtype="f4").reshape(-1, 3)`` shares them and copies nothing.
+    ``numpy.frombuffer(batch.positions, dtype="f4").reshape(-1, 3)`` shares them and copies nothing. They are
+    written into, and never replaced.
     """
 
     __slots__ = (
-        *("_data", "_members", "dims", "headings", "home", "members", "numbers", "positions"),
+        *("_data", "_is_whole", "_members", "dims", "headings", "home", "members", "numbers", "positions"),
         *("radius", "seconds", "speed", "states", "tick", "velocities"),
     )
 
@@ -83,28 +96,38 @@ class Batch:
         members.frombytes(said["members"])
         self.members: memoryview[float] = _to_read(memoryview(members))
         """Where members are who are within ``radius`` and one cell of ``home``: 64 at most. To read."""
-        self._members: list[tuple[float, float, float]] | None = None
+        # Of `members`, when they are first asked for.
+        self._members: list[tuple[float, float, float]] = []
+        self._is_whole = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Another array in the place of one is none that the server is told of.
+        if hasattr(self, "_is_whole"):
+            how = "" if name not in _WRITTEN else f": write into it, as batch.{name}[:] = …"
+            raise AttributeError(f"batch.{name} cannot be replaced{how}")
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"<warren.Batch of {len(self)} NPCs for tick {self.tick}>"
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def position(self, at: int) -> tuple[float, float, float]:
         """Where that NPC is."""
-        x, y, z = self.positions[3 * at : 3 * at + 3]
-        return x, y, z
+        return _three(self.positions, at)
 
     def velocity(self, at: int) -> tuple[float, float, float]:
         """How that NPC goes."""
-        x, y, z = self.velocities[3 * at : 3 * at + 3]
-        return x, y, z
+        return _three(self.velocities, at)
 
     def nearest_member(self, at: int) -> tuple[float, float, float] | None:
         """Where the one of ``members`` is who is nearest to that NPC. None: there are none."""
-        if self._members is None:
-            axes = iter(self.members)
-            self._members = list(zip(axes, axes, axes, strict=True))
-        if not self._members:
+        if not self.members:
             return None
+        if not self._members:
+            axes = iter(self.members)
+            self._members.extend(zip(axes, axes, axes, strict=True))
         here = self.position(at)
         return min(self._members, key=lambda place: math.dist(here, place))
 
@@ -114,6 +137,8 @@ class Batch:
         Of a place with two numbers the third is the NPC's own.
         """
         here = self.position(at)
+        if not 2 <= len(place) <= 3:
+            raise ValueError(f"a place has two numbers, or three: {place}")
         x, y, z = *place, *here[len(place) :]
         distance = math.dist(here, (x, y, z))
         if distance == 0 or self.speed <= 0:
@@ -149,12 +174,12 @@ class Batch:
         return b"".join((moved, bytes(_padding(len(moved))), self._data[states_at:]))
 
 
-def standing(said: Message) -> bytes:
-    """What the server is told of those who could not be moved: they stand where they were."""
-    batch = Batch(said)
-    for at in range(len(batch)):
-        batch.stand(at)
-    return batch.thought()
+def told(said: Message, thought: bytes) -> Batch:
+    """What was asked for, as it is after this answer."""
+    count: int = said["count"]
+    whole: bytes = said["batch"]
+    moved = thought[: count * _MOVED] + thought[len(thought) - count * _STATE :]
+    return Batch(said | {"batch": whole[: len(whole) - len(moved)] + moved})
 
 
 def batch_bytes(
@@ -185,14 +210,17 @@ def behaviour(name: str) -> Callable[[_Decorated], _Decorated]:
 
     It is called for some of one world and one entry of ``npcs``, and for each at most once in a tick.
     ``world`` is the world's object id, ``batch`` a ``Batch``: what the function writes there is where they
-    are from then on.
+    are from then on. Raises ``ValueError`` for the name of a behaviour that the server has itself.
     """
+    check_text(name, "behaviour")
     check_name(name)
+    if name in BUILT_IN:
+        raise ValueError(f"{name} is a behaviour of the server's own: take another name")
     if sys.byteorder != "little":
         raise RuntimeError("behaviours need a little-endian machine: the server's arrays are so")
 
     def decorate(function: _Decorated) -> _Decorated:
-        mark(function, "behaviour", Behaviour(name, function))  # type: ignore[arg-type]
+        mark(function, "behaviour", "(world, batch)", Behaviour(name, function))  # type: ignore[arg-type]
         return function
 
     return decorate

@@ -43,6 +43,8 @@ class Connection:
         self._socket = opened
         self._wake = wake
         self._received = b""
+        self.has_waited = False
+        """Whether the last ``receive`` had to wait: nothing had come before it."""
         self._poll = select.poll()
         self._poll.register(wake, select.POLLIN)
         self._poll.register(opened, select.POLLIN)
@@ -70,6 +72,7 @@ class Connection:
 
         None of them when the wait was ended by ``wake``, or after so many seconds.
         """
+        self.has_waited = False
         while True:
             if b"\n" in self._received:
                 *lines, self._received = self._received.split(b"\n")
@@ -94,6 +97,7 @@ class Connection:
 
     def _wait(self, timeout: float | None) -> bool:
         """Whether there is something to receive, before ``wake`` or the end of the time."""
+        self.has_waited = True
         ready = self._poll.poll(None if timeout is None else max(0.0, timeout) * 1000)
         return bool(ready) and all(descriptor != self._wake for descriptor, _ in ready)
 

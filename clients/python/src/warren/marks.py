@@ -18,10 +18,23 @@ _Kind = TypeVar("_Kind", bound=_Named)
 _MARK = "__warren__"
 
 
-def mark(function: Callable[..., object], what: str, made: _Named) -> None:
-    """A module that has this function has ``made``. ``what`` that is."""
+def check_text(name: object, what: str) -> None:
+    """What a decorator is given is a name."""
+    if not isinstance(name, str):
+        raise TypeError(f'@warren.{what} is called with a name: @warren.{what}("wolf")')
+
+
+def mark(function: Callable[..., object], what: str, arguments: str, made: _Named) -> None:
+    """A module that has this function has ``made``. ``what`` that is, and its two arguments."""
     if inspect.iscoroutinefunction(function):
         raise TypeError(f"{made.name}: a {what} is a plain function, not an async one")
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError as error:
+        raise TypeError(f"{made.name}: a {what} is called with {arguments}: {error}") from None
+    except ValueError:
+        # What is not of Python does not tell.
+        pass
     setattr(function, _MARK, [*getattr(function, _MARK, []), made])
 
 

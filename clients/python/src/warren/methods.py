@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from warren_client.message import Message, Value, check_name
 
-from .marks import mark, marked
+from .marks import check_text, mark, marked
 
 if TYPE_CHECKING:
     from .context import Context
@@ -20,7 +20,7 @@ Reply = Mapping[str, Value] | None
 Function = Callable[["Context", Message], Reply]
 """What does a task: it is given the request's own fields."""
 
-_Decorated = TypeVar("_Decorated", bound=Callable[..., object])
+_Decorated = TypeVar("_Decorated", bound="Callable[[Context, Message], object]")
 
 # The server's bounds: a week, and the lowest of its priorities.
 _TIME_MS_MAX = 7 * 24 * 3_600_000
@@ -68,6 +68,7 @@ def method(
     ``attempts_max`` how often it is tried (20). With ``ordered`` a user's tasks are done one after the
     other. Raises ``ValueError`` for what no server takes.
     """
+    check_text(name, "method")
     said = {
         "priority": _bounded("priority", priority, 0, _PRIORITY_MAX),
         "limit_ms": _bounded("limit_ms", limit_ms, 1, _TIME_MS_MAX),
@@ -79,7 +80,7 @@ def method(
     check_name(name)
 
     def decorate(function: _Decorated) -> _Decorated:
-        mark(function, "method", Method(name, function, options))  # type: ignore[arg-type]
+        mark(function, "method", "(ctx, msg)", Method(name, function, options))  # type: ignore[arg-type]
         return function
 
     return decorate

@@ -41,6 +41,8 @@ _ANSWER_S = 10.0
 _HEARTBEATS_MISSED = 2.5
 # Part of an attempt's time after which the method is told to end, so that it can still be said why.
 _TIME_SHARE = 0.9
+# Between two tasks, or calls of behaviours, the worker looks for NPCs that have come, but not more often.
+_LOOK_S = 0.001
 # A refusal for want of room is answered after so long.
 _PAUSE_S = 0.05
 _RELEASE_MS = 1000
@@ -84,6 +86,14 @@ class Refused(Exception):
         self.reason = error.reason
 
 
+class WorkRefused(WarrenError):
+    """The server does not let the worker do these."""
+
+    def __init__(self, names: Sequence[str], error: WarrenError) -> None:
+        super().__init__(error.reason, error.status, error.limit)
+        self.names = names
+
+
 class Lease:
     """A task that the worker has begun, until the server has taken its end."""
 
@@ -124,13 +134,22 @@ class Session:
         self.outcomes: Counter[str] = Counter()
         """How often what came of a task, or of NPCs that were to be moved."""
         self._thinking = Thinking(behaviours, self._call, self.outcomes)
-        # NPCs that are to be moved, with the time of that.
+        # NPCs that are to be moved, with the time since when they may have waited here.
         self._thinks: deque[tuple[Message, float]] = deque()
+        # When it was last seen what has come.
+        self._looked = time.monotonic()
 
-    def begin(self, login: Login, credits: int, plugins: Mapping[str, str]) -> None:
-        """Logs in, and says what it does. ``plugins``: by method, which name and version does it.
+    def begin(
+        self,
+        login: Login,
+        credits: int,
+        plugins: Mapping[str, str],
+        behaviours: Mapping[str, Sequence[str]],
+    ) -> None:
+        """Logs in, and says what it does. ``plugins``: by method, which name and version does it;
+        ``behaviours``: by name and version, which it has.
 
-        Raises ``Refused`` and ``Lost``.
+        Raises ``WarrenError`` and ``Lost``.
         """
         hello = self._ask("hello", protocol=PROTOCOL_VERSION)
         self.frame_bytes_max = hello["frame_bytes_max"]
@@ -139,10 +158,18 @@ class Session:
         who = {"user": login.user, "ticket": login.ticket}
         self._ask("login", **{name: value for name, value in who.items() if value})
         for names, options in self._groups(plugins):
-            self._ask("work", methods=names, credits=credits, **options)
-        behaviours = self._thinking.names
-        for at in range(0, len(behaviours), _NAMES_PER_WORK):
-            self._ask("work", behaviours=behaviours[at : at + _NAMES_PER_WORK])
+            self._work(names, {"methods": names, "credits": credits, **options})
+        for plugin, every in behaviours.items():
+            for names in _parts(every):
+                fields: dict[str, Value] = {"behaviours": names, "plugin": plugin}
+                self._thinking.works.append(encode("work", fields))
+                self._work(names, fields)
+
+    def _work(self, names: Sequence[str], fields: Mapping[str, Value]) -> None:
+        try:
+            self._ask("work", **fields)
+        except WarrenError as error:
+            raise WorkRefused(names, error) from error
 
     def _groups(
         self, plugins: Mapping[str, str]
@@ -155,25 +182,26 @@ class Session:
                 options["plugin"] = plugins[name]
             names, _ = groups.setdefault(json.dumps(options), ([], options))
             names.append(name)
-        return [
-            (names[at : at + _NAMES_PER_WORK], options)
-            for names, options in groups.values()
-            for at in range(0, len(names), _NAMES_PER_WORK)
-        ]
+        return [(part, options) for names, options in groups.values() for part in _parts(names)]
 
     def serve(self) -> None:
         """Does tasks, and moves NPCs, until the process is told to end. Raises ``Lost``."""
         while not self._stop.is_asked:
             if self._tasks and self._thinking.names:
                 # NPCs wait for no task but the one that is being done.
-                self._hear(0.0)
+                self._look()
             self._think()
+            if self._stop.is_asked:
+                break
+            self._out += self._thinking.to_say()
             if self._tasks:
                 self._run(*self._tasks.popleft())
                 continue
+            if self._thinks:
+                continue
             self._flush()
             self._limit.end()
-            self._hear(self._silence)
+            self._hear(min(self._silence, self._thinking.seconds_to_say()))
         self._leave()
 
     def last_reason(self, lines: Sequence[bytes]) -> str | None:
@@ -185,15 +213,21 @@ class Session:
         return None
 
     def _leave(self) -> None:
-        """Takes no more, gives back what was not begun, and waits for the answers to the rest."""
+        """Takes no more, gives back what was not begun, and waits for the answers to the rest.
+
+        NPCs go on until the end: nobody else is asked for them before.
+        """
         self._is_leaving = True
         self._ask("work", methods=[], credits=0)
         while self._tasks:
             self._release(self._tasks.popleft()[0])
+        self._think()
         self._flush()
         until = time.monotonic() + _ANSWER_S
         while self._leases and (left := until - time.monotonic()) > 0:
-            self._hear(left)
+            if not self._thinks:
+                self._hear(left)
+            self._think()
             self._flush()
         if self._leases:
             log.warning("%d tasks without an answer to their end", len(self._leases))
@@ -230,9 +264,17 @@ class Session:
 
     # What is heard.
 
+    def _look(self) -> None:
+        """Hears what has come, if it has not just done that."""
+        if time.monotonic() - self._looked >= _LOOK_S:
+            self._hear(0.0)
+
     def _hear(self, timeout: float) -> None:
         lines = self._connection.receive(timeout)
         now = time.monotonic()
+        # What was there already may have come as soon as it was last looked for.
+        since = now if self._connection.has_waited else self._looked
+        self._looked = now
         if not lines:
             is_woken = self._stop.drain()
             if not is_woken and timeout >= self._silence:
@@ -244,7 +286,7 @@ class Session:
                 serial = int(line[len(_DONE) : -len(_OK)]) >> _STEP_BITS
                 del self._leases[serial]
             elif not (line.startswith(_NOTED) and line.endswith(_OK)):
-                self._heard(decode(line.decode()), now)
+                self._heard(decode(line.decode()), now, since)
 
     def _told(self, task: Message, now: float) -> None:
         if self._is_leaving:
@@ -252,13 +294,13 @@ class Session:
         else:
             self._tasks.append((task, now))
 
-    def _heard(self, message: Message, now: float) -> None:
+    def _heard(self, message: Message, now: float, since: float) -> None:
         msg, number = message["msg"], message.get("id")
         if msg == "task":
             self._told(message, now)
             return
         if msg == "think":
-            self._thinks.append((message, now))
+            self._thinks.append((message, since))
             return
         if msg == "thought":
             self._thinking.answered(message)
@@ -268,6 +310,8 @@ class Session:
         if not isinstance(number, int):
             if msg == "error":
                 log.error("the server did not understand the worker: %s", message["error"])
+            elif msg == "work":
+                self._thinking.worked(message)
             return
         if number < 0:
             self._answers[number] = message
@@ -324,11 +368,14 @@ class Session:
 
     def _think(self) -> None:
         """Moves the NPCs that have come until now. More come when this is told, and tasks have their turn."""
-        while self._thinks and not self._stop.is_asked:
+        if self._thinks:
+            self._release_expired()
+        for _ in range(len(self._thinks)):
             # Whatever the behaviour does to this process: what was done before is known.
             self._flush()
             self._out.append(self._thinking.thought(*self._thinks.popleft()))
             self._flush()
+            self._look()
 
     def _run(self, task: Message, arrived: float) -> None:
         """One attempt: nothing that it does ends the worker but what ends the process."""
@@ -393,6 +440,16 @@ class Session:
         self.outcomes["released"] += 1
         self._say("release", self._serial, _LAST, lease.about)
 
+    def _release_expired(self) -> None:
+        """Gives back all tasks whose time is over: whoever says nothing of them is taken for stuck."""
+        now = time.monotonic()
+        for _ in range(len(self._tasks)):
+            task, arrived = self._tasks.popleft()
+            if now - arrived >= task["limit_ms"] / 1000:
+                self._release(task)
+            else:
+                self._tasks.append((task, arrived))
+
     # What methods ask for while they run.
 
     def get(self, object: str) -> Object:
@@ -410,6 +467,12 @@ class Session:
     def _extend(self, task: Message) -> None:
         self._ask("extend", task=task["task"], token=task["token"])
         self._limit.begin(task["limit_ms"] / 1000 * _TIME_SHARE)
+
+
+def _parts(names: Sequence[str]) -> list[list[str]]:
+    """As many as one ``work`` may have, and the next."""
+    starts = range(0, len(names), _NAMES_PER_WORK)
+    return [list(names[at : at + _NAMES_PER_WORK]) for at in starts]
 
 
 def answer_fields(answer: Mapping[str, Value] | None) -> str:

@@ -23,20 +23,23 @@ object or what is full, it does not.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from warren_client.errors import WarrenError
 from warren_client.message import Message, Value, decode
 
-from .behaviours import Batch, batch_bytes
+from .behaviours import Batch, batch_bytes, told
 from .context import Context, Object
 from .methods import Method
 from .session import answer_fields
 
 __all__ = ["Outcome", "World"]
+
+_Value = TypeVar("_Value")
 
 # Fields of effects that are none of the object's or the event's own.
 _SAID = frozenset({"msg", "do", "object", "version", "kind", "to", "event", "owner"})
@@ -135,25 +138,36 @@ class World:
         tick: int = 1,
         members: Sequence[Sequence[float]] = (),
     ) -> Batch:
-        """Has a behaviour move NPCs who stand there, and tells where they are then.
+        """Has a behaviour move NPCs who stand there, and tells what the server would be told of them.
 
-        Vectors have two numbers, or three. What is left out is 0; ``numbers`` are 0, 1, 2 …
+        Vectors have two numbers, or three. What is left out is 0; ``numbers`` are 0, 1, 2 … ``seconds`` is
+        the time since they were last moved: a server's tick is 0.1. Raises ``ValueError`` for arrays that are
+        not as long as ``positions``, and where an NPC's numbers are not finite afterwards.
         """
         count = len(positions)
         batch = batch_bytes(
-            numbers or range(count),
+            _each(count, "numbers", numbers, range(count)),
             [seconds] * count,
-            headings or [0.0] * count,
+            _each(count, "headings", headings, [0.0] * count),
             [axis for place in positions for axis in _vector(place)],
-            [axis for way in velocities or [(0.0, 0.0)] * count for axis in _vector(way)],
-            states or [0] * count,
+            [
+                axis
+                for way in _each(count, "velocities", velocities, [(0.0, 0.0)] * count)
+                for axis in _vector(way)
+            ],
+            _each(count, "states", states, [0] * count),
         )
         around = [axis for place in members for axis in _vector(place)]
         said: Message = {"tick": tick, "speed": speed, "radius": radius, "dims": dims}
         said |= {"home": struct.pack("<3f", *_vector(home)), "count": count, "batch": batch}
         said |= {"members": struct.pack(f"<{len(around)}f", *around)}
-        moved = Batch(said)
-        function(f"{self._partition}.0", moved)
+        called = Batch(said)
+        function(f"{self._partition}.0", called)
+        moved = told(said, called.thought())
+        for at in range(count):
+            numbers_of = (moved.headings[at], *moved.position(at), *moved.velocity(at))
+            if not all(map(math.isfinite, numbers_of)):
+                raise ValueError(f"NPC {at}: heading, position and velocity {numbers_of}: not finite")
         return moved
 
     # What a context needs.
@@ -196,6 +210,20 @@ class World:
             self._objects[id] = changed
 
 
+def _each(
+    count: int, name: str, values: Sequence[_Value], missing: Sequence[_Value]
+) -> Sequence[_Value]:
+    """One for each NPC: these, or what stands for them when there are none."""
+    # An array of numpy has no truth value.
+    if len(values) == 0:
+        return missing
+    if len(values) != count:
+        raise ValueError(f"{name} are {len(values)}, and positions {count}")
+    return values
+
+
 def _vector(axes: Sequence[float]) -> tuple[float, float, float]:
+    if not 2 <= len(axes) <= 3:
+        raise ValueError(f"a place or a way has two numbers, or three: {axes}")
     x, y, z = *axes, *(0.0 for _ in range(3 - len(axes)))
     return x, y, z

@@ -24,7 +24,7 @@ from warren_client.errors import WarrenError
 
 from .connection import Connection, Lost
 from .loading import LoadError, Plugin, load_all
-from .session import CREDITS, Login, Refused, Session
+from .session import CREDITS, Login, Refused, Session, WorkRefused
 from .signals import Stop
 
 log = logging.getLogger("warren.worker")
@@ -52,6 +52,9 @@ class Worker:
         self._behaviours = [each for plugin in plugins for each in plugin.behaviours]
         self._plugins = {
             method.name: plugin.label for plugin in plugins for method in plugin.methods
+        }
+        self._named = {
+            plugin.label: [each.name for each in plugin.behaviours] for plugin in plugins
         }
         parts = [f"{each.name} ({plugin.label})" for plugin in plugins for each in plugin.parts]
         self._parts = ", ".join(sorted(parts))
@@ -99,12 +102,13 @@ class Worker:
         # A ticket says who comes; another name than its own would be refused.
         user = self._options.user or (None if ticket else f"worker-{os.getpid()}")
         try:
-            session.begin(Login(user, ticket), self._options.credits, self._plugins)
+            login = Login(user, ticket)
+            session.begin(login, self._options.credits, self._plugins, self._named)
         except WarrenError as error:
             is_final = error.reason in _FINAL
             # A file may have another ticket the next time.
             if is_final or error.reason == "ticket-expired" and not self._options.ticket_file:
-                raise Refused("the server refuses the worker", error) from error
+                raise Refused(f"the server refuses {_refused(error)}", error) from error
             raise Lost(error.reason) from error
         log.info("working for %s: %s", self._options.url, self._parts)
 
@@ -127,6 +131,16 @@ class Worker:
             return Path(file).read_text(encoding="ascii").strip()
         except (OSError, ValueError) as error:
             raise Lost(f"the ticket cannot be read: {error}") from error
+
+
+def _refused(error: WarrenError) -> str:
+    """What of the worker it is that the server refuses."""
+    if not isinstance(error, WorkRefused):
+        return "the worker"
+    names = ", ".join(error.names)
+    # Nobody has that role in the mode `open`.
+    role = " from who has not the role worker" if error.reason == "forbidden" else ""
+    return f"the work of {names}{role}"
 
 
 # Connections that a process which a method forks closes on its side.
