@@ -217,6 +217,11 @@ impl Grid {
         axes.filter(|digit| **digit != 1).count() as u32
     }
 
+    /// The cell at these coordinates, if it is in use.
+    pub(super) fn find(&self, at: [i16; 3]) -> Option<u32> {
+        self.by_coordinates.get(&at).copied()
+    }
+
     /// The cell at these coordinates. It comes to be if it was not there.
     pub(super) fn cell_at(&mut self, at: [i16; 3]) -> u32 {
         if let Some(index) = self.by_coordinates.get(&at) {

@@ -17,7 +17,7 @@ use crate::message::{MessageBuilder, Value};
 use crate::reason::Reason;
 use crate::world::behaviours::vector::{Vector, square, sub};
 use crate::world::behaviours::{AskedWorker, Mover, ShardBehaviours, WorkerBehaviours};
-use crate::world::{NOBODY, WORLD_ENTITIES_MAX};
+use crate::world::{NOBODY, WORLD_ENTITIES_MAX, WorldSettings};
 
 /// NPCs that a worker is asked for at once.
 const NPCS_PER_THINK_MAX: usize = 512;
@@ -29,8 +29,9 @@ const _: () =
     assert!(THINK_NS_MAX < WORLD_GRACE_NS, "nothing is open in a world that goes to sleep");
 /// Members whose positions a worker is told.
 const MEMBERS_TOLD_MAX: usize = 64;
-/// Members that are looked at for that.
+/// Members that are looked at for that, or cells in a world with more members.
 const MEMBERS_LOOKED_AT_MAX: usize = 1024;
+const CELLS_LOOKED_AT_MAX: usize = 256;
 /// Whatever has 8 bytes stands at a multiple of it.
 const ALIGNMENT: usize = 8;
 
@@ -249,25 +250,82 @@ impl World {
     }
 
     /// Positions of members in the band's circle, or within a cell of it: the first that are found, from another
-    /// place on at each tick.
+    /// place on at each tick. Where there are many members only cells there are looked at, if they are not too many.
     fn write_members(&self, band: &Band, tick: u64, positions: &mut Vec<u8>) {
         positions.clear();
         let members = &self.npcs.members.numbers;
-        if members.is_empty() {
-            return;
-        }
         let reach = band.manner.radius + self.settings.cell;
-        let start = (tick as usize).wrapping_mul(MEMBERS_TOLD_MAX) % members.len();
-        let (before, after) = members.split_at(start);
-        let found = after.iter().chain(before).take(MEMBERS_LOOKED_AT_MAX);
-        let found = found.map(|number| usize::from(*number));
+        let cells = Cells::around(band.manner.home, reach, self.settings);
+        match cells.filter(|_| members.len() > MEMBERS_LOOKED_AT_MAX) {
+            Some(cells) => {
+                let found = cells.from(tick).filter_map(|at| self.grid.find(at));
+                let found = found.flat_map(|cell| &self.grid.cell(cell).viewers);
+                self.push_near(found, (band.manner.home, reach), positions);
+            }
+            None => {
+                let start = (tick as usize).wrapping_mul(MEMBERS_TOLD_MAX);
+                let (before, after) = members.split_at(start % members.len().max(1));
+                self.push_near(after.iter().chain(before), (band.manner.home, reach), positions);
+            }
+        }
+    }
+
+    /// Positions of those of the members who are there and near.
+    fn push_near<'n>(
+        &self,
+        members: impl Iterator<Item = &'n u16>,
+        (home, reach): (Vector, f32),
+        positions: &mut Vec<u8>,
+    ) {
+        let found = members.take(MEMBERS_LOOKED_AT_MAX).map(|number| usize::from(*number));
         let found = found.filter(|number| self.sessions[*number] != NOBODY);
         let found = found.map(|number| self.entities[number].motion.position);
-        let is_near = |at: &Vector| square(sub(*at, band.manner.home)) <= reach * reach;
+        let is_near = |at: &Vector| square(sub(*at, home)) <= reach * reach;
         for position in found.filter(is_near).take(MEMBERS_TOLD_MAX) {
             push_floats(positions, &position);
         }
     }
+}
+
+/// The cells of a square, in 3D of a cube.
+#[derive(Clone, Copy, Debug)]
+struct Cells {
+    first: [i16; 3],
+    counts: [usize; 3],
+}
+
+impl Cells {
+    /// Those around a place, if they are no more than are looked at.
+    fn around(place: Vector, reach: f32, settings: WorldSettings) -> Option<Self> {
+        let (mut first, mut counts) = ([0; 3], [1; 3]);
+        for axis in 0..usize::from(settings.dims) {
+            let cell_of = |at: f32| whole_below(f64::from(at) / f64::from(settings.cell));
+            let least = cell_of(place[axis] - reach).max(i16::MIN.into());
+            let most = cell_of(place[axis] + reach).min(i16::MAX.into());
+            first[axis] = i16::try_from(least).ok()?;
+            counts[axis] = usize::try_from(most - least + 1).ok()?;
+        }
+        let [x, y, z] = counts;
+        let count = x.saturating_mul(y).saturating_mul(z);
+        (count <= CELLS_LOOKED_AT_MAX).then_some(Self { first, counts })
+    }
+
+    /// All of them, another first at each tick.
+    fn from(self, tick: u64) -> impl Iterator<Item = [i16; 3]> {
+        let [x, y, z] = self.counts;
+        let count = x * y * z;
+        let start = (tick % count as u64) as usize;
+        (start..count).chain(0..start).map(move |at| {
+            let offsets = [at % x, at / x % y, at / (x * y)];
+            core::array::from_fn(|axis| self.first[axis] + offsets[axis] as i16)
+        })
+    }
+}
+
+/// Rounded down.
+fn whole_below(number: f64) -> i64 {
+    let whole = number as i64;
+    if number < whole as f64 { whole.saturating_sub(1) } else { whole }
 }
 
 impl Asking {
@@ -367,3 +425,6 @@ fn push_floats(out: &mut Vec<u8>, floats: &[f32]) {
         out.extend_from_slice(&float.to_le_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests;
