@@ -111,6 +111,7 @@ impl Shard {
             if futile_left == 0 {
                 // The next answer, or the next tick, goes on where this ends.
                 self.asking.to_look_at = 0;
+                return;
             }
         }
     }

@@ -198,6 +198,27 @@ fn what_waits_for_a_worker_goes_with_its_world() {
 }
 
 #[test]
+fn bands_whose_worker_is_full_are_looked_at_in_parts_and_hold_up_no_other() {
+    let bands = vec!["wolf:1:4:0:0:9"; 64].join("|");
+    let mut herd = Herd::new(&bands);
+    herd.run("4 work behaviours=fox");
+    for (room, npcs) in [("v", &bands[..]), ("u", &bands[..]), ("t", "fox:1:4:0:0:9")] {
+        herd.run(&format!("1 create kind=world room={room} npcs={npcs}"));
+    }
+    herd.run("1 join room=w");
+    herd.run("1 join room=v ; 1 join room=u");
+    herd.run("+100");
+    assert_eq!((herd.thinks(), herd.world.shard.asking.len()), ((64, 0), 128));
+    herd.run("1 join room=t");
+    // The fox is the last of 129: after a few looks it is asked for.
+    for _ in 0..3 {
+        herd.run("+100");
+        assert!(!herd.world.shard.has_work(), "who is full is not looked at again and again");
+    }
+    assert_eq!((herd.thinks(), herd.world.shard.asking.len()), ((65, 0), 128));
+}
+
+#[test]
 fn no_answer_has_to_be_longer_than_a_frame() {
     for (frame_bytes_max, count) in [(256, 1), (1024, 10), (8192, 110), (65_536, 512)] {
         let mut settings = task_settings(Limits::PRODUCTION);
