@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from warren_client.errors import WarrenError
 from warren_client.message import Message, Value, encode
@@ -23,6 +23,12 @@ _HEAD_BYTES = 160
 EFFECTS_MAX = 4000
 
 log = logging.getLogger("warren.methods")
+
+if TYPE_CHECKING:
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    # In Python 3.10 it has no parameter.
+    _Adapter = logging.LoggerAdapter
 
 
 class Object(Mapping[str, Any]):
@@ -290,7 +296,7 @@ def fits(text: str, frame_bytes_max: float) -> bool:
     return len(text) * 4 <= room or len(text.encode()) <= room
 
 
-class _TaskLog(logging.LoggerAdapter[logging.Logger]):
+class _TaskLog(_Adapter):
     """Says before each line which task it is about."""
 
     def process(
