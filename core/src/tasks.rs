@@ -403,10 +403,14 @@ impl TaskIndex {
 
     /// The next task to lease among those of these methods, and nothing when none is ready. It stays
     /// where it is until its record says that it is leased.
-    pub(crate) fn next(&mut self, methods: &[u32], now_ns: u64) -> Option<ObjectId> {
+    pub(crate) fn next(
+        &mut self,
+        methods: impl Iterator<Item = u32> + Clone,
+        now_ns: u64,
+    ) -> Option<ObjectId> {
         loop {
-            let firsts = methods.iter().filter_map(|method| {
-                let (place, id) = self.ready[*method as usize].first()?;
+            let firsts = methods.clone().filter_map(|method| {
+                let (place, id) = self.ready[method as usize].first()?;
                 Some((place.level, self.tasks[&id].since_ns, id))
             });
             let (_, _, id) = firsts.min()?;

@@ -27,11 +27,16 @@ const PASSED: [&str; 6] = ["id", "ack", "event", "time", "at_ms", "delay_ms"];
 fn event_of(request: &Request<'_>) -> Result<(TaskMethod, u64), Reason> {
     let message = request.message;
     let name = message.name("event")?;
-    request.task_methods.check(name).map_err(|_| Reason::FieldInvalid)?;
     // Whoever may schedule it may ask for it.
     let asked = Target::Method { name };
     request.policy.authorize(request.subject(), Verb::Ask, asked)?;
-    let method = request.task_methods.of_event(name).ok_or(Reason::UnknownMethod)?;
+    let method = match request.task_methods.of_event(name) {
+        Some(method) => method,
+        None => {
+            request.task_methods.check(name).map_err(|_| Reason::FieldInvalid)?;
+            return Err(Reason::UnknownMethod);
+        }
+    };
     Ok((method, time_of(message, request.wall_ms)?))
 }
 

@@ -6,52 +6,126 @@ use alloc::vec::Vec;
 use super::Shard;
 use super::inline::call;
 use super::tasks::{Tasks, WAY_RETRY_NS};
-use super::worker_steps::CONFLICT_MS;
 use crate::effects::Effects;
 use crate::event_queue::QueuedEvent;
-use crate::ids::ObjectId;
-use crate::inline::{InlineBuffers, InlineMethod};
+use crate::ids::{ObjectId, Sequence};
+use crate::inline::{InlineBuffers, InlineMethod, InlineMethods};
 use crate::mesh::EventKind;
 use crate::message::{MessageBuilder, Value};
 use crate::reason::Reason;
-use crate::tasks::record::{FIELD_ATTEMPT, FIELD_BEGUN, FIELD_DEADLINE};
+use crate::tasks::record::FIELD_ATTEMPT;
 use crate::turn::ShardOutputs;
 
 /// Tasks that a shard has leased to itself at a time.
-const INLINE_OUT_MAX: usize = 256;
-/// How long a task waits that could not be done for now, in milliseconds.
-const PAUSE_MS: u64 = 1_000;
-/// The status of refusals for want of room.
-const NO_ROOM: u16 = 507;
+const OUT_MAX: usize = 256;
+/// How long a task waits that could not be done for now, and the tasks of a method whose plugin is disabled.
+const PAUSE_NS: u64 = 1_000_000_000;
+const PAUSE_MS: u64 = PAUSE_NS / 1_000_000;
+
+/// What a shard has for such tasks. Methods are those of the index, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct InlineTasks {
+    /// Methods that are done inline now.
+    numbers: Vec<u32>,
+    /// Those whose plugin is disabled, and until when they wait.
+    paused: Vec<(u32, u64)>,
+    /// By number, whether the method is one of either.
+    is_inline: Vec<bool>,
+    /// Tasks that are leased, and wait for the log or in the shard's queues.
+    out: usize,
+    /// The last lease was one of these: workers are next.
+    had_turn: bool,
+}
+
+impl InlineTasks {
+    fn replace(&mut self, numbers: Vec<u32>) {
+        self.is_inline.clear();
+        for number in &numbers {
+            let place = *number as usize;
+            self.is_inline.resize(self.is_inline.len().max(place + 1), false);
+            self.is_inline[place] = true;
+        }
+        self.paused.clear();
+        self.numbers = numbers;
+    }
+
+    /// Whether its tasks are none of a worker's.
+    pub(super) fn has(&self, number: u32) -> bool {
+        self.is_inline.get(number as usize) == Some(&true)
+    }
+
+    fn pause(&mut self, number: u32, until_ns: u64) {
+        if let Some(at) = self.numbers.iter().position(|known| *known == number) {
+            self.paused.push((self.numbers.swap_remove(at), until_ns));
+        }
+    }
+
+    /// When the first pause ends.
+    pub(super) fn pause_end_ns(&self) -> Option<u64> {
+        self.paused.iter().map(|(_, until_ns)| *until_ns).min()
+    }
+
+    /// Ends pauses whose time is over, and says whether there were any.
+    pub(super) fn end_pauses(&mut self, now_ns: u64) -> bool {
+        let before = self.numbers.len();
+        let over = self.paused.extract_if(.., |(_, until_ns)| *until_ns <= now_ns);
+        self.numbers.extend(over.map(|(number, _)| number));
+        self.numbers.len() > before
+    }
+
+    /// Whether these are first where workers could have a lease too: both take turns.
+    pub(super) fn is_first(&self) -> bool {
+        !self.had_turn
+    }
+
+    /// A worker has had a lease.
+    pub(super) fn worker_had_turn(&mut self) {
+        self.had_turn = false;
+    }
+}
+
+impl Tasks {
+    /// From here on these are done inline: of their tasks, too.
+    pub(super) fn set_inline(&mut self, methods: &InlineMethods) {
+        self.methods.set_inline(methods.names());
+        let numbers = methods.names().map(|name| self.index.number_of(name)).collect();
+        self.inline.replace(numbers);
+        self.may_lease_more();
+    }
+}
 
 impl Shard {
     /// Leases a task whose method is done inline to the shard itself, which does it when its partition's turn
-    /// has come. Its attempt has begun, so that one that ends the process is not tried for ever.
+    /// has come. Its attempt has begun, and the log has that before the code is called: one that ends the process
+    /// is not tried for ever.
     pub(super) fn lease_inline(&mut self, outputs: &mut ShardOutputs) -> bool {
-        let Tasks { index, inline, inline_out, .. } = &mut self.tasks;
-        if inline.is_empty() || *inline_out >= INLINE_OUT_MAX || !index.has_ready() {
+        let now_ns = self.now.monotonic_ns;
+        let Tasks { index, inline, .. } = &mut self.tasks;
+        if inline.numbers.is_empty() || inline.out >= OUT_MAX || !index.has_ready() {
             return false;
         }
-        let Some(id) = index.next(inline, self.now.monotonic_ns) else { return false };
-        if self.is_storage_behind() || self.is_log_behind {
-            self.tasks.retry_ns = Some(self.now.monotonic_ns + WAY_RETRY_NS);
+        let Some(id) = index.next(inline.numbers.iter().copied(), now_ns) else { return false };
+        let is_behind = self.is_storage_behind() || self.is_log_behind;
+        if is_behind || self.check_event_wait().is_err() {
+            self.tasks.retry_ns = Some(now_ns + WAY_RETRY_NS);
             return true;
         }
-        self.tasks.inline_out += 1;
-        let attempt = Value::Integer(self.task(id).1.number(FIELD_ATTEMPT) as i64 + 1);
-        let begun = [
-            (FIELD_ATTEMPT, attempt),
-            (FIELD_BEGUN, Value::Boolean(true)),
-            (FIELD_DEADLINE, Value::Null),
-        ];
-        let (token, delta) = self.lease_delta(id, &begun);
-        let kind = EventKind::RunTask { task: id, token: token as u64 };
-        let header = self.header_of_task(id.partition(), kind);
+        (self.tasks.inline.out, self.tasks.inline.had_turn) = (self.tasks.inline.out + 1, true);
         let (object, record) = self.task(id);
         let user = Vec::from(object.owner().as_bytes());
         let request = Vec::from(record.request().as_bytes());
-        self.queue.push(header, &user, &request).expect("there are few, so none is refused");
+        let attempt = record.number(FIELD_ATTEMPT) + 1;
+        let (token, delta) = self.lease_delta(id, Some(attempt));
         self.change_task(id, delta, outputs);
+        let kind = EventKind::RunTask { task: id, token: token as u64 };
+        let header = self.header_of_task(id.partition(), kind);
+        let group = id.partition().group();
+        let lease = Sequence(self.group_sequences[usize::from(group.0)]);
+        if self.settings.has_log {
+            self.keep_made_event((group, lease), header, &user, &request);
+        } else {
+            self.queue.push(header, &user, &request).expect("there are few, so none is refused");
+        }
         true
     }
 
@@ -64,12 +138,17 @@ impl Shard {
         effects: &mut Effects,
         outputs: &mut ShardOutputs,
     ) {
-        self.tasks.inline_out -= 1;
+        self.tasks.inline.out -= 1;
+        // There may be room for another one.
+        self.tasks.may_lease_more();
+        let name = event.message().method();
+        effects.start(name);
         if !self.is_leased(task, token) {
             return;
         }
-        let name = event.message().method();
-        effects.start(name);
+        if self.check_end(task).is_err() {
+            return self.give_back(event, task, PAUSE_MS, effects, outputs);
+        }
         let methods = self.inline.methods.take();
         let mut buffers = core::mem::take(&mut self.inline.buffers);
         let method = methods.as_ref().and_then(|methods| methods.get(name));
@@ -86,10 +165,7 @@ impl Shard {
                 effects.scanned = scanned;
                 self.call_failed(event, (task, reason), effects, outputs);
             }
-            None => {
-                effects.change(self.untouched_delta(task, 0));
-                self.commit(event, effects, outputs);
-            }
+            None => self.give_back(event, task, 0, effects, outputs),
         }
         self.inline.buffers = buffers;
     }
@@ -103,7 +179,6 @@ impl Shard {
         effects: &mut Effects,
         outputs: &ShardOutputs,
     ) -> Result<(), Reason> {
-        self.check_end(task)?;
         call(method, self.handler_request(event, outputs), buffers, effects)?;
         let asks = event.message().get("plugin").and_then(Value::as_boolean);
         if asks == Some(true) {
@@ -114,7 +189,20 @@ impl Shard {
         self.stage_end(event, task, done, effects, outputs)
     }
 
-    /// What becomes of a task whose call came to nothing: it is tried again where that may help.
+    fn give_back(
+        &mut self,
+        event: &QueuedEvent,
+        task: ObjectId,
+        delay_ms: u64,
+        effects: &mut Effects,
+        outputs: &mut ShardOutputs,
+    ) {
+        effects.change(self.untouched_delta(task, delay_ms));
+        self.commit(event, effects, outputs);
+    }
+
+    /// What becomes of a task whose call came to nothing. Whatever the server refuses may go another time; what the
+    /// code could not do it would not do then.
     fn call_failed(
         &mut self,
         event: &QueuedEvent,
@@ -122,18 +210,14 @@ impl Shard {
         effects: &mut Effects,
         outputs: &mut ShardOutputs,
     ) {
-        let waits_ms = match reason {
-            Reason::VersionConflict => Some(CONFLICT_MS),
-            Reason::Busy | Reason::LogBehind | Reason::PluginDisabled => Some(PAUSE_MS),
-            _ => None,
-        };
-        if let Some(delay_ms) = waits_ms {
-            effects.change(self.untouched_delta(task, delay_ms));
-            self.commit(event, effects, outputs);
-            return;
+        if reason == Reason::PluginDisabled {
+            let number = self.tasks.index.number_of(event.message().method());
+            self.tasks.inline.pause(number, self.now.monotonic_ns + PAUSE_NS);
         }
-        // There may be room later; what the code refuses it would refuse again.
-        let retries = reason == Reason::QueueFull || reason.status() == NO_ROOM;
+        if matches!(reason, Reason::Busy | Reason::LogBehind | Reason::PluginDisabled) {
+            return self.give_back(event, task, PAUSE_MS, effects, outputs);
+        }
+        let retries = reason != Reason::PluginFailed;
         self.fail_attempt(event, task, (reason.word(), retries), effects, outputs);
     }
 }

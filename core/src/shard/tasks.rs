@@ -5,6 +5,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::Shard;
+use super::inline_tasks::InlineTasks;
 use super::sessions::NO_CONNECTION;
 use crate::acknowledgement::AckLevel;
 use crate::authorize::Roles;
@@ -16,7 +17,6 @@ use crate::handlers::{
 };
 use crate::hashing::{HashMap, HashSeed};
 use crate::ids::{GroupId, ObjectId, PartitionId, Sequence, SessionId};
-use crate::inline::InlineMethods;
 use crate::limits::TURN_OUTPUT_BYTES_MAX;
 use crate::mesh::{EventHeader, EventKind, MeshMessage, Origin};
 use crate::message::{Message, MessageBuilder, Value};
@@ -65,10 +65,8 @@ pub(super) struct Tasks {
     pub(super) may_lease: bool,
     /// The way to a worker was full.
     pub(super) retry_ns: Option<u64>,
-    /// The index's numbers of methods that are done inline.
-    pub(super) inline: Vec<u32>,
-    /// Tasks that the shard has leased to itself, and which wait in its queues.
-    pub(super) inline_out: usize,
+    /// Those of methods that are done inline.
+    pub(super) inline: InlineTasks,
     /// The index is made when a start has brought everything back: rows are of different moments.
     is_restoring: bool,
 }
@@ -92,32 +90,26 @@ impl Tasks {
             askers: HashMap::with_hasher(seed),
             may_lease: false,
             retry_ns: None,
-            inline: Vec::new(),
-            inline_out: 0,
+            inline: InlineTasks::default(),
             is_restoring: false,
         }
     }
 
     pub(super) fn has_work(&self, now_ns: u64) -> bool {
-        let is_due = self.index.next_due_ns().is_some_and(|due_ns| due_ns <= now_ns);
+        let is_due = [self.index.next_due_ns(), self.inline.pause_end_ns()];
+        let is_due = is_due.into_iter().flatten().any(|due_ns| due_ns <= now_ns);
         is_due || self.may_lease && self.retry_ns.is_none_or(|retry_ns| retry_ns <= now_ns)
     }
 
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
-        [self.index.next_due_ns(), self.retry_ns].into_iter().flatten().min()
+        let pause_end_ns = self.inline.pause_end_ns();
+        [self.index.next_due_ns(), self.retry_ns, pause_end_ns].into_iter().flatten().min()
     }
 
     /// There may be a task for a worker, or a worker for a task: also for others than those whose way was full.
     pub(super) fn may_lease_more(&mut self) {
         self.may_lease = true;
         self.retry_ns = None;
-    }
-
-    /// From here on these are done inline: of their tasks, too.
-    pub(super) fn set_inline(&mut self, methods: &InlineMethods) {
-        self.methods.set_inline(methods.names());
-        self.inline = methods.names().map(|name| self.index.number_of(name)).collect();
-        self.may_lease_more();
     }
 
     fn unstage(&mut self, task: ObjectId) {
@@ -506,6 +498,7 @@ impl Shard {
             |outputs: &ShardOutputs| outputs.size_bytes() - staged_bytes > TURN_OUTPUT_BYTES_MAX;
         // Also what only waited for its time is ready then.
         self.tasks.may_lease |= self.tasks.index.next_due_ns().is_some_and(|due| due <= now_ns);
+        self.tasks.may_lease |= self.tasks.inline.end_pauses(now_ns);
         while steps_left > 0
             && !puts_out_much(outputs)
             && let Some((id, due)) = self.tasks.index.pop_due(now_ns, &mut steps_left)
@@ -560,11 +553,12 @@ impl Shard {
 
     fn lease_next(&mut self, outputs: &mut ShardOutputs) {
         let now_ns = self.now.monotonic_ns;
-        if self.lease_inline(outputs) {
+        let is_inline_first = self.tasks.inline.is_first();
+        if is_inline_first && self.lease_inline(outputs) {
             return;
         }
         let staging = self.staging(outputs);
-        let Tasks { index, workers, .. } = &mut self.tasks;
+        let Tasks { index, workers, inline, .. } = &mut self.tasks;
         let bytes_max = self.settings.limits.resume_bytes_max / 2;
         let bytes_max = bytes_max / usize::from(self.settings.routing.shard_count());
         index.take_woken();
@@ -572,7 +566,8 @@ impl Shard {
         let mut is_way_full = false;
         let found = if index.has_ready() {
             workers.find(bytes_max, |session, worker| {
-                let id = index.next(&worker.methods, now_ns)?;
+                let methods = worker.methods.iter().copied();
+                let id = index.next(methods.filter(|method| !inline.has(*method)), now_ns)?;
                 let way = staging.check_shard(session.shard);
                 is_way_full |= way.is_err();
                 way.is_ok().then_some(id)
@@ -581,27 +576,31 @@ impl Shard {
             None
         };
         let Some((session, id)) = found else {
+            if !is_inline_first && self.lease_inline(outputs) {
+                return;
+            }
             if is_way_full {
                 // The others have what they can take.
                 self.tasks.retry_ns = Some(now_ns + WAY_RETRY_NS);
                 return;
             }
             // One may have become ready for a worker that was asked before.
-            self.tasks.may_lease = index.take_woken();
+            self.tasks.may_lease = self.tasks.index.take_woken();
             return;
         };
         if self.is_storage_behind() || self.is_log_behind {
             self.tasks.retry_ns = Some(now_ns + WAY_RETRY_NS);
             return;
         }
-        let (token, delta) = self.lease_delta(id, &[]);
+        self.tasks.inline.worker_had_turn();
+        let (token, delta) = self.lease_delta(id, None);
         let bytes = self.send_task(id, token, session, outputs);
         self.tasks.workers.leased(session, id, (bytes, now_ns));
         self.change_task(id, delta, outputs);
     }
 
-    /// The delta by which a task is leased, with more fields, and the number of the lease.
-    pub(super) fn lease_delta(&mut self, id: ObjectId, more: &[(&str, Value<'_>)]) -> (i64, Delta) {
+    /// The delta by which a task is leased, perhaps with its attempt begun, and the number of the lease.
+    pub(super) fn lease_delta(&mut self, id: ObjectId, begins: Option<u64>) -> (i64, Delta) {
         let (object, record) = self.task(id);
         let token = object.version() as i64 + 1;
         let until_ms = (self.now.wall_ms + record.number(FIELD_LIMIT)) as i64;
@@ -610,8 +609,11 @@ impl Shard {
             (FIELD_LEASE, Value::Integer(token)),
             (FIELD_EXTENDED, Value::Null),
             (FIELD_UNTIL, Value::Integer(until_ms)),
+            (FIELD_ATTEMPT, Value::Integer(begins.unwrap_or(0) as i64)),
+            (FIELD_BEGUN, Value::Boolean(true)),
         ];
-        let delta = self.task_delta(id, &[&fields, more].concat());
+        let is_begun = begins.is_some();
+        let delta = self.task_delta(id, if is_begun { &fields } else { &fields[..4] });
         let now_ns = self.now.monotonic_ns;
         let waited_ns = now_ns.saturating_sub(self.tasks.index.since_ns(id));
         // Nobody was there to notice while the server was not.

@@ -23,7 +23,7 @@ use crate::tasks::record::{
 use crate::turn::ShardOutputs;
 
 /// How long a task waits when an object that it would change was at another version.
-pub(super) const CONFLICT_MS: u64 = 20;
+const CONFLICT_MS: u64 = 20;
 /// How long a task with a key is remembered when it is done.
 const REMEMBERED_MS: u64 = 600_000;
 /// Bytes of all effects of a shard that wait for their tasks to be done.

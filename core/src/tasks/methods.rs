@@ -40,6 +40,9 @@ impl TaskMethod {
         is_ordered: false,
     };
 
+    /// What an event of a method has that is done inline. Few attempts, since code may end the process.
+    const INLINE: Self = Self { attempts_max: 3, ..Self::DEFAULT };
+
     /// The same with what `work` says of it.
     pub(crate) fn told(self, work: Message<'_>) -> Result<Self, Reason> {
         let number = |name: &str, known: u64, most: u64| match work.get(name) {
@@ -131,7 +134,7 @@ impl TaskMethods {
 
     /// How scheduled events of the method are treated, if anybody does it.
     pub(crate) fn of_event(&self, name: &str) -> Option<TaskMethod> {
-        let is_inline = || self.inline.binary_search_by(|inline| (**inline).cmp(name)).is_ok();
-        self.get(name).or_else(|| is_inline().then_some(TaskMethod::DEFAULT))
+        let is_inline = self.inline.binary_search_by(|inline| (**inline).cmp(name)).is_ok();
+        if is_inline { Some(TaskMethod::INLINE) } else { self.get(name) }
     }
 }

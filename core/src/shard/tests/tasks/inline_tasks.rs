@@ -124,28 +124,120 @@ fn what_the_code_refuses_is_dead_and_what_may_go_another_time_waits() {
     };
     let world = comes_to(fails(Reason::PluginFailed), "dead 1 plugin-failed 1700000030000");
     assert_eq!(world.shard.counters().tasks_dead_total, 1);
-    // For want of room: an attempt.
+    // Refused by the server: an attempt.
     comes_to(fails(Reason::QueueFull), "ready 1 queue-full 1700000001000");
     comes_to(fails(Reason::PartitionFull), "ready 1 partition-full 1700000001000");
+    let unknown: Does = |call| bleed(call).and(call.new_event("bark", 5, |_| Ok(())));
+    comes_to(unknown, "ready 1 unknown-method 1700000001000");
     // Not its fault: none.
     comes_to(fails(Reason::PluginDisabled), "ready 0 - 1700000001000");
     comes_to(fails(Reason::Busy), "ready 0 - 1700000001000");
-    let mut world = comes_to(fails(Reason::VersionConflict), "ready 0 - 1700000000020");
-    // And so it goes on: it is tried again when its time has come.
-    let leases = |world: &World| world.deltas.len();
-    let before = leases(&world);
-    world.run("+20");
-    world.run("+0");
-    assert_eq!(leases(&world) - before, 2, "leased, and given back");
+    // It is tried again, and not for ever.
+    let mut world =
+        comes_to(fails(Reason::VersionConflict), "ready 1 version-conflict 1700000001000");
+    for (wait_ms, task) in [(1000, "ready 2 version-conflict 1700000002000"), (2000, "dead 3 ")] {
+        world.run(&format!("+{wait_ms}"));
+        world.run("+0");
+        assert!(task_of(&world).unwrap().starts_with(task), "{:?}", task_of(&world));
+    }
+    assert_eq!(world.shard.counters().tasks_dead_total, 1);
 }
 
 #[test]
-fn an_attempt_has_begun_before_the_code_is_called() {
-    let mut world = world(bleed);
+fn the_tasks_of_a_disabled_plugin_wait_together() {
+    let mut world = world(|_| Err(Reason::PluginDisabled));
+    for _ in 0..4 {
+        world.run(&vec!["1 new-event event=bleed delay_ms=10"; 100].join(" ; "));
+    }
+    world.run("+10");
+    world.settle();
+    // Those that are leased before the first of them hears that it is still so.
+    let before = world.deltas.len();
+    world.run("+1000");
+    world.settle();
+    assert_eq!(world.deltas.len() - before, 2 * 256, "each of a turn's leases, and no more");
+    command(&mut world, methods(&[("bleed", |_| Ok(()))], "a@2"));
+    world.settle();
+    world.run("+1000");
+    world.settle();
+    let counters = world.shard.counters();
+    assert_eq!((counters.tasks_waiting, counters.tasks_out), (0, 0));
+}
+
+#[test]
+fn a_worker_gets_none_and_has_its_turn() {
+    let mut world = world(|call| {
+        bleed(call)?;
+        // For ever, about the same target.
+        call.new_event("bleed", 0, |event| event.field(b"target", Value::Object(WOLF)))
+    });
+    world.run("3 work methods=bleed credits=9 ; 3 work methods=hit credits=9");
+    let mut heard = world.run(AT_ONCE);
+    for _ in 0..4 {
+        heard += &world.run("+0");
+    }
+    assert!(!heard.contains("3: task"), "{heard}");
+    heard = world.run("1 hit target=171.1");
+    for _ in 0..4 {
+        heard += &world.run("+0");
+    }
+    assert!(heard.contains("3: task") && heard.contains("method=hit"), "{heard}");
+    assert!(!heard.contains("method=bleed"), "{heard}");
+    // Then it is the event's turn, and the worker's again.
+    let task = heard.split("task=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    world.run("1 hit target=171.1");
+    let mut heard = world.run(&format!("3 done task={task} token=@3"));
+    assert!(heard.contains("3: done status=0") && !heard.contains("3: task"), "{heard}");
+    for _ in 0..2 {
+        heard += &world.run("+0");
+    }
+    assert!(heard.contains("3: task"), "{heard}");
+}
+
+#[test]
+fn a_task_that_cannot_be_durable_for_now_waits() {
+    let settings = ShardSettings { has_log: true, ..task_settings(Limits::PRODUCTION) };
+    let mut world = World::with_settings(settings);
+    world.run("1 open ; 1 login user=ann");
+    world.run("1 create kind=wolf partition=171 hp=9");
+    world.run("1 hit target=171.1 id=a ack=durable");
+    world.run("log fails");
+    command(&mut world, methods(&[("hit", bleed)], "a@1"));
+    world.settle();
+    assert_eq!(task_of(&world).as_deref(), Some("ready 0 - 1700000001000"));
+}
+
+/// What a server that starts again finds, when the code has ended the process.
+#[test]
+fn the_log_has_that_an_attempt_has_begun_before_the_code_is_called() {
+    let settings = ShardSettings { has_log: true, ..task_settings(Limits::PRODUCTION) };
+    let mut world = World::with_settings(settings);
+    command(&mut world, methods(&[("bleed", bleed)], "a@1"));
+    world.run("1 open ; 1 login user=ann");
+    world.run("1 create kind=wolf partition=171 hp=9");
     world.run(AT_ONCE);
-    // What a server that starts again finds, when the code has ended the process.
+    let waiting = world.deltas.len() - world.durable_count;
+    world.run(&format!("log {}", waiting - 1));
+    world.settle();
     assert_eq!(task_of(&world).as_deref(), Some("leased 1 - 1700000030000"));
-    world.run("+0");
+    world.run("log 1");
+    world.settle();
+    assert_eq!(task_of(&world), None);
+}
+
+#[test]
+fn what_is_called_off_between_its_lease_and_its_turn_is_not_done() {
+    let settings = ShardSettings { has_log: true, ..task_settings(Limits::PRODUCTION) };
+    let mut world = World::with_settings(settings);
+    command(&mut world, methods(&[("bleed", bleed)], "a@1"));
+    world.run("1 open ; 1 login user=ann");
+    world.run("1 create kind=wolf partition=171 hp=9");
+    world.run(AT_ONCE);
+    assert_eq!(world.run("1 cancel-event task=171.2"), "1: cancel-event status=0\n");
+    let waiting = world.deltas.len() - world.durable_count;
+    world.run(&format!("log {waiting}"));
+    world.settle();
+    assert!(world.run("1 get object=171.1").ends_with(" hp=9\n"));
     assert_eq!(task_of(&world), None);
 }
 
@@ -178,7 +270,8 @@ fn whoever_asked_for_a_durable_answer_waits_for_the_log() {
     world.run("1 create kind=wolf partition=171 hp=9");
     world.run("1 hit target=171.1 id=a ack=durable");
     command(&mut world, methods(&[("hit", bleed)], "a@1"));
-    world.run("+0");
+    world.run(&format!("log {}", world.deltas.len() - world.durable_count));
+    world.settle();
     assert_eq!(task_of(&world), None);
     let waiting = world.deltas.len() - world.durable_count;
     assert_eq!(world.run(&format!("log {}", waiting - 1)), "");
