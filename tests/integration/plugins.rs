@@ -228,7 +228,7 @@ fn an_event_that_ends_the_process_is_dead_when_it_has_done_so_three_times() {
     folder.file("warren.toml", &(data + &config_of(&[&library])));
     let server = start_in(&folder, 1);
     let mut client = Client::log_in(server.listen, "ann");
-    client.send("{\"msg\":\"new-event\",\"event\":\"boom\",\"delay_ms\":0}\n".to_owned());
+    client.send("{\"msg\":\"new-event\",\"event\":\"boom\",\"delay_ms\":0}\n");
     server.wait();
     for _ in 0..2 {
         start_in(&folder, 1).wait();
