@@ -34,6 +34,15 @@ fn world(does: Does) -> World {
     world_with(Limits::PRODUCTION, does)
 }
 
+/// The same with a log, and nothing that is done inline yet.
+fn logged_world() -> World {
+    let settings = ShardSettings { has_log: true, ..task_settings(Limits::PRODUCTION) };
+    let mut world = World::with_settings(settings);
+    world.run("1 open ; 1 login user=ann");
+    world.run("1 create kind=wolf partition=171 hp=9");
+    world
+}
+
 const AT_ONCE: &str = "1 new-event event=bleed delay_ms=0 target=171.1";
 
 /// The only task of the partition, as its record has it.
@@ -196,10 +205,7 @@ fn a_worker_gets_none_and_has_its_turn() {
 
 #[test]
 fn a_task_that_cannot_be_durable_for_now_waits() {
-    let settings = ShardSettings { has_log: true, ..task_settings(Limits::PRODUCTION) };
-    let mut world = World::with_settings(settings);
-    world.run("1 open ; 1 login user=ann");
-    world.run("1 create kind=wolf partition=171 hp=9");
+    let mut world = logged_world();
     world.run("1 hit target=171.1 id=a ack=durable");
     world.run("log fails");
     command(&mut world, methods(&[("hit", bleed)], "a@1"));
@@ -210,11 +216,8 @@ fn a_task_that_cannot_be_durable_for_now_waits() {
 /// What a server that starts again finds, when the code has ended the process.
 #[test]
 fn the_log_has_that_an_attempt_has_begun_before_the_code_is_called() {
-    let settings = ShardSettings { has_log: true, ..task_settings(Limits::PRODUCTION) };
-    let mut world = World::with_settings(settings);
+    let mut world = logged_world();
     command(&mut world, methods(&[("bleed", bleed)], "a@1"));
-    world.run("1 open ; 1 login user=ann");
-    world.run("1 create kind=wolf partition=171 hp=9");
     world.run(AT_ONCE);
     let waiting = world.deltas.len() - world.durable_count;
     world.run(&format!("log {}", waiting - 1));
@@ -227,11 +230,8 @@ fn the_log_has_that_an_attempt_has_begun_before_the_code_is_called() {
 
 #[test]
 fn what_is_called_off_between_its_lease_and_its_turn_is_not_done() {
-    let settings = ShardSettings { has_log: true, ..task_settings(Limits::PRODUCTION) };
-    let mut world = World::with_settings(settings);
+    let mut world = logged_world();
     command(&mut world, methods(&[("bleed", bleed)], "a@1"));
-    world.run("1 open ; 1 login user=ann");
-    world.run("1 create kind=wolf partition=171 hp=9");
     world.run(AT_ONCE);
     assert_eq!(world.run("1 cancel-event task=171.2"), "1: cancel-event status=0\n");
     let waiting = world.deltas.len() - world.durable_count;
@@ -264,10 +264,7 @@ fn whoever_does_the_method_last_does_what_waits() {
 
 #[test]
 fn whoever_asked_for_a_durable_answer_waits_for_the_log() {
-    let settings = ShardSettings { has_log: true, ..task_settings(Limits::PRODUCTION) };
-    let mut world = World::with_settings(settings);
-    world.run("1 open ; 1 login user=ann");
-    world.run("1 create kind=wolf partition=171 hp=9");
+    let mut world = logged_world();
     world.run("1 hit target=171.1 id=a ack=durable");
     command(&mut world, methods(&[("hit", bleed)], "a@1"));
     world.run(&format!("log {}", world.deltas.len() - world.durable_count));
