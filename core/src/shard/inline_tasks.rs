@@ -35,6 +35,8 @@ pub(super) struct InlineTasks {
     out: usize,
     /// The last lease was one of these: workers are next.
     had_turn: bool,
+    /// One is ready, and nothing more may wait for the log.
+    is_held: bool,
 }
 
 impl InlineTasks {
@@ -78,6 +80,11 @@ impl InlineTasks {
         !self.had_turn
     }
 
+    /// Whether one waits for room where leases wait for the log. Workers are not held up by that.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
     /// A worker has had a lease.
     pub(super) fn worker_had_turn(&mut self) {
         self.had_turn = false;
@@ -101,14 +108,18 @@ impl Shard {
     pub(super) fn lease_inline(&mut self, outputs: &mut ShardOutputs) -> bool {
         let now_ns = self.now.monotonic_ns;
         let Tasks { index, inline, .. } = &mut self.tasks;
+        inline.is_held = false;
         if inline.numbers.is_empty() || inline.out >= OUT_MAX || !index.has_ready() {
             return false;
         }
         let Some(id) = index.next(inline.numbers.iter().copied(), now_ns) else { return false };
-        let is_behind = self.is_storage_behind() || self.is_log_behind;
-        if is_behind || self.check_event_wait().is_err() {
+        if self.is_storage_behind() || self.is_log_behind {
             self.tasks.retry_ns = Some(now_ns + WAY_RETRY_NS);
             return true;
+        }
+        if self.check_event_wait().is_err() {
+            self.tasks.inline.is_held = true;
+            return false;
         }
         (self.tasks.inline.out, self.tasks.inline.had_turn) = (self.tasks.inline.out + 1, true);
         let (object, record) = self.task(id);

@@ -579,7 +579,7 @@ impl Shard {
             if !is_inline_first && self.lease_inline(outputs) {
                 return;
             }
-            if is_way_full {
+            if is_way_full || self.tasks.inline.is_held() {
                 // The others have what they can take.
                 self.tasks.retry_ns = Some(now_ns + WAY_RETRY_NS);
                 return;

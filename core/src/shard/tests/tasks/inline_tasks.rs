@@ -204,6 +204,28 @@ fn a_worker_gets_none_and_has_its_turn() {
 }
 
 #[test]
+fn no_worker_waits_because_leases_wait_for_the_log() {
+    let limits = Limits { log_wait_bytes_max: 1, ..Limits::PRODUCTION };
+    let settings = ShardSettings { has_log: true, ..task_settings(limits) };
+    let mut world = World::with_settings(settings);
+    command(&mut world, methods(&[("bleed", |_| Ok(()))], "a@1"));
+    for (connection, user) in [(1, "ann"), (3, "dwarf")] {
+        world.run(&format!("{connection} open ; {connection} login user={user}"));
+    }
+    world.run("3 work methods=hit credits=9");
+    let event = "1 new-event event=bleed delay_ms=0";
+    let heard = world.run(&format!("{event} ; {event} ; {event} ; 1 hit ; 1 hit ; 1 hit"));
+    assert_eq!(heard.matches("3: task").count(), 3, "{heard}");
+    // And so the others have their turn.
+    for _ in 0..6 {
+        let waiting = world.deltas.len() - world.durable_count;
+        world.run(&format!("+1 ; log {waiting}"));
+        world.run("+1");
+    }
+    assert_eq!((world.shard.counters().tasks_waiting, world.shard.counters().tasks_out), (0, 3));
+}
+
+#[test]
 fn a_task_that_cannot_be_durable_for_now_waits() {
     let mut world = logged_world();
     world.run("1 hit target=171.1 id=a ack=durable");
